@@ -1,0 +1,70 @@
+# Each target sets up what it needs in .venv. A second run installs nothing, until
+# pyproject.toml or constraints.txt change.
+
+PYTHON ?= python3
+ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
+# The version is in the path, so that another PYTHON makes .venv anew.
+STAMPS := $(VENV)/stamps-$(VERSION)
+PINS := pyproject.toml constraints.txt
+CLASSES := tests/sample_class
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: help demo test quick lint types format release clean
+
+help: ## List what can be made
+	@echo "make [PYTHON=python3.12] TARGET"
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s  %s\n", $$1, $$2 }' Makefile
+
+demo: $(STAMPS)/base ## Grade two sample classes into demo/
+	$(BIN)/backprop grade $(CLASSES)/one-neuron/submissions --assignment one-neuron --out demo/one-neuron
+	$(BIN)/backprop grade $(CLASSES)/many-neurons/submissions --assignment many-neurons --out demo/many-neurons
+
+test: lint types ## Run every check and test (ARGS go to pytest)
+	$(BIN)/python -m pytest $(ARGS)
+
+quick: lint types ## The same without the slow tests
+	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+lint: $(STAMPS)/dev ## Look for mistakes and for unformatted code
+	$(BIN)/python -m ruff check
+	$(BIN)/python -m ruff format --check
+
+types: $(STAMPS)/dev ## Check the types
+	$(BIN)/python -m mypy
+
+format: $(STAMPS)/dev ## Format the code, and repair what can be repaired
+	$(BIN)/python -m ruff check --fix-only
+	$(BIN)/python -m ruff format
+
+release: $(STAMPS)/grading ## Make the handouts in assignments/ from solutions/
+	$(BIN)/backprop release
+
+clean: ## Remove .venv, demo/ and every cache
+	rm -rf $(VENV) demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -path ./.git -prune -o -type d -name __pycache__ -prune -exec rm -rf {} +
+
+$(STAMPS)/venv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "This needs Python 3.11 or newer, and '$(PYTHON)' is $(or $(VERSION),not to be found)." >&2; \
+	  echo "Name another one, for example: make PYTHON=python3.12 $(or $(MAKECMDGOALS),test)" >&2; \
+	  exit 1; }
+	@echo "Making $(VENV) with Python $(VERSION)"
+	@$(PYTHON) -m venv --clear $(VENV)
+	@mkdir -p $(@D) && touch $@
+
+# Each is a superset of the one before it, and says so with its stamps.
+$(STAMPS)/base: PARTS := base
+$(STAMPS)/grading: PARTS := base grading
+$(STAMPS)/grading: EXTRAS := [grading]
+$(STAMPS)/dev: PARTS := base grading dev
+$(STAMPS)/dev: EXTRAS := [notebook,grading,dev]
+$(STAMPS)/base $(STAMPS)/grading $(STAMPS)/dev: $(STAMPS)/venv $(PINS)
+	@echo "Installing backprop-harness$(EXTRAS) into $(VENV); the first time takes minutes, as torch is large"
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.$(EXTRAS)'
+	@touch $(addprefix $(STAMPS)/,$(PARTS))

@@ -1,0 +1,1 @@
+"""Runs the judge on work that students handed in, each in a process of its own."""

@@ -1,0 +1,125 @@
+"""The command ``backprop``: parses, calls, prints."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from harness.assignments import NAMES
+
+ASSIGNMENT = click.Choice(NAMES)
+
+
+class Unusable(click.ClickException):
+    """The call or its input cannot be used: one sentence, exit code 2."""
+
+    exit_code = 2
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="backprop-harness", prog_name="backprop")
+def main() -> None:
+    """Checks and grades backward passes that students wrote."""
+
+
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--assignment", type=ASSIGNMENT, help="Which assignment it is, if the file does not tell."
+)
+@click.option("--stage", "stages", multiple=True, help="Check this class only; can be repeated.")
+@click.option(
+    "--json", "json_file", type=click.Path(path_type=Path), help="Also write the report there."
+)
+def check(
+    file: Path, assignment: str | None, stages: tuple[str, ...], json_file: Path | None
+) -> None:
+    """Checks FILE, a .py module or a notebook, and says what is right and what is not.
+
+    Exit code 0: everything passed; 1: something did not; 2: the file or the call is unusable.
+    """
+    from grading.check import CheckError, check_file
+    from harness.show.text import report_text
+
+    try:
+        report = check_file(file, assignment, stages)
+    except CheckError as error:
+        raise Unusable(str(error)) from None
+    if json_file:
+        _write_json(json_file, report.as_dict())
+    click.echo(report_text(report, colour=sys.stdout.isatty()))
+    sys.exit(0 if report.passed else 1)
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--assignment", required=True, type=ASSIGNMENT, help="Which assignment FOLDER holds.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Where results go.")
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    default=None,
+    help="Processes to grade with; one for each core if left out.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Which hidden inputs to try.",
+)
+def grade(folder: Path, assignment: str, out: Path, workers: int | None, seed: int) -> None:
+    """Grades every submission in FOLDER and writes the results to the folder given by --out.
+
+    FOLDER holds one file, zip or folder for each student, or nbgrader's student/assignment
+    folders. Exit code 0: every submission has its mark; 1: the grader failed on some, whose mark
+    stays open; 2: the call is unusable.
+    """
+    from grading.run import RunError, grade_folder
+
+    try:
+        complete = grade_folder(folder, assignment, out, workers or _cores(), seed)
+    except RunError as error:
+        raise Unusable(str(error)) from None
+    sys.exit(0 if complete else 1)
+
+
+@main.command()
+@click.argument("assignment", type=ASSIGNMENT, required=False)
+def release(assignment: str | None) -> None:
+    """Makes what students get, assignments/, from solutions/, through nbgrader."""
+    from grading.release import ReleaseError, release_assignment
+
+    for name in [assignment] if assignment else NAMES:
+        try:
+            for path in release_assignment(Path.cwd(), name):
+                click.echo(f"Released {path}")
+        except ReleaseError as error:
+            raise Unusable(str(error)) from None
+
+
+def _write_json(path: Path, data: object) -> None:
+    import msgspec
+
+    try:
+        path.write_bytes(msgspec.json.format(msgspec.json.encode(data), indent=2) + b"\n")
+    except OSError as error:
+        _unusable(f"{path} cannot be written: {error.strerror}.")
+
+
+def _unusable(text: str) -> NoReturn:
+    raise Unusable(text)
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+if __name__ == "__main__":
+    main()

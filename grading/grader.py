@@ -1,0 +1,90 @@
+"""Grades one submission: its code behind the wall, the judge on this side."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+
+import msgspec
+
+from grading.results import AdviceLine, CheckLine, FlagLine, Result, Seconds, Status
+from grading.sandbox import Definition, Far, Zygote
+from grading.submissions import Submission
+from harness.assignment import Assignment
+from harness.judge import Judgement, judge
+from harness.probes import plan
+from harness.settings import Settings
+
+
+def grade_submission(
+    submission: Submission, assignment: Assignment, settings: Settings, seed: int, zygote: Zygote
+) -> Result:
+    """The result of a submission. Raises ZygoteError where the grader itself failed."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    if submission.source is None:
+        return unmarked(submission, assignment, settings, "unreadable", submission.reason)
+    with Far(zygote, submission.source, settings.limits) as far:
+        definition = far.definition
+        if definition.unusable:
+            return unmarked(submission, assignment, settings, "unreadable", definition.unusable)
+        judgement = judge(assignment, far, seed=seed, settings=settings)
+    seconds = Seconds(
+        round(time.perf_counter() - wall, 4),
+        round(time.process_time() - cpu + far.cpu_seconds, 4),
+    )
+    return _result(submission, judgement, definition, seconds)
+
+
+def unmarked(
+    submission: Submission,
+    assignment: Assignment,
+    settings: Settings,
+    status: Status,
+    reason: str,
+    staff: str = "",
+) -> Result:
+    """The result where no check was made: no usable code, or a grader that failed."""
+    most = sum(check.max_points for check in plan(assignment, settings))
+    return Result(
+        submission=submission.name,
+        assignment=assignment.name,
+        status=status,
+        reason=reason,
+        staff=staff,
+        score=None if status == "grader_error" else 0.0,
+        max_score=round(most, 9),
+        digest=submission.digest,
+        seconds=Seconds(0.0, 0.0),
+    )
+
+
+def _result(
+    submission: Submission, judgement: Judgement, definition: Definition, seconds: Seconds
+) -> Result:
+    report = judgement.report
+    advice = [AdviceLine(None, text) for text in definition_advice(definition)]
+    return Result(
+        submission=submission.name,
+        assignment=report.assignment,
+        status="graded",
+        score=report.score,
+        max_score=report.max_score,
+        checks=[msgspec.convert(asdict(check), CheckLine) for check in report.checks],
+        advice=advice + [AdviceLine(each.stage, each.text) for each in report.advice],
+        flags=[FlagLine(each.kind, each.stage, each.evidence) for each in report.flags],
+        digest=submission.digest,
+        seconds=seconds,
+    )
+
+
+def definition_advice(definition: Definition) -> list[str]:
+    """A sentence for each top-level statement that failed, the first five."""
+    said: list[str] = []
+    for failed in definition.failed[:5]:
+        if failed.kind == "stopped":
+            said.append(f"The code at {failed.place} was skipped: {failed.text}.")
+        else:
+            text = f": {failed.text}" if failed.text else ""
+            said.append(f"The code at {failed.place} raised {failed.kind}{text}.")
+    more = len(definition.failed) - len(said)
+    return said + ([f"{more} more statements failed."] if more > 0 else [])

@@ -1,0 +1,128 @@
+"""Turns the instructor's solutions/ into what students get, assignments/, through nbgrader."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import io
+import logging
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from harness.assignments import load_assignment
+from harness.probes import Planned, plan
+from harness.settings import SETTINGS_FILE, SettingsError, settings_beside
+
+SOURCE, RELEASE = "solutions", "assignments"
+
+
+class ReleaseError(Exception):
+    """The assignment cannot be released; the text says what, where and what to do."""
+
+
+def release_assignment(course: Path, name: str, target: Path | None = None) -> list[Path]:
+    """Writes ``assignments/NAME`` of the course from its ``solutions/NAME``; returns the files.
+
+    The points of the check cells are set from the assignment, in the source too. ``target``
+    is written to instead of ``assignments/NAME``, if given. Raises ReleaseError where
+    nbgrader is missing or refuses, or where a file would give the solution away.
+    """
+    if importlib.util.find_spec("nbgrader") is None:
+        raise ReleaseError(
+            "nbgrader is not installed: pip install 'backprop-harness[grading]' and try again."
+        )
+    source = course / SOURCE / name
+    _refuse_leaks(source)
+    try:
+        settings = settings_beside(source, name)
+        planned = plan(load_assignment(name), settings)
+    except SettingsError as error:
+        raise ReleaseError(f"{error}.") from None
+    for notebook in sorted(source.glob("*.ipynb")):
+        set_points(notebook, planned)
+    target = target or course / RELEASE / name
+    with tempfile.TemporaryDirectory(prefix="backprop-release-") as folder:
+        shutil.copytree(source, Path(folder, SOURCE, name), ignore=shutil.ignore_patterns(".*"))
+        _generate(Path(folder), name)
+        target.mkdir(parents=True, exist_ok=True)
+        return [
+            Path(shutil.copyfile(made, target / made.name))
+            for made in sorted(Path(folder, RELEASE, name).iterdir())
+            if made.is_file()
+        ]
+
+
+def set_points(notebook: Path, planned: tuple[Planned, ...]) -> None:
+    """Gives each check cell of a notebook the points of the checks it makes; writes if changed."""
+    import nbformat
+
+    try:
+        content: Any = nbformat.read(notebook, nbformat.NO_CONVERT)  # type: ignore[no-untyped-call]
+    except (nbformat.reader.NotJSONError, ValueError) as error:
+        raise ReleaseError(f"{notebook} is not a notebook: {error}.") from None
+    changed = False
+    for cell in content.cells:
+        mark = cell.metadata.get("nbgrader", {})
+        if mark.get("grade") and not mark.get("solution"):
+            points = cell_points(cell.source, planned)
+            if points is None:
+                raise ReleaseError(
+                    f"{notebook}: the check cell {mark.get('grade_id')!r} calls neither check() "
+                    "nor train() in its last line."
+                )
+            changed |= mark.get("points") != points
+            mark["points"] = points
+    if changed:
+        nbformat.write(content, notebook)  # type: ignore[no-untyped-call]
+
+
+def cell_points(source: str, planned: tuple[Planned, ...]) -> float | None:
+    """The points of the checks that a cell makes in its last line; None if it makes none."""
+    body = ast.parse(source).body
+    call = body[-1].value if body and isinstance(body[-1], ast.Expr) else None
+    if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name)):
+        return None
+    if call.func.id not in ("check", "train"):
+        return None
+    names = {arg.id for arg in call.args if isinstance(arg, ast.Name)}
+    wanted: set[str | None] = {None} if call.func.id == "train" else {*names}
+    return round(sum(check.max_points for check in planned if check.stage in wanted), 9)
+
+
+def _refuse_leaks(source: Path) -> None:
+    """nbgrader copies whatever is no notebook as it is: a module beside it would be handed out."""
+    if not any(source.glob("*.ipynb")):
+        raise ReleaseError(f"{source} holds no notebook: run this in the course's folder.")
+    for path in sorted(source.iterdir()):
+        known = path.suffix == ".ipynb" or path.name == SETTINGS_FILE or path.name.startswith(".")
+        if not known:
+            raise ReleaseError(
+                f"{path} would be handed out as it is: only notebooks and {SETTINGS_FILE} belong "
+                "there."
+            )
+
+
+def _generate(course: Path, name: str) -> None:
+    from nbgrader.converters import GenerateAssignment
+    from nbgrader.converters.base import NbGraderException
+    from nbgrader.coursedir import CourseDirectory
+    from traitlets.config import Config
+
+    config = Config()
+    config.CourseDirectory.root = str(course)
+    config.CourseDirectory.source_directory = SOURCE
+    config.CourseDirectory.release_directory = RELEASE
+    config.CourseDirectory.assignment_id = name
+    config.GenerateAssignment.no_database = True
+    said = io.StringIO()
+    log = logging.Logger("backprop.release", logging.ERROR)
+    log.addHandler(logging.StreamHandler(said))
+    converter: Any = GenerateAssignment(
+        coursedir=CourseDirectory(config=config, log=log), config=config, log=log
+    )
+    try:
+        converter.start()
+    except (NbGraderException, SystemExit) as error:
+        raise ReleaseError(f"nbgrader refused {name}: {said.getvalue() or error}") from None

@@ -1,0 +1,80 @@
+"""Frames over a socket: four bytes of length, then the payload, with deadlines and caps."""
+
+from __future__ import annotations
+
+import socket
+import struct
+
+LENGTH = struct.Struct(">I")
+
+
+class ChannelClosed(Exception):
+    """The other side is gone."""
+
+
+class ChannelTimeout(Exception):
+    """Nothing complete came in time. What has come so far is kept for the next call."""
+
+
+class ProtocolError(Exception):
+    """The other side broke the rules of the wire."""
+
+
+class Channel:
+    """One end of a stream socket that carries frames."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._socket = sock
+        self._buffer = bytearray()
+
+    def send(self, payload: bytes, timeout: float | None = None) -> None:
+        """Sends one frame. Raises ChannelClosed, or ChannelTimeout if the other side stops
+        reading for ``timeout`` seconds."""
+        self._socket.settimeout(timeout)
+        try:
+            self._socket.sendall(LENGTH.pack(len(payload)) + payload)
+        except TimeoutError:
+            raise ChannelTimeout from None
+        except OSError:
+            raise ChannelClosed from None
+
+    def receive(self, limit: int, timeout: float | None = None) -> bytes:
+        """The next frame, waiting at most ``timeout`` seconds for each part of it.
+
+        Raises ProtocolError for a frame of more than ``limit`` bytes before it is read.
+        """
+        self._fill(LENGTH.size, timeout)
+        (length,) = LENGTH.unpack_from(self._buffer)
+        if length > limit:
+            raise ProtocolError(f"a frame of {length} bytes")
+        self._fill(LENGTH.size + length, timeout)
+        frame = bytes(self._buffer[LENGTH.size : LENGTH.size + length])
+        del self._buffer[: LENGTH.size + length]
+        return frame
+
+    def has_unread(self) -> bool:
+        """Whether bytes have come that no call has asked for yet."""
+        if self._buffer:
+            return True
+        self._socket.setblocking(False)
+        try:
+            return bool(self._socket.recv(1, socket.MSG_PEEK))
+        except OSError:
+            return False
+
+    def close(self) -> None:
+        """Closes this end."""
+        self._socket.close()
+
+    def _fill(self, size: int, timeout: float | None) -> None:
+        self._socket.settimeout(timeout)
+        while len(self._buffer) < size:
+            try:
+                part = self._socket.recv(min(size - len(self._buffer), 1 << 20))
+            except TimeoutError:
+                raise ChannelTimeout from None
+            except OSError:
+                raise ChannelClosed from None
+            if not part:
+                raise ChannelClosed
+            self._buffer += part

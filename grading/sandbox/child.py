@@ -1,0 +1,99 @@
+"""The student's process: runs their statements, then answers operations."""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+import sys
+import types
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import numpy
+import torch
+
+from grading.sandbox import wire
+from grading.sandbox.channel import Channel, ChannelClosed
+from grading.sandbox.definitions import NothingParses, run_definitions
+from grading.sandbox.wire import Answer, Define, Defined, Perform, Started
+from harness.workbench import Workbench
+
+HANDOUT_MODULES = ("harness", "harness.one_neuron", "harness.many_neurons")
+
+
+def serve(sock: socket.socket) -> None:
+    """Answers requests on ``sock`` until the other side closes it."""
+    channel = Channel(sock)
+    _prepare()
+    workbench = Workbench({})
+    while True:
+        try:
+            request = wire.decode_request(channel.receive(wire.REQUEST_LIMIT))
+            match request:
+                case Define():
+                    workbench = Workbench(_define(channel, request))
+                case Perform():
+                    _perform(channel, request, workbench)
+        except ChannelClosed:
+            return
+
+
+def silence() -> None:
+    """Points standard input, output and error nowhere: what a student prints is not an answer."""
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for number in (0, 1, 2):
+        os.dup2(nowhere, number)
+    os.close(nowhere)
+
+
+def _prepare() -> None:
+    random.seed(0)
+    numpy.random.seed(0)  # noqa: NPY002 - students use the global generator
+    torch.manual_seed(0)
+    warnings.simplefilter("ignore")
+    for name in [each for each in sys.modules if each.split(".")[0] in ("harness", "grading")]:
+        del sys.modules[name]
+    for name in HANDOUT_MODULES:
+        sys.modules[name] = _Handout(name)
+
+
+def _define(channel: Channel, request: Define) -> Mapping[str, object]:
+    def started(index: int, place: str) -> None:
+        channel.send(wire.encode(Started(request.call, index, place)))
+
+    try:
+        done = run_definitions(request.source, request.skip, request.until, started)
+    except NothingParses as nothing:
+        channel.send(wire.encode(Defined(request.call, [], str(nothing))))
+        return {}
+    channel.send(wire.encode(Defined(request.call, done.failed, "")))
+    return done.module.__dict__
+
+
+def _perform(channel: Channel, request: Perform, workbench: Workbench) -> None:
+    for index, data in enumerate(request.operations):
+        reply = workbench.perform_one(wire.operation_of(data))
+        channel.send(wire.encode(Answer(request.call, index, wire.reply_data(reply))))
+
+
+class _Inert:
+    """Accepts any use and does nothing, as what a handout imports has no part in grading."""
+
+    def __call__(self, *_args: object, **_options: object) -> _Inert:
+        return self
+
+    def __getattr__(self, name: str) -> _Inert:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return self
+
+
+class _Handout(types.ModuleType):
+    """Stands for the modules that a handout imports ``check`` and ``train`` from."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return _Inert()

@@ -1,0 +1,149 @@
+"""Runs a submission's top-level statements one by one: one that fails hides no other."""
+
+from __future__ import annotations
+import __future__
+
+import ast
+import linecache
+import re
+import sys
+import types
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from grading.sandbox.wire import Statement
+from grading.source import Cell, Source
+from harness.workbench import describe
+
+# The body of these cell magics is Python that runs in the notebook itself.
+PYTHON_MAGICS = ("%%time", "%%timeit", "%%capture", "%%prun")
+
+
+class NothingParses(Exception):
+    """No part of the code is Python; the text says where and why."""
+
+
+@dataclass
+class Definitions:
+    """What the statements defined, and those that failed."""
+
+    module: types.ModuleType
+    failed: list[Statement] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Piece:
+    cell: Cell
+    node: ast.stmt
+    flags: int
+
+    @property
+    def place(self) -> str:
+        return _place(self.cell, self.node.lineno)
+
+    def defines(self) -> list[str]:
+        if isinstance(self.node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            return [self.node.name]
+        names = (
+            node.id
+            for node in ast.walk(self.node)
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+        )
+        return sorted(set(names))
+
+
+def run_definitions(
+    source: Source, skip: Sequence[int], until: int | None, started: Callable[[int, str], None]
+) -> Definitions:
+    """Runs the statements of ``source`` in a fresh module, calling ``started`` before each.
+
+    Raises NothingParses where there is nothing to run because of syntax errors.
+    """
+    module = _fresh_module(source)
+    done = Definitions(module)
+    pieces = list(_pieces(source, done.failed))
+    if not pieces and done.failed:
+        first = done.failed[0]
+        raise NothingParses(f"{first.kind} at {first.place}: {first.text}.")
+    for index, piece in enumerate(pieces):
+        if index in skip or (until is not None and index >= until):
+            continue
+        started(index, piece.place)
+        _run(piece, module, done.failed)
+    return done
+
+
+def _fresh_module(source: Source) -> types.ModuleType:
+    # A notebook's cells run as __main__; a module that is imported does not.
+    module = types.ModuleType("__main__" if source.notebook else "submission")
+    module.__file__ = source.cells[0].name
+    sys.modules[module.__name__] = module
+    if source.notebook:
+        module.__dict__.update(display=_nothing, get_ipython=_nothing)
+    return module
+
+
+def _pieces(source: Source, failed: list[Statement]) -> Iterator[_Piece]:
+    flags = 0
+    for cell in source.cells:
+        text = _without_magics(cell.text) if source.notebook else cell.text
+        lines = text.splitlines(keepends=True)
+        linecache.cache[cell.name] = (len(text), None, lines, cell.name)
+        try:
+            tree = ast.parse(text, cell.name)
+        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+            failed.append(_unparsed(cell, text, error))
+            continue
+        for node in tree.body:
+            if isinstance(node, ast.ImportFrom) and node.module == "__future__":
+                for alias in node.names:
+                    flags |= getattr(__future__, alias.name).compiler_flag
+            yield _Piece(cell, node, flags)
+
+
+def _run(piece: _Piece, module: types.ModuleType, failed: list[Statement]) -> None:
+    try:
+        tree = ast.Module([piece.node], type_ignores=[])
+        code = compile(tree, piece.cell.name, "exec", flags=piece.flags, dont_inherit=True)
+        exec(code, module.__dict__)
+    except (Exception, SystemExit) as error:
+        said = describe(error)
+        failed.append(Statement(said.place or piece.place, said.kind, said.text, piece.defines()))
+
+
+def _unparsed(cell: Cell, text: str, error: Exception) -> Statement:
+    said = describe(error)
+    line = error.lineno if isinstance(error, SyntaxError) and error.lineno else 1
+    defines = re.findall(r"^\s*class\s+(\w+)", text, flags=re.MULTILINE)
+    return Statement(_place(cell, line), said.kind, said.text, defines)
+
+
+def _place(cell: Cell, line: int) -> str:
+    number = re.fullmatch(r"<cell (\d+)>", cell.name)
+    return f"cell {number[1]}, line {line}" if number else f"line {line}"
+
+
+def _without_magics(text: str) -> str:
+    """A cell without what only IPython understands; line numbers stay."""
+    first = text.lstrip().split("\n", 1)[0]
+    if first.startswith("%%"):
+        if first.split()[0] not in PYTHON_MAGICS:
+            return ""
+        text = text.replace(first, "", 1)
+    try:
+        ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return "\n".join(map(_python_line, text.split("\n")))
+    return text
+
+
+def _python_line(line: str) -> str:
+    stripped = line.strip()
+    if stripped.startswith(("%", "!", "?")) or stripped.endswith("?"):
+        # Keeps the block that the magic stood in from being empty.
+        return line[: len(line) - len(line.lstrip())] + "pass"
+    return re.sub(r"=\s*[!%].*", "= None", line) if re.search(r"=\s*[!%]\w", line) else line
+
+
+def _nothing(*_args: object, **_options: object) -> None:
+    """Stands for what only a notebook has."""

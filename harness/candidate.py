@@ -1,0 +1,142 @@
+"""How a judge talks to a student's work: operations asked of it, and what it answers.
+
+The same operations reach classes in this process (`harness.workbench`) and a student's own
+process behind a wire (`grading.sandbox`); a judge cannot tell the two apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Forward:
+    """Call ``stage`` on ``inputs`` (layout kept) and keep the graph under ``handle``."""
+
+    handle: int
+    stage: str
+    inputs: tuple[Tensor, ...]
+    requires_grad: tuple[bool, ...]
+
+
+@dataclass(frozen=True)
+class Backward:
+    """Ask what the backward of the call ``handle`` returns for ``upstream``; can be repeated."""
+
+    handle: int
+    upstream: Tensor
+
+
+@dataclass(frozen=True)
+class Read:
+    """Ask whether the inputs and upstreams of the call ``handle`` are unchanged."""
+
+    handle: int
+
+
+@dataclass(frozen=True)
+class Link:
+    """One use of a stage in a chain: names of values in, a name for the value out."""
+
+    stage: str
+    inputs: tuple[str, ...]
+    output: str
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Run a whole network in one call, through torch's engine and the student's functions.
+
+    ``costs`` maps the names of 0-dim values to weights; the gradients asked for, ``wrt``, are
+    those of the weighted sum of the costs. ``outputs`` names the values to send back.
+    """
+
+    links: tuple[Link, ...]
+    tensors: Mapping[str, Tensor]
+    outputs: tuple[str, ...]
+    wrt: tuple[str, ...] = ()
+    costs: Mapping[str, float] | None = None
+
+
+Operation = Forward | Backward | Read | Chain
+
+
+@dataclass(frozen=True)
+class Other:
+    """Something returned where a tensor belongs; ``kind`` names its type."""
+
+    kind: str
+
+
+Returned = Tensor | Other | None
+
+
+@dataclass(frozen=True)
+class Output:
+    """What forward returned."""
+
+    value: Returned
+
+
+@dataclass(frozen=True)
+class Returns:
+    """What backward returned, before torch's engine sums, casts or refuses it."""
+
+    values: tuple[Returned, ...]
+
+
+@dataclass(frozen=True)
+class Unchanged:
+    """Whether each input and each upstream of a call still has its value: testimony."""
+
+    inputs: tuple[bool, ...]
+    upstreams: tuple[bool, ...]
+
+
+@dataclass(frozen=True)
+class Chained:
+    """Values and gradients of a chain, by name; a gradient is None where nothing depends on it."""
+
+    outputs: Mapping[str, Tensor]
+    gradients: Mapping[str, Tensor | None]
+
+
+@dataclass(frozen=True)
+class Raised:
+    """The student's code raised. ``place`` and ``code`` are the line it stood on, if known."""
+
+    kind: str
+    text: str
+    place: str = ""
+    code: str = ""
+
+
+@dataclass(frozen=True)
+class Absent:
+    """There is nothing to call: no such class, not a Function, or no backward behind its output."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Lost:
+    """The student's process died or ran out of time over this operation."""
+
+    reason: str
+
+
+Trouble = Raised | Absent | Lost
+Reply = Output | Returns | Unchanged | Chained | Trouble
+
+
+class Candidate(Protocol):
+    """A student's work, near or far."""
+
+    def perform(self, operations: Sequence[Operation]) -> list[Reply]:
+        """One reply for each operation, in order. An operation on a failed handle repeats the
+        trouble of its forward."""
+        ...

@@ -1,0 +1,105 @@
+"""Runs the checks of an assignment on one candidate, in order, and reports."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from harness.assignment import Assignment
+from harness.candidate import Candidate
+from harness.probes import Errored, Failed, Planned, Waits, plan
+from harness.probes.battery import Trial
+from harness.report import Advice, Check, Outcome, Report
+from harness.settings import Settings
+from harness.training.task import Run
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A report, and the training run behind it, if it came to that."""
+
+    report: Report
+    run: Run | None
+
+
+def judge(
+    assignment: Assignment,
+    candidate: Candidate,
+    *,
+    seed: int = 0,
+    settings: Settings | None = None,
+    only: Iterable[str] | None = None,
+) -> Judgement:
+    """Judges a candidate. The same candidate, seed and settings give the same report.
+
+    ``only`` names checks to report; checks they need are made too, unreported. Raises
+    SettingsError for settings that do not fit the assignment.
+    """
+    settings = settings or Settings()
+    planned = plan(assignment, settings)
+    wanted = {check.id for check in planned} if only is None else set(only)
+    trial = Trial(assignment, candidate, seed)
+    made: dict[str, Check] = {}
+    for check in planned:
+        if check.id in _with_needs(planned, wanted):
+            made[check.id] = _make(check, trial, made, settings)
+    checks = tuple(_credited(check, made) for check in planned if check.id in wanted)
+    advice = tuple(
+        Advice(name, text) for name, bench in trial.benches.items() for text in bench.advice
+    )
+    return Judgement(Report(assignment.name, checks, advice), trial.run)
+
+
+def _with_needs(planned: Sequence[Planned], wanted: set[str]) -> set[str]:
+    needed = set(wanted)
+    for check in reversed(planned):
+        if check.id in needed:
+            needed |= {*check.needs, *check.credit}
+    return needed
+
+
+def _make(check: Planned, trial: Trial, made: dict[str, Check], settings: Settings) -> Check:
+    for need in check.needs:
+        if made[need].outcome != "passed":
+            return _not_run(check, need)
+    try:
+        check.run(trial)
+    except Waits as waits:
+        return _not_run(check, waits.check)
+    except Failed as failed:
+        outcome: Outcome = "error" if isinstance(failed, Errored) else "failed"
+        return Check(
+            check.id,
+            check.stage,
+            check.title,
+            outcome,
+            0.0,
+            check.max_points,
+            message=_message(failed, settings),
+            staff=failed.staff,
+            case=failed.case,
+        )
+    return Check(check.id, check.stage, check.title, "passed", check.max_points, check.max_points)
+
+
+def _credited(planned: Planned, made: dict[str, Check]) -> Check:
+    check = made[planned.id]
+    if check.outcome != "passed" or not planned.credit:
+        return check
+    if any(made[id].outcome == "passed" for id in planned.credit):
+        return check
+    return _not_run(planned, planned.credit[0])
+
+
+def _not_run(check: Planned, need: str) -> Check:
+    return Check(
+        check.id, check.stage, check.title, "not_run", 0.0, check.max_points, waits_for=need
+    )
+
+
+def _message(failed: Failed, settings: Settings) -> str:
+    if not settings.shows("where"):
+        return ""
+    if not settings.shows("hint") or not failed.detail:
+        return failed.where
+    return f"{failed.where} {failed.detail}"

@@ -1,0 +1,80 @@
+"""The assignment *many neurons*: whole layers, batches, and a cost averaged over the samples."""
+
+from __future__ import annotations
+
+import torch
+
+from harness.assignment import Assignment
+from harness.candidate import Link
+from harness.notebook import Handout
+from harness.stage import Stage
+from harness.training.digits import DIGITS
+
+WEIGHTED_SUM = Stage(
+    name="WeightedSum",
+    formula="z = a_prev @ w.T + b",
+    inputs={"a_prev": "N n_in", "w": "K n_in", "b": "K"},
+    output="z",
+    forward=lambda a_prev, w, b: a_prev @ w.T + b,
+    gradients={"a_prev": "g @ w", "w": "g.T @ a_prev", "b": "g.sum(0)"},
+    points={"a_prev": 1.0, "w": 1.0, "b": 1.0},
+)
+
+SIGMOID = Stage(
+    name="Sigmoid",
+    formula="a = σ(z)",
+    inputs={"z": "N K"},
+    output="a",
+    forward=torch.sigmoid,
+    gradients={"z": "g * a * (1 - a)"},
+    points={"z": 1.5},
+    extremes={"z": (-800, -20, -14, -5, 0, 5, 14, 20, 800)},
+)
+
+SQUARED_ERROR = Stage(
+    name="SquaredError",
+    formula="C = (1/N) Σₙ Σⱼ (a − y)²",
+    inputs={"a": "N K", "y": "N K"},
+    output="C",
+    forward=lambda a, y: ((a - y) ** 2).sum() / len(a),
+    gradients={"a": "g * 2 * (a - y) / N", "y": "-g * 2 * (a - y) / N"},
+    points={"a": 1.2, "y": 0.2},
+    optional=frozenset({"y"}),
+)
+
+MANY_NEURONS = Assignment(
+    name="many-neurons",
+    title="Many neurons a layer",
+    stages=(WEIGHTED_SUM, SIGMOID, SQUARED_ERROR),
+    sizes=(
+        {"N": 5, "n_in": 3, "K": 7},
+        {"N": 7, "n_in": 5, "K": 3},
+        {"N": 3, "n_in": 7, "K": 6},
+        {"N": 6, "n_in": 3, "K": 5},
+        {"N": 1, "n_in": 3, "K": 5},
+        {"N": 6, "n_in": 1, "K": 1},
+    ),
+    chain=(
+        Link("WeightedSum", ("a_prev", "w", "b"), "z"),
+        Link("Sigmoid", ("z",), "a"),
+        Link("SquaredError", ("a", "y"), "C"),
+    ),
+    task=DIGITS,
+    points={
+        "forward": 0.2,
+        "precision": 0.1,
+        "stability": 0.1,
+        "purity": 0.1,
+        "memory": 0.1,
+        "layout": 0.1,
+        "subsets": 0.1,
+        "chain": 0.1,
+        "chain/whole": 0.3,
+        "training": 1.4,
+    },
+)
+
+_handout = Handout(MANY_NEURONS)
+check, train = _handout.check, _handout.train
+
+__all__ = ["MANY_NEURONS", "check", "train"]

@@ -1,0 +1,118 @@
+"""What a handout imports: ``check`` and ``train``, which judge classes of this process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.assignment import Assignment
+from harness.judge import judge
+from harness.probes import plan
+from harness.report import Report
+from harness.settings import settings_beside
+from harness.show.chain import Picture, chain_picture
+from harness.show.notebook import report_html
+from harness.show.text import report_text
+from harness.training.task import Run, train_reference
+from harness.workbench import Workbench
+
+
+@dataclass(frozen=True)
+class Checked:
+    """The outcome of a check: a picture in a notebook, text elsewhere, a number to nbgrader.
+
+    ``run`` is the training run, where there was one, and ``reference`` the one it was held
+    against; their ``costs`` can be plotted.
+    """
+
+    report: Report
+    assignment: Assignment
+    run: Run | None = None
+    reference: Run | None = None
+
+    @property
+    def score(self) -> float:
+        """The points reached."""
+        return self.report.score
+
+    def __float__(self) -> float:
+        return self.report.score
+
+    def __repr__(self) -> str:
+        return report_text(self.report)
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        # nbgrader reads a cell's partial credit as float(text/plain).
+        return {
+            "text/plain": repr(float(self.report.score)),
+            "text/html": report_html(self.report, self.assignment, self.run, self.reference),
+        }
+
+
+@dataclass(frozen=True)
+class Handout:
+    """The functions that an assignment's handout imports."""
+
+    assignment: Assignment
+
+    def check(self, *stages: type) -> Checked:
+        """Checks the given classes, such as ``check(Sigmoid)``, each by itself.
+
+        Show the result as the last expression of a cell. Raises TypeError for anything that is
+        not a class of this assignment.
+        """
+        names = self._named(stages)
+        wanted = [name for name in self._ids() if self._stage_of(name) in names]
+        return self._judged(names, wanted)
+
+    def train(self, *stages: type) -> Checked:
+        """Connects all classes of the assignment to a chain and trains a network with them.
+
+        The gradients are checked first; what stands in the way is told. Raises TypeError unless
+        every class of the assignment is given.
+        """
+        names = self._named(stages)
+        missing = [stage.name for stage in self.assignment.stages if stage.name not in names]
+        if missing:
+            everything = ", ".join(stage.name for stage in self.assignment.stages)
+            raise TypeError(
+                f"train() needs all stages: call train({everything}); {missing[0]} is missing"
+            )
+        wanted = [name for name in self._ids() if self._stage_of(name) is None]
+        return self._judged(names, wanted)
+
+    def draw_chain(self) -> Picture:
+        """The chain from the inputs to the cost, each edge with its local derivative."""
+        return chain_picture(self.assignment)
+
+    def _judged(self, names: dict[str, type], wanted: Iterable[str]) -> Checked:
+        settings = settings_beside(Path.cwd(), self.assignment.name)
+        judged = judge(self.assignment, Workbench(names), settings=settings, only=wanted)
+        reference = None
+        if judged.run:
+            forwards = tuple((stage.name, stage.forward) for stage in self.assignment.stages)
+            reference = train_reference(self.assignment.task, forwards)
+        return Checked(judged.report, self.assignment, judged.run, reference)
+
+    def _named(self, stages: tuple[Any, ...]) -> dict[str, type]:
+        known = [stage.name for stage in self.assignment.stages]
+        if not stages:
+            raise TypeError(f"name the classes to check, such as check({known[0]})")
+        for stage in stages:
+            name = getattr(stage, "__name__", None)
+            if not isinstance(stage, type) or name not in known:
+                shown = name or repr(stage)[:80]
+                raise TypeError(
+                    f"{shown} is not a class of this assignment; its classes are {', '.join(known)}"
+                )
+        return {stage.__name__: stage for stage in stages}
+
+    def _ids(self) -> list[str]:
+        settings = settings_beside(Path.cwd(), self.assignment.name)
+        return [check.id for check in plan(self.assignment, settings)]
+
+    def _stage_of(self, id: str) -> str | None:
+        slugs = {stage.slug: stage.name for stage in self.assignment.stages}
+        return slugs.get(id.split("/", maxsplit=1)[0])

@@ -1,0 +1,72 @@
+"""The assignment *one neuron*: a chain of single neurons, every value a number."""
+
+from __future__ import annotations
+
+import torch
+
+from harness.assignment import Assignment
+from harness.candidate import Link
+from harness.notebook import Handout
+from harness.stage import Stage
+from harness.training.tumours import TUMOURS
+
+WEIGHTED_SUM = Stage(
+    name="WeightedSum",
+    formula="z = w·a_prev + b",
+    inputs={"a_prev": "", "w": "", "b": ""},
+    output="z",
+    forward=lambda a_prev, w, b: w * a_prev + b,
+    gradients={"a_prev": "g * w", "w": "g * a_prev", "b": "g"},
+    points={"a_prev": 1.0, "w": 1.0, "b": 1.0},
+)
+
+SIGMOID = Stage(
+    name="Sigmoid",
+    formula="a = σ(z)",
+    inputs={"z": ""},
+    output="a",
+    forward=torch.sigmoid,
+    gradients={"z": "g * a * (1 - a)"},
+    points={"z": 1.5},
+    extremes={"z": (-800, -20, -14, -5, 0, 5, 14, 20, 800)},
+)
+
+SQUARED_ERROR = Stage(
+    name="SquaredError",
+    formula="C₀ = (a − y)²",
+    inputs={"a": "", "y": ""},
+    output="C",
+    forward=lambda a, y: (a - y) ** 2,
+    gradients={"a": "g * 2 * (a - y)", "y": "-g * 2 * (a - y)"},
+    points={"a": 1.4, "y": 0.2},
+    optional=frozenset({"y"}),
+)
+
+ONE_NEURON = Assignment(
+    name="one-neuron",
+    title="One neuron a layer",
+    stages=(WEIGHTED_SUM, SIGMOID, SQUARED_ERROR),
+    sizes=({},) * 6,
+    chain=(
+        Link("WeightedSum", ("a_prev", "w", "b"), "z"),
+        Link("Sigmoid", ("z",), "a"),
+        Link("SquaredError", ("a", "y"), "C"),
+    ),
+    task=TUMOURS,
+    points={
+        "forward": 0.2,
+        "precision": 0.1,
+        "stability": 0.1,
+        "purity": 0.1,
+        "memory": 0.1,
+        "subsets": 0.1,
+        "chain": 0.1,
+        "chain/whole": 0.3,
+        "training": 1.5,
+    },
+)
+
+_handout = Handout(ONE_NEURON)
+check, train = _handout.check, _handout.train
+
+__all__ = ["ONE_NEURON", "check", "train"]

@@ -1,0 +1,177 @@
+"""The bench a probe works at: one stage of one candidate, with cases and answers at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import count
+from typing import NoReturn
+
+from torch import Tensor
+
+from harness.candidate import (
+    Absent,
+    Backward,
+    Candidate,
+    Forward,
+    Lost,
+    Operation,
+    Output,
+    Raised,
+    Reply,
+    Returned,
+    Returns,
+    Trouble,
+)
+from harness.probes.cases import Case, cases_for
+from harness.probes.numerical import gradcheck_case
+from harness.stage import Sizes, Stage
+
+
+class Failed(Exception):
+    """A check that failed. ``where`` names stage and edge; ``detail`` may show public values."""
+
+    def __init__(
+        self,
+        where: str,
+        detail: str = "",
+        *,
+        staff: str = "",
+        case: Mapping[str, int] | None = None,
+    ) -> None:
+        super().__init__(where)
+        self.where, self.detail, self.staff, self.case = where, detail, staff, case
+
+
+class Errored(Failed):
+    """A check that could not be made because the student's code raised, died or ran on."""
+
+
+class Waits(Exception):
+    """A check that means nothing until the check ``id`` passes."""
+
+    def __init__(self, check: str) -> None:
+        super().__init__(check)
+        self.check = check
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A candidate's answer to one case: its output, and what backward returned per upstream."""
+
+    output: Reply
+    returns: tuple[Reply, ...]
+
+
+@dataclass
+class Bench:
+    """One stage of one candidate on trial."""
+
+    stage: Stage
+    candidate: Candidate
+    seed: int
+    sizes: tuple[Sizes, ...]
+    handles: Iterator[int] = field(default_factory=lambda: count(1))
+    advice: list[str] = field(default_factory=list)
+
+    @cached_property
+    def cases(self) -> tuple[Case, ...]:
+        """The public example, then the hidden cases."""
+        return cases_for(self.stage, self.seed, self.sizes)
+
+    @cached_property
+    def outputs(self) -> tuple[Reply, ...]:
+        """What forward alone makes of each case: a backward that dies does not take it along."""
+        name = self.stage.name
+        calls = [
+            Forward(next(self.handles), name, case.inputs, (True,) * len(case.inputs))
+            for case in self.cases
+        ]
+        return tuple(self.candidate.perform(calls))
+
+    @cached_property
+    def answers(self) -> tuple[Answer, ...]:
+        """The candidate's answers to the cases, asked for in one go."""
+        return self.ask(self.cases)
+
+    @cached_property
+    def gradcheck_case(self) -> Case:
+        """The first hidden case, with the upstreams that torch's gradcheck asks about."""
+        return gradcheck_case(self.stage, self.seed, self.sizes)
+
+    @cached_property
+    def gradcheck_answer(self) -> Answer:
+        """The candidate's answers to the questions of torch's gradcheck."""
+        return self.ask([self.gradcheck_case])[0]
+
+    def ask(
+        self, cases: Sequence[Case], requires_grad: tuple[bool, ...] | None = None
+    ) -> tuple[Answer, ...]:
+        """Forward and every backward for each case, in one call to the candidate."""
+        script: list[Operation] = []
+        for case in cases:
+            handle = next(self.handles)
+            needed = requires_grad or (True,) * len(case.inputs)
+            script.append(Forward(handle, self.stage.name, case.inputs, needed))
+            script += [Backward(handle, upstream) for upstream in case.upstreams]
+        replies = iter(self.candidate.perform(script))
+        return tuple(
+            Answer(next(replies), tuple(next(replies) for _ in case.upstreams)) for case in cases
+        )
+
+    def output(self, reply: Reply, case: Case) -> Returned:
+        """What forward returned; Failed where there is nothing to call, Errored on trouble."""
+        if isinstance(reply, Trouble):
+            self.trouble(reply, "forward", case)
+        assert isinstance(reply, Output)
+        return reply.value
+
+    def returned(self, answer: Answer, turn: int, case: Case) -> tuple[Returned, ...]:
+        """What backward returned for upstream ``turn``; waits for a forward that cannot run."""
+        if not all(isinstance(_value(output), Tensor) for output in self.outputs):
+            raise Waits(f"{self.stage.slug}/forward")
+        self.output(answer.output, case)
+        reply = answer.returns[turn]
+        if isinstance(reply, Trouble):
+            self.trouble(reply, "backward", case)
+        assert isinstance(reply, Returns)
+        return reply.values
+
+    def trouble(self, trouble: Trouble, phase: str, case: Case) -> NoReturn:
+        """Raises the failure that stands for a candidate that could not answer.
+
+        An exception's text may carry values out, so a student reads it for public cases only.
+        """
+        where = f"{self.stage.name}.{phase}"
+        match trouble:
+            case Absent(reason):
+                raise Failed(f"{reason}.", staff=reason, case=case.facts())
+            case Lost(reason):
+                raise Errored(f"{where} {reason}.", staff=reason, case=case.facts())
+            case Raised(kind, text, place, code):
+                at = f" at {place}" if place else ""
+                line = f": `{code}`" if code else ""
+                staff = f"{kind}: {text}{at}{line}"
+                if kind == "NotImplementedError":
+                    raise Errored(
+                        f"{where} is not written yet: it raises NotImplementedError{at}.",
+                        staff=staff,
+                        case=case.facts(),
+                    )
+                said = f": {text}" if case.public and text else ""
+                raise Errored(
+                    f"{where} raised {kind}{at}{said}" + ("" if said.endswith(".") else "."),
+                    f"The line is `{code}`." if code else "",
+                    staff=staff,
+                    case=case.facts(),
+                )
+
+    def advise(self, text: str) -> None:
+        """Adds advice, once."""
+        if text not in self.advice:
+            self.advice.append(text)
+
+
+def _value(reply: Reply) -> Returned:
+    return reply.value if isinstance(reply, Output) else None

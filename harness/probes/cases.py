@@ -1,0 +1,108 @@
+"""Inputs to try a stage on, with what the reference makes of them. Made once per seed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from harness.stage import Sizes, Stage
+
+PUBLIC_SEED = -1
+SCALES = (1.0, 1e-3, 1e3)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One set of inputs, several upstreams, and the right answers.
+
+    ``gradients[u][i]`` is the right gradient of input ``i`` for upstream ``u``. A student may see
+    a ``public`` case; the others are hidden.
+    """
+
+    seed: int
+    sizes: Sizes
+    inputs: tuple[Tensor, ...]
+    upstreams: tuple[Tensor, ...]
+    output: Tensor
+    gradients: tuple[tuple[Tensor, ...], ...]
+
+    @property
+    def public(self) -> bool:
+        """Whether a student may see the values."""
+        return self.seed == PUBLIC_SEED
+
+    def facts(self) -> dict[str, int]:
+        """What makes the case again, for the record."""
+        return {"seed": self.seed, **self.sizes}
+
+
+def generator_for(seed: int, *names: object) -> torch.Generator:
+    """A generator that depends on the seed and the names only, on every platform."""
+    text = "/".join(map(str, (seed, *names)))
+    number = int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big")
+    return torch.Generator().manual_seed(number)
+
+
+def make_case(stage: Stage, seed: int, sizes: Sizes, index: int) -> Case:
+    """The case number ``index``: generic inputs, signed upstreams of three scales."""
+    generator = generator_for(seed, stage.name, index)
+    inputs = stage.sample(generator, sizes)
+    output = stage.forward(*inputs)
+    upstreams = tuple(
+        scale * _upstream(generator, output.shape, negative=(index + turn) % 2 == 0)
+        for turn, scale in enumerate(SCALES)
+    )
+    return case_of(stage, seed, sizes, inputs, upstreams)
+
+
+def case_of(
+    stage: Stage, seed: int, sizes: Sizes, inputs: tuple[Tensor, ...], upstreams: tuple[Tensor, ...]
+) -> Case:
+    """A case with the reference's answers to the given inputs and upstreams."""
+    gradients = tuple(stage.true_gradients(inputs, upstream) for upstream in upstreams)
+    return Case(seed, sizes, inputs, upstreams, stage.forward(*inputs), gradients)
+
+
+@lru_cache(maxsize=256)
+def _cases(
+    stage: Stage, seed: int, sizes: tuple[tuple[tuple[str, int], ...], ...]
+) -> tuple[Case, ...]:
+    hidden = (make_case(stage, seed, dict(each), index) for index, each in enumerate(sizes))
+    return (make_case(stage, PUBLIC_SEED, dict(sizes[0]), 0), *hidden)
+
+
+def cases_for(stage: Stage, seed: int, sizes: tuple[Sizes, ...]) -> tuple[Case, ...]:
+    """The public example, then one hidden case for each of the sizes."""
+    return _cases(stage, seed, tuple(tuple(each.items()) for each in sizes))
+
+
+def extreme_cases(stage: Stage, seed: int, sizes: Sizes) -> Iterator[Case]:
+    """Cases whose inputs hold the stage's extreme values; none where it names none."""
+    for name, values in stage.extremes.items():
+        generator = generator_for(seed, stage.name, "extremes")
+        at = tuple(stage.inputs).index(name)
+        shape = stage.shape(name, sizes)
+        for row in ([value] for value in values) if not shape else [list(values)]:
+            inputs = list(stage.sample(generator, sizes))
+            inputs[at] = _fill(row, shape)
+            upstream = _upstream(generator, stage.forward(*inputs).shape, negative=True)
+            yield case_of(stage, seed, sizes, tuple(inputs), (upstream,))
+
+
+def _fill(values: list[float], shape: tuple[int, ...]) -> Tensor:
+    count = int(torch.Size(shape).numel())
+    repeated = (values * (count // len(values) + 1))[:count]
+    return torch.tensor(repeated, dtype=torch.float64).reshape(shape)
+
+
+def _upstream(generator: torch.Generator, shape: torch.Size, *, negative: bool) -> Tensor:
+    values = torch.randn(shape, generator=generator, dtype=torch.float64)
+    if values.dim():
+        return 2 * values
+    size = 0.3 + values.abs()
+    return -size if negative else size

@@ -1,0 +1,109 @@
+"""Do the stages work together: in torch's own graph, from the cost back to every parameter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from harness.candidate import Link
+from harness.probes.bench import Bench, Errored, Failed
+from harness.probes.cases import generator_for
+from harness.probes.compare import VALUES, difference, number
+from harness.proxy import StageTrouble, proxy
+from harness.stage import Stage
+
+
+@dataclass(frozen=True)
+class ChainBench:
+    """The benches of all stages and the links that connect them, in order."""
+
+    benches: Mapping[str, Bench]
+    links: tuple[Link, ...]
+
+
+def one_stage(chain: ChainBench, stage: str) -> None:
+    """{stage} works in the chain, with references for the other stages"""
+    judge_chain(chain, [stage])
+
+
+def all_stages(chain: ChainBench) -> None:
+    """The whole chain, C back to every parameter, runs on the student's stages"""
+    judge_chain(chain, chain.benches)
+
+
+def judge_chain(chain: ChainBench, students: Iterable[str]) -> None:
+    """Raises Failed unless ∂C/∂x is right for every leaf x, with the student's own ``students``."""
+    students = list(students)
+    leaves = _leaves(chain)
+    right = _gradients(chain, {}, leaves)
+    stand_ins = {
+        name: proxy(chain.benches[name].candidate, name, chain.benches[name].handles)
+        for name in students
+    }
+    who = students[0] if len(students) == 1 else "The chain of your stages"
+    case = {"seed": chain.benches[students[0]].seed}
+    try:
+        got = _gradients(chain, stand_ins, leaves)
+    except StageTrouble as stopped:
+        raise Errored(
+            f"{who} did not run in the chain.", staff=str(stopped.trouble), case=case
+        ) from None
+    except (RuntimeError, TypeError) as refusal:
+        raise Failed(
+            f"{who} did not run in the chain: torch's engine refused it.",
+            staff=str(refusal),
+            case=case,
+        ) from None
+    for name, gradient in got.items():
+        off = difference(gradient, right[name], VALUES, size=float(right[name].abs().max()))
+        if off:
+            raise Failed(
+                f"In the chain, ∂C/∂{name} is wrong when {who} computes it.",
+                staff=f"{name}{off.at} is {number(off.got)}, not {number(off.right)}",
+                case=case,
+            )
+
+
+def _leaves(chain: ChainBench) -> dict[str, Tensor]:
+    """A value for every name that no link computes, sampled by the first stage that uses it."""
+    made = {link.output for link in chain.links}
+    leaves: dict[str, Tensor] = {}
+    for link in chain.links:
+        bench = chain.benches[link.stage]
+        generator = generator_for(bench.seed, "chain", link.stage)
+        values = bench.stage.sample(generator, bench.sizes[0])
+        for name, value in zip(link.inputs, values, strict=True):
+            if name not in made:
+                leaves.setdefault(name, value)
+    return leaves
+
+
+def _gradients(
+    chain: ChainBench, stand_ins: Mapping[str, Callable[..., Tensor]], leaves: dict[str, Tensor]
+) -> dict[str, Tensor]:
+    """∂C/∂x for every leaf x; targets, whose gradient is optional, stay constant."""
+    values = {name: value.clone() for name, value in leaves.items()}
+    wrt = [name for name in values if not _is_target(chain, name)]
+    for name in wrt:
+        values[name].requires_grad_()
+    for link in chain.links:
+        stage: Stage = chain.benches[link.stage].stage
+        function = stand_ins.get(link.stage, stage.forward)
+        values[link.output] = function(*(values[name] for name in link.inputs))
+    cost = values[chain.links[-1].output]
+    found = torch.autograd.grad(
+        cost, [values[name] for name in wrt], allow_unused=True, materialize_grads=True
+    )
+    return dict(zip(wrt, found, strict=True))
+
+
+def _is_target(chain: ChainBench, name: str) -> bool:
+    for link in chain.links:
+        stage = chain.benches[link.stage].stage
+        roles = zip(stage.inputs, link.inputs, strict=True)
+        if any(given == name and role in stage.optional for role, given in roles):
+            return True
+    return False

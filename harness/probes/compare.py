@@ -1,0 +1,69 @@
+"""When two answers count as equal, and what to say when they do not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+EPSILON = torch.finfo(torch.float64).eps
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """How far an entry may be off: ``relative`` to the right value, and ``room`` times the size
+    of what went into it (the largest upstream, and the largest right value)."""
+
+    relative: float
+    room: float
+
+
+# Values leave room for arithmetic in float32, which is a matter of precision, not of the formula.
+VALUES = Tolerance(1e-6, 5e-7)
+# The reference itself is no more exact than a few roundings, as in s(1 - s) for a saturated s.
+PRECISION = Tolerance(1e-9, 16 * EPSILON)
+EXTREMES = Tolerance(1e-6, 4 * EPSILON)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The entry that is furthest off: where it is, what came, what belongs there."""
+
+    index: tuple[int, ...]
+    got: float
+    right: float
+
+    @property
+    def at(self) -> str:
+        """The entry as an index, such as ``[2, 1]``; empty for a 0-dim tensor."""
+        return f"[{', '.join(map(str, self.index))}]" if self.index else ""
+
+
+def difference(
+    got: Tensor, right: Tensor, tolerance: Tolerance, *, size: float
+) -> Difference | None:
+    """The worst entry of ``got`` against ``right`` (same shape), or None where all agree.
+
+    ``size`` is the size of what went into them: the upstream's largest entry.
+    """
+    got, right = got.detach().to(torch.float64), right.detach().to(torch.float64)
+    largest = float(right.abs().max()) if right.numel() else 0.0
+    room = tolerance.room * (size + largest)
+    excess = (got - right).abs() - (tolerance.relative * right.abs() + room)
+    excess = torch.where(torch.isfinite(got), excess, torch.inf)
+    if not bool((excess > 0).any()):
+        return None
+    flat = int(excess.argmax())
+    index = tuple(int(each) for each in torch.unravel_index(torch.tensor(flat), right.shape))
+    return Difference(index, float(got.flatten()[flat]), float(right.flatten()[flat]))
+
+
+def number(value: float) -> str:
+    """A number as a student reads it: four significant digits and a true minus sign."""
+    return f"{value:.4g}".replace("-", "−")
+
+
+def shape(value: Tensor) -> str:
+    """A shape as torch prints it in a tuple: ``(5, 3)``, ``(7,)``, ``()``."""
+    return str(tuple(value.shape))

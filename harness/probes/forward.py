@@ -1,0 +1,38 @@
+"""Is the forward pass right?"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from harness.candidate import Other
+from harness.probes.bench import Bench, Failed
+from harness.probes.cases import Case
+from harness.probes.compare import VALUES, Tolerance, difference, number, shape
+
+
+def forward(bench: Bench) -> None:
+    """forward computes {formula}"""
+    for case, output in zip(bench.cases, bench.outputs, strict=True):
+        judge_output(bench, case, bench.output(output, case))
+
+
+def judge_output(
+    bench: Bench, case: Case, value: Tensor | Other | None, tolerance: Tolerance = VALUES
+) -> None:
+    """Raises Failed unless ``value`` is the right output of the case."""
+    stage = bench.stage
+    where = f"{stage.name}.forward does not compute {stage.formula}."
+    if not isinstance(value, Tensor):
+        got = "None" if value is None else f"a {value.kind}"
+        raise Failed(
+            where, f"It returns {got} where a tensor belongs.", staff=got, case=case.facts()
+        )
+    if value.shape != case.output.shape:
+        text = f"It returns shape {shape(value)} where {shape(case.output)} belongs."
+        raise Failed(where, text, staff=text, case=case.facts())
+    size = max(float(each.abs().max()) for each in case.inputs)
+    off = difference(value, case.output, tolerance, size=size)
+    if off:
+        text = f"{stage.output}{off.at} is {number(off.got)} where {number(off.right)} belongs."
+        detail = f"In the example, {text}" if case.public else "It is right for the example only."
+        raise Failed(where, detail, staff=text, case=case.facts())

@@ -1,0 +1,148 @@
+"""Is a gradient right: what backward returned, its values, and torch's gradcheck."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from harness.candidate import Other, Returned
+from harness.probes.bench import Bench, Failed
+from harness.probes.cases import Case
+from harness.probes.compare import VALUES, Tolerance, difference, number, shape
+from harness.probes.numerical import gradcheck_objection
+from harness.proxy import EngineRefusal, engine_gradients
+
+
+def gradient(bench: Bench, name: str) -> None:
+    """backward returns ∂C/∂{input}"""
+    for case, answer in zip(bench.cases, bench.answers, strict=True):
+        for turn in range(len(case.upstreams)):
+            values = bench.returned(answer, turn, case)
+            judge_gradient(bench, name, case, turn, values)
+    _judge_numerically(bench, name)
+
+
+def judge_gradient(
+    bench: Bench,
+    name: str,
+    case: Case,
+    turn: int,
+    values: tuple[Returned, ...],
+    tolerance: Tolerance = VALUES,
+) -> None:
+    """Raises Failed unless ``values``, as backward returned them, hold the right ∂C/∂name."""
+    at = tuple(bench.stage.inputs).index(name)
+    got = usable_gradient(bench, name, case, turn, values)
+    if got is None:
+        return
+    right = case.gradients[turn][at]
+    size = float(case.upstreams[turn].abs().max())
+    off = difference(got, right, tolerance, size=size)
+    if off:
+        entry = f"{name}{off.at}"
+        text = (
+            f"the gradient for {entry} came back as {number(off.got)}, but moving {entry} changes "
+            f"C at the rate {number(off.right)}."
+        )
+        detail = (
+            f"In the example{_sizes(case)}, {text}"
+            if case.public
+            else f"It is right for the example, and wrong for other values{_sizes(case)}."
+        )
+        raise Failed(_wrong(bench, name), detail, staff=text, case=case.facts())
+
+
+def usable_gradient(
+    bench: Bench, name: str, case: Case, turn: int, values: tuple[Returned, ...]
+) -> Tensor | None:
+    """The tensor returned for ``name``, in the input's shape; None where None is right.
+
+    Raises Failed where the engine refuses it, has to sum it, or where it is no tensor.
+    """
+    stage = bench.stage
+    at = tuple(stage.inputs).index(name)
+    _judge_count(bench, name, case, turn, values)
+    got, given = values[at], case.inputs[at]
+    if got is None:
+        if name in stage.optional:
+            return None
+        text = f"backward returned None for {name}, as if C did not depend on it."
+        raise Failed(_wrong(bench, name), text, staff=text, case=case.facts())
+    if isinstance(got, Other):
+        text = f"backward returned a {got.kind} for {name} where a tensor belongs."
+        raise Failed(_wrong(bench, name), text, staff=text, case=case.facts())
+    if not (got.is_floating_point() and got.shape == given.shape):
+        _judge_with_engine(bench, name, case, turn, got)
+    return got.reshape(given.shape)
+
+
+def _judge_count(
+    bench: Bench, name: str, case: Case, turn: int, values: tuple[Returned, ...]
+) -> None:
+    expected = len(bench.stage.inputs)
+    if len(values) == expected:
+        return
+    extra = values[expected:]
+    if len(values) > expected and all(value is None for value in extra):
+        bench.advise(f"backward returns more than one gradient an input: {expected} would do.")
+        return
+    try:
+        engine_gradients(bench.stage.name, case.inputs, case.upstreams[turn], values)
+        sentence = "torch's engine would drop the rest"
+    except EngineRefusal as refusal:
+        sentence = f"torch says: {refusal}"
+    text = (
+        f"backward returned {len(values)} value{'s' if len(values) != 1 else ''} for "
+        f"{expected} input{'s' if expected != 1 else ''} ({', '.join(bench.stage.inputs)}); "
+        f"{sentence}."
+    )
+    raise Failed(_wrong(bench, name), text, staff=text, case=case.facts())
+
+
+def _judge_with_engine(bench: Bench, name: str, case: Case, turn: int, got: Tensor) -> None:
+    """Lets pass what the engine accepts without a sum; raises Failed for the rest."""
+    at = tuple(bench.stage.inputs).index(name)
+    given = case.inputs[at]
+    alone: tuple[Returned, ...] = tuple(
+        got if place == at else None for place in range(len(case.inputs))
+    )
+    came = f"backward returned shape {shape(got)} for {name}, which has shape {shape(given)}"
+    try:
+        engine_gradients(bench.stage.name, case.inputs, case.upstreams[turn], alone)
+    except EngineRefusal as refusal:
+        text = f"{came}; torch says: {refusal}"
+        raise Failed(_wrong(bench, name), text, staff=text, case=case.facts()) from None
+    if got.numel() != given.numel():
+        text = f"{came}: the sum that is missing is yours to write; torch hides it by summing."
+        raise Failed(_wrong(bench, name), text, staff=text, case=case.facts())
+    if got.shape != given.shape:
+        bench.advise(
+            f"backward returns ∂C/∂{name} with extra axes of size 1; torch drops them, but the "
+            f"shape of {name} itself is clearer."
+        )
+
+
+def _judge_numerically(bench: Bench, name: str) -> None:
+    case, answer = bench.gradcheck_case, bench.gradcheck_answer
+    returned = (bench.returned(answer, turn, case) for turn in range(len(case.upstreams)))
+    answers = [
+        usable_gradient(bench, name, case, turn, values) for turn, values in enumerate(returned)
+    ]
+    if answers[0] is None:
+        return
+    objection = gradcheck_objection(bench.stage, name, case, answers)
+    if objection:
+        text = (
+            f"torch's gradcheck moves every entry of {name} a little and watches "
+            f"{bench.stage.output}; it disagrees with what backward returned."
+        )
+        raise Failed(_wrong(bench, name), text, staff=objection, case=case.facts())
+
+
+def _wrong(bench: Bench, name: str) -> str:
+    return f"{bench.stage.name}.backward: ∂C/∂{name} is wrong."
+
+
+def _sizes(case: Case) -> str:
+    return f" ({', '.join(f'{name} = {size}' for name, size in case.sizes.items())})" * bool(
+        case.sizes
+    )

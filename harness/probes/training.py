@@ -1,0 +1,54 @@
+"""Does a network learn with the student's functions, step by step as with the reference's?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from harness.candidate import Candidate, Raised
+from harness.probes.bench import Errored, Failed
+from harness.training.task import Run, Task, train_candidate, train_reference
+
+# A right backward in float32 drifts by about 1e-5 of a parameter over a training; a wrong one
+# that slipped through everything else is off by far more within a few steps.
+TRAIL = 1e-3
+
+
+def training(
+    task: Task, candidate: Candidate, references: tuple[tuple[str, Callable[..., Tensor]], ...]
+) -> Run:
+    """The network learns {name} with the student's own functions"""
+    right = train_reference(task, references)
+    run = train_candidate(task, candidate)
+    if run.trouble:
+        said = run.trouble
+        what = f"raised {said.kind}" if isinstance(said, Raised) else said.reason
+        raise Errored(
+            f"Training stopped after {len(run.trail)} of {task.steps} steps: your code {what}.",
+            staff=str(said),
+        )
+    step = first_step_astray(run, right)
+    if step is not None:
+        raise Failed(
+            f"Training leaves the right path at step {step + 1} of {task.steps}.",
+            "Each step is held against the same step with torch's own gradients. Does a function "
+            "change what it does from call to call?",
+            staff=f"cost {run.costs[step]!r}, reference {right.costs[step]!r}",
+        )
+    if run.accuracy is None or run.accuracy < task.accuracy:
+        raise Failed(
+            f"The trained network gets {run.accuracy or 0:.1%} of the unseen samples right; "
+            f"{task.accuracy:.0%} is asked for."
+        )
+    return run
+
+
+def first_step_astray(run: Run, right: Run) -> int | None:
+    """The first step after which a parameter is not where the reference's is, or None."""
+    for step, (mine, theirs) in enumerate(zip(run.trail, right.trail, strict=True)):
+        for name, value in theirs.items():
+            size = float(value.abs().max()) + 1e-3
+            if not float((mine[name] - value).abs().max()) <= TRAIL * size:
+                return step
+    return None

@@ -1,0 +1,118 @@
+"""What an instructor sets for an assignment: read from ``assignment.toml``, checked, explained."""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+FEEDBACK_LEVELS = ("verdict", "where", "hint", "formula", "solution")
+SETTINGS_FILE = "assignment.toml"
+
+
+class SettingsError(ValueError):
+    """The settings cannot be used; the text says which, where and what to do."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one submission may use. Seconds are of processor time, memory is in MiB."""
+
+    call_seconds: float = 5.0
+    submission_seconds: float = 300.0
+    memory_mib: int = 2048
+
+
+@dataclass(frozen=True)
+class Settings:
+    """``points`` maps check ids to points, over those declared with the assignment."""
+
+    points: Mapping[str, float] = field(default_factory=dict)
+    feedback: str = "formula"
+    limits: Limits = Limits()
+
+    def as_dict(self) -> dict[str, Any]:
+        """The settings as JSON-ready data."""
+        return {
+            "points": dict(self.points),
+            "feedback": self.feedback,
+            "limits": asdict(self.limits),
+        }
+
+    def shows(self, level: str) -> bool:
+        """Whether a student may see what belongs to the feedback level ``level``."""
+        return FEEDBACK_LEVELS.index(self.feedback) >= FEEDBACK_LEVELS.index(level)
+
+
+def load_settings(path: Path, assignment: str) -> Settings:
+    """The settings in the TOML file at ``path``, which must be for ``assignment``.
+
+    Raises SettingsError for a file that is not TOML, is for another assignment, or has a key or
+    a value that means nothing.
+    """
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(f"{path}: {error}") from error
+    try:
+        return _settings(table, assignment)
+    except SettingsError as error:
+        raise SettingsError(f"{path}: {error}") from None
+
+
+def settings_beside(folder: Path, assignment: str) -> Settings:
+    """The settings in ``folder``, or the declared ones where it holds none for this assignment."""
+    path = folder / SETTINGS_FILE
+    return load_settings(path, assignment) if path.is_file() else Settings()
+
+
+def _settings(table: dict[str, Any], assignment: str) -> Settings:
+    named = table.pop("assignment", None)
+    if named != assignment:
+        raise SettingsError(f"assignment = {named!r} where {assignment!r} was expected")
+    known: dict[str, Callable[[Any], Any]] = {
+        "points": _points,
+        "feedback": _feedback,
+        "limits": _limits,
+    }
+    unknown = sorted(set(table) - set(known))
+    if unknown:
+        raise SettingsError(
+            f"unknown setting {unknown[0]!r}; known are assignment, {', '.join(known)}"
+        )
+    return Settings(**{name: known[name](value) for name, value in table.items()})
+
+
+def _points(value: Any) -> dict[str, float]:
+    if not isinstance(value, dict):
+        raise SettingsError("[points] must be a table of check ids and numbers")
+    return {name: _number(f"points.{name}", worth, least=0.0) for name, worth in value.items()}
+
+
+def _feedback(value: Any) -> str:
+    if value not in FEEDBACK_LEVELS:
+        raise SettingsError(f"feedback = {value!r}; it is one of {', '.join(FEEDBACK_LEVELS)}")
+    return str(value)
+
+
+def _limits(value: Any) -> Limits:
+    names = [each.name for each in fields(Limits)]
+    if not isinstance(value, dict) or set(value) - set(names):
+        raise SettingsError(f"[limits] is a table with the keys {', '.join(names)}")
+    numbers = {name: _number(f"limits.{name}", number, least=0.1) for name, number in value.items()}
+    limits = Limits()
+    return Limits(
+        call_seconds=numbers.get("call_seconds", limits.call_seconds),
+        submission_seconds=numbers.get("submission_seconds", limits.submission_seconds),
+        memory_mib=int(numbers.get("memory_mib", limits.memory_mib)),
+    )
+
+
+def _number(name: str, value: Any, *, least: float) -> float:
+    right = isinstance(value, int | float) and not isinstance(value, bool)
+    if not right or not math.isfinite(value) or value < least:
+        raise SettingsError(f"{name} = {value!r}; it must be a number of at least {least:g}")
+    return float(value)

@@ -1,0 +1,19 @@
+"""A report to look at: as text, as a notebook's HTML, and the chain as a picture."""
+
+from harness.show.chain import chain_picture
+from harness.show.costs import costs_picture
+from harness.show.layer_sum import layer_sum_picture
+from harness.show.notebook import report_html
+from harness.show.sensitivity import sensitivity_picture
+from harness.show.svg import Picture
+from harness.show.text import report_text
+
+__all__ = [
+    "Picture",
+    "chain_picture",
+    "costs_picture",
+    "layer_sum_picture",
+    "report_html",
+    "report_text",
+    "sensitivity_picture",
+]

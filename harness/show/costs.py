@@ -1,0 +1,97 @@
+"""How the cost fell in a training, beside how it falls with torch's own gradients."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+from harness.show.svg import Picture, Point, element, line, picture, words
+
+WIDTH, HEIGHT = 370.0, 180.0
+LEFT, RIGHT, TOP, BOTTOM = 36.0, 362.0, 30.0, 154.0
+YOURS, REFERENCE = "yours", "with torch's own gradients"
+
+
+def costs_picture(costs: Sequence[float], reference_costs: Sequence[float] = ()) -> Picture:
+    """The cost at each step: a thin line, over a broad pale one for the reference's.
+
+    Costs that are not finite leave a gap; those far above the reference's end at the top edge.
+    """
+    top = _top(costs, reference_costs)
+    steps = max(len(costs), len(reference_costs), 2)
+    drawn = [_axes(top, steps)]
+    drawn += _curve(reference_costs, top, steps, stroke_width=6, stroke_opacity=0.3)
+    drawn += _curve(costs, top, steps, stroke_width=1.6)
+    drawn += _key(bool(reference_costs))
+    return picture(
+        "".join(drawn),
+        WIDTH,
+        HEIGHT,
+        title="The cost at each step of the training",
+        description=_description(costs, reference_costs),
+    )
+
+
+def _top(costs: Sequence[float], reference: Sequence[float]) -> float:
+    right = max(filter(math.isfinite, reference), default=0.0)
+    highest = max(filter(math.isfinite, [*costs, right]))
+    return (min(highest, 3 * right) if right > 0 else highest) * 1.05 or 1.0
+
+
+def _curve(costs: Sequence[float], top: float, steps: int, **style: str | float) -> Iterator[str]:
+    for points in _runs(costs, top, steps):
+        yield element(
+            "polyline",
+            points=" ".join(f"{x:.1f},{y:.1f}" for x, y in points),
+            fill="none",
+            stroke="currentColor",
+            stroke_linejoin="round",
+            **style,
+        )
+
+
+def _runs(costs: Sequence[float], top: float, steps: int) -> Iterator[list[Point]]:
+    """The points of the curve, apart where a cost is not finite."""
+    points: list[Point] = []
+    for step, cost in enumerate(costs):
+        if math.isfinite(cost):
+            x = LEFT + (RIGHT - LEFT) * step / (steps - 1)
+            share = min(max(cost / top, 0.0), 1.0)
+            points.append((x, BOTTOM - (BOTTOM - TOP) * share))
+        elif points:
+            yield points
+            points = []
+    if points:
+        yield points
+
+
+def _axes(top: float, steps: int) -> str:
+    small = {"font_size": 12}
+    return (
+        line((LEFT, TOP), (LEFT, BOTTOM), stroke_width=1)
+        + line((LEFT, BOTTOM), (RIGHT, BOTTOM), stroke_width=1)
+        + words(LEFT - 5, BOTTOM + 4, "0", text_anchor="end", **small)
+        + words(LEFT - 5, TOP + 8, f"{top:.2g}", text_anchor="end", **small)
+        + words(LEFT - 5, (TOP + BOTTOM) / 2 + 4, "C", text_anchor="end", font_style="italic")
+        + words(LEFT, BOTTOM + 16, "1", **small)
+        + words((LEFT + RIGHT) / 2, BOTTOM + 16, "step", text_anchor="middle")
+        + words(RIGHT, BOTTOM + 16, str(steps), text_anchor="end", **small)
+    )
+
+
+def _key(with_reference: bool) -> Iterator[str]:
+    y = 14.0
+    yield line((LEFT, y), (LEFT + 26, y), stroke_width=1.6)
+    yield words(LEFT + 32, y + 4, YOURS)
+    if with_reference:
+        yield line((LEFT + 88, y), (LEFT + 114, y), stroke_width=6, stroke_opacity=0.3)
+        yield words(LEFT + 120, y + 4, REFERENCE)
+
+
+def _description(costs: Sequence[float], reference: Sequence[float]) -> str:
+    curves = ((YOURS, costs), (REFERENCE, reference))
+    return "; ".join(
+        f"{name}: from {curve[0]:.3g} to {curve[-1]:.3g} in {len(curve)} steps"
+        for name, curve in curves
+        if curve
+    )

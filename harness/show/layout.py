@@ -1,0 +1,154 @@
+"""Where the values of a chain stand, and how each looks: numbers, layers and parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from harness.show.graph import Edge, Graph, Kind
+from harness.show.mathematics import Block, Formula, set_formula
+from harness.show.svg import Point, box, circle
+
+RADIUS = 21.0
+NEURON, APART, FRAME = 9.0, 25.0, 6.0
+PARAMETER = (34.0, 28.0)
+EDGE = 68.0  # the height of an edge from below
+LABEL_AT = 0.6  # how far down such an edge its label stands
+MARGIN = 8.0
+LEAST_COLUMN = 104.0
+
+
+@dataclass(frozen=True)
+class Node:
+    """A value at its place. A layer is drawn as three neurons, in a column or ``lying``."""
+
+    name: Formula
+    kind: Kind
+    centre: Point
+    lying: bool = False
+
+    @property
+    def reach(self) -> Point:
+        """How far the node goes from its centre, across and down."""
+        return reach(self.kind, lying=self.lying)
+
+    @property
+    def neurons(self) -> tuple[Point, ...]:
+        """The centres of the circles it is drawn with; the one centre for a parameter."""
+        x, y = self.centre
+        if self.kind != "layer":
+            return (self.centre,)
+        steps = (-APART, 0.0, APART)
+        return tuple((x + step, y) if self.lying else (x, y + step) for step in steps)
+
+    def draw(self) -> str:
+        """The node with its name: inside where there is room, below a layer."""
+        (x, y), (across, down) = self.centre, self.reach
+        name = set_formula(self.name)
+        if self.kind == "neuron":
+            return circle(self.centre, RADIUS) + _centred(name, x, y)
+        if self.kind == "parameter":
+            frame = box(x - across, y - down, 2 * across, 2 * down, rx=5)
+            return frame + _centred(name, x, y)
+        frame = box(
+            x - across, y - down, 2 * across, 2 * down, rx=9, stroke_width=1, stroke_opacity=0.5
+        )
+        circles = "".join(circle(centre, NEURON) for centre in self.neurons)
+        return frame + circles + _centred(name, x, y + down + 10)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """All nodes by value, and the picture's size without what is written below."""
+
+    nodes: Mapping[str, Node]
+    labels: Mapping[Edge, Point]
+    width: float
+    height: float
+
+
+def reach(kind: Kind, *, lying: bool = False) -> Point:
+    """How far a value of this kind goes from its centre, across and down."""
+    if kind == "neuron":
+        return RADIUS, RADIUS
+    if kind == "parameter":
+        return PARAMETER[0] / 2, PARAMETER[1] / 2
+    long, short = APART + NEURON + FRAME, NEURON + FRAME
+    return (long, short) if lying else (short, long)
+
+
+def lay_out(graph: Graph, labels: Mapping[Edge, Block], *, lifted: bool) -> Layout:
+    """Places the spine from left to right and what enters beside it below.
+
+    ``labels`` are what the edges carry; those of the spine stand over the edges, or, ``lifted``,
+    over the nodes, where they may be wider.
+    """
+    spine_y = _spine_height(graph, labels, lifted=lifted)
+    nodes: dict[str, Node] = {}
+    places: dict[Edge, Point] = {}
+    x = 0.0
+    for at, value in enumerate(graph.spine):
+        across, _ = reach(graph.kind(value))
+        x = x + _step(graph, labels, at, lifted=lifted) if at else MARGIN + max(across, 20.0)
+        nodes[value] = Node(graph.symbol(value), graph.kind(value), (x, spine_y))
+        for edge in graph.along(value):
+            middle = (nodes[edge.source].centre[0] + x) / 2
+            top = spine_y - _clearance(graph, edge, lifted=lifted)
+            places[edge] = (middle - labels[edge].width / 2, top - labels[edge].height / 2)
+        _place_leaves(graph, value, nodes, places, labels)
+    right = max(node.centre[0] + node.reach[0] for node in nodes.values())
+    lowest = max(_bottom(node) for node in nodes.values())
+    return Layout(nodes, places, right + MARGIN, lowest + MARGIN)
+
+
+def _place_leaves(
+    graph: Graph,
+    value: str,
+    nodes: dict[str, Node],
+    places: dict[Edge, Point],
+    labels: Mapping[Edge, Block],
+) -> None:
+    leaves = graph.leaves(value)
+    x, y = nodes[value].centre
+    foot = y + nodes[value].reach[1]
+    apart = 84.0 if len(leaves) == 2 else 60.0
+    for at, edge in enumerate(leaves):
+        kind = graph.kind(edge.source)
+        offset = (at - (len(leaves) - 1) / 2) * apart
+        across, down = reach(kind, lying=True)
+        centre = (x + offset, foot + EDGE + down)
+        nodes[edge.source] = Node(graph.symbol(edge.source), kind, centre, lying=True)
+        beside = 7 + (across * 0.6 if kind == "layer" else abs(offset) * 0.85)
+        left = x + beside if offset > 0 else x - beside - labels[edge].width
+        places[edge] = (left, foot + EDGE * LABEL_AT)
+
+
+def _step(graph: Graph, labels: Mapping[Edge, Block], at: int, *, lifted: bool) -> float:
+    """The distance from one value of the spine to the next."""
+    value, before = graph.spine[at], graph.spine[at - 1]
+    nodes = 20.0 if lifted else reach(graph.kind(value))[0] + reach(graph.kind(before))[0] + 12
+    widest = max((labels[edge].width for edge in graph.along(value)), default=0.0)
+    return max(LEAST_COLUMN, widest + nodes)
+
+
+def _clearance(graph: Graph, edge: Edge, *, lifted: bool) -> float:
+    """How far above the spine an edge's label ends."""
+    ends = [graph.kind(edge.source), graph.kind(edge.target)]
+    if lifted:
+        return max(reach(kind)[1] for kind in ends) + 3
+    return APART + 5 if "layer" in ends else 6.0
+
+
+def _spine_height(graph: Graph, labels: Mapping[Edge, Block], *, lifted: bool) -> float:
+    along = [edge for value in graph.spine for edge in graph.along(value)]
+    above = [_clearance(graph, edge, lifted=lifted) + labels[edge].height for edge in along]
+    nodes = [reach(graph.kind(value))[1] for value in graph.spine]
+    return max(*above, *nodes) + MARGIN
+
+
+def _bottom(node: Node) -> float:
+    return node.centre[1] + node.reach[1] + (20 if node.kind == "layer" else 0)
+
+
+def _centred(block: Block, x: float, y: float) -> str:
+    return block.draw(x - block.width / 2, y)

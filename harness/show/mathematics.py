@@ -1,0 +1,145 @@
+"""Mathematics set in SVG: names with subscripts, fractions, and rows of them.
+
+A formula is a tuple of pieces on one line. A block is something set, with a known width, that
+can be drawn anywhere; it is centred on the height of a fraction's bar.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
+from xml.sax.saxutils import escape
+
+from harness.show.svg import SIZE, element, line
+from harness.show.visible import visible
+
+SMALL = 0.72
+_WIDE = MappingProxyType({"m": 0.72, "w": 0.67, "C": 0.67, "N": 0.67, "Σ": 0.71, "z": 0.4})
+_NARROW = MappingProxyType({"(": 0.33, ")": 0.33, " ": 0.25, "j": 0.28, ".": 0.25, ",": 0.25})
+_SIGNS = MappingProxyType({"=": 0.68, "−": 0.68, "+": 0.68, "·": 0.25, "\u2009": 0.17})
+_WIDTHS: Mapping[str, float] = MappingProxyType({**_WIDE, **_NARROW, **_SIGNS})
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A run of characters; names lean, numbers and signs stand."""
+
+    text: str
+    leans: bool = False
+    place: Literal["line", "below", "above"] = "line"
+
+
+Formula = tuple[Piece, ...]
+
+
+@dataclass(frozen=True)
+class Block:
+    """Something set: its width, its height above and below the middle, and how to draw it."""
+
+    width: float
+    height: float
+    draw: Callable[[float, float], str]
+
+
+def upright(text: str) -> Formula:
+    """Signs, numbers and words, as they are."""
+    return (Piece(text),)
+
+
+def symbol(name: str, indices: str = "") -> Formula:
+    """A name as mathematics: ``a_prev`` leans, with "prev" and the indices as a subscript."""
+    base, _, mark = name.partition("_")
+    if not mark and base[:1].isalpha() and base[1:].isdigit():
+        base, mark = base[0], base[1:]
+    pieces = [Piece(base, leans=True)]
+    if mark:
+        pieces.append(Piece(mark + "," * bool(indices), place="below"))
+    if indices:
+        pieces.append(Piece(indices, leans=True, place="below"))
+    return tuple(pieces)
+
+
+def derivative(output: Formula, name: Formula, size: float = SIZE) -> Block:
+    """The fraction ∂output/∂name."""
+    curl = Piece("∂")
+    return fraction((curl, *output), (curl, *name), size)
+
+
+def width_of(formula: Formula, size: float = SIZE) -> float:
+    """About how wide a formula is; fonts differ."""
+    return sum(
+        (SMALL if piece.place != "line" else 1.0)
+        * size
+        * sum(_WIDTHS.get(character, 0.5) for character in piece.text)
+        for piece in formula
+    )
+
+
+def set_formula(formula: Formula, size: float = SIZE) -> Block:
+    """A formula on one line."""
+
+    def draw(x: float, middle: float) -> str:
+        return _text(formula, x, middle + 0.32 * size, size, "start")
+
+    return Block(width_of(formula, size), 1.2 * size, draw)
+
+
+def fraction(above: Formula, below: Formula, size: float = SIZE) -> Block:
+    """One formula over another."""
+    width = max(width_of(above, size), width_of(below, size)) + 6
+
+    def draw(x: float, middle: float) -> str:
+        centre = x + width / 2
+        return (
+            _text(above, centre, middle - 0.34 * size, size, "middle")
+            + line((x, middle), (x + width, middle), stroke_width=1)
+            + _text(below, centre, middle + 0.98 * size, size, "middle")
+        )
+
+    return Block(width, 2.5 * size, draw)
+
+
+def summation(index: str, size: float = SIZE) -> Block:
+    """A sum sign over an index."""
+    width = 1.1 * size
+
+    def draw(x: float, middle: float) -> str:
+        centre = x + width / 2
+        sign = _text(upright("Σ"), centre, middle + 0.4 * size, 1.35 * size, "middle")
+        below = (Piece(index, leans=True),)
+        return sign + _text(below, centre, middle + 1.15 * size, SMALL * size, "middle")
+
+    return Block(width, 2.3 * size, draw)
+
+
+def row(*blocks: Block, gap: float = 5) -> Block:
+    """Blocks side by side."""
+
+    def draw(x: float, middle: float) -> str:
+        drawn = []
+        for block in blocks:
+            drawn.append(block.draw(x, middle))
+            x += block.width + gap
+        return "".join(drawn)
+
+    width = sum(block.width for block in blocks) + gap * (len(blocks) - 1)
+    return Block(width, max(block.height for block in blocks), draw)
+
+
+def _text(formula: Formula, x: float, y: float, size: float, anchor: str) -> str:
+    spans, shift = [], 0.0
+    for piece in formula:
+        wanted = {"line": 0.0, "below": 0.24 * size, "above": -0.38 * size}[piece.place]
+        spans.append(
+            element(
+                "tspan",
+                escape(visible(piece.text)),
+                dy=wanted - shift,
+                font_style="italic" if piece.leans else "normal",
+                font_size=size if piece.place == "line" else SMALL * size,
+            )
+        )
+        shift = wanted
+    return element("text", *spans, x=x, y=y, text_anchor=anchor, font_size=size)

@@ -1,0 +1,149 @@
+"""A report as a notebook's HTML: the verdict, the chain with its wrong edges, what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from typing import TYPE_CHECKING
+
+from harness.report import Report
+from harness.show.chain import chain_picture
+from harness.show.costs import costs_picture
+from harness.show.outline import MARKS, Finding, Part, advice, next_step, parts, verdict
+from harness.show.svg import BAD
+
+if TYPE_CHECKING:
+    from harness.assignment import Assignment
+    from harness.training.task import Run
+
+_STYLE = f"""
+.bph-report {{ font: inherit; color: inherit; max-width: 46em; line-height: 1.45; }}
+.bph-report p, .bph-report ul {{ margin: 0.35em 0; }}
+.bph-report ul {{ padding-left: 1.2em; }}
+.bph-report .bph-verdict {{ font-size: 1.15em; font-weight: 600; }}
+.bph-report .bph-bar {{ border: 1px solid; border-radius: 0.3em;
+  max-width: 28em; margin: 0.35em 0 0.7em; }}
+.bph-report .bph-bar span {{ display: block; border-top: 0.5em solid; border-radius: 0.2em; }}
+.bph-report .bph-picture {{ max-width: 30em; margin: 0.5em 0; }}
+.bph-report .bph-finding {{ border-left: 3px solid {BAD}; padding: 0.1em 0 0.1em 0.7em;
+  margin: 0.4em 0; overflow-wrap: anywhere; white-space: pre-line; }}
+.bph-report .bph-mark {{ font-weight: 700; color: {BAD}; }}
+.bph-report details {{ margin: 0.35em 0; }}
+.bph-report summary {{ cursor: pointer; }}
+.bph-report .bph-next {{ font-weight: 600; border-top: 1px solid rgba(128, 128, 128, 0.5);
+  padding-top: 0.4em; margin-top: 0.7em; }}
+"""
+
+
+def report_html(
+    report: Report, assignment: Assignment, run: Run | None = None, reference: Run | None = None
+) -> str:
+    """The report for a student, as a piece of HTML that stands by itself and runs nothing.
+
+    The picture of the chain is there where the report judges an edge of it; the costs of ``run``
+    beside those of ``reference`` where there was a training. Messages are text, never markup.
+    """
+    said = parts(report)
+    blocks = [
+        f"<style>{_STYLE}</style>",
+        _paragraph(verdict(report), "bph-verdict"),
+        _bar(report),
+        _chain(report, assignment),
+        *(_findings(part) for part in said),
+        _training(run, reference) if run else "",
+        _waiting(said),
+        _passed(said),
+        _advice(advice(report)),
+        _paragraph(f"→ {next_step(report)}", "bph-next"),
+    ]
+    return f'<div class="bph-report">{"".join(blocks)}</div>'
+
+
+def _bar(report: Report) -> str:
+    if not report.max_score:
+        return ""
+    share = min(max(100 * report.score / report.max_score, 0.0), 100.0)
+    return (
+        f'<div class="bph-bar" aria-hidden="true"><span style="width: {share:.1f}%"></span></div>'
+    )
+
+
+def _chain(report: Report, assignment: Assignment) -> str:
+    if not assignment.chain or not any("/gradient/" in check.id for check in report.checks):
+        return ""
+    return f'<div class="bph-picture">{chain_picture(assignment, report).svg}</div>'
+
+
+def _findings(part: Part) -> str:
+    if not part.findings:
+        return ""
+    return f"<p><strong>{escape(part.title)}</strong></p>" + "".join(map(_finding, part.findings))
+
+
+def _finding(finding: Finding) -> str:
+    mark = f'<span class="bph-mark">{MARKS[finding.outcome]}</span>'
+    labels = f"<strong>{escape(_listed(finding.labels))}</strong>"
+    return f'<div class="bph-finding">{mark} {labels}: {escape(finding.message)}</div>'
+
+
+def _training(run: Run, reference: Run | None) -> str:
+    curves = costs_picture(run.costs, reference.costs if reference else ())
+    return _paragraph(_accuracy(run, reference)) + f'<div class="bph-picture">{curves.svg}</div>'
+
+
+def _accuracy(run: Run, reference: Run | None) -> str:
+    if run.accuracy is None:
+        return f"The training stopped after {len(run.trail)} steps."
+    mine = f"Your network gets {_percent(run.accuracy)} of the unseen samples right"
+    if reference is None or reference.accuracy is None:
+        return f"{mine}."
+    return f"{mine}; trained with torch's own gradients, it gets {_percent(reference.accuracy)}."
+
+
+def _waiting(said: Sequence[Part]) -> str:
+    count = sum(max(len(wait.labels), 1) for part in said for wait in part.waits)
+    if not count:
+        return ""
+    lines = [
+        f"{part.title} waits for {wait.needs}" + f": {_listed(wait.labels)}" * bool(wait.labels)
+        for part in said
+        for wait in part.waits
+    ]
+    return _folded(MARKS["not_run"], f"{_checks(count)} not made yet", lines)
+
+
+def _passed(said: Sequence[Part]) -> str:
+    count = sum(len(part.passed) for part in said)
+    lines = [f"{part.title}: {_listed(part.passed)}" for part in said if part.passed]
+    return _folded(MARKS["passed"], f"{_checks(count)} passed", lines) if count else ""
+
+
+def _advice(found: Sequence[str]) -> str:
+    if not found:
+        return ""
+    return f"<p><strong>Worth knowing</strong> (no points lost)</p>{_list(found)}"
+
+
+def _folded(mark: str, summary: str, lines: Sequence[str]) -> str:
+    return f"<details><summary>{mark} {escape(summary)}</summary>{_list(lines)}</details>"
+
+
+def _list(lines: Sequence[str]) -> str:
+    return f"<ul>{''.join(f'<li>{escape(line)}</li>' for line in lines)}</ul>"
+
+
+def _paragraph(text: str, name: str = "") -> str:
+    attribute = f' class="{name}"' if name else ""
+    return f"<p{attribute}>{escape(text)}</p>"
+
+
+def _checks(count: int) -> str:
+    return f"{count} check{'s' * (count != 1)}"
+
+
+def _listed(labels: Sequence[str]) -> str:
+    return ", ".join(labels)
+
+
+def _percent(share: float) -> str:
+    return f"{share:.1%}".replace("%", " %")

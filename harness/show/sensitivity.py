@@ -1,0 +1,126 @@
+"""How sensitive the cost is to each parameter, as signed bars."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from harness.show.mathematics import Block, set_formula, symbol
+from harness.show.svg import Picture, box, line, picture, words
+
+WIDTH = 400.0
+SHOWN = 16
+BAR, STEP, TOP = 16.0, 28.0, 54.0
+LABEL = 58.0  # room for a value at the end of its bar
+LONGEST_NAME = 14
+_ROUND = (1, 1.5, 2, 2.5, 3, 4, 5, 6, 8)
+
+
+def sensitivity_picture(
+    values: Mapping[str, float], title: str = "How sensitive the cost is to each parameter"
+) -> Picture:
+    """Bars of ∂C/∂parameter, the largest first; negative ones point left and are hatched.
+
+    At most 16 are drawn, and how many are left out is said. Raises ValueError where there is
+    nothing to draw, or a value is not finite.
+    """
+    if not values:
+        raise ValueError("there are no values to draw")
+    for name, value in values.items():
+        if not math.isfinite(value):
+            raise ValueError(f"the value of {name} is not finite: {value}")
+    ordered = sorted(values.items(), key=lambda item: -abs(item[1]))
+    shown = ordered[:SHOWN]
+    body, bottom = _bars(shown)
+    notes = ["Solid, to the right: more of it raises C.", "Hatched, to the left: it lowers C."]
+    if len(ordered) > SHOWN:
+        notes.append(f"{len(ordered) - SHOWN} smaller ones are not shown.")
+    heading = words(8, 20, title, font_size=14, font_weight="bold")
+    below = [words(8, bottom + 38 + 17 * at, note) for at, note in enumerate(notes)]
+    return picture(
+        heading + body + "".join(below),
+        WIDTH,
+        bottom + 30 + 17 * len(notes),
+        title=title,
+        description="; ".join(f"{name}: {_signed(value)}" for name, value in shown),
+    )
+
+
+@dataclass(frozen=True)
+class _Scale:
+    """Where zero stands, and how long a bar of the value ``top`` is."""
+
+    zero: float
+    length: float
+    top: float
+    signs: tuple[int, ...]
+
+
+def _bars(shown: list[tuple[str, float]]) -> tuple[str, float]:
+    names = [_name(name) for name, _ in shown]
+    scale = _scale([value for _, value in shown], 20 + max(name.width for name in names))
+    bottom = TOP + (len(shown) - 0.5) * STEP + 4
+    drawn = [_axis(scale, TOP - 0.5 * STEP, bottom)]
+    for at, (_, value) in enumerate(shown):
+        middle = TOP + at * STEP
+        drawn += [names[at].draw(8, middle), _bar(scale, value, middle)]
+    return "".join(drawn), bottom
+
+
+def _name(name: str) -> Block:
+    short = name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
+    return set_formula(symbol(short))
+
+
+def _scale(values: list[float], left: float) -> _Scale:
+    signs = (-1,) * (min(values) < 0) + (1,) * (max(values) >= 0)
+    length = (WIDTH - 8 - left) / len(signs) - LABEL
+    zero = left + (LABEL + length if -1 in signs else 0)
+    return _Scale(zero, length, _round_up(max(map(abs, values)) or 1.0), signs)
+
+
+def _bar(scale: _Scale, value: float, middle: float) -> str:
+    length = abs(value) / scale.top * scale.length
+    top = middle - BAR / 2
+    if value < 0:
+        left = scale.zero - length
+        bar = box(left, top, length, BAR, stroke_width=1) + _hatch(left, top, length)
+        end, anchor = left - 5, "end"
+    else:
+        bar = box(scale.zero, top, length, BAR, fill="currentColor", fill_opacity=0.7)
+        end, anchor = scale.zero + length + 5, "start"
+    return bar + words(end, middle + 4, _signed(value), text_anchor=anchor)
+
+
+def _hatch(left: float, top: float, length: float) -> str:
+    """Slanted strokes that fill a bar, cut at its ends."""
+    strokes = []
+    for start in range(-int(BAR), int(length), 6):
+        first, last = max(start, 0), min(start + BAR, length)
+        ends = [(left + x, top + BAR - (x - start)) for x in (first, last)]
+        strokes.append(line(ends[0], ends[1], stroke_width=1))
+    return "".join(strokes)
+
+
+def _axis(scale: _Scale, top: float, bottom: float) -> str:
+    drawn = [line((scale.zero, top), (scale.zero, bottom)), _tick(scale.zero, bottom, "0")]
+    for sign in scale.signs:
+        x = scale.zero + sign * scale.length
+        drawn.append(line((x, top), (x, bottom), stroke_width=0.7, stroke_dasharray="2 3"))
+        drawn.append(_tick(x, bottom, _signed(sign * scale.top)))
+    return "".join(drawn)
+
+
+def _tick(x: float, bottom: float, text: str) -> str:
+    return words(x, bottom + 15, text, text_anchor="middle", font_size=12)
+
+
+def _round_up(value: float) -> float:
+    """The next round number: one digit or a half, times a power of ten."""
+    power = 10.0 ** math.floor(math.log10(value))
+    return next((step * power for step in _ROUND if step * power >= value), 10 * power)
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.3g}".replace("-", "−") if value else "0"

@@ -1,0 +1,124 @@
+"""Pieces of SVG as text, and the picture that is made of them.
+
+No piece has an id or a class, so any number of pictures can stand on one page. Text and lines
+take the colour of the text around them, which suits light and dark pages and paper.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from xml.sax.saxutils import escape, quoteattr
+
+from harness.show.visible import visible
+
+# Both stand out from white and from black by more than 3:1.
+GOOD, BAD = "#2e9e5b", "#e0484d"
+SERIF = "'STIX Two Math', 'Cambria Math', 'Latin Modern Math', 'Times New Roman', serif"
+SIZE = 16.0
+Point = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A drawing for a notebook's cell or a file, with what it says in words."""
+
+    svg: str
+    title: str
+    description: str
+
+    def __repr__(self) -> str:
+        return f"{self.title}\n{self.description}"
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        # JupyterLab shows image/svg+xml as an <img>, black on a dark page; HTML comes first.
+        return {"text/html": self.svg, "image/svg+xml": self.svg, "text/plain": repr(self)}
+
+    def save(self, path: str | Path) -> None:
+        """Writes the drawing to an SVG file."""
+        Path(path).write_text(self.svg, encoding="utf-8")
+
+
+def picture(
+    body: str, width: float, height: float, *, title: str, description: str, zoom: float = 1.35
+) -> Picture:
+    """A picture of the given size, as wide as its place but at most ``zoom`` times its size."""
+    title, description = visible(title), visible(description)
+    svg = element(
+        "svg",
+        element("title", escape(title)),
+        element("desc", escape(description)),
+        body,
+        xmlns="http://www.w3.org/2000/svg",
+        viewBox=f"0 0 {_value(width)} {_value(height)}",
+        width="100%",
+        role="img",
+        aria_label=title,
+        style=f"max-width: {width * zoom:.0f}px; height: auto; color: inherit",
+        font_family=SERIF,
+        font_size=SIZE,
+        fill="currentColor",
+        stroke="none",
+    )
+    return Picture(svg, title, description)
+
+
+def element(tag: str, *children: str, **attributes: str | float) -> str:
+    """An element around children that are markup already; ``stroke_width`` is stroke-width."""
+    pairs = "".join(
+        f" {name.replace('_', '-')}={quoteattr(_value(value))}"
+        for name, value in attributes.items()
+    )
+    return f"<{tag}{pairs}>{''.join(children)}</{tag}>" if children else f"<{tag}{pairs}/>"
+
+
+def words(x: float, y: float, text: str, **attributes: str | float) -> str:
+    """Plain words, their baseline at (x, y), in the sans-serif letters of a caption."""
+    style: dict[str, str | float] = {"font_family": "sans-serif", "font_size": 13, **attributes}
+    return element("text", escape(visible(text)), x=x, y=y, **style)
+
+
+def line(start: Point, end: Point, **attributes: str | float) -> str:
+    """A line in the colour of the text."""
+    style: dict[str, str | float] = {"stroke": "currentColor", "stroke_width": 1.5, **attributes}
+    return element("line", x1=start[0], y1=start[1], x2=end[0], y2=end[1], **style)
+
+
+def arrow(start: Point, end: Point, **attributes: str | float) -> str:
+    """A line with a filled head at its end."""
+    back, across = 9.0, 3.8
+    (x, y), (dx, dy) = end, _direction(start, end)
+    neck = (x - back * dx, y - back * dy)
+    head = [(x, y), *((neck[0] + s * across * dy, neck[1] - s * across * dx) for s in (1, -1))]
+    points = " ".join(f"{_value(px)},{_value(py)}" for px, py in head)
+    fill = attributes.get("stroke", "currentColor")
+    tip = element("polygon", points=points, fill=fill)
+    return line(start, neck, **attributes) + tip
+
+
+def circle(centre: Point, radius: float, **attributes: str | float) -> str:
+    """A circle with an outline in the colour of the text."""
+    style = {"fill": "none", "stroke": "currentColor", "stroke_width": 1.5, **attributes}
+    return element("circle", cx=centre[0], cy=centre[1], r=radius, **style)
+
+
+def box(x: float, y: float, width: float, height: float, **attributes: str | float) -> str:
+    """A rectangle with an outline in the colour of the text."""
+    style = {"fill": "none", "stroke": "currentColor", "stroke_width": 1.5, **attributes}
+    return element("rect", x=x, y=y, width=width, height=height, **style)
+
+
+def towards(start: Point, end: Point, distance: float) -> Point:
+    """The point at ``distance`` from ``start`` on the way to ``end``."""
+    dx, dy = _direction(start, end)
+    return start[0] + distance * dx, start[1] + distance * dy
+
+
+def _direction(start: Point, end: Point) -> Point:
+    dx, dy = end[0] - start[0], end[1] - start[1]
+    length = (dx * dx + dy * dy) ** 0.5 or 1.0
+    return dx / length, dy / length
+
+
+def _value(value: str | float) -> str:
+    return value if isinstance(value, str) else f"{value:.2f}".rstrip("0").rstrip(".")

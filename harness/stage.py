@@ -1,0 +1,112 @@
+"""What a stage is: one step of a neuron, with its formula, its reference and its true gradients."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+import torch
+from torch import Tensor
+
+Sizes = Mapping[str, int]
+Sampler = Callable[[torch.Generator, tuple[int, ...]], Tensor]
+
+
+def spread(generator: torch.Generator, shape: tuple[int, ...]) -> Tensor:
+    """Generic signed values: normal with standard deviation 1.5, float64."""
+    return 1.5 * torch.randn(shape, generator=generator, dtype=torch.float64)
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """One function that a student writes, and everything a judge needs to know about it.
+
+    ``inputs`` maps each input, in the order of ``apply``, to the names of its dimensions
+    ("N n_in"; "" for a 0-dim tensor). ``gradients`` gives, for each input, the true
+    vector-Jacobian product as a torch expression over ``g`` (the upstream gradient), the inputs
+    and the output by name, ``N`` (samples) and ``K`` (outputs). ``optional`` names inputs for
+    which ``None`` is a right gradient. ``extremes`` lists values of an input at which the stage
+    must stay finite and right.
+    """
+
+    name: str
+    formula: str
+    inputs: Mapping[str, str]
+    output: str
+    forward: Callable[..., Tensor]
+    gradients: Mapping[str, str]
+    points: Mapping[str, float] = field(default_factory=dict)
+    optional: frozenset[str] = frozenset()
+    extremes: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    samples: Mapping[str, Sampler] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if set(self.gradients) != set(self.inputs):
+            raise ValueError(
+                f"{self.name}: every input needs a gradient and nothing else does; the inputs are "
+                f"{', '.join(self.inputs)}, the gradients {', '.join(self.gradients)}"
+            )
+        strangers = (set(self.extremes) | set(self.samples) | self.optional) - set(self.inputs)
+        if strangers:
+            raise ValueError(f"{self.name} has no input {', '.join(sorted(strangers))}")
+        for name in ("inputs", "gradients", "points", "extremes", "samples"):
+            object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
+
+    @property
+    def slug(self) -> str:
+        """The stage's name in check ids: ``WeightedSum`` is ``weighted-sum``."""
+        return re.sub(r"(?<=[a-z0-9])(?=[A-Z][a-z])", "-", self.name).lower()
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """The inputs whose gradient backward must return, in order."""
+        return tuple(name for name in self.inputs if name not in self.optional)
+
+    @property
+    def is_scalar(self) -> bool:
+        """Whether every input is a 0-dim tensor."""
+        return not any(self.inputs.values())
+
+    def shape(self, name: str, sizes: Sizes) -> tuple[int, ...]:
+        """The shape of input ``name`` for the given sizes of the dimensions."""
+        return tuple(sizes[dimension] for dimension in self.inputs[name].split())
+
+    def sample(self, generator: torch.Generator, sizes: Sizes) -> tuple[Tensor, ...]:
+        """Inputs to try the stage on: float64, generic and signed, one tensor an input."""
+        return tuple(
+            self.samples.get(name, spread)(generator, self.shape(name, sizes))
+            for name in self.inputs
+        )
+
+    def true_gradients(self, inputs: tuple[Tensor, ...], upstream: Tensor) -> tuple[Tensor, ...]:
+        """The vector-Jacobian products by built-in autograd, one for each input, of its shape."""
+        leaves = tuple(value.detach().clone().requires_grad_() for value in inputs)
+        with torch.enable_grad():
+            output = self.forward(*leaves)
+        return tuple(
+            torch.autograd.grad(output, leaves, upstream, allow_unused=True, materialize_grads=True)
+        )
+
+    def evaluate(self, expression: str, inputs: tuple[Tensor, ...], upstream: Tensor) -> Tensor:
+        """The value of a torch expression over ``g``, the stage's names, ``N`` and ``K``."""
+        names = dict(zip(self.inputs, inputs, strict=True))
+        names[self.output] = self.forward(*inputs)
+        widest = max((*inputs, names[self.output]), key=lambda value: value.dim())
+        counts = {"N": widest.shape[0], "K": self._outputs(names)} if widest.dim() == 2 else {}
+        scope = {"__builtins__": {}, **_TORCH, **counts, **names, "g": upstream}
+        return eval(compile(expression, "<gradient>", "eval"), scope)  # type: ignore[no-any-return]
+
+    def _outputs(self, names: Mapping[str, Tensor]) -> int:
+        for name, dimensions in self.inputs.items():
+            if "K" in dimensions.split():
+                return names[name].shape[dimensions.split().index("K")]
+        return names[self.output].shape[-1]
+
+
+_TORCH = {
+    name: getattr(torch, name)
+    for name in dir(torch)
+    if not name.startswith("_") and callable(getattr(torch, name))
+}

@@ -1,0 +1,74 @@
+"""The tumours task: a chain of two neurons on one measured feature, with a binary label."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache, partial
+
+import torch
+from torch import Tensor
+
+from harness.training.datasets import load_concave_points
+from harness.training.networks import sample_network
+from harness.training.task import Parameters, Task
+
+LAYERS = 2
+SEEN = 16
+UNSEEN = 64
+
+
+@cache
+def split_tumours() -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Training values (32,) and labels (32,), unseen values (128,) and labels (128,); float64.
+
+    Both parts are balanced: half benign (0), half malignant (1). The values are standardised
+    with the mean and standard deviation of the training part. The choice is always the same.
+    """
+    values, labels = load_concave_points()
+    generator = torch.Generator().manual_seed(0)
+    seen, unseen = [], []
+    for label in (0.0, 1.0):
+        found = torch.nonzero(labels == label).flatten()
+        found = found[torch.randperm(len(found), generator=generator)]
+        seen.append(found[:SEEN])
+        unseen.append(found[SEEN : SEEN + UNSEEN])
+    train, test = torch.cat(seen), torch.cat(unseen)
+    mean, deviation = values[train].mean(), values[train].std()
+    values = (values - mean) / deviation
+    return values[train], labels[train], values[test], labels[test]
+
+
+def _parameters() -> Parameters:
+    start = {"w1": 0.5, "b1": 0.5, "w2": 1.0, "b2": -0.5}
+    return {name: torch.tensor(value, dtype=torch.float64) for name, value in start.items()}
+
+
+def _batch(step: int) -> tuple[Tensor, Tensor]:
+    values, labels, *_ = split_tumours()
+    return values, labels
+
+
+def _unseen() -> tuple[Tensor, Tensor, Tensor]:
+    *_, values, labels = split_tumours()
+    return values, labels, labels
+
+
+def _correct(answers: Sequence[Tensor | None], labels: Tensor) -> int:
+    pairs = zip(answers, labels.tolist(), strict=True)
+    return sum(
+        answer is not None and answer.numel() == 1 and (float(answer) > 0.5) == bool(label)
+        for answer, label in pairs
+    )
+
+
+TUMOURS = Task(
+    name="to tell malignant tumours from benign ones",
+    parameters=_parameters,
+    network=partial(sample_network, LAYERS),
+    batch=_batch,
+    unseen=_unseen,
+    correct=_correct,
+    steps=30,
+    rate=5.0,
+    accuracy=0.85,
+)

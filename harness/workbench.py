@@ -1,0 +1,248 @@
+"""Runs operations on a student's classes, in the process those classes live in."""
+
+from __future__ import annotations
+
+import linecache
+import re
+import sysconfig
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from harness.candidate import (
+    Absent,
+    Backward,
+    Chain,
+    Chained,
+    Forward,
+    Operation,
+    Other,
+    Output,
+    Raised,
+    Read,
+    Reply,
+    Returned,
+    Returns,
+    Trouble,
+    Unchanged,
+)
+
+TEXT_LIMIT = 2_000
+_NOT_STUDENT = tuple(
+    str(Path(place).resolve())
+    for place in (
+        *(sysconfig.get_paths()[name] for name in ("stdlib", "purelib", "platlib")),
+        str(Path(torch.__file__).parent),
+        str(Path(__file__).parent),
+        str(Path(__file__).parent.parent / "grading"),
+    )
+)
+
+
+@dataclass
+class _Call:
+    inputs: tuple[Tensor, ...]
+    before: tuple[Tensor, ...]
+    output: Tensor
+    upstreams: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+
+
+class Workbench:
+    """A candidate made of classes at hand, such as a notebook's, or of the student's process.
+
+    ``names`` maps each stage's name to the object found under it. Anything with an ``apply``
+    that is a ``torch.autograd.Function`` is used; ``trusted`` lets plain references through.
+    """
+
+    def __init__(self, names: Mapping[str, object], *, trusted: bool = False) -> None:
+        self._names = names
+        self._trusted = trusted
+        self._calls: dict[int, _Call | Trouble] = {}
+
+    def perform(self, operations: Sequence[Operation]) -> list[Reply]:
+        """One reply for each operation. What the student's code raises becomes a reply."""
+        return [self.perform_one(operation) for operation in operations]
+
+    def perform_one(self, operation: Operation) -> Reply:
+        """The reply to one operation."""
+        try:
+            match operation:
+                case Forward():
+                    return self._forward(operation)
+                case Backward():
+                    return self._backward(operation)
+                case Read():
+                    return self._read(operation)
+                case Chain():
+                    return self._chain(operation)
+        except _NothingToCall as nothing:
+            return Absent(str(nothing))
+        except (Exception, SystemExit) as error:
+            return describe(error)
+
+    def _forward(self, op: Forward) -> Reply:
+        try:
+            function = self._function(op.stage)
+            leaves = tuple(
+                copy_with_layout(value).requires_grad_(needed)
+                for value, needed in zip(op.inputs, op.requires_grad, strict=True)
+            )
+            before = tuple(leaf.detach().clone() for leaf in leaves)
+            with torch.enable_grad():
+                output = function.apply(*leaves)
+        except _NothingToCall as nothing:
+            self._calls[op.handle] = Absent(str(nothing))
+            raise
+        except (Exception, SystemExit) as error:
+            self._calls[op.handle] = describe(error)
+            raise
+        value = _snapshot(output)
+        if isinstance(value, Tensor):
+            self._calls[op.handle] = _Call(leaves, before, output)
+        else:
+            self._calls[op.handle] = Absent(
+                "forward did not return a tensor, so there is no backward to call"
+            )
+        return Output(value)
+
+    def _backward(self, op: Backward) -> Reply:
+        call = self._calls[op.handle]
+        if not isinstance(call, _Call):
+            return call
+        node: Any = call.output.grad_fn
+        if node is None:
+            raise _NothingToCall("The output has no backward: torch cannot trace it to the inputs")
+        upstream = copy_with_layout(op.upstream)
+        call.upstreams.append((upstream, upstream.clone()))
+        if isinstance(node, torch.autograd.function.BackwardCFunction):
+            # As torch's engine calls it, which runs backward without grad mode.
+            with torch.no_grad():
+                returned: Any = node.apply(upstream)
+        else:
+            needed = [leaf for leaf in call.inputs if leaf.requires_grad]
+            found = iter(
+                torch.autograd.grad(
+                    call.output, needed, upstream, retain_graph=True, allow_unused=True
+                )
+            )
+            returned = tuple(next(found) if leaf.requires_grad else None for leaf in call.inputs)
+        values = returned if isinstance(returned, tuple) else (returned,)
+        return Returns(tuple(_snapshot(value) for value in values))
+
+    def _read(self, op: Read) -> Reply:
+        call = self._calls[op.handle]
+        if not isinstance(call, _Call):
+            return call
+        return Unchanged(
+            tuple(map(_same, call.inputs, call.before)),
+            tuple(_same(now, before) for now, before in call.upstreams),
+        )
+
+    def _chain(self, op: Chain) -> Reply:
+        values: dict[str, Any] = {
+            name: copy_with_layout(value).requires_grad_(name in op.wrt)
+            for name, value in op.tensors.items()
+        }
+        with torch.set_grad_enabled(bool(op.wrt)):
+            for link in op.links:
+                function = self._function(link.stage)
+                values[link.output] = function.apply(*(values[name] for name in link.inputs))
+        gradients: dict[str, Tensor | None] = {}
+        if op.wrt and op.costs:
+            found = torch.autograd.grad(
+                [values[name] for name in op.costs],
+                [values[name] for name in op.wrt],
+                [torch.full_like(values[name], weight) for name, weight in op.costs.items()],
+                allow_unused=True,
+            )
+            gradients = dict(zip(op.wrt, found, strict=True))
+        outputs = {name: _snapshot(values[name]) for name in op.outputs}
+        return Chained(
+            {name: value for name, value in outputs.items() if isinstance(value, Tensor)},
+            {name: None if g is None else g.detach().clone() for name, g in gradients.items()},
+        )
+
+    def _function(self, stage: str) -> Any:
+        if stage not in self._names:
+            raise _NothingToCall(f"There is no class {stage}")
+        found = self._names[stage]
+        if self._trusted:
+            return found
+        if not isinstance(found, type):
+            raise _NothingToCall(f"{stage} is {_a(type(found).__name__)}, not a class")
+        if not issubclass(found, torch.autograd.Function):
+            raise _NothingToCall(f"The class {stage} is not a torch.autograd.Function")
+        return found
+
+
+class _NothingToCall(Exception):
+    pass
+
+
+def copy_with_layout(value: Tensor) -> Tensor:
+    """A detached copy with the same strides, zero strides of an expanded tensor included."""
+    index = tuple(slice(0, 1) if stride == 0 else slice(None) for stride in value.stride())
+    base = value.detach()[index]
+    copy = torch.empty_strided(base.shape, value.stride(), dtype=value.dtype).copy_(base)
+    return copy.expand(value.shape)
+
+
+def describe(error: BaseException) -> Raised:
+    """An exception as plain text, with the student's own line that it came from."""
+    place, code = _student_line(error.__traceback__)
+    if isinstance(error, SyntaxError) and error.lineno:
+        place, code = f"line {error.lineno}", (error.text or "").strip()
+    return Raised(type(error).__name__, scrub(_text_of(error)), place, code[:200])
+
+
+def scrub(text: str) -> str:
+    """Text without memory addresses, which differ from run to run."""
+    return re.sub(r"0x[0-9a-fA-F]{6,}", "0x…", text)
+
+
+def _text_of(error: BaseException) -> str:
+    try:
+        text = str(error.msg if isinstance(error, SyntaxError) else error)
+    except Exception as second:
+        text = f"(its message could not be shown: {type(second).__name__})"
+    return text if len(text) <= TEXT_LIMIT else text[:TEXT_LIMIT] + " …"
+
+
+def _student_line(traceback: TracebackType | None) -> tuple[str, str]:
+    place, code = "", ""
+    while traceback is not None:
+        filename = traceback.tb_frame.f_code.co_filename
+        if not filename.startswith((*_NOT_STUDENT, "<frozen")):
+            cell = re.fullmatch(r"<cell (\d+)>", filename)
+            where = f"cell {cell[1]}, " if cell else ""
+            place = f"{where}line {traceback.tb_lineno}"
+            code = linecache.getline(filename, traceback.tb_lineno).strip()
+        traceback = traceback.tb_next
+    return place, code
+
+
+def _snapshot(value: object) -> Returned:
+    if value is None:
+        return None
+    if not isinstance(value, Tensor):
+        return Other(type(value).__name__)
+    # A subclass may answer through __torch_function__; the data underneath is what counts.
+    with torch._C.DisableTorchFunctionSubclass():
+        plain = torch.Tensor.as_subclass(torch.Tensor.detach(value), Tensor)
+        if plain.layout != torch.strided or plain.device.type != "cpu":
+            return Other(f"{plain.device.type} tensor of layout {plain.layout}")
+        return plain.clone()
+
+
+def _same(now: Tensor, before: Tensor) -> bool:
+    with torch._C.DisableTorchFunctionSubclass():
+        return bool(torch.equal(now.detach().nan_to_num(), before.nan_to_num()))
+
+
+def _a(noun: str) -> str:
+    return f"an {noun}" if noun[:1].lower() in "aeiou" else f"a {noun}"

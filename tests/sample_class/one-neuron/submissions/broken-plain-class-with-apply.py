@@ -1,0 +1,40 @@
+"""Broken: Sigmoid is a plain class with an apply of its own, no autograd Function."""
+
+import torch
+from torch.autograd import Function
+
+from harness.one_neuron import check, train
+
+
+class WeightedSum(Function):
+    @staticmethod
+    def forward(ctx, a_prev, w, b):
+        ctx.save_for_backward(a_prev, w)
+        return w * a_prev + b
+
+    @staticmethod
+    def backward(ctx, g):
+        a_prev, w = ctx.saved_tensors
+        return g * w, g * a_prev, g
+
+
+class Sigmoid:
+    @staticmethod
+    def apply(z):
+        return torch.sigmoid(z)
+
+    @staticmethod
+    def backward(ctx, g):
+        return g
+
+
+class SquaredError(Function):
+    @staticmethod
+    def forward(ctx, a, y):
+        ctx.save_for_backward(a, y)
+        return (a - y) ** 2
+
+    @staticmethod
+    def backward(ctx, g):
+        a, y = ctx.saved_tensors
+        return g * 2 * (a - y), None

@@ -1,0 +1,422 @@
+"""The rules of judgement, each on a candidate that differs from a right one in one thing."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from torch.autograd.function import once_differentiable
+
+from harness.assignments import load_assignment
+from harness.judge import judge
+from harness.settings import Settings
+from harness.workbench import Workbench
+from tests.right import (
+    MANY,
+    ONE,
+    OneSquaredError,
+    Sigmoid,
+    SquaredError,
+    WeightedSum,
+    with_backward,
+    with_forward,
+)
+
+MANY_NEURONS = load_assignment("many-neurons")
+ONE_NEURON = load_assignment("one-neuron")
+
+
+def report_of(assignment=MANY_NEURONS, names=MANY, **changed):
+    return judge(assignment, Workbench({**names, **changed})).report
+
+
+def outcomes(report):
+    return {check.id: check.outcome for check in report.checks}
+
+
+def stage_outcomes(stage, **changed):
+    """The outcomes of one stage of many-neurons, judged by itself."""
+    only = [
+        check.id
+        for check in report_of().checks
+        if check.id.startswith(MANY_NEURONS.stage(stage).slug)
+    ]
+    report = judge(MANY_NEURONS, Workbench({**MANY, **changed}), only=only).report
+    return {check.id.split("/", 1)[1]: check.outcome for check in report.checks}, report
+
+
+def check_of(report, id):
+    return next(check for check in report.checks if check.id == id)
+
+
+@pytest.mark.parametrize(("assignment", "names"), [(MANY_NEURONS, MANY), (ONE_NEURON, ONE)])
+def test_a_right_candidate_gets_full_marks(assignment, names):
+    report = report_of(assignment, names)
+    assert report.passed
+    assert report.score == report.max_score == 10.0
+
+
+@pytest.mark.parametrize(("assignment", "names"), [(MANY_NEURONS, MANY), (ONE_NEURON, ONE)])
+def test_stubs_earn_nothing(assignment, names):
+    def stub(ctx, g):
+        raise NotImplementedError
+
+    stubs = {name: with_backward(stage, stub) for name, stage in names.items()}
+    report = report_of(assignment, stubs)
+    assert report.score == 0
+    assert "is not written yet" in check_of(report, "sigmoid/gradient/z").message
+
+
+def test_a_report_is_plain_data():
+    report = report_of(Sigmoid=with_backward(Sigmoid, lambda ctx, g: g))
+    assert json.loads(json.dumps(report.as_dict()))["score"] == report.score
+
+
+def test_a_wrong_stage_leaves_the_others_their_points():
+    report = report_of(Sigmoid=with_backward(Sigmoid, lambda ctx, g: g))
+    wrong = {check.stage for check in report.checks if check.outcome in ("failed", "error")}
+    assert wrong == {"Sigmoid"}
+    done = outcomes(report)
+    assert done["chain/weighted-sum"] == done["chain/squared-error"] == "passed"
+    assert done["chain/sigmoid"] == done["chain/whole"] == done["training"] == "not_run"
+    assert check_of(report, "chain/sigmoid").waits_for == "sigmoid/gradient/z"
+
+
+def test_a_wrong_gradient_costs_its_own_edge_and_what_waits_for_it():
+    def backward(ctx, g):
+        a_prev, w = ctx.saved_tensors
+        return g @ w, 2 * g.T @ a_prev, g.sum(0)
+
+    done, _ = stage_outcomes("WeightedSum", WeightedSum=with_backward(WeightedSum, backward))
+    assert done["gradient/w"] == "failed"
+    assert done["gradient/a_prev"] == done["gradient/b"] == done["forward"] == "passed"
+    assert done["purity"] == "not_run"
+
+
+def test_a_wrong_forward_is_its_own_failure():
+    def forward(ctx, z):
+        a = torch.sigmoid(z)
+        ctx.save_for_backward(a)
+        return a + 0.125
+
+    done, _ = stage_outcomes("Sigmoid", Sigmoid=with_forward(Sigmoid, forward))
+    assert done["forward"] == "failed"
+    assert done["gradient/z"] == "passed"
+
+
+def test_a_backward_that_fits_a_wrong_forward_is_wrong_too():
+    def forward(ctx, a, y):
+        ctx.save_for_backward(a, y)
+        return ((a - y) ** 2).sum() / (2 * len(a))
+
+    def backward(ctx, g):
+        a, y = ctx.saved_tensors
+        return g * (a - y) / len(a), None
+
+    half = with_forward(with_backward(SquaredError, backward), forward)
+    done, _ = stage_outcomes("SquaredError", SquaredError=half)
+    assert done["forward"] == done["gradient/a"] == "failed"
+    assert done["gradient/y"] == "not_run"
+
+
+@pytest.mark.parametrize("wrong", [lambda a, y: a - y, lambda a, y: y - a + 0.1])
+def test_a_wrong_gradient_for_the_target_fails_only_that_check(wrong):
+    def backward(ctx, g):
+        a, y = ctx.saved_tensors
+        return g * 2 * (a - y) / len(a), g * wrong(a, y)
+
+    done, _ = stage_outcomes("SquaredError", SquaredError=with_backward(SquaredError, backward))
+    assert done["gradient/a"] == "passed"
+    assert done["gradient/y"] == "failed"
+
+
+def test_a_right_gradient_for_the_target_is_right():
+    def backward(ctx, g):
+        a, y = ctx.saved_tensors
+        ga = g * 2 * (a - y) / len(a)
+        return ga, -ga
+
+    assert report_of(SquaredError=with_backward(SquaredError, backward)).score == 10
+
+
+class TestShape:
+    """What backward returned, before torch's engine touches it."""
+
+    def of_bias(self, make):
+        def backward(ctx, g):
+            a_prev, w = ctx.saved_tensors
+            return g @ w, g.T @ a_prev, make(g)
+
+        return stage_outcomes("WeightedSum", WeightedSum=with_backward(WeightedSum, backward))
+
+    def test_a_gradient_that_the_engine_has_to_sum_is_wrong(self):
+        done, report = self.of_bias(lambda g: g)
+        assert done["gradient/b"] == "failed"
+        assert "sum" in check_of(report, "weighted-sum/gradient/b").message
+
+    def test_extra_leading_axes_of_size_one_are_right_with_advice(self):
+        done, report = self.of_bias(lambda g: g.sum(0, keepdim=True))
+        assert set(done.values()) == {"passed"}
+        assert "size 1" in report.advice[0].text
+
+    def test_a_shape_that_the_engine_refuses_is_wrong_in_its_words(self):
+        done, report = self.of_bias(lambda g: g.sum(0)[:, None])
+        assert done["gradient/b"] == "failed"
+        assert "torch says" in check_of(report, "weighted-sum/gradient/b").message
+
+    def test_an_expanded_return_is_right(self):
+        done, _ = self.of_bias(lambda g: g.sum(0) + torch.zeros(()).expand(g.shape[1]))
+        assert set(done.values()) == {"passed"}
+
+    @pytest.mark.parametrize("make", [lambda g: g.sum(0).tolist(), lambda g: g.sum(0).numpy()])
+    def test_a_list_or_an_array_is_wrong_with_the_reason(self, make):
+        done, report = self.of_bias(make)
+        assert done["gradient/b"] == "failed"
+        assert "where a tensor belongs" in check_of(report, "weighted-sum/gradient/b").message
+
+    def test_none_for_a_required_input_is_wrong(self):
+        done, _ = self.of_bias(lambda g: None)
+        assert done["gradient/b"] == "failed"
+
+
+def test_too_few_returns_are_refused_in_the_engines_words():
+    def backward(ctx, g):
+        a_prev, w = ctx.saved_tensors
+        return g @ w, g.T @ a_prev
+
+    done, report = stage_outcomes("WeightedSum", WeightedSum=with_backward(WeightedSum, backward))
+    assert done["gradient/a_prev"] == done["gradient/b"] == "failed"
+    assert "expected 3, got 2" in check_of(report, "weighted-sum/gradient/w").message
+
+
+def test_extra_none_returns_are_right_with_advice():
+    def backward(ctx, g):
+        (a,) = ctx.saved_tensors
+        return g * a * (1 - a), None
+
+    report = report_of(Sigmoid=with_backward(Sigmoid, backward))
+    assert report.passed and report.advice
+
+
+def test_float32_arithmetic_costs_precision_and_what_needs_it():
+    def backward(ctx, g):
+        (a,) = ctx.saved_tensors
+        a = a.float()
+        return (g.float() * a * (1 - a)).double()
+
+    done, _ = stage_outcomes("Sigmoid", Sigmoid=with_backward(Sigmoid, backward))
+    missed = {id: outcome for id, outcome in done.items() if outcome != "passed"}
+    assert missed == {"precision": "failed", "stability": "not_run"}
+
+
+def test_an_overflowing_formula_costs_stability_only():
+    def forward(ctx, z):
+        ctx.save_for_backward(z)
+        return torch.sigmoid(z)
+
+    def backward(ctx, g):
+        (z,) = ctx.saved_tensors
+        return g * torch.exp(z) / (1 + torch.exp(z)) ** 2
+
+    overflowing = with_forward(with_backward(Sigmoid, backward), forward)
+    done, _ = stage_outcomes("Sigmoid", Sigmoid=overflowing)
+    assert [id for id, outcome in done.items() if outcome != "passed"] == ["stability"]
+
+
+def test_a_more_exact_formula_than_torchs_own_is_right():
+    def forward(ctx, z):
+        ctx.save_for_backward(z)
+        return torch.sigmoid(z)
+
+    def backward(ctx, g):
+        (z,) = ctx.saved_tensors
+        return g * torch.sigmoid(z) * torch.sigmoid(-z)
+
+    assert report_of(Sigmoid=with_forward(with_backward(Sigmoid, backward), forward)).score == 10
+
+
+def test_changing_the_upstream_in_place_costs_purity():
+    def backward(ctx, g):
+        (a,) = ctx.saved_tensors
+        result = g * a * (1 - a)
+        g.zero_()
+        return result
+
+    done, report = stage_outcomes("Sigmoid", Sigmoid=with_backward(Sigmoid, backward))
+    assert done["gradient/z"] == "passed"
+    assert done["purity"] == "failed"
+    assert "upstream gradient" in check_of(report, "sigmoid/purity").message
+
+
+def test_an_activation_kept_in_the_class_costs_memory():
+    def forward(ctx, z):
+        forward.a = torch.sigmoid(z)
+        return forward.a.clone()
+
+    def backward(ctx, g):
+        return g * forward.a * (1 - forward.a)
+
+    cached = with_forward(with_backward(Sigmoid, backward), forward)
+    done, _ = stage_outcomes("Sigmoid", Sigmoid=cached)
+    assert done["gradient/z"] == "passed"
+    assert done["memory"] == "failed"
+
+
+def test_a_backward_for_contiguous_tensors_only_costs_layout():
+    def backward(ctx, g):
+        (a,) = ctx.saved_tensors
+        return (g.view(-1) * (a * (1 - a)).reshape(-1)).view(a.shape)
+
+    done, _ = stage_outcomes("Sigmoid", Sigmoid=with_backward(Sigmoid, backward))
+    assert [id for id, outcome in done.items() if outcome != "passed"] == ["layout"]
+
+
+def test_forgetting_an_input_when_another_needs_no_gradient_costs_subsets():
+    def backward(ctx, g):
+        a_prev, w = ctx.saved_tensors
+        gw = g.T @ a_prev if ctx.needs_input_grad[0] else None
+        return g @ w, gw, g.sum(0)
+
+    done, _ = stage_outcomes("WeightedSum", WeightedSum=with_backward(WeightedSum, backward))
+    assert [id for id, outcome in done.items() if outcome != "passed"] == ["subsets"]
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda g: g * g,
+        lambda g: g.abs(),
+        lambda g: g.clamp(-1, 1),
+        lambda g: g.sign(),
+        lambda g: g.relu(),
+        lambda g: (g != 0).double(),
+    ],
+    ids=["square", "abs", "clip", "sign", "relu", "nonzero"],
+)
+@pytest.mark.parametrize(("assignment", "names"), [(MANY_NEURONS, MANY), (ONE_NEURON, ONE)])
+def test_what_gradcheck_lets_through_is_wrong(assignment, names, spoil):
+    def backward(ctx, g):
+        (a,) = ctx.saved_tensors
+        return spoil(g) * a * (1 - a)
+
+    report = report_of(assignment, names, Sigmoid=with_backward(Sigmoid, backward))
+    assert outcomes(report)["sigmoid/gradient/z"] == "failed"
+
+
+def test_styles_that_are_right_get_full_marks():
+    class Needs(WeightedSum):
+        @staticmethod
+        def backward(ctx, g):
+            a_prev, w = ctx.saved_tensors
+            a, b, c = ctx.needs_input_grad
+            return g @ w if a else None, g.T @ a_prev if b else None, g.sum(0) if c else None
+
+    class Setup(torch.autograd.Function):
+        @staticmethod
+        def forward(z):
+            return torch.sigmoid(z)
+
+        @staticmethod
+        def setup_context(ctx, inputs, output):
+            ctx.save_for_backward(output)
+
+        @staticmethod
+        @once_differentiable
+        def backward(ctx, g):
+            (a,) = ctx.saved_tensors
+            return torch.from_numpy(g.numpy() * a.numpy() * (1 - a.numpy()))
+
+    assert report_of(WeightedSum=Needs, Sigmoid=Setup).passed
+
+
+def test_a_missing_class_and_one_that_is_no_function_are_told_apart():
+    class NotAFunction:
+        apply = torch.sigmoid
+
+    report = judge(MANY_NEURONS, Workbench({"Sigmoid": NotAFunction})).report
+    assert "There is no class WeightedSum" in check_of(report, "weighted-sum/forward").message
+    assert "not a torch.autograd.Function" in check_of(report, "sigmoid/forward").message
+    assert outcomes(report)["sigmoid/gradient/z"] == "not_run"
+    assert report.score == 0
+
+
+@pytest.mark.parametrize("error", [RuntimeError("boom"), SystemExit(3), RecursionError()])
+def test_what_a_backward_raises_is_an_error_of_its_stage(error):
+    def backward(ctx, g):
+        raise error
+
+    report = report_of(Sigmoid=with_backward(Sigmoid, backward))
+    check = check_of(report, "sigmoid/gradient/z")
+    assert check.outcome == "error"
+    assert type(error).__name__ in check.message
+    assert "line" in check.message and "raise error" in check.message
+
+
+def test_hidden_values_do_not_reach_a_student_through_an_exception():
+    """Only the public example may be quoted: later calls tell their type and line."""
+    calls = []
+
+    def backward(ctx, g):
+        (a,) = ctx.saved_tensors
+        calls.append(g)
+        if len(calls) > 4:
+            text = "se" + f"cret {a.flatten()[0].item()}"
+            raise ValueError(text)
+        return g * a * (1 - a)
+
+    report = report_of(Sigmoid=with_backward(Sigmoid, backward))
+    check = check_of(report, "sigmoid/gradient/z")
+    assert "ValueError" in check.message and "secret" not in check.message
+    assert "secret" in check.staff
+
+
+def test_the_same_seed_gives_the_same_report_and_another_the_same_verdict():
+    wrong = with_backward(Sigmoid, lambda ctx, g: g)
+    names = {**MANY, "Sigmoid": wrong}
+    first, again, other = (
+        judge(MANY_NEURONS, Workbench(names), seed=seed).report for seed in (3, 3, 4)
+    )
+    assert first == again
+    assert outcomes(first) == outcomes(other)
+
+
+def test_levels_of_feedback_show_less_and_less():
+    def message(level):
+        wrong = {**MANY, "Sigmoid": with_backward(Sigmoid, lambda ctx, g: g)}
+        report = judge(MANY_NEURONS, Workbench(wrong), settings=Settings(feedback=level)).report
+        return check_of(report, "sigmoid/gradient/z").message
+
+    assert message("verdict") == ""
+    assert message("where") == "Sigmoid.backward: ∂C/∂z is wrong."
+    assert message("hint").startswith(message("where"))
+    assert len(message("hint")) > len(message("where"))
+
+
+def test_only_names_the_checks_that_are_reported():
+    report = judge(MANY_NEURONS, Workbench(MANY), only=["chain/sigmoid"]).report
+    assert [check.id for check in report.checks] == ["chain/sigmoid"]
+    assert report.passed
+
+
+def test_a_function_that_changes_its_mind_is_caught_in_training():
+    calls = []
+
+    def backward(ctx, g):
+        (a,) = ctx.saved_tensors
+        calls.append(None)
+        return g * a * (1 - a) * (1.5 if len(calls) > 600 else 1)
+
+    report = report_of(Sigmoid=with_backward(Sigmoid, backward))
+    check = check_of(report, "training")
+    assert check.outcome == "failed"
+    assert "step" in check.message
+
+
+def test_targets_need_no_gradient_in_one_neuron_either():
+    def backward(ctx, g):
+        a, y = ctx.saved_tensors
+        return 2 * (a - y) * g, -2 * (a - y) * g
+
+    both = with_backward(OneSquaredError, backward)
+    assert report_of(ONE_NEURON, ONE, SquaredError=both).passed

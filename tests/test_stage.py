@@ -1,0 +1,104 @@
+"""A stage is declared once, and what it says of itself is true."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.assignments import NAMES, load_assignment
+from harness.judge import judge
+from harness.probes import plan
+from harness.settings import Settings
+from harness.stage import Stage
+from harness.workbench import Workbench
+
+STAGES = [
+    pytest.param(stage, id=f"{name}/{stage.name}")
+    for name in NAMES
+    for stage in load_assignment(name).stages
+]
+sizes = st.fixed_dictionaries({name: st.integers(1, 6) for name in ("N", "n_in", "K")})
+
+
+@pytest.mark.parametrize("stage", STAGES)
+@given(sizes=sizes, seed=st.integers(0, 2**31))
+def test_gradient_expressions_equal_built_in_autograd(stage, sizes, seed):
+    generator = torch.Generator().manual_seed(seed)
+    inputs = stage.sample(generator, sizes)
+    upstream = torch.randn(stage.forward(*inputs).shape, generator=generator, dtype=torch.float64)
+    true = stage.true_gradients(inputs, upstream)
+    for name, gradient in zip(stage.inputs, true, strict=True):
+        value = stage.evaluate(stage.gradients[name], inputs, upstream)
+        assert value.shape == gradient.shape
+        torch.testing.assert_close(value, gradient, rtol=1e-10, atol=1e-12)
+
+
+def test_expressions_see_no_python_builtins():
+    stage = load_assignment("one-neuron").stage("Sigmoid")
+    zero = torch.zeros((), dtype=torch.float64)
+    with pytest.raises(NameError):
+        stage.evaluate("__import__('os')", (zero,), zero)
+
+
+def test_a_stage_without_a_gradient_for_an_input_is_refused():
+    with pytest.raises(ValueError, match="Scale: every input needs a gradient"):
+        Stage("Scale", "y = c·x", {"c": "", "x": ""}, "y", torch.mul, {"x": "g * c"})
+
+
+def test_slugs_are_kebab_case():
+    slugs = [stage.slug for stage in load_assignment("many-neurons").stages]
+    assert slugs == ["weighted-sum", "sigmoid", "squared-error"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_points_are_ten_and_training_at_most_fifteen_percent(name):
+    planned = plan(load_assignment(name), Settings())
+    total = sum(check.max_points for check in planned)
+    assert total == pytest.approx(10.0, abs=1e-9)
+    training = next(check.max_points for check in planned if check.id == "training")
+    assert training <= 0.15 * total + 1e-9
+    assert all(check.max_points > 0 for check in planned)
+
+
+class ReLU(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, z):
+        ctx.save_for_backward(z)
+        return z.clamp(min=0)
+
+    @staticmethod
+    def backward(ctx, g):
+        (z,) = ctx.saved_tensors
+        return g * (z > 0)
+
+
+class LeakyByMistake(ReLU):
+    @staticmethod
+    def backward(ctx, g):
+        (z,) = ctx.saved_tensors
+        return torch.where(z > 0, g, 0.01 * g)
+
+
+def test_every_probe_works_for_a_stage_that_an_instructor_declares():
+    """Declared as CONTRIBUTING.md shows, in a few lines."""
+    from dataclasses import replace  # noqa: PLC0415
+
+    relu = Stage(
+        name="ReLU",
+        formula="a = max(0, z)",
+        inputs={"z": "N K"},
+        output="a",
+        forward=lambda z: z.clamp(min=0),
+        gradients={"z": "g * (z > 0)"},
+        points={"z": 2.0},
+    )
+    many = load_assignment("many-neurons")
+    declared = replace(many, stages=(*many.stages, relu))
+    ids = [check.id for check in plan(declared, Settings()) if check.stage == "ReLU"]
+    right = judge(declared, Workbench({"ReLU": ReLU}), only=ids).report
+    assert right.passed and right.score == 2.6
+    wrong = judge(declared, Workbench({"ReLU": LeakyByMistake}), only=ids).report
+    assert wrong.score == 0
+    assert {c.id: c.outcome for c in wrong.checks}["relu/gradient/z"] == "failed"

@@ -1,0 +1,99 @@
+"""The wheel holds what users need and nothing else, and works away from the checkout."""
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def run(*arguments, cwd=None, path=""):
+    """Run Python with arguments, and return what it printed; fail with all of it."""
+    done = subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        cwd=cwd,
+        env=os.environ | {"PYTHONPATH": str(path)},
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("wheel")
+    # --no-index: hatchling comes from the environment, or the build fails.
+    options = ["--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", folder]
+    run("-m", "pip", "wheel", *options, ROOT)
+    (built,) = folder.iterdir()
+    return built
+
+
+@pytest.fixture(scope="module")
+def names(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        return set(archive.namelist())
+
+
+@pytest.fixture(scope="module")
+def installed(wheel, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("installed")
+    run("-m", "pip", "install", "--no-deps", "--no-index", "--target", folder, wheel)
+    return folder
+
+
+def test_wheel_holds_both_packages(names):
+    expected = {
+        path.relative_to(ROOT).as_posix()
+        for package in ("harness", "grading")
+        for path in (ROOT / package).rglob("*.py")
+    }
+    assert {"harness/__init__.py", "grading/cli.py"} <= expected
+    assert expected <= names
+
+
+def test_wheel_holds_the_data_with_their_licence(wheel, names):
+    folder = "harness/training/data"
+    assert {f"{folder}/{name}.npz" for name in ("digits", "concave_points")} <= names
+    with zipfile.ZipFile(wheel) as archive:
+        assert "CC BY 4.0" in archive.read(f"{folder}/README.md").decode()
+
+
+def test_wheel_carries_readme_and_licence(wheel, names):
+    (metadata,) = (name for name in names if name.endswith(".dist-info/METADATA"))
+    with zipfile.ZipFile(wheel) as archive:
+        described = archive.read(metadata).decode()
+    assert (ROOT / "README.md").read_text(encoding="utf-8").strip() in described
+    assert str(PurePosixPath(metadata).with_name("licenses") / "LICENSE") in names
+
+
+def test_wheel_holds_nothing_else(names):
+    tops = {PurePosixPath(name).parts[0] for name in names}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"harness", "grading"}
+
+
+def test_installed_copy_loads_its_data_away_from_the_checkout(installed, tmp_path):
+    program = """
+import harness
+from harness.training.datasets import load_digits
+images, _ = load_digits()
+print(tuple(images.shape))
+print(harness.__file__)
+"""
+    shape, location = run("-c", program, cwd=tmp_path, path=installed).splitlines()
+    assert shape == "(1797, 64)"
+    assert Path(location).is_relative_to(installed)
+
+
+def test_installed_command_line_starts_away_from_the_checkout(installed, tmp_path):
+    shown = run("-m", "grading.cli", "--help", cwd=tmp_path, path=installed)
+    assert "Usage:" in shown
