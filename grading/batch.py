@@ -16,7 +16,7 @@ import torch
 
 from grading.grader import grade_submission, unmarked
 from grading.results import Result, decode_result, encode_result
-from grading.sandbox import Zygote, ZygoteError
+from grading.sandbox import Nursery, NurseryError, open_nursery
 from grading.submissions import Entry, Submission, read_submission
 from harness.assignments import load_assignment
 from harness.settings import Settings
@@ -68,16 +68,16 @@ def grade_entry(entry: Entry, job: Job) -> bytes:
     for _ in range(TRIES):
         try:
             submission = read_submission(entry, job.assignment)
-            zygote = _zygote()
-            result = grade_submission(submission, assignment, job.settings, job.seed, zygote)
+            nursery = _nursery()
+            result = grade_submission(submission, assignment, job.settings, job.seed, nursery)
             return encode_result(result)
-        except ZygoteError as error:
+        except NurseryError as error:
             why = str(error)
-            _fresh_zygote()
+            _new_nursery()
         except Exception:
             # A fault of the grader's own must never cost the batch, nor become a zero.
             why = traceback.format_exc(limit=-8)
-            _fresh_zygote()
+            _new_nursery()
     return encode_result(_given_up(submission, job, why))
 
 
@@ -108,18 +108,18 @@ def _given_up(submission: Submission, job: Job, why: str) -> Result:
 
 
 @cache
-def _zygote() -> Zygote:
-    zygote = Zygote()
-    atexit.register(zygote.close)
-    return zygote
+def _nursery() -> Nursery:
+    nursery = open_nursery()
+    atexit.register(nursery.close)
+    return nursery
 
 
-def _fresh_zygote() -> None:
-    if _zygote.cache_info().currsize:
-        old = _zygote()
+def _new_nursery() -> None:
+    if _nursery.cache_info().currsize:
+        old = _nursery()
         atexit.unregister(old.close)
         old.close()
-    _zygote.cache_clear()
+    _nursery.cache_clear()
 
 
 def _quiet_worker() -> None:

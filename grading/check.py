@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from grading.grader import definition_advice
-from grading.sandbox import Far, Zygote
+from grading.sandbox import Far, open_nursery
 from grading.source import Source, Unreadable, read_source
 from harness.assignments import NAMES, load_assignment
 from harness.judge import judge
@@ -40,7 +40,7 @@ def check_file(file: Path, assignment_name: str | None, stages: Sequence[str]) -
     except SettingsError as error:
         raise CheckError(f"{error}.") from None
     only = {check.id for check in planned if not stages or check.stage in stages}
-    with Zygote() as zygote, Far(zygote, source, settings.limits) as far:
+    with open_nursery() as nursery, Far(nursery, source, settings.limits) as far:
         if far.definition.unusable:
             raise CheckError(f"{file}: {far.definition.unusable}")
         report = judge(assignment, far, settings=settings, only=only).report

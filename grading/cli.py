@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from pathlib import Path
@@ -24,6 +25,10 @@ class Unusable(click.ClickException):
 @click.version_option(package_name="backprop-harness", prog_name="backprop")
 def main() -> None:
     """Checks and grades backward passes that students wrote."""
+    # A console that cannot show ∂ or ✓ shows a question mark rather than a traceback.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 @main.command()
@@ -96,7 +101,7 @@ def release(assignment: str | None) -> None:
 
     for name in [assignment] if assignment else NAMES:
         try:
-            for path in release_assignment(Path.cwd(), name):
+            for path in release_assignment(Path(), name):
                 click.echo(f"Released {path}")
         except ReleaseError as error:
             raise Unusable(str(error)) from None

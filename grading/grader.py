@@ -8,7 +8,7 @@ from dataclasses import asdict
 import msgspec
 
 from grading.results import AdviceLine, CheckLine, FlagLine, Result, Seconds, Status
-from grading.sandbox import Definition, Far, Zygote
+from grading.sandbox import Definition, Far, Nursery
 from grading.submissions import Submission
 from harness.assignment import Assignment
 from harness.judge import Judgement, judge
@@ -17,13 +17,13 @@ from harness.settings import Settings
 
 
 def grade_submission(
-    submission: Submission, assignment: Assignment, settings: Settings, seed: int, zygote: Zygote
+    submission: Submission, assignment: Assignment, settings: Settings, seed: int, nursery: Nursery
 ) -> Result:
-    """The result of a submission. Raises ZygoteError where the grader itself failed."""
+    """The result of a submission. Raises NurseryError where the grader itself failed."""
     wall, cpu = time.perf_counter(), time.process_time()
     if submission.source is None:
         return unmarked(submission, assignment, settings, "unreadable", submission.reason)
-    with Far(zygote, submission.source, settings.limits) as far:
+    with Far(nursery, submission.source, settings.limits) as far:
         definition = far.definition
         if definition.unusable:
             return unmarked(submission, assignment, settings, "unreadable", definition.unusable)

@@ -116,6 +116,7 @@ def _generate(course: Path, name: str) -> None:
     config.CourseDirectory.release_directory = RELEASE
     config.CourseDirectory.assignment_id = name
     config.GenerateAssignment.no_database = True
+    config.SaveCells.enabled = False
     said = io.StringIO()
     log = logging.Logger("backprop.release", logging.ERROR)
     log.addHandler(logging.StreamHandler(said))

@@ -9,6 +9,7 @@ import tokenize
 import msgspec
 
 FILE_LIMIT = 16 * 1024 * 1024
+UNGRADED = "ungraded"
 
 
 class Unreadable(Exception):
@@ -36,6 +37,7 @@ class _NbgraderMark(msgspec.Struct, frozen=True):
 
 class _Metadata(msgspec.Struct, frozen=True):
     nbgrader: _NbgraderMark | None = None
+    tags: object = None
 
 
 class _NotebookCell(msgspec.Struct, frozen=True):
@@ -92,7 +94,7 @@ def _read_notebook(data: bytes) -> Source:
     cells = tuple(
         Cell(f"<cell {number}>", _newlines("".join(cell.source)))
         for number, cell in enumerate(code, start=1)
-        if not _is_check(cell)
+        if not (_is_check(cell) or _is_ungraded(cell))
     )
     if not any(cell.text.strip() for cell in cells):
         raise Unreadable("The notebook has no code of yours.")
@@ -103,6 +105,12 @@ def _is_check(cell: _NotebookCell) -> bool:
     """Whether it is one of nbgrader's test cells, which are not the student's work."""
     mark = cell.metadata.nbgrader
     return mark is not None and mark.grade and not mark.solution
+
+
+def _is_ungraded(cell: _NotebookCell) -> bool:
+    """Whether the handout's author marked it as a picture or a demonstration."""
+    tags = cell.metadata.tags
+    return isinstance(tags, list) and UNGRADED in tags
 
 
 def _newlines(text: str) -> str:

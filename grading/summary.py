@@ -28,9 +28,10 @@ def print_summary(console: Console, results: Sequence[Result], out: Path) -> Non
         ordered = sorted(lowest[:TABLE_ROWS], key=lambda each: each.submission)
         console.print(f"The {TABLE_ROWS} lowest of {len(results)} marks:")
     console.print(_table(ordered, console.width))
-    console.print(
-        "✓ right   ✗ wrong   ! raised, died or ran out of time   – waits for another check"
-    )
+    console.print("✓ right  ✗ wrong  ! raised, died or ran on  – waits for another check")
+    columns = ", ".join(_columns(results))
+    if columns:
+        console.print(f"The marks are of {columns}.")
     console.print(_overall(results))
     failed = [result.submission for result in results if result.status == "grader_error"]
     if failed:
@@ -64,7 +65,7 @@ def _table(results: Sequence[Result], width: int) -> Table:
     for result in results:
         score = "open" if result.score is None else f"{result.score:.4g} / {result.max_score:.4g}"
         marks = [_mark([c for c in result.checks if _column(c) == stage]) for stage in stages]
-        cells = [_cropped(result.submission, names), score]
+        cells: list[Text | str] = [_cropped(result.submission, names), score]
         cells += marks if roomy else [" ".join(marks)]
         cells += [_cropped(_first(result), left)] if left >= FIRST_WIDTH // 3 else []
         table.add_row(*cells)

@@ -75,6 +75,6 @@ MANY_NEURONS = Assignment(
 )
 
 _handout = Handout(MANY_NEURONS)
-check, train = _handout.check, _handout.train
+check, train, draw_chain = _handout.check, _handout.train, _handout.draw_chain
 
-__all__ = ["MANY_NEURONS", "check", "train"]
+__all__ = ["MANY_NEURONS", "check", "draw_chain", "train"]

@@ -83,9 +83,9 @@ class Handout:
         wanted = [name for name in self._ids() if self._stage_of(name) is None]
         return self._judged(names, wanted)
 
-    def draw_chain(self) -> Picture:
-        """The chain from the inputs to the cost, each edge with its local derivative."""
-        return chain_picture(self.assignment)
+    def draw_chain(self, *, derivatives: bool = False) -> Picture:
+        """The chain from the inputs to the cost; ``derivatives`` writes out what each one is."""
+        return chain_picture(self.assignment, derivatives=derivatives)
 
     def _judged(self, names: dict[str, type], wanted: Iterable[str]) -> Checked:
         settings = settings_beside(Path.cwd(), self.assignment.name)

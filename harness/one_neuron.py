@@ -67,6 +67,6 @@ ONE_NEURON = Assignment(
 )
 
 _handout = Handout(ONE_NEURON)
-check, train = _handout.check, _handout.train
+check, train, draw_chain = _handout.check, _handout.train, _handout.draw_chain
 
-__all__ = ["ONE_NEURON", "check", "train"]
+__all__ = ["ONE_NEURON", "check", "draw_chain", "train"]

@@ -250,12 +250,14 @@ def test_changing_the_upstream_in_place_costs_purity():
 
 
 def test_an_activation_kept_in_the_class_costs_memory():
+    kept = {}
+
     def forward(ctx, z):
-        forward.a = torch.sigmoid(z)
-        return forward.a.clone()
+        kept["a"] = torch.sigmoid(z)
+        return kept["a"].clone()
 
     def backward(ctx, g):
-        return g * forward.a * (1 - forward.a)
+        return g * kept["a"] * (1 - kept["a"])
 
     cached = with_forward(with_backward(Sigmoid, backward), forward)
     done, _ = stage_outcomes("Sigmoid", Sigmoid=cached)
@@ -355,7 +357,7 @@ def test_what_a_backward_raises_is_an_error_of_its_stage(error):
 
 def test_hidden_values_do_not_reach_a_student_through_an_exception():
     """Only the public example may be quoted: later calls tell their type and line."""
-    calls = []
+    calls: list[object] = []
 
     def backward(ctx, g):
         (a,) = ctx.saved_tensors
@@ -400,7 +402,7 @@ def test_only_names_the_checks_that_are_reported():
 
 
 def test_a_function_that_changes_its_mind_is_caught_in_training():
-    calls = []
+    calls: list[object] = []
 
     def backward(ctx, g):
         (a,) = ctx.saved_tensors

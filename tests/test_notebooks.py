@@ -12,6 +12,8 @@ import pytest
 from harness.assignments import NAMES, load_assignment
 from harness.probes import plan
 from harness.settings import SETTINGS_FILE, Settings, load_settings, settings_beside
+from harness.training.digits import DIGITS, split_digits
+from harness.training.tumours import TUMOURS, split_tumours
 
 nbgraderformat = pytest.importorskip("nbgrader.nbgraderformat")
 
@@ -136,6 +138,16 @@ def test_the_work_is_the_body_of_each_backward_and_nothing_else(notebook):
         assert inside == set(range(body[0].lineno, last + 1))
 
 
+def test_what_needs_the_harness_is_left_out_of_grading(notebook):
+    """A student's own process has no harness beyond what a handout imports first."""
+    for cell in code_cells(notebook):
+        needs = re.search(
+            r"harness\.(show|training)|matplotlib|draw_|compare\(|DIGITS", cell.source
+        )
+        if cell.id != "imports":
+            assert ("ungraded" in cell.metadata.get("tags", [])) is bool(needs), cell.id
+
+
 def test_what_is_released_does_not_give_the_work_away(assignment, notebook):
     text = re.sub(r"\s|\\[,;:]|\\cdot|\$", "", "".join(c.source for c in released(notebook).cells))
     for stage in assignment.stages:
@@ -144,6 +156,28 @@ def test_what_is_released_does_not_give_the_work_away(assignment, notebook):
             local = bare.replace("g*", "")
             spoilers = {bare, local, local.replace("*", "")}
             assert not [each for each in spoilers if re.search(r"\W", each) and each in text]
+
+
+def test_numbers_in_the_prose_are_those_of_the_tasks():
+    one, many = (notebook_of(name) for name in ("one-neuron", "many-neurons"))
+    knobs = sum(value.numel() for value in DIGITS.parameters().values())
+    images = len(split_digits()[0])
+    for notebook in (one, many):
+        prose = "".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+        assert thousands(knobs) in prose
+        assert thousands(images) in prose
+        assert f"${knobs * images / 1e6:.1f}$ million" in prose
+    prose = "".join(cell.source for cell in one.cells if cell.cell_type == "markdown")
+    steps, samples = TUMOURS.steps, len(split_tumours()[0])
+    counted = thousands(len(TUMOURS.parameters()) * samples * steps)
+    assert f"Ours takes {steps} steps: ${counted}$" in prose
+    assert f"The samples are {samples} tumours" in prose
+    assert (DIGITS.steps, TUMOURS.steps) == (300, 30)  # in words
+
+
+def thousands(number):
+    """A number as LaTeX sets it, with a thin space between its thousands."""
+    return f"{number:,}".replace(",", r"\,")
 
 
 def test_settings_hold_what_their_comments_offer(assignment, tmp_path):
@@ -209,15 +243,10 @@ def test_nbgrader_reads_the_points(assignment, form, share, run):
 
 
 @pytest.mark.slow
-def test_pictures_are_drawn_from_the_solved_notebook(assignment, run):
-    drawn = [cell for cell in code_cells(run(assignment.name, "solved")) if is_picture(cell)]
-    assert drawn
+def test_every_picture_is_drawn_in_the_solved_notebook(assignment, run):
+    cells = code_cells(run(assignment.name, "solved"))
+    drawn = [cell for cell in cells if re.fullmatch(r".*-picture|compare-.*", cell.id)]
+    assert len(drawn) > 5
     for cell in drawn:
         kinds = {kind for output in cell.outputs for kind in output.get("data", {})}
-        assert kinds & {"image/png", "image/svg+xml", "text/html"}, cell.id
-
-
-def is_picture(cell):
-    """Whether a cell is there to draw, not only to define what draws."""
-    last = ast.parse(cell.source).body[-1]
-    return "picture" in cell.metadata.get("tags", []) and isinstance(last, ast.Expr)
+        assert kinds & {"image/png", "image/svg+xml"}, cell.id

@@ -156,13 +156,12 @@ def test_messages_are_shown_in_full(message):
 @given(any_text, st.booleans())
 def test_nothing_in_a_message_acts_on_the_terminal(message, colour):
     shown = report(check("x", "failed", message=message), advice=(Advice(None, message),))
-    plain, text = report_text(report(check("x", "failed"))), report_text(shown, colour=colour)
+    text = report_text(shown, colour=colour)
     if colour:
         # What rich writes itself is of this kind only.
         text = "".join(part.partition("m")[2] for part in f"m{text}".split("\x1b["))
     acting = [c for c in text if unicodedata.category(c)[0] == "C" and c != "\n"]
     assert not acting
-    assert "\x1b" not in plain
 
 
 @given(st.text(), st.integers(20, 120))
@@ -174,7 +173,7 @@ def test_colour_changes_no_word(monkeypatch):
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "30")
     coloured = report_text(wrong_sigmoid(), colour=True)
-    assert "\x1b[" in coloured
+    assert "\x1b[1;31m  ✗" in coloured
     stripped = "".join(part.partition("m")[2] for part in f"m{coloured}".split("\x1b["))
     assert squeezed(stripped) == squeezed(report_text(wrong_sigmoid()))
 

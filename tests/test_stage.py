@@ -83,7 +83,7 @@ class LeakyByMistake(ReLU):
 
 def test_every_probe_works_for_a_stage_that_an_instructor_declares():
     """Declared as CONTRIBUTING.md shows, in a few lines."""
-    from dataclasses import replace  # noqa: PLC0415
+    from dataclasses import replace
 
     relu = Stage(
         name="ReLU",

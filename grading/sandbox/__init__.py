@@ -1,6 +1,24 @@
-"""A student's code in a process of its own: a warm process that forks one child a submission."""
+"""A student's code in a process of its own, and the judge's view of it as a candidate."""
+
+from __future__ import annotations
+
+import os
 
 from grading.sandbox.far import Definition, Far
-from grading.sandbox.zygote import Zygote, ZygoteError
+from grading.sandbox.nursery import Nursery, NurseryError
 
-__all__ = ["Definition", "Far", "Zygote", "ZygoteError"]
+__all__ = ["Definition", "Far", "Nursery", "NurseryError", "open_nursery"]
+
+
+def open_nursery() -> Nursery:
+    """The best way this system has to make students' processes: forks of a warm one, or fresh ones.
+
+    Raises NurseryError where neither works.
+    """
+    if hasattr(os, "fork"):
+        from grading.sandbox.zygote import Zygote
+
+        return Zygote()
+    from grading.sandbox.fresh import FreshProcesses
+
+    return FreshProcesses()

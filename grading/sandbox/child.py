@@ -9,7 +9,9 @@ import sys
 import types
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from typing import Any, NoReturn
 
 import numpy
 import torch
@@ -19,8 +21,6 @@ from grading.sandbox.channel import Channel, ChannelClosed
 from grading.sandbox.definitions import NothingParses, run_definitions
 from grading.sandbox.wire import Answer, Define, Defined, Perform, Started
 from harness.workbench import Workbench
-
-HANDOUT_MODULES = ("harness", "harness.one_neuron", "harness.many_neurons")
 
 
 def serve(sock: socket.socket) -> None:
@@ -55,8 +55,7 @@ def _prepare() -> None:
     warnings.simplefilter("ignore")
     for name in [each for each in sys.modules if each.split(".")[0] in ("harness", "grading")]:
         del sys.modules[name]
-    for name in HANDOUT_MODULES:
-        sys.modules[name] = _Handout(name)
+    sys.meta_path.insert(0, _Handouts())
 
 
 def _define(channel: Channel, request: Define) -> Mapping[str, object]:
@@ -64,7 +63,9 @@ def _define(channel: Channel, request: Define) -> Mapping[str, object]:
         channel.send(wire.encode(Started(request.call, index, place)))
 
     try:
-        done = run_definitions(request.source, request.skip, request.until, started)
+        done = run_definitions(
+            request.source, request.skip, request.until, started, ignored=NotGraded
+        )
     except NothingParses as nothing:
         channel.send(wire.encode(Defined(request.call, [], str(nothing))))
         return {}
@@ -78,8 +79,12 @@ def _perform(channel: Channel, request: Perform, workbench: Workbench) -> None:
         channel.send(wire.encode(Answer(request.call, index, wire.reply_data(reply))))
 
 
+class NotGraded(Exception):
+    """Code that needs what only a notebook has: pictures, data, a check's result."""
+
+
 class _Inert:
-    """Accepts any use and does nothing, as what a handout imports has no part in grading."""
+    """What a handout imports has no part in grading: any use of it does nothing or is skipped."""
 
     def __call__(self, *_args: object, **_options: object) -> _Inert:
         return self
@@ -89,11 +94,36 @@ class _Inert:
             raise AttributeError(name)
         return self
 
+    def _skip(self, *_args: object) -> NoReturn:
+        raise NotGraded
+
+    __iter__ = __getitem__ = __len__ = __float__ = __int__ = __bool__ = _skip
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _skip
+    __truediv__ = __rtruediv__ = __matmul__ = __rmatmul__ = __neg__ = __format__ = _skip
+
 
 class _Handout(types.ModuleType):
-    """Stands for the modules that a handout imports ``check`` and ``train`` from."""
+    """Stands for a module of the harness, such as the one a handout imports ``check`` from."""
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
         return _Inert()
+
+
+class _Handouts(MetaPathFinder, Loader):
+    """Finds a stand-in for every module of the harness: the judge's side is not the child's."""
+
+    def find_spec(
+        self, fullname: str, _path: object = None, _target: object = None
+    ) -> ModuleSpec | None:
+        """A stand-in's spec for the harness's names, None for others."""
+        inside = fullname.split(".", maxsplit=1)[0] == "harness"
+        return ModuleSpec(fullname, self, is_package=True) if inside else None
+
+    def create_module(self, spec: ModuleSpec) -> types.ModuleType:
+        """The stand-in."""
+        return _Handout(spec.name)
+
+    def exec_module(self, module: types.ModuleType) -> None:
+        """There is nothing to run."""

@@ -41,23 +41,28 @@ class _Piece:
     def place(self) -> str:
         return _place(self.cell, self.node.lineno)
 
-    def defines(self) -> list[str]:
+    def defines(self) -> set[str]:
         if isinstance(self.node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            return [self.node.name]
-        names = (
+            return {self.node.name}
+        return {
             node.id
             for node in ast.walk(self.node)
             if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
-        )
-        return sorted(set(names))
+        }
 
 
 def run_definitions(
-    source: Source, skip: Sequence[int], until: int | None, started: Callable[[int, str], None]
+    source: Source,
+    skip: Sequence[int],
+    until: int | None,
+    started: Callable[[int, str], None],
+    *,
+    ignored: type[Exception],
 ) -> Definitions:
     """Runs the statements of ``source`` in a fresh module, calling ``started`` before each.
 
-    Raises NothingParses where there is nothing to run because of syntax errors.
+    A statement that raises ``ignored`` is not worth a word, nor are those that miss what it would
+    have defined. Raises NothingParses where there is nothing to run because of syntax errors.
     """
     module = _fresh_module(source)
     done = Definitions(module)
@@ -65,11 +70,19 @@ def run_definitions(
     if not pieces and done.failed:
         first = done.failed[0]
         raise NothingParses(f"{first.kind} at {first.place}: {first.text}.")
+    missing: set[str] = set()
     for index, piece in enumerate(pieces):
         if index in skip or (until is not None and index >= until):
             continue
         started(index, piece.place)
-        _run(piece, module, done.failed)
+        try:
+            _run(piece, module)
+        except (Exception, SystemExit) as error:
+            lost = isinstance(error, NameError) and error.name in missing
+            if lost or isinstance(error, ignored):
+                missing |= piece.defines()
+            else:
+                done.failed.append(_failed(piece, error))
     return done
 
 
@@ -101,14 +114,15 @@ def _pieces(source: Source, failed: list[Statement]) -> Iterator[_Piece]:
             yield _Piece(cell, node, flags)
 
 
-def _run(piece: _Piece, module: types.ModuleType, failed: list[Statement]) -> None:
-    try:
-        tree = ast.Module([piece.node], type_ignores=[])
-        code = compile(tree, piece.cell.name, "exec", flags=piece.flags, dont_inherit=True)
-        exec(code, module.__dict__)
-    except (Exception, SystemExit) as error:
-        said = describe(error)
-        failed.append(Statement(said.place or piece.place, said.kind, said.text, piece.defines()))
+def _run(piece: _Piece, module: types.ModuleType) -> None:
+    tree = ast.Module([piece.node], type_ignores=[])
+    code = compile(tree, piece.cell.name, "exec", flags=piece.flags, dont_inherit=True)
+    exec(code, module.__dict__)
+
+
+def _failed(piece: _Piece, error: BaseException) -> Statement:
+    said = describe(error)
+    return Statement(said.place or piece.place, said.kind, said.text, sorted(piece.defines()))
 
 
 def _unparsed(cell: Cell, text: str, error: Exception) -> Statement:

@@ -9,14 +9,17 @@ from dataclasses import dataclass, replace
 
 from grading.sandbox import wire
 from grading.sandbox.channel import ChannelClosed, ChannelTimeout, ProtocolError
+from grading.sandbox.nursery import Child, Nursery
 from grading.sandbox.wire import Answer, Define, Defined, FromChild, Perform, Request, Started
-from grading.sandbox.zygote import Child, Zygote
 from grading.source import Source
 from harness.candidate import Absent, Backward, Chain, Forward, Lost, Operation, Read, Reply
 from harness.settings import Limits
 
-# A child that neither computes nor answers is given this many times the limit by the clock.
+# A child that neither computes nor answers is given PATIENCE times the limit by the clock; one
+# that computes, however slowly on a busy machine, is left to its processor time for longer.
 PATIENCE = 4.0
+IDLE_SHARE = 0.02
+LONGEST = 40.0
 GLANCE_SECONDS = 0.5
 KILLS = 3
 WHOLE = "the whole submission"
@@ -35,14 +38,14 @@ class Definition:
 
 
 class Far:
-    """A candidate whose code runs in children of a zygote. Close it, or use it in a ``with``.
+    """A candidate whose code runs in children of a nursery. Close it, or use it in a ``with``.
 
     What kills its child costs the stage that was being used: that stage is lost from then on,
     and the others go on in a fresh child.
     """
 
-    def __init__(self, zygote: Zygote, source: Source, limits: Limits) -> None:
-        self._zygote = zygote
+    def __init__(self, nursery: Nursery, source: Source, limits: Limits) -> None:
+        self._nursery = nursery
         self._source = source
         self._limits = limits
         self._child: Child | None = None
@@ -62,7 +65,7 @@ class Far:
         return self._spent
 
     def perform(self, operations: Sequence[Operation]) -> list[Reply]:
-        """One reply for each operation. Raises ZygoteError where the grader itself failed."""
+        """One reply for each operation. Raises NurseryError where the grader itself failed."""
         self._note(operations)
         blamed = self._blamed(operations)
         known = self._lost.get(WHOLE) or self._lost.get(blamed)
@@ -122,7 +125,7 @@ class Far:
         """Forks a child and runs the statements; one that kills is skipped by the next child."""
         while True:
             self._here = set()
-            child = self._child = self._zygote.fork(self._limits.memory_mib)
+            child = self._child = self._nursery.child(self._limits.memory_mib)
             at: Started | None = None
             try:
                 for message in self._ask(
@@ -224,10 +227,10 @@ class Far:
                         f"did not finish within {limit:g} seconds of processor time "
                         "(an endless loop?)"
                     ) from None
-                if waited > PATIENCE * limit:
+                idle = used_now - used_before < IDLE_SHARE * waited
+                if waited > (PATIENCE if idle else LONGEST) * limit:
                     raise ChildLost(
-                        f"did not answer within {PATIENCE * limit:g} seconds (does it wait for "
-                        "something?)"
+                        f"did not answer within {waited:.0f} seconds (does it wait for something?)"
                     ) from None
 
     def _cause_of_death(self, child: Child) -> str:

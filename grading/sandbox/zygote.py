@@ -19,14 +19,11 @@ from typing import Self, TypeVar
 import msgspec
 
 from grading.sandbox.channel import Channel, ChannelClosed, ChannelTimeout, ProtocolError
+from grading.sandbox.nursery import Ended, NurseryError
 
 START_SECONDS = 180.0
 CONTROL_SECONDS = 60.0
 CONTROL_LIMIT = 64 * 1024
-
-
-class ZygoteError(Exception):
-    """The process that forks students' children failed: the grader's fault, nobody's mark."""
 
 
 class Ready(msgspec.Struct, frozen=True, tag="ready"):
@@ -52,18 +49,6 @@ class End(msgspec.Struct, frozen=True, tag="end"):
     grace: float
 
 
-class Ended(msgspec.Struct, frozen=True, tag="ended"):
-    """How a child ended: its exit code or the number of the signal, and the seconds it used.
-
-    ``killed`` tells that it had to be killed.
-    """
-
-    killed: bool
-    exit_code: int | None
-    signal: int | None
-    cpu_seconds: float
-
-
 _encode = msgspec.msgpack.Encoder().encode
 _orders = msgspec.msgpack.Decoder(Fork | End)
 _news = msgspec.msgpack.Decoder(Ready | Forked | Ended)
@@ -72,7 +57,7 @@ _news = msgspec.msgpack.Decoder(Ready | Forked | Ended)
 News = TypeVar("News", Ready, Forked, Ended)
 
 
-class Child:
+class ForkedChild:
     """A forked child: the channel to it, and how to end it."""
 
     def __init__(self, zygote: Zygote, pid: int, channel: Channel) -> None:
@@ -112,25 +97,26 @@ class Zygote:
                 stderr=subprocess.PIPE,
                 cwd=self._folder.name,
                 env=_environment(),
+                start_new_session=True,
             )
         self._expect(Ready, START_SECONDS)
 
-    def fork(self, memory_mib: int) -> Child:
-        """A new child. Raises ZygoteError where the zygote is gone."""
+    def child(self, memory_mib: int) -> ForkedChild:
+        """A new child. Raises NurseryError where the zygote is gone."""
         mine, theirs = socket.socketpair()
         try:
             self._send(Fork(memory_mib))
             socket.send_fds(self._socket, [b"+"], [theirs.fileno()])
             pid = self._expect(Forked, CONTROL_SECONDS).pid
-        except (OSError, ZygoteError) as error:
+        except (OSError, NurseryError) as error:
             mine.close()
-            raise ZygoteError(str(error)) from None
+            raise NurseryError(str(error)) from None
         finally:
             theirs.close()
-        return Child(self, pid, Channel(mine))
+        return ForkedChild(self, pid, Channel(mine))
 
     def end(self, pid: int, grace: float = 0.0) -> Ended:
-        """Kills and reaps a child. Raises ZygoteError where the zygote is gone."""
+        """Kills and reaps a child. Raises NurseryError where the zygote is gone."""
         self._send(End(pid, grace))
         return self._expect(Ended, CONTROL_SECONDS)
 
@@ -160,18 +146,18 @@ class Zygote:
         try:
             self._channel.send(_encode(order), CONTROL_SECONDS)
         except (ChannelClosed, ChannelTimeout):
-            raise ZygoteError("the process that forks children is gone") from None
+            raise NurseryError("the process that forks children is gone") from None
 
     def _expect(self, kind: type[News], timeout: float) -> News:
         try:
             news = _news.decode(self._channel.receive(CONTROL_LIMIT, timeout))
         except (ChannelClosed, ChannelTimeout, ProtocolError, msgspec.DecodeError) as error:
-            raise ZygoteError(
+            raise NurseryError(
                 f"the process that forks children failed: {str(error) or type(error).__name__}"
                 f"{self._last_words()}"
             ) from None
         if not isinstance(news, kind):
-            raise ZygoteError(f"the process that forks children answered {news!r}")
+            raise NurseryError(f"the process that forks children answered {news!r}")
         return news
 
     def _last_words(self) -> str:
@@ -264,15 +250,15 @@ def _limit(memory_mib: int) -> None:
 
 def _reap(pid: int, grace: float) -> Ended:
     until = time.monotonic() + grace
-    while killed := os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
-        if time.monotonic() >= until:
-            break
+    reaped, status, usage = os.wait4(pid, os.WNOHANG)
+    while not reaped and time.monotonic() < until:
         time.sleep(0.005)
-    if killed:
+        reaped, status, usage = os.wait4(pid, os.WNOHANG)
+    if not reaped:
         os.kill(pid, signal.SIGKILL)
-    _, status, usage = os.wait4(pid, 0)
+        _, status, usage = os.wait4(pid, 0)
     return Ended(
-        killed,
+        not reaped,
         os.WEXITSTATUS(status) if os.WIFEXITED(status) else None,
         os.WTERMSIG(status) if os.WIFSIGNALED(status) else None,
         usage.ru_utime + usage.ru_stime,

@@ -30,7 +30,7 @@ def one_stage(chain: ChainBench, stage: str) -> None:
 
 
 def all_stages(chain: ChainBench) -> None:
-    """The whole chain, C back to every parameter, runs on the student's stages"""
+    """The whole chain, from C back to every parameter, runs on your stages"""
     judge_chain(chain, chain.benches)
 
 

@@ -18,7 +18,7 @@ TRAIL = 1e-3
 def training(
     task: Task, candidate: Candidate, references: tuple[tuple[str, Callable[..., Tensor]], ...]
 ) -> Run:
-    """The network learns {name} with the student's own functions"""
+    """A network learns {name} with your functions"""
     right = train_reference(task, references)
     run = train_candidate(task, candidate)
     if run.trouble:

@@ -28,9 +28,10 @@ def chain_picture(
 ) -> Picture:
     """The assignment's chain, each edge with its local derivative as a symbol.
 
-    With a report, each edge that it judges is marked right, wrong, an error or not yet. ``derivatives`` writes out what each local derivative is, and for layers the sums of the
-    chain rule; a report is never shown together with what a student has to find. Raises
-    ValueError where both are asked for, or where the assignment has no chain.
+    With a report, each edge that it judges is marked right, wrong, an error or not yet.
+    ``derivatives`` writes out what each local derivative is, and for layers the sums of the chain
+    rule; a report is never shown together with what a student has to find. Raises ValueError
+    where both are asked for, or where the assignment has no chain.
     """
     if report and derivatives:
         raise ValueError("a picture with a report does not write the derivatives out")

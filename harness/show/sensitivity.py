@@ -14,7 +14,7 @@ SHOWN = 16
 BAR, STEP, TOP = 16.0, 28.0, 54.0
 LABEL = 58.0  # room for a value at the end of its bar
 LONGEST_NAME = 14
-_ROUND = (1, 1.5, 2, 2.5, 3, 4, 5, 6, 8)
+_ROUND = (1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10)
 
 
 def sensitivity_picture(
@@ -105,9 +105,11 @@ def _hatch(left: float, top: float, length: float) -> str:
 
 def _axis(scale: _Scale, top: float, bottom: float) -> str:
     drawn = [line((scale.zero, top), (scale.zero, bottom)), _tick(scale.zero, bottom, "0")]
+    ends = sorted({scale.zero, *(scale.zero + sign * scale.length for sign in scale.signs)})
+    drawn.append(line((ends[0], bottom), (ends[-1], bottom), stroke_width=1))
     for sign in scale.signs:
         x = scale.zero + sign * scale.length
-        drawn.append(line((x, top), (x, bottom), stroke_width=0.7, stroke_dasharray="2 3"))
+        drawn.append(line((x, bottom - 4), (x, bottom), stroke_width=1))
         drawn.append(_tick(x, bottom, _signed(sign * scale.top)))
     return "".join(drawn)
 
@@ -119,7 +121,9 @@ def _tick(x: float, bottom: float, text: str) -> str:
 def _round_up(value: float) -> float:
     """The next round number: one digit or a half, times a power of ten."""
     power = 10.0 ** math.floor(math.log10(value))
-    return next((step * power for step in _ROUND if step * power >= value), 10 * power)
+    rounded = (step * power for step in _ROUND)
+    # At the ends of what floats can hold there is no such number.
+    return next((each for each in rounded if value <= each < math.inf), value)
 
 
 def _signed(value: float) -> str:

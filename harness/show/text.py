@@ -34,9 +34,7 @@ def report_text(report: Report, *, colour: bool = False, width: int = 80) -> str
         width=max(width, LEAST_WIDTH),
         color_system="standard" if colour else None,
         force_terminal=colour,
-        no_color=not colour,
-        # In a kernel, rich would display by itself, and so twice.
-        force_jupyter=False,
+        no_color=False,
         legacy_windows=False,
     )
     with console.capture() as captured:

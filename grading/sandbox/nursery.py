@@ -1,0 +1,64 @@
+"""Where children come from: what every way of making a student's process has in common."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Protocol, Self
+
+import msgspec
+
+from grading.sandbox.channel import Channel
+
+
+class NurseryError(Exception):
+    """Students' processes cannot be made: the grader's fault, nobody's mark."""
+
+
+class Ended(msgspec.Struct, frozen=True, tag="ended"):
+    """How a child ended: its exit code or the number of the signal, and the seconds it used.
+
+    ``killed`` tells that it had to be killed.
+    """
+
+    killed: bool
+    exit_code: int | None
+    signal: int | None
+    cpu_seconds: float
+
+
+class Child(Protocol):
+    """A student's process: the channel to it, and how to end it."""
+
+    @property
+    def channel(self) -> Channel:
+        """The judge's end of the wire."""
+        ...
+
+    def cpu_seconds(self) -> float | None:
+        """The processor time it has used, or None where the system does not tell."""
+        ...
+
+    def end(self, grace: float = 0.0) -> Ended:
+        """Kills it, if it still lives after ``grace`` seconds, and tells how it ended."""
+        ...
+
+
+class Nursery(Protocol):
+    """Makes children, one after the other."""
+
+    def child(self, memory_mib: int) -> Child:
+        """A new child. Raises NurseryError where none can be made."""
+        ...
+
+    def close(self) -> None:
+        """Ends everything it has made."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...

@@ -1,0 +1,189 @@
+"""The command as a person runs it: what it prints, writes, and exits with."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.test_far import HEAD, RIGHT, SIGMOID
+
+pytestmark = pytest.mark.slow
+
+WRONG = "".join(RIGHT).replace("g * a * (1 - a)", "g * (1 - a * a)")
+
+
+def backprop(*args, cwd):
+    return subprocess.run(
+        [sys.executable, "-m", "grading.cli", *map(str, args)],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def refused(run):
+    """Whether the call was refused in one sentence, without a traceback."""
+    return run.returncode == 2 and "Traceback" not in run.stderr and run.stderr.strip()
+
+
+def test_help_does_not_import_torch():
+    run = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "grading.cli", "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "grade" in run.stdout
+    assert "torch" not in run.stderr
+
+
+class TestCheck:
+    def test_right_work_exits_with_0(self, tmp_path):
+        (tmp_path / "mine.py").write_text("".join(RIGHT))
+        run = backprop("check", "mine.py", cwd=tmp_path)
+        assert run.returncode == 0, run.stderr
+        assert "10" in run.stdout
+
+    def test_wrong_work_exits_with_1_and_names_stage_and_gradient(self, tmp_path):
+        (tmp_path / "mine.py").write_text(WRONG)
+        run = backprop("check", "mine.py", "--json", "report.json", cwd=tmp_path)
+        assert run.returncode == 1, run.stderr
+        assert "Sigmoid" in run.stdout and "∂C/∂z" in run.stdout
+        report = json.loads((tmp_path / "report.json").read_text())
+        assert report["score"] < report["max_score"] == 10
+
+    def test_one_stage_can_be_checked_by_itself(self, tmp_path):
+        (tmp_path / "mine.py").write_text(HEAD + SIGMOID)
+        run = backprop("check", "mine.py", "--stage", "Sigmoid", cwd=tmp_path)
+        assert run.returncode == 0, run.stdout
+
+    def test_the_assignment_is_told_by_the_folder_or_asked_for(self, tmp_path):
+        text = "".join(RIGHT).replace("from harness.many_neurons import check, train", "")
+        (tmp_path / "many-neurons").mkdir()
+        (tmp_path / "many-neurons" / "mine.py").write_text(text)
+        (tmp_path / "mine.py").write_text(text)
+        assert backprop("check", "many-neurons/mine.py", cwd=tmp_path).returncode == 0
+        unknown = backprop("check", "mine.py", cwd=tmp_path)
+        assert refused(unknown) and "--assignment" in unknown.stderr
+        told = backprop("check", "mine.py", "--assignment", "many-neurons", cwd=tmp_path)
+        assert told.returncode == 0
+
+    @pytest.mark.parametrize(
+        ("name", "text", "said"),
+        [
+            ("none.py", None, "does not exist"),
+            ("mine.txt", "x", "not a .py file or a notebook"),
+            ("many-neurons.py", "", "empty"),
+            ("many-neurons.py", "def f(:", "SyntaxError at line 1"),
+            ("many-neurons.ipynb", "{", "damaged"),
+        ],
+    )
+    def test_a_file_that_cannot_be_used_is_refused(self, tmp_path, name, text, said):
+        if text is not None:
+            (tmp_path / name).write_text(text)
+        run = backprop("check", name, cwd=tmp_path)
+        assert refused(run) and said in run.stderr
+
+    def test_a_stage_that_does_not_exist_is_refused(self, tmp_path):
+        (tmp_path / "mine.py").write_text("".join(RIGHT))
+        run = backprop("check", "mine.py", "--stage", "Softmax", cwd=tmp_path)
+        assert refused(run) and "its stages are WeightedSum" in run.stderr
+
+    def test_settings_that_mean_nothing_are_refused(self, tmp_path):
+        (tmp_path / "mine.py").write_text("".join(RIGHT))
+        (tmp_path / "assignment.toml").write_text('assignment = "many-neurons"\nfeedback = 3\n')
+        assert refused(backprop("check", "mine.py", cwd=tmp_path))
+
+
+@pytest.fixture(scope="module")
+def graded(tmp_path_factory):
+    course = tmp_path_factory.mktemp("course")
+    handed_in = course / "handed-in"
+    for name, text in {
+        "alice": "".join(RIGHT),
+        "bob": WRONG,
+        "=cmd": "",
+        "dora": "def f(:",
+        "eve": "import os\nos._exit(1)\n" + "".join(RIGHT),
+    }.items():
+        (handed_in / name).mkdir(parents=True)
+        (handed_in / name / "work.py").write_text(text)
+    arguments = ("grade", handed_in, "--assignment", "many-neurons", "--out", "marks")
+    return course, backprop(*arguments, "--workers", "2", cwd=course), arguments
+
+
+class TestGrade:
+    def lines(self, course):
+        text = (course / "marks" / "results.jsonl").read_text(encoding="utf-8")
+        return [json.loads(line) for line in text.splitlines()]
+
+    def test_every_submission_has_its_line_in_order(self, graded):
+        course, run, _ = graded
+        assert run.returncode == 0, run.stderr
+        results = self.lines(course)
+        assert [line["submission"] for line in results] == ["=cmd", "alice", "bob", "dora", "eve"]
+        assert [line["status"] for line in results] == [
+            "unreadable", "graded", "graded", "unreadable", "graded",
+        ]  # fmt: skip
+        assert [line["score"] for line in results] == [0, 10, 6, 0, 10]
+        assert all(line["schema"] == 1 and line["max_score"] == 10 for line in results)
+        assert results[3]["reason"].startswith("SyntaxError at line 1")
+        assert len(results[1]["digest"]) == 64
+
+    def test_the_table_of_marks_opens_in_a_spreadsheet_unharmed(self, graded):
+        course, _, _ = graded
+        with (course / "marks" / "grades.csv").open(encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        assert rows[0]["submission"] == "'=cmd"
+        assert rows[2]["score"] == "6" and rows[2]["sigmoid/gradient/z"] == "0"
+
+    def test_the_run_is_described(self, graded):
+        course, run, _ = graded
+        facts = json.loads((course / "marks" / "run.json").read_text())
+        assert facts["seed"] == 0 and facts["settings"]["feedback"] == "formula"
+        assert set(facts["versions"]) == {"backprop-harness", "python", "torch", "numpy"}
+        assert "results.jsonl" in run.stdout and "alice" in run.stdout
+
+    def test_the_same_run_gives_the_same_lines_but_for_the_seconds(self, graded):
+        course, _, arguments = graded
+        before = self.lines(course)
+        assert backprop(*arguments, "--workers", "1", cwd=course).returncode == 0
+        after = self.lines(course)
+        for line in (*before, *after):
+            del line["seconds"]
+        assert before == after
+
+    def test_the_instructors_settings_are_used(self, graded):
+        course, _, arguments = graded
+        folder = course / "solutions" / "many-neurons"
+        folder.mkdir(parents=True)
+        text = 'assignment = "many-neurons"\nfeedback = "verdict"\n[points]\ntraining = 0\n'
+        (folder / "assignment.toml").write_text(text)
+        assert backprop(*arguments, cwd=course).returncode == 0
+        bob = self.lines(course)[2]
+        assert bob["max_score"] == 8.6
+        assert all(check["message"] == "" for check in bob["checks"])
+        (folder / "assignment.toml").write_text(text.replace("training", "trainng"))
+        assert refused(backprop(*arguments, cwd=course))
+
+    @pytest.mark.parametrize(
+        ("arguments", "said"),
+        [
+            (("none", "--assignment", "many-neurons", "--out", "o"), "not a folder"),
+            ((".", "--assignment", "many-neurons", "--out", "."), "another folder"),
+            ((".", "--assignment", "many-neurons", "--out", "o"), "holds no submissions"),
+            ((".", "--assignment", "no-neurons", "--out", "o"), "no-neurons"),
+            ((".", "--assignment", "many-neurons"), "--out"),
+            ((".", "--assignment", "many-neurons", "--out", "o", "--workers", "0"), "--workers"),
+            ((".", "--assignment", "many-neurons", "--out", "o", "--seed", "x"), "--seed"),
+        ],
+    )
+    def test_an_unusable_call_is_refused_in_a_sentence(self, tmp_path, arguments, said):
+        run = backprop("grade", *arguments, cwd=tmp_path)
+        assert refused(run) and said in run.stderr
+        assert not (tmp_path / "o").exists()

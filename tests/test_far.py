@@ -1,0 +1,252 @@
+"""A student's code in a real child of a real zygote: what it does costs its own stage only."""
+
+from __future__ import annotations
+
+import os
+import textwrap
+from typing import Any
+
+import pytest
+
+from grading.sandbox import Far, NurseryError
+from grading.sandbox.fresh import FreshProcesses
+from grading.sandbox.zygote import Zygote
+from grading.source import Cell, Source
+from harness.assignments import load_assignment
+from harness.judge import judge
+from harness.settings import Limits
+
+pytestmark = pytest.mark.slow
+
+MANY_NEURONS = load_assignment("many-neurons")
+LIMITS = Limits(call_seconds=1.0, submission_seconds=60.0)
+HEAD = """
+import os, sys, time
+import torch
+from torch.autograd import Function
+from harness.many_neurons import check, train
+"""
+WEIGHTED_SUM = """
+class WeightedSum(Function):
+    @staticmethod
+    def forward(ctx, a_prev, w, b):
+        ctx.save_for_backward(a_prev, w)
+        return a_prev @ w.T + b
+    @staticmethod
+    def backward(ctx, g):
+        a_prev, w = ctx.saved_tensors
+        return g @ w, g.T @ a_prev, g.sum(0)
+"""
+SIGMOID = """
+class Sigmoid(Function):
+    @staticmethod
+    def forward(ctx, z):
+        a = torch.sigmoid(z)
+        ctx.save_for_backward(a)
+        return a
+    @staticmethod
+    def backward(ctx, g):
+        (a,) = ctx.saved_tensors
+        return g * a * (1 - a)
+"""
+SQUARED_ERROR = """
+class SquaredError(Function):
+    @staticmethod
+    def forward(ctx, a, y):
+        ctx.save_for_backward(a, y)
+        return ((a - y) ** 2).sum() / len(a)
+    @staticmethod
+    def backward(ctx, g):
+        a, y = ctx.saved_tensors
+        return g * 2 * (a - y) / len(a), None
+"""
+RIGHT = (HEAD, WEIGHTED_SUM, SIGMOID, SQUARED_ERROR)
+
+
+@pytest.fixture(scope="module")
+def zygote():
+    with Zygote() as running:
+        yield running
+
+
+def source(*parts):
+    return Source((Cell("submission.py", "".join(parts)),), notebook=False)
+
+
+def graded(zygote, *parts, limits=LIMITS):
+    with Far(zygote, source(*parts), limits) as far:
+        report = judge(MANY_NEURONS, far).report
+        return report, far.definition
+
+
+def outcome(report, id):
+    return next(check.outcome for check in report.checks if check.id == id)
+
+
+def message(report, id):
+    return next(check.message for check in report.checks if check.id == id)
+
+
+def sigmoid_doing(statement):
+    return SIGMOID.replace("(a,) = ctx.saved_tensors", f"{statement}; (a,) = ctx.saved_tensors")
+
+
+def test_right_work_gets_full_marks_and_its_check_calls_do_nothing(zygote):
+    report, definition = graded(zygote, *RIGHT, "\ncheck(Sigmoid).score\ntrain(1, 2, 3)\n")
+    assert report.passed
+    assert definition.failed == ()
+
+
+@pytest.mark.parametrize(
+    ("statement", "said"),
+    [
+        ("os._exit(0)", "ended the process it ran in (exit code 0)"),
+        ("os.kill(os.getpid(), 9)", "crashed the process it ran in (SIGKILL)"),
+        ("import ctypes; ctypes.string_at(0)", "crashed the process it ran in (SIGSEGV)"),
+        ("exec('while True: pass')", "did not finish within 1 seconds of processor time"),
+        ("time.sleep(100)", "(does it wait for something?)"),
+        ("raise KeyboardInterrupt", "ended the process it ran in (exit code 1)"),
+        ("os.closerange(3, 100)", "ended the process it ran in (exit code 1)"),
+        ("[os.write(n, b'x' * 99) for n in range(3, 9) if os.path.exists(f'/proc/self/fd/{n}')]",
+         "wrote to the grader's own channel"),
+        ("x = bytearray(2**40)", "MemoryError"),
+        ("sys.exit(3)", "raised SystemExit"),
+        ("input()", "raised EOFError"),
+    ],
+)  # fmt: skip
+def test_a_backward_that_ends_badly_costs_its_stage_only(zygote, statement, said):
+    report, _ = graded(zygote, HEAD, WEIGHTED_SUM, sigmoid_doing(statement), SQUARED_ERROR)
+    assert outcome(report, "sigmoid/gradient/z") == "error"
+    assert said in message(report, "sigmoid/gradient/z")
+    wrong = {check.stage for check in report.checks if check.outcome in ("failed", "error")}
+    assert wrong == {"Sigmoid"}
+    assert outcome(report, "squared-error/gradient/a") == "passed"
+    assert outcome(report, "chain/squared-error") == "passed"
+
+
+@pytest.mark.parametrize("statement", ["os._exit(1)", "while True: pass", "sys.exit()", "1/0"])
+def test_a_top_level_statement_that_ends_badly_hides_nothing_else(zygote, statement):
+    report, definition = graded(zygote, HEAD, WEIGHTED_SUM, statement, "\n", SIGMOID, SQUARED_ERROR)
+    assert report.passed
+    assert len(definition.failed) == 1
+    assert definition.failed[0].place.startswith("line ")
+
+
+def test_many_killing_statements_end_the_definitions(zygote):
+    report, definition = graded(zygote, *RIGHT, "\nos._exit(1)" * 5)
+    assert report.passed
+    assert len(definition.failed) == 3
+
+
+def test_what_fails_before_a_class_is_named_with_the_class_that_is_missing(zygote):
+    report, _ = graded(zygote, HEAD, WEIGHTED_SUM, SIGMOID.replace("Function", "Fn"), SQUARED_ERROR)
+    assert "There is no class Sigmoid, because line" in message(report, "sigmoid/forward")
+    assert "NameError" in message(report, "sigmoid/forward")
+
+
+def test_what_only_a_notebook_has_is_skipped_without_a_word(zygote):
+    cells = """
+from harness.show import sensitivity_picture
+from harness.training.tumours import split_tumours
+values, labels, *_ = split_tumours()
+picture = sensitivity_picture({"w": float(check(Sigmoid))})
+mean = values.sum()
+print(mean + 1)
+"""
+    report, definition = graded(zygote, *RIGHT, cells)
+    assert report.passed
+    assert definition.failed == ()
+
+
+def test_output_by_the_megabyte_harms_nobody(zygote):
+    noise = "print('x' * 10**7); sys.stderr.write('y' * 10**7)"
+    report, _ = graded(zygote, HEAD, noise, "\n", WEIGHTED_SUM, sigmoid_doing(noise), SQUARED_ERROR)
+    assert report.passed
+
+
+def test_one_submission_leaves_nothing_for_the_next(zygote):
+    spoil = "torch.set_default_dtype(torch.float16); torch.sigmoid = None; torch.exp = None\n"
+    spoiled, _ = graded(zygote, HEAD, WEIGHTED_SUM, SIGMOID, SQUARED_ERROR, spoil)
+    assert not spoiled.passed
+    clean, _ = graded(zygote, *RIGHT)
+    assert clean.passed
+
+
+def test_the_judges_side_is_out_of_reach(zygote):
+    """No reference, no probe and no point stands in the student's process."""
+    spy = """
+import harness.probes, harness.many_neurons
+assert not [m for n, m in sys.modules.items() if n.startswith("harness") and m.__spec__.origin]
+assert not [n for n in sys.modules if n.startswith("grading")]
+assert type(harness.many_neurons.MANY_NEURONS).__name__ == "_Inert"
+"""
+    _, definition = graded(zygote, HEAD, spy, *RIGHT[1:])
+    assert definition.failed == ()
+
+
+def test_the_time_of_a_submission_is_capped_in_all(zygote):
+    slow = sigmoid_doing(
+        "exec('t = time.process_time()\\nwhile time.process_time() < t + .4: pass')"
+    )
+    limits = Limits(call_seconds=1.0, submission_seconds=1.5)
+    report, _ = graded(zygote, HEAD, WEIGHTED_SUM, slow, SQUARED_ERROR, limits=limits)
+    assert outcome(report, "weighted-sum/gradient/w") == "passed"
+    assert "time of the whole submission" in message(report, "sigmoid/gradient/z")
+    assert "no time left" in message(report, "squared-error/forward")
+
+
+def test_a_syntax_error_has_its_line_and_its_reason(zygote):
+    with Far(zygote, source("x = 1\ndef f(:\n"), LIMITS) as far:
+        assert "SyntaxError at line 2" in far.definition.unusable
+
+
+@pytest.mark.parametrize("code", ["(" * 5000, "-" * 200_000 + "1", "x = " + "[" * 500])
+def test_code_that_exhausts_the_parser_is_unusable_and_harms_nobody(zygote, code):
+    with Far(zygote, source(code), LIMITS) as far:
+        assert far.definition.unusable
+    assert graded(zygote, *RIGHT)[0].passed
+
+
+def test_a_cell_that_does_not_parse_hides_no_other_cell(zygote):
+    cells = [HEAD, WEIGHTED_SUM, "this is not python", SIGMOID, SQUARED_ERROR]
+    notebook = Source(
+        tuple(Cell(f"<cell {n}>", text) for n, text in enumerate(cells, 1)), notebook=True
+    )
+    with Far(zygote, notebook, LIMITS) as far:
+        assert [failed.place for failed in far.definition.failed] == ["cell 3, line 1"]
+        assert judge(MANY_NEURONS, far).report.passed
+
+
+def test_a_child_leaves_no_process_behind(zygote):
+    with Far(zygote, source(*RIGHT), LIMITS) as far:
+        child: Any = far._child
+        pid = child.pid
+        os.kill(pid, 0)
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def test_a_dead_zygote_is_the_graders_fault_not_the_students():
+    with Zygote() as doomed:
+        far = Far(doomed, source(*RIGHT), LIMITS)
+        os.kill(doomed._process.pid, 9)
+        with pytest.raises(NurseryError):
+            far.close()
+        with pytest.raises(NurseryError):
+            Far(doomed, source(*RIGHT), LIMITS)
+
+
+def test_lines_of_errors_are_the_students_own(zygote):
+    text = textwrap.dedent(HEAD) + WEIGHTED_SUM + sigmoid_doing("None.oops") + SQUARED_ERROR
+    report, _ = graded(zygote, text)
+    line = text.split("\n").index("        None.oops; (a,) = ctx.saved_tensors") + 1
+    said = message(report, "sigmoid/gradient/z")
+    assert f"at line {line}" in said and "`None.oops;" in said
+
+
+def test_a_system_that_cannot_fork_has_fresh_processes():
+    with FreshProcesses() as nursery:
+        assert graded(nursery, *RIGHT)[0].passed
+        report, _ = graded(nursery, HEAD, WEIGHTED_SUM, sigmoid_doing("os._exit(3)"), SQUARED_ERROR)
+    assert "exit code 3" in message(report, "sigmoid/gradient/z")
+    assert outcome(report, "squared-error/gradient/a") == "passed"

@@ -1,0 +1,132 @@
+"""What crosses the wire comes out as it went in, or is refused."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from grading.sandbox import wire
+from grading.sandbox.channel import Channel, ChannelClosed, ChannelTimeout, ProtocolError
+from harness.candidate import Backward, Chain, Forward, Link, Other, Output, Returns
+
+DTYPES = ["float64", "float32", "float16", "bfloat16", "int64", "uint8", "bool", "complex64"]
+
+
+@given(st.lists(st.integers(0, 4), max_size=4), st.sampled_from(DTYPES), st.integers(0, 2**31))
+def test_tensors_survive(shape, dtype, seed):
+    generator = torch.Generator().manual_seed(seed)
+    value = (10 * torch.randn(shape, generator=generator)).to(getattr(torch, dtype))
+    back = wire.tensor_of(wire.tensor_data(value))
+    assert back.dtype == value.dtype and back.shape == value.shape
+    assert torch.equal(back, value)
+
+
+def test_layout_survives():
+    value = torch.arange(12.0).reshape(3, 4)
+    for each in (value.T, value[:, ::2], value[:1].expand(5, 4), torch.ones(()).expand(3, 2)):
+        back = wire.tensor_of(wire.tensor_data(each))
+        assert torch.equal(back, each)
+        assert back.stride() == each.stride() or each.numel() == back.numel() == 1
+
+
+def test_nan_and_infinity_survive():
+    value = torch.tensor([float("nan"), float("inf"), -0.0])
+    back = wire.tensor_of(wire.tensor_data(value))
+    assert torch.equal(back.view(torch.int32), value.view(torch.int32))
+
+
+def test_operations_survive():
+    x = torch.ones(2, 3, dtype=torch.float64)
+    operations: list[Any] = [
+        Forward(1, "Sigmoid", (x.T,), (True,)),
+        Backward(1, x),
+        Chain((Link("Sigmoid", ("z",), "a"),), {"z": x}, ("a",), ("z",), {"a": 0.5}),
+    ]
+    request = wire.Perform(7, [wire.operation_data(each) for each in operations])
+    back = wire.decode_request(wire.encode(request))
+    assert isinstance(back, wire.Perform) and back.call == 7
+    made: list[Any] = list(map(wire.operation_of, back.operations))
+    forward, backward, chain = made
+    assert forward.inputs[0].stride() == x.T.stride()
+    assert torch.equal(backward.upstream, x)
+    assert chain.links == operations[2].links and chain.costs == {"a": 0.5}
+
+
+def test_replies_tell_tensor_none_and_other_apart():
+    reply = Returns((torch.ones(2), None, Other("list")))
+    message = wire.Answer(1, 0, wire.reply_data(reply))
+    decoded: Any = wire.decode_from_child(wire.encode(message))
+    back: Any = wire.reply_of(decoded.reply)
+    assert torch.equal(back.values[0], torch.ones(2))
+    assert back.values[1] is None and back.values[2] == Other("list")
+
+
+def test_a_return_that_is_too_large_or_strange_is_named_not_sent():
+    large = torch.zeros(1).expand(10_000_000)
+    assert wire.returned_data(large) == wire.OtherData("tensor of 10000000 numbers")
+    assert isinstance(wire.reply_data(Output(Other("dict"))), wire.OutputData)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        wire.TensorData("float64", [2], b"\0" * 8),
+        wire.TensorData("float64", [-1], b""),
+        wire.TensorData("float64", [-1, -2], b"\0" * 16),
+        wire.TensorData("float64", [1] * 40, b"\0" * 8),
+    ],
+)
+def test_malformed_tensors_are_refused(data):
+    with pytest.raises(ProtocolError):
+        wire.tensor_of(data)
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_from_a_child_are_a_message_or_refused(data):
+    try:
+        message = wire.decode_from_child(data)
+    except ProtocolError:
+        return
+    assert isinstance(message, wire.Started | wire.Defined | wire.Answer)
+
+
+@contextmanager
+def pair():
+    mine, theirs = socket.socketpair()
+    with mine, theirs:
+        yield Channel(mine), Channel(theirs), theirs
+
+
+@given(st.lists(st.binary(max_size=300), max_size=5))
+def test_frames_arrive_whole_and_in_order(frames):
+    with pair() as (mine, theirs, _):
+        for frame in frames:
+            theirs.send(frame)
+        assert [mine.receive(1000, 1) for _ in frames] == frames
+        assert not mine.has_unread()
+        theirs.close()
+        with pytest.raises(ChannelClosed):
+            mine.receive(1000, 1)
+
+
+def test_a_frame_over_the_cap_is_refused_before_it_is_read():
+    with pair() as (mine, _, raw):
+        raw.sendall(b"\xff\xff\xff\xff")
+        with pytest.raises(ProtocolError, match="4294967295"):
+            mine.receive(1000, 1)
+
+
+def test_half_a_frame_waits_no_longer_than_the_deadline_and_is_kept():
+    with pair() as (mine, _, raw):
+        raw.sendall(b"\0\0\0\x04ab")
+        with pytest.raises(ChannelTimeout):
+            mine.receive(1000, 0.05)
+        assert mine.has_unread()
+        raw.sendall(b"cd")
+        assert mine.receive(1000, 1) == b"abcd"
