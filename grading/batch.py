@@ -21,7 +21,7 @@ from grading.submissions import Entry, Submission, read_submission
 from harness.assignments import load_assignment
 from harness.settings import Settings
 
-# A submission that takes a worker down with it gets another try, alone, before it is given up.
+# Whatever fails on this side is tried again, in the end alone, before it is given up.
 TRIES = 2
 
 
@@ -45,18 +45,18 @@ def grade_entries(entries: Sequence[Entry], job: Job, workers: int) -> Iterator[
 
     A worker that dies is replaced; a submission that no worker survives is a ``grader_error``.
     """
-    waiting = list(entries)
-    with local_executor(workers) as executor:
-        done: set[str] = set()
-        try:
-            for result in _grade_over(executor, waiting, job):
-                done.add(result.submission)
-                yield result
-        except BrokenProcessPool:
-            waiting = [entry for entry in waiting if entry.name not in done]
-        else:
+    waiting = {entry.name: entry for entry in entries}
+    for _ in range(TRIES):
+        if not waiting:
             return
-    for entry in waiting:
+        with local_executor(min(workers, len(waiting))) as executor:
+            try:
+                for result in _grade_over(executor, list(waiting.values()), job):
+                    del waiting[result.submission]
+                    yield result
+            except BrokenProcessPool:
+                continue
+    for entry in waiting.values():
         yield _grade_alone(entry, job)
 
 

@@ -7,7 +7,7 @@ import torch
 from harness.assignment import Assignment
 from harness.candidate import Link
 from harness.notebook import Handout
-from harness.stage import Stage
+from harness.stage import Stage, spread_far
 from harness.training.tumours import TUMOURS
 
 WEIGHTED_SUM = Stage(
@@ -28,6 +28,7 @@ SIGMOID = Stage(
     forward=torch.sigmoid,
     gradients={"z": "g * a * (1 - a)"},
     points={"z": 1.5},
+    samples={"z": spread_far},
     extremes={"z": (-800, -20, -14, -5, 0, 5, 14, 20, 800)},
 )
 

@@ -22,7 +22,7 @@ class Limits:
     """What one submission may use. Seconds are of processor time, memory is in MiB."""
 
     call_seconds: float = 5.0
-    submission_seconds: float = 300.0
+    submission_seconds: float = 600.0
     memory_mib: int = 2048
 
 

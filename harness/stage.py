@@ -11,12 +11,22 @@ import torch
 from torch import Tensor
 
 Sizes = Mapping[str, int]
-Sampler = Callable[[torch.Generator, tuple[int, ...]], Tensor]
+Sampler = Callable[[torch.Generator, tuple[int, ...], int], Tensor]
 
 
-def spread(generator: torch.Generator, shape: tuple[int, ...]) -> Tensor:
+def spread(generator: torch.Generator, shape: tuple[int, ...], turn: int) -> Tensor:
     """Generic signed values: normal with standard deviation 1.5, float64."""
     return 1.5 * torch.randn(shape, generator=generator, dtype=torch.float64)
+
+
+def spread_far(generator: torch.Generator, shape: tuple[int, ...], turn: int) -> Tensor:
+    """As ``spread``, with every third value moved out to 4 to 8; of numbers, every other turn's."""
+    values = spread(generator, shape, turn)
+    far = values.sign() * (4 + 4 * torch.rand(shape, generator=generator, dtype=torch.float64))
+    if not shape:
+        return far if turn % 2 else values
+    moved = torch.arange(values.numel()).reshape(shape) % 3 == 0
+    return torch.where(moved, far, values)
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +38,7 @@ class Stage:
     vector-Jacobian product as a torch expression over ``g`` (the upstream gradient), the inputs
     and the output by name, ``N`` (samples) and ``K`` (outputs). ``optional`` names inputs for
     which ``None`` is a right gradient. ``extremes`` lists values of an input at which the stage
-    must stay finite and right.
+    must stay finite and right. ``samples`` says how to sample an input, ``spread`` if left out.
     """
 
     name: str
@@ -73,10 +83,13 @@ class Stage:
         """The shape of input ``name`` for the given sizes of the dimensions."""
         return tuple(sizes[dimension] for dimension in self.inputs[name].split())
 
-    def sample(self, generator: torch.Generator, sizes: Sizes) -> tuple[Tensor, ...]:
-        """Inputs to try the stage on: float64, generic and signed, one tensor an input."""
+    def sample(self, generator: torch.Generator, sizes: Sizes, turn: int = 0) -> tuple[Tensor, ...]:
+        """Inputs to try the stage on: float64, generic and signed, one tensor an input.
+
+        ``turn`` counts the cases, for samplers that take turns between kinds of values.
+        """
         return tuple(
-            self.samples.get(name, spread)(generator, self.shape(name, sizes))
+            self.samples.get(name, spread)(generator, self.shape(name, sizes), turn)
             for name in self.inputs
         )
 

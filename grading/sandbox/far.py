@@ -206,32 +206,29 @@ class Far:
     def _await(self, child: Child) -> bytes:
         """The next frame. Processor time decides; a child that sleeps is given a little longer."""
         limit = self._limits.call_seconds
-        used_before = child.cpu_seconds()
-        began = time.monotonic()
+        began, used_before = time.monotonic(), child.cpu_seconds()
         while True:
+            self._within_submission(child)
             try:
                 return child.channel.receive(wire.REPLY_LIMIT, min(GLANCE_SECONDS, limit))
             except ChannelTimeout:
-                waited = time.monotonic() - began
-                used_now = child.cpu_seconds()
-                if used_now is None or used_before is None:
-                    used_now, used_before = waited, 0.0
-                if self._spent + used_now > self._limits.submission_seconds:
-                    self._lost[WHOLE] = Lost(
-                        f"had no time left: the submission used its "
-                        f"{self._limits.submission_seconds:g} seconds of processor time"
-                    )
-                    raise ChildLost("used up the time of the whole submission") from None
-                if used_now - used_before > limit:
-                    raise ChildLost(
-                        f"did not finish within {limit:g} seconds of processor time "
-                        "(an endless loop?)"
-                    ) from None
-                idle = used_now - used_before < IDLE_SHARE * waited
-                if waited > (PATIENCE if idle else LONGEST) * limit:
-                    raise ChildLost(
-                        f"did not answer within {waited:.0f} seconds (does it wait for something?)"
-                    ) from None
+                waited, used = time.monotonic() - began, child.cpu_seconds() - used_before
+            if used > limit:
+                raise ChildLost(
+                    f"did not finish within {limit:g} seconds of processor time (an endless loop?)"
+                )
+            if waited > (PATIENCE if used < IDLE_SHARE * waited else LONGEST) * limit:
+                raise ChildLost(
+                    f"did not answer within {waited:.0f} seconds (does it wait for something?)"
+                )
+
+    def _within_submission(self, child: Child) -> None:
+        most = self._limits.submission_seconds
+        if self._spent + child.cpu_seconds() > most:
+            self._lost[WHOLE] = Lost(
+                f"had no time left: the submission used its {most:g} seconds of processor time"
+            )
+            raise ChildLost("used up the time of the whole submission")
 
     def _cause_of_death(self, child: Child) -> str:
         ended = child.end(grace=1.0)

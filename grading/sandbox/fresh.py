@@ -26,15 +26,16 @@ class FreshChild:
     def __init__(self, process: subprocess.Popen[bytes], channel: Channel) -> None:
         self._process = process
         self._channel = channel
+        self._began = time.monotonic()
 
     @property
     def channel(self) -> Channel:
         """The judge's end of the wire."""
         return self._channel
 
-    def cpu_seconds(self) -> float | None:
-        """None: only the clock is known of it."""
-        return None
+    def cpu_seconds(self) -> float:
+        """The time since it began to serve: only the clock is known of it."""
+        return time.monotonic() - self._began
 
     def end(self, grace: float = 0.0) -> Ended:
         """Kills it, if it still lives after ``grace`` seconds, and tells how it ended."""

@@ -34,8 +34,8 @@ class Child(Protocol):
         """The judge's end of the wire."""
         ...
 
-    def cpu_seconds(self) -> float | None:
-        """The processor time it has used, or None where the system does not tell."""
+    def cpu_seconds(self) -> float:
+        """The processor time it has used; by the clock, where the system does not tell."""
         ...
 
     def end(self, grace: float = 0.0) -> Ended:

@@ -125,28 +125,27 @@ def _manners(stage: Stage) -> Iterator[tuple[str, Callable[[Bench], None]]]:
         yield "subsets", manners.subsets
 
 
-def _of_chain(assignment: Assignment, stages: list[Planned]) -> Iterator[Planned]:
+def _of_chain(assignment: Assignment, checks: list[Planned]) -> Iterator[Planned]:
+    """Chain checks need what the chain uses: forward and required gradients, not a target's."""
     worth = assignment.points
-    needs: list[str] = []
     linked = {link.stage for link in assignment.chain}
+    whole: list[str] = []
     for stage in (each for each in assignment.stages if each.name in linked):
-        mine = [
-            check.id
-            for check in stages
-            if check.stage == stage.name and ("/gradient/" in check.id or "/forward" in check.id)
-        ]
-        needs += mine
         title = title_of(one_stage).format(stage=stage.name)
+        needs = (f"{stage.slug}/forward", *(f"{stage.slug}/gradient/{x}" for x in stage.required))
         run = partial(_in_chain, partial(one_stage, stage=stage.name))
         id = f"chain/{stage.slug}"
-        yield Planned(id, None, title, worth.get("chain", 0.0), run, tuple(mine))
+        yield Planned(id, None, title, worth.get("chain", 0.0), run, needs)
+        whole += [*needs, id]
     title = title_of(all_stages)
-    whole = partial(_in_chain, all_stages)
-    yield Planned("chain/whole", None, title, worth.get("chain/whole", 0.0), whole, tuple(needs))
+    run = partial(_in_chain, all_stages)
+    id = "chain/whole"
+    yield Planned(id, None, title, worth.get(id, 0.0), run, tuple(whole))
+    # A network uses each stage once a layer: calls that disturb each other cannot train.
+    memories = (check.id for check in checks if check.id.endswith("/memory"))
     title = title_of(training).format(name=assignment.task.name)
-    yield Planned(
-        "training", None, title, worth.get("training", 0.0), Trial.train, ("chain/whole",)
-    )
+    needs = ("chain/whole", *memories)
+    yield Planned("training", None, title, worth.get("training", 0.0), Trial.train, needs)
 
 
 def title_of(probe: Callable[..., object]) -> str:

@@ -66,7 +66,7 @@ class Answer:
 
 @dataclass
 class Bench:
-    """One stage of one candidate on trial."""
+    """One stage of one candidate on trial. ``sound`` are the inputs whose gradient is right."""
 
     stage: Stage
     candidate: Candidate
@@ -74,6 +74,7 @@ class Bench:
     sizes: tuple[Sizes, ...]
     handles: Iterator[int] = field(default_factory=lambda: count(1))
     advice: list[str] = field(default_factory=list)
+    sound: list[str] = field(default_factory=list)
 
     @cached_property
     def cases(self) -> tuple[Case, ...]:

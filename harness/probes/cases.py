@@ -51,7 +51,7 @@ def generator_for(seed: int, *names: object) -> torch.Generator:
 def make_case(stage: Stage, seed: int, sizes: Sizes, index: int) -> Case:
     """The case number ``index``: generic inputs, signed upstreams of three scales."""
     generator = generator_for(seed, stage.name, index)
-    inputs = stage.sample(generator, sizes)
+    inputs = stage.sample(generator, sizes, index)
     output = stage.forward(*inputs)
     upstreams = tuple(
         scale * _upstream(generator, output.shape, negative=(index + turn) % 2 == 0)

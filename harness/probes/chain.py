@@ -11,7 +11,7 @@ from torch import Tensor
 from harness.candidate import Link
 from harness.probes.bench import Bench, Errored, Failed
 from harness.probes.cases import generator_for
-from harness.probes.compare import VALUES, difference, number
+from harness.probes.compare import VALUES, difference
 from harness.proxy import StageTrouble, proxy
 from harness.stage import Stage
 
@@ -62,7 +62,7 @@ def judge_chain(chain: ChainBench, students: Iterable[str]) -> None:
         if off:
             raise Failed(
                 f"In the chain, ∂C/∂{name} is wrong when {who} computes it.",
-                staff=f"{name}{off.at} is {number(off.got)}, not {number(off.right)}",
+                staff=f"{name}{off.at} is {off.got!r}, not {off.right!r}",
                 case=case,
             )
 

@@ -59,9 +59,18 @@ def difference(
     return Difference(index, float(got.flatten()[flat]), float(right.flatten()[flat]))
 
 
-def number(value: float) -> str:
-    """A number as a student reads it: four significant digits and a true minus sign."""
-    return f"{value:.4g}".replace("-", "−")
+def number(value: float, digits: int = 4) -> str:
+    """A number as a student reads it: a few significant digits and a true minus sign."""
+    return f"{value:.{digits}g}".replace("-", "−")
+
+
+def numbers(one: float, other: float) -> tuple[str, str]:
+    """Two different numbers with as many digits as it takes to tell them apart, at least four."""
+    for digits in range(4, 17):
+        shown = number(one, digits), number(other, digits)
+        if shown[0] != shown[1]:
+            break
+    return shown
 
 
 def shape(value: Tensor) -> str:

@@ -7,7 +7,7 @@ from torch import Tensor
 from harness.candidate import Other
 from harness.probes.bench import Bench, Failed
 from harness.probes.cases import Case
-from harness.probes.compare import VALUES, Tolerance, difference, number, shape
+from harness.probes.compare import VALUES, Tolerance, difference, numbers, shape
 
 
 def forward(bench: Bench) -> None:
@@ -33,6 +33,7 @@ def judge_output(
     size = max(float(each.abs().max()) for each in case.inputs)
     off = difference(value, case.output, tolerance, size=size)
     if off:
-        text = f"{stage.output}{off.at} is {number(off.got)} where {number(off.right)} belongs."
+        got_text, right_text = numbers(off.got, off.right)
+        text = f"{stage.output}{off.at} is {got_text} where {right_text} belongs."
         detail = f"In the example, {text}" if case.public else "It is right for the example only."
         raise Failed(where, detail, staff=text, case=case.facts())

@@ -7,7 +7,7 @@ from torch import Tensor
 from harness.candidate import Other, Returned
 from harness.probes.bench import Bench, Failed
 from harness.probes.cases import Case
-from harness.probes.compare import VALUES, Tolerance, difference, number, shape
+from harness.probes.compare import VALUES, Tolerance, difference, numbers, shape
 from harness.probes.numerical import gradcheck_objection
 from harness.proxy import EngineRefusal, engine_gradients
 
@@ -19,6 +19,7 @@ def gradient(bench: Bench, name: str) -> None:
             values = bench.returned(answer, turn, case)
             judge_gradient(bench, name, case, turn, values)
     _judge_numerically(bench, name)
+    bench.sound.append(name)
 
 
 def judge_gradient(
@@ -39,9 +40,10 @@ def judge_gradient(
     off = difference(got, right, tolerance, size=size)
     if off:
         entry = f"{name}{off.at}"
+        got_text, right_text = numbers(off.got, off.right)
         text = (
-            f"the gradient for {entry} came back as {number(off.got)}, but moving {entry} changes "
-            f"C at the rate {number(off.right)}."
+            f"the gradient for {entry} came back as {got_text}, but moving {entry} changes C at "
+            f"the rate {right_text}."
         )
         detail = (
             f"In the example{_sizes(case)}, {text}"
