@@ -26,10 +26,10 @@ demo: $(STAMPS)/base ## Grade two sample classes into demo/
 	$(BIN)/backprop grade $(CLASSES)/many-neurons/submissions --assignment many-neurons --out demo/many-neurons
 
 test: lint types ## Run every check and test (ARGS go to pytest)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
 quick: lint types ## The same without the slow tests
-	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow" $(ARGS)
 
 lint: $(STAMPS)/dev ## Look for mistakes and for unformatted code
 	$(BIN)/python -m ruff check

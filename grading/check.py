@@ -8,7 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from grading.grader import definition_advice
-from grading.sandbox import Far, open_nursery
+from grading.sandbox import Nursery
+from grading.sandbox.far import Far
 from grading.source import Source, Unreadable, read_source
 from harness.assignments import NAMES, load_assignment
 from harness.judge import judge
@@ -21,7 +22,9 @@ class CheckError(Exception):
     """The file or the call cannot be used; the text says what, where and what to do."""
 
 
-def check_file(file: Path, assignment_name: str | None, stages: Sequence[str]) -> Report:
+def check_file(
+    file: Path, assignment_name: str | None, stages: Sequence[str], nursery: Nursery
+) -> Report:
     """The report on the code in ``file``, all of it or the given stages only.
 
     Raises CheckError for a file that cannot be read, an assignment that cannot be told, or a
@@ -40,7 +43,7 @@ def check_file(file: Path, assignment_name: str | None, stages: Sequence[str]) -
     except SettingsError as error:
         raise CheckError(f"{error}.") from None
     only = {check.id for check in planned if not stages or check.stage in stages}
-    with open_nursery() as nursery, Far(nursery, source, settings.limits) as far:
+    with Far(nursery, source, settings.limits) as far:
         if far.definition.unusable:
             raise CheckError(f"{file}: {far.definition.unusable}")
         report = judge(assignment, far, settings=settings, only=only).report

@@ -47,13 +47,20 @@ def check(
 
     Exit code 0: everything passed; 1: something did not; 2: the file or the call is unusable.
     """
-    from grading.check import CheckError, check_file
-    from harness.show.text import report_text
+    from grading.sandbox import NurseryError, open_nursery
 
     try:
-        report = check_file(file, assignment, stages)
-    except CheckError as error:
-        raise Unusable(str(error)) from None
+        # The students' side and this one load torch at the same time.
+        with open_nursery() as nursery:
+            from grading.check import CheckError, check_file
+            from harness.show.text import report_text
+
+            try:
+                report = check_file(file, assignment, stages, nursery)
+            except CheckError as error:
+                raise Unusable(str(error)) from None
+    except NurseryError as error:
+        raise Unusable(f"A process for the code could not be started: {error}") from None
     if json_file:
         _write_json(json_file, report.as_dict())
     click.echo(report_text(report, colour=sys.stdout.isatty()))

@@ -8,7 +8,8 @@ from dataclasses import asdict
 import msgspec
 
 from grading.results import AdviceLine, CheckLine, FlagLine, Result, Seconds, Status
-from grading.sandbox import Definition, Far, Nursery
+from grading.sandbox import Nursery
+from grading.sandbox.far import Definition, Far
 from grading.submissions import Submission
 from harness.assignment import Assignment
 from harness.judge import Judgement, judge

@@ -20,6 +20,11 @@ from harness.assignments import load_assignment
 from harness.probes import plan
 from harness.settings import Settings, SettingsError, settings_beside
 
+NOT_LOCKED = (
+    "Submissions run in processes of their own, limited in time and memory but not locked down: "
+    "they can read files and use the network as you can."
+)
+
 
 class RunError(Exception):
     """The run cannot be made as asked; the text says what, where and what to do."""
@@ -36,6 +41,7 @@ def grade_folder(folder: Path, assignment: str, out: Path, workers: int, seed: i
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(f"{out} cannot be made: {error.strerror}.") from None
+    Console(stderr=True).print(NOT_LOCKED, highlight=False)
     results = _graded(entries, Job(assignment, settings, seed), min(workers, len(entries)))
     publish(out, results, _run_facts(assignment, settings, seed))
     print_summary(Console(), results, out)

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from grading.sandbox import Far, NurseryError
+from grading.sandbox import NurseryError
+from grading.sandbox.far import Far
 from grading.sandbox.fresh import FreshProcesses
 from grading.sandbox.zygote import Zygote
 from grading.source import Cell, Source

@@ -1,13 +1,15 @@
-"""A student's code in a process of its own, and the judge's view of it as a candidate."""
+"""A student's code in a process of its own, and the judge's view of it as a candidate.
+
+Opening a nursery needs no torch on this side: it warms up while the judge's side loads it.
+"""
 
 from __future__ import annotations
 
 import os
 
-from grading.sandbox.far import Definition, Far
 from grading.sandbox.nursery import Nursery, NurseryError
 
-__all__ = ["Definition", "Far", "Nursery", "NurseryError", "open_nursery"]
+__all__ = ["Nursery", "NurseryError", "open_nursery"]
 
 
 def open_nursery() -> Nursery:

@@ -82,7 +82,10 @@ class ForkedChild:
 
 
 class Zygote:
-    """The warm process, as the judge's side holds it. A context manager; start costs a second."""
+    """The warm process, as the judge's side holds it: a context manager.
+
+    It starts at once and takes a second or two to warm up, which nobody has to wait for.
+    """
 
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="backprop-")
@@ -100,10 +103,16 @@ class Zygote:
                 env=_environment(),
                 start_new_session=True,
             )
-        self._expect(Ready, START_SECONDS)
+        self._ready = False
 
     def child(self, memory_mib: int) -> ForkedChild:
-        """A new child. Raises NurseryError where the zygote is gone."""
+        """A new child; the first waits until the zygote is warm.
+
+        Raises NurseryError where the zygote is gone.
+        """
+        if not self._ready:
+            self._expect(Ready, START_SECONDS)
+            self._ready = True
         mine, theirs = socket.socketpair()
         try:
             self._send(Fork(memory_mib))

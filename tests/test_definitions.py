@@ -1,0 +1,115 @@
+"""A submission's statements run one by one: what fails hides nothing else."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from grading.sandbox.definitions import NothingParses, _without_magics, run_definitions
+from grading.source import Cell, Source
+
+
+class Ignored(Exception):
+    """What a stand-in raises."""
+
+
+@pytest.fixture(autouse=True)
+def _keep_modules(monkeypatch):
+    for name in ("__main__", "submission"):
+        monkeypatch.setitem(sys.modules, name, sys.modules.get(name, sys))
+
+
+def run(*cells, notebook=True, **options):
+    texts = [Cell(f"<cell {n}>" if notebook else "a.py", text) for n, text in enumerate(cells, 1)]
+    options = {"skip": [], "until": None, "started": lambda *_: None, "ignored": Ignored} | options
+    done = run_definitions(Source(tuple(texts), notebook), **options)
+    return done.module.__dict__, done.failed
+
+
+def test_a_statement_that_raises_is_told_with_its_place_and_the_rest_runs():
+    names, failed = run("a = 1\nb = 1 / 0\nc = 3", "d = a + c")
+    assert names["d"] == 4 and "b" not in names
+    assert [(each.place, each.kind, each.defines) for each in failed] == [
+        ("cell 1, line 2", "ZeroDivisionError", ["b"])
+    ]
+
+
+def test_a_cell_that_does_not_parse_names_the_classes_it_would_have_defined():
+    _, failed = run("x = 1", "class Sigmoid(:\n    pass")
+    assert failed[0].place == "cell 2, line 1"
+    assert failed[0].defines == ["Sigmoid"]
+
+
+def test_nothing_that_parses_is_an_error_with_the_line():
+    with pytest.raises(NothingParses, match=r"SyntaxError at line 2: .*"):
+        run("x = 1\nx = = 2", notebook=False)
+
+
+def test_exits_and_hostile_messages_are_only_failures():
+    hostile = "class E(Exception):\n    def __str__(self): raise ValueError\nraise E"
+    _, failed = run("import sys\nsys.exit('bye')", hostile, "exit_code = 3")
+    assert [each.kind for each in failed] == ["SystemExit", "E"]
+    assert "could not be shown" in failed[1].text
+
+
+def test_skipped_statements_do_not_run_and_until_ends_it():
+    names, _ = run("a = 1\nb = 2\nc = 3\nd = 4", skip=[1], until=3)
+    assert "a" in names and "c" in names
+    assert "b" not in names and "d" not in names
+
+
+def test_every_statement_is_announced_before_it_runs():
+    seen: list[tuple[int, str]] = []
+    run("a = 1", "b = 2\nc = 3", started=lambda index, place: seen.append((index, place)))
+    assert seen == [(0, "cell 1, line 1"), (1, "cell 2, line 1"), (2, "cell 2, line 2")]
+
+
+def test_future_imports_hold_for_what_follows():
+    names, failed = run(
+        "from __future__ import annotations\ndef f(x: Missing) -> Missing: ...", notebook=False
+    )
+    assert failed == [] and names["f"].__annotations__["x"] == "Missing"
+
+
+def test_what_is_ignored_takes_what_depends_on_it_along_without_a_word():
+    names, failed = run("def show(): raise E\ny = show()\nz = y + 1\nw = 5", ignored=NameError)
+    assert failed == [] and names["w"] == 5
+
+
+def test_the_last_definition_of_a_class_wins():
+    names, _ = run("class A: x = 1", "class A: x = 2")
+    assert names["A"].x == 2
+
+
+@pytest.mark.parametrize(
+    ("cell", "name", "value"),
+    [
+        ("%matplotlib inline\na = 1", "a", 1),
+        ("!pip install nothing\na = 1", "a", 1),
+        ("a = 1\n?a", "a", 1),
+        ("a = 1\na?", "a", 1),
+        ("%%time\na = 1", "a", 1),
+        ("\n%%capture out\na = 1", "a", 1),
+        ("if True:\n    %time x\n    a = 1", "a", 1),
+        ("a = 1\nb = !ls", "b", None),
+        ("a = '''\n%not a magic\n'''", "a", "\n%not a magic\n"),
+        ("a = 7\\\n% 4", "a", 3),
+    ],
+)
+def test_what_only_ipython_understands_is_left_out(cell, name, value):
+    names, failed = run(cell)
+    assert failed == [] and names[name] == value
+
+
+@pytest.mark.parametrize("cell", ["%%bash\nrm -rf /", "%%html\n<b>", "%%javascript\nalert(1)"])
+def test_cells_in_another_language_are_not_run(cell):
+    assert run(cell, "a = 1")[1] == []
+
+
+@given(st.text(alphabet="a=1 \n%!?'\"(:\\", max_size=60))
+def test_leaving_out_magics_keeps_every_line_where_it_was(text):
+    left = _without_magics(text)
+    assert left == "" or left.count("\n") == text.count("\n")
