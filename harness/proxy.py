@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx
 
 from harness.candidate import (
+    Absent,
     Backward,
     Candidate,
     Forward,
@@ -48,7 +49,9 @@ def proxy(candidate: Candidate, stage: str, handles: Iterator[int]) -> Callable[
         (reply,) = candidate.perform([Forward(ctx.handle, stage, inputs, needed)])  # type: ignore[attr-defined]
         if isinstance(reply, Trouble):
             raise StageTrouble(reply)
-        assert isinstance(reply, Output) and isinstance(reply.value, Tensor)
+        assert isinstance(reply, Output)
+        if not isinstance(reply.value, Tensor):
+            raise StageTrouble(Absent(f"{stage}.forward did not return a tensor this time"))
         return reply.value
 
     def backward(ctx: FunctionCtx, upstream: Tensor) -> tuple[Any, ...]:

@@ -237,6 +237,43 @@ def test_a_dead_zygote_is_the_graders_fault_not_the_students():
             Far(doomed, source(*RIGHT), LIMITS)
 
 
+FORGE = """
+import msgspec
+def forge(**answer):
+    frame = sys._getframe()
+    while frame.f_code.co_name != "_perform":
+        frame = frame.f_back
+    here = frame.f_locals
+    answer = {"type": "answer", "call": here["request"].call, "index": here["index"]} | answer
+    here["channel"].send(msgspec.msgpack.encode(answer))
+"""
+
+
+TRUNCATED = {"type": "tensor", "dtype": "float64", "shape": [9], "data": b""}
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        "forge(reply={'type': 'output', 'value': {'type': 'none'}})",
+        "forge(reply={'type': 'unchanged', 'inputs': [], 'upstreams': []})",
+        "forge(reply={'type': 'chained', 'outputs': {}, 'gradients': {}})",
+        "forge(index=99, reply={'type': 'returns', 'values': []})",
+        "forge(call=99, reply={'type': 'returns', 'values': []})",
+        "forge(type='defined', failed=[], unusable='')",
+        "forge(type='started', index=0, place='')",
+        "forge(type='nonsense')",
+        f"forge(reply={{'type': 'returns', 'values': [{TRUNCATED}]}})",
+    ],
+)
+def test_a_forged_answer_costs_its_stage_and_never_the_grader(zygote, forged):
+    report, _ = graded(zygote, HEAD, FORGE, WEIGHTED_SUM, sigmoid_doing(forged), SQUARED_ERROR)
+    assert outcome(report, "sigmoid/gradient/z") == "error"
+    assert outcome(report, "squared-error/gradient/a") == "passed"
+    wrong = {check.stage for check in report.checks if check.outcome in ("failed", "error")}
+    assert wrong == {"Sigmoid"}
+
+
 def test_lines_of_errors_are_the_students_own(zygote):
     text = textwrap.dedent(HEAD) + WEIGHTED_SUM + sigmoid_doing("None.oops") + SQUARED_ERROR
     report, _ = graded(zygote, text)

@@ -12,7 +12,21 @@ from grading.sandbox.channel import ChannelClosed, ChannelTimeout, ProtocolError
 from grading.sandbox.nursery import Child, Nursery
 from grading.sandbox.wire import Answer, Define, Defined, FromChild, Perform, Request, Started
 from grading.source import Source
-from harness.candidate import Absent, Backward, Chain, Forward, Lost, Operation, Read, Reply
+from harness.candidate import (
+    Absent,
+    Backward,
+    Chain,
+    Chained,
+    Forward,
+    Lost,
+    Operation,
+    Output,
+    Read,
+    Reply,
+    Returns,
+    Trouble,
+    Unchanged,
+)
 from harness.settings import Limits
 
 # A child that neither computes nor answers is given PATIENCE times the limit by the clock; one
@@ -49,10 +63,10 @@ class Far:
         self._source = source
         self._limits = limits
         self._child: Child | None = None
-        self._call = 0
+        self._number = 0
         self._spent = 0.0
         self._lost: dict[str, Lost] = {}
-        self._stages: dict[int, str] = {}
+        self._calls: dict[int, Forward] = {}
         self._here: set[int] = set()
         self._skip: list[int] = []
         self._until: int | None = None
@@ -95,14 +109,14 @@ class Far:
     def _note(self, operations: Sequence[Operation]) -> None:
         for operation in operations:
             if isinstance(operation, Forward):
-                self._stages[operation.handle] = operation.stage
+                self._calls[operation.handle] = operation
 
     def _blamed(self, operations: Sequence[Operation]) -> str:
         match operations[0]:
             case Forward(stage=stage):
                 return stage
             case Backward(handle=handle) | Read(handle=handle):
-                return self._stages[handle]
+                return self._calls[handle].stage
             case Chain():
                 return "the chain"
 
@@ -168,7 +182,24 @@ class Far:
                 reply = wire.reply_of(message.reply)
             except ProtocolError as error:
                 raise ChildLost(f"sent a malformed answer ({error})") from None
+            if not self._fits(reply, operations[expected]):
+                raise ChildLost("sent a malformed answer (of another kind than was asked for)")
             yield self._explained(reply, operations[expected])
+
+    def _fits(self, reply: Reply, operation: Operation) -> bool:
+        """Whether the reply is of the kind that the operation asks for."""
+        if isinstance(reply, Trouble):
+            return True
+        match operation:
+            case Forward():
+                return isinstance(reply, Output)
+            case Backward():
+                return isinstance(reply, Returns)
+            case Read(handle):
+                count = len(self._calls[handle].inputs)
+                return isinstance(reply, Unchanged) and len(reply.inputs) == count
+            case Chain():
+                return isinstance(reply, Chained)
 
     def _explained(self, reply: Reply, operation: Operation) -> Reply:
         """Says why a class is absent, when a statement that should define it failed."""
@@ -247,5 +278,5 @@ class Far:
             self._spent += child.end().cpu_seconds
 
     def _next(self) -> int:
-        self._call += 1
-        return self._call
+        self._number += 1
+        return self._number

@@ -114,7 +114,7 @@ def _step(
         return reply
     assert isinstance(reply, Chained)
     cost = sum(weight * _number(reply.outputs.get(name)) for name in network.costs)
-    return cost, {name: _usable(reply.gradients[name], parameters[name]) for name in parameters}
+    return cost, {name: _usable(reply.gradients.get(name), parameters[name]) for name in parameters}
 
 
 def _number(value: Tensor | None) -> float:
