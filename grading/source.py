@@ -70,7 +70,7 @@ def _read_module(name: str, data: bytes) -> Source:
     try:
         encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
         text = data.decode(encoding)
-    except (SyntaxError, UnicodeDecodeError, LookupError):
+    except (SyntaxError, UnicodeError, LookupError):
         raise Unreadable(
             "The file is not UTF-8 text: save it with the encoding UTF-8 and hand it in again."
         ) from None

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import io
+import lzma
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
@@ -44,6 +46,11 @@ def find_submissions(folder: Path) -> list[Entry]:
         if path.is_dir() or path.suffix.lower() in (*CODE, ".zip"):
             found.setdefault(path.name if path.is_dir() else path.stem, []).append(str(path))
     return [Entry(name, tuple(paths)) for name, paths in sorted(found.items())]
+
+
+def shown_name(name: str) -> str:
+    """A file's name as text that can be written and printed: what is not UTF-8 stands escaped."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def read_submission(entry: Entry, assignment: str) -> Submission:
@@ -99,7 +106,16 @@ def _unpacked(name: str, path: Path) -> Iterator[tuple[str, bytes]]:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             yield from _members(archive)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError) as error:
+    except (
+        zipfile.BadZipFile,
+        NotImplementedError,
+        RuntimeError,
+        EOFError,
+        OSError,
+        ValueError,
+        zlib.error,
+        lzma.LZMAError,
+    ) as error:
         raise Unreadable(f"The zip {name} cannot be unpacked: {error}.") from None
 
 

@@ -202,7 +202,8 @@ def describe(error: BaseException) -> Raised:
 
 def scrub(text: str) -> str:
     """Text without memory addresses, which differ from run to run."""
-    return re.sub(r"0x[0-9a-fA-F]{6,}", "0x…", text)
+    plain = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return re.sub(r"0x[0-9a-fA-F]{6,}", "0x…", plain)
 
 
 def _text_of(error: BaseException) -> str:

@@ -60,8 +60,9 @@ def dashes(picture):
 @both
 def test_every_edge_carries_its_local_derivative(assignment):
     written = said(chain_picture(assignment))
+    cost = "C0" if assignment is ONE_NEURON else "C"
     for edge in EDGES:
-        above, below = edge.replace("_", "").split("/")
+        above, below = edge.replace("_", "").replace("C", cost).split("/")
         assert f"{above}|{below}" in written
 
 
@@ -104,7 +105,8 @@ def test_outcomes_differ_without_colour(assignment):
 @both
 def test_the_description_says_which_edge_is_wrong(assignment):
     picture = chain_picture(assignment, report(w="passed", z="failed", a="not_run"))
-    assert "∂z/∂w: right. ∂a/∂z: wrong. ∂C/∂a: not yet." in picture.description
+    cost = "C₀" if assignment is ONE_NEURON else "C"
+    assert f"∂z/∂w: right. ∂a/∂z: wrong. ∂{cost}/∂a: not yet." in picture.description
     assert root(picture).find(f"{SVG}desc").text == picture.description
 
 
@@ -136,6 +138,13 @@ def test_a_declared_stage_is_drawn_without_more_ado():
     )
     assert "|∂hj|∂zj|=|(z>0)|" in written
     assert "|=|2(hj−yj)/N|" in written
+
+
+def test_a_value_is_written_as_its_formula_writes_it_unless_the_chain_renames_it():
+    assert "|C0|" in said(chain_picture(ONE_NEURON))
+    *links, last = ONE_NEURON.chain
+    renamed = replace(ONE_NEURON, chain=(*links, replace(last, output="D")))
+    assert "|D|" in said(chain_picture(renamed))
 
 
 def test_without_a_chain_there_is_nothing_to_draw():
@@ -178,6 +187,7 @@ def test_names_have_subscripts():
         ("k", "below"),
     ]
     assert [piece.text for piece in symbol("w2")] == ["w", "2"]
+    assert symbol("C₀") == symbol("C0")
 
 
 def test_what_follows_a_subscript_stands_on_the_line_again():
@@ -228,6 +238,11 @@ def test_pictures_have_words_for_those_who_do_not_see_them(picture):
 def test_text_takes_the_colour_of_the_page(picture):
     assert root(picture).get("fill") == "currentColor"
     assert not any("fill" in each.attrib for each in root(picture).iter(f"{SVG}text"))
+
+
+def test_the_neurons_that_send_back_are_counted_from_0_as_in_code():
+    written = said(layer_sum_picture())
+    assert "|z0|" in written and "|z2|" in written and "z3" not in written
 
 
 def test_a_notebook_shows_the_drawing_and_a_terminal_its_words():
@@ -297,3 +312,13 @@ def test_costs_beyond_the_reference_do_not_flatten_it():
     (reference, _) = root(costs_picture([1.0, 1e9], [1.0, 0.5])).iter(f"{SVG}polyline")
     heights = [float(pair.split(",")[1]) for pair in reference.get("points").split()]
     assert abs(heights[0] - heights[1]) > 10
+
+
+def test_a_high_start_of_a_long_training_is_told_and_does_not_flatten_the_rest():
+    costs = [4.0, *[1.0 - step / 300 for step in range(300)]]
+    picture = costs_picture(costs, costs)
+    assert "from4atstep1" in said(picture)
+    curve = [*root(picture).iter(f"{SVG}polyline")][-1]
+    heights = [float(pair.split(",")[1]) for pair in curve.get("points").split()]
+    assert heights[-1] - heights[10] > 100
+    assert "atstep1" not in said(costs_picture(costs[1:], costs[1:]))

@@ -204,7 +204,9 @@ def decode_from_child(frame: bytes) -> FromChild:
 def tensor_data(value: Tensor) -> TensorData:
     """A tensor as plain data; its strides too, where they are not row-major."""
     plain = value.detach()
-    data = plain.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+    # A tensor of one element counts as contiguous whatever its strides, so it is copied afresh.
+    rows = torch.empty(plain.shape, dtype=plain.dtype).copy_(plain)
+    data = rows.reshape(-1).view(torch.uint8).numpy().tobytes()
     strides = None if plain.is_contiguous() else list(plain.stride())
     name = str(plain.dtype).removeprefix("torch.")
     return TensorData(name, list(plain.shape), data, strides)  # type: ignore[arg-type]

@@ -7,7 +7,7 @@ from torch import Tensor
 from harness.candidate import Other, Returned
 from harness.probes.bench import Bench, Failed
 from harness.probes.cases import Case
-from harness.probes.compare import VALUES, Tolerance, difference, numbers, shape
+from harness.probes.compare import VALUES, Tolerance, difference, number, numbers, shape
 from harness.probes.numerical import gradcheck_objection
 from harness.proxy import EngineRefusal, engine_gradients
 
@@ -46,7 +46,7 @@ def judge_gradient(
             f"the rate {right_text}."
         )
         detail = (
-            f"In the example{_sizes(case)}, {text}"
+            f"In the example{_values(bench, case, turn) or _sizes(case)}, {text}"
             if case.public
             else f"It is right for the example, and wrong for other values{_sizes(case)}."
         )
@@ -142,6 +142,14 @@ def _judge_numerically(bench: Bench, name: str) -> None:
 
 def _wrong(bench: Bench, name: str) -> str:
     return f"{bench.stage.name}.backward: ∂C/∂{name} is wrong."
+
+
+def _values(bench: Bench, case: Case, turn: int) -> str:
+    """The values of a public example that is made of single numbers, to follow by hand."""
+    if not bench.stage.is_scalar:
+        return ""
+    named = zip((*bench.stage.inputs, "g"), (*case.inputs, case.upstreams[turn]), strict=True)
+    return f" ({', '.join(f'{name} = {number(float(value))}' for name, value in named)})"
 
 
 def _sizes(case: Case) -> str:

@@ -158,7 +158,7 @@ def _drawn_sums(graph: Graph, top: float) -> tuple[str, float]:
         drawn.append(block.draw(8, middle))
         drawn.append(words(column, middle + 5, code, font_family="monospace", font_size=14))
     if sums:
-        there = f"in torch, with g = ∂{graph.spine[-1]}/∂{next(iter(sums)).target}"
+        there = f"in torch, with g = ∂{graph.names[graph.spine[-1]]}/∂{next(iter(sums)).target}"
         drawn.append(words(8, top + len(sums) * SUM + 14, f"On the right {there}"))
     return "".join(drawn), top + len(sums) * SUM + (NOTE if sums else 0)
 
@@ -175,8 +175,8 @@ def _sums(graph: Graph) -> dict[Edge, Block]:
             derivative(cost, source),
             set_formula(upright("=")),
             *(summation(index) for index in indices),
-            derivative(cost, target),
             _local(graph, edge, indexed=True),
+            derivative(cost, target),
         )
     return made
 
@@ -185,8 +185,10 @@ def _description(graph: Graph, outcomes: Mapping[Edge, Outcome]) -> str:
     steps = []
     for value in graph.spine[1:]:
         sources = [edge.source for edge in graph.edges if edge.target == value]
-        steps.append(f"{' and '.join(sources)} lead{'s' * (len(sources) == 1)} to {value}.")
+        leads = "leads" if len(sources) == 1 else "lead"
+        steps.append(f"{' and '.join(sources)} {leads} to {graph.names[value]}.")
     said = [
-        f"∂{edge.target}/∂{edge.source}: {WORDS[outcome]}." for edge, outcome in outcomes.items()
+        f"∂{graph.names[edge.target]}/∂{edge.source}: {WORDS[outcome]}."
+        for edge, outcome in outcomes.items()
     ]
     return " ".join(steps + said)

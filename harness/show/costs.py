@@ -7,15 +7,16 @@ from collections.abc import Iterator, Sequence
 
 from harness.show.svg import Picture, Point, element, line, picture, words
 
-WIDTH, HEIGHT = 370.0, 180.0
-LEFT, RIGHT, TOP, BOTTOM = 36.0, 362.0, 30.0, 154.0
+WIDTH, HEIGHT = 370.0, 186.0
+LEFT, RIGHT, TOP, BOTTOM = 36.0, 362.0, 38.0, 160.0
 YOURS, REFERENCE = "yours", "with torch's own gradients"
 
 
 def costs_picture(costs: Sequence[float], reference_costs: Sequence[float] = ()) -> Picture:
     """The cost at each step: a thin line, over a broad pale one for the reference's.
 
-    Costs that are not finite leave a gap; those far above the reference's end at the top edge.
+    Costs that are not finite leave a gap. The first steps of a long training, and costs far above
+    the reference's, may end at the top edge; then the cost at the start is written there.
     """
     top = _top(costs, reference_costs)
     steps = max(len(costs), len(reference_costs), 2)
@@ -23,6 +24,7 @@ def costs_picture(costs: Sequence[float], reference_costs: Sequence[float] = ())
     drawn += _curve(reference_costs, top, steps, stroke_width=6, stroke_opacity=0.3)
     drawn += _curve(costs, top, steps, stroke_width=1.6)
     drawn += _key(bool(reference_costs))
+    drawn += _start(costs, top)
     return picture(
         "".join(drawn),
         WIDTH,
@@ -33,9 +35,15 @@ def costs_picture(costs: Sequence[float], reference_costs: Sequence[float] = ())
 
 
 def _top(costs: Sequence[float], reference: Sequence[float]) -> float:
-    right = max(filter(math.isfinite, reference), default=0.0)
-    highest = max(filter(math.isfinite, [*costs, right]))
+    early = max(len(costs), len(reference)) // 100
+    right = max(filter(math.isfinite, reference[early:]), default=0.0)
+    highest = max(filter(math.isfinite, [*costs[early:], right]))
     return (min(highest, 3 * right) if right > 0 else highest) * 1.05 or 1.0
+
+
+def _start(costs: Sequence[float], top: float) -> Iterator[str]:
+    if costs and top < costs[0] < math.inf:
+        yield words(LEFT, TOP - 4, f"from {costs[0]:.2g} at step 1", font_size=12)
 
 
 def _curve(costs: Sequence[float], top: float, steps: int, **style: str | float) -> Iterator[str]:

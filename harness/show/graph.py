@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from harness.show.mathematics import Formula, symbol
+from harness.show.mathematics import SUBSCRIPTS, Formula, symbol
 
 if TYPE_CHECKING:
     from harness.assignment import Assignment
@@ -37,12 +37,14 @@ class Edge:
 class Graph:
     """The chain: ``spine`` holds the values from the first input to the cost, in order.
 
-    ``dimensions`` names the dimensions of each value, none for a number.
+    ``dimensions`` names the dimensions of each value, none for a number; ``names`` says how a
+    formula writes a value, such as C₀ for C.
     """
 
     spine: tuple[str, ...]
     edges: tuple[Edge, ...]
     dimensions: Mapping[str, tuple[str, ...]]
+    names: Mapping[str, str]
 
     def kind(self, value: str) -> Kind:
         """How a value is drawn: a number, a number for each neuron and sample, or a parameter."""
@@ -66,7 +68,7 @@ class Graph:
     def symbol(self, value: str, *, indexed: bool = False) -> Formula:
         """The value as mathematics, with the indices of one neuron where asked for."""
         letters = (INDICES.get(each, "") for each in self.dimensions[value])
-        return symbol(value, "".join(letters) if indexed else "")
+        return symbol(self.names[value], "".join(letters) if indexed else "")
 
     def summed(self, edge: Edge) -> tuple[str, ...]:
         """The dimensions over which the gradient of the edge's source adds up contributions."""
@@ -81,14 +83,23 @@ def graph_of(assignment: Assignment) -> Graph:
     edges: list[Edge] = []
     dimensions: dict[str, tuple[str, ...]] = {}
     spine = [assignment.chain[0].inputs[0]]
+    names: dict[str, str] = {}
     for link in assignment.chain:
         stage = assignment.stage(link.stage)
         for name, source in zip(stage.inputs, link.inputs, strict=True):
             edges.append(Edge(stage, name, source, link.output))
             dimensions.setdefault(source, tuple(stage.inputs[name].split()))
+            names.setdefault(source, source)
         dimensions[link.output] = _output_dimensions(stage, assignment.sizes[0])
+        names[link.output] = _written(stage.formula, link.output)
         spine.append(link.output)
-    return Graph(tuple(spine), tuple(edges), dimensions)
+    return Graph(tuple(spine), tuple(edges), dimensions, names)
+
+
+def _written(formula: str, output: str) -> str:
+    """The left side of ``C₀ = (a − y)²`` for the output C; the output where it is another name."""
+    left = formula.partition("=")[0].strip()
+    return left if left.rstrip(SUBSCRIPTS) == output else output
 
 
 def _output_dimensions(stage: Stage, sizes: Mapping[str, int]) -> tuple[str, ...]:

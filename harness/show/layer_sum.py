@@ -18,19 +18,20 @@ from harness.show.svg import Picture, Point, arrow, circle, line, picture, towar
 HIDDEN: Point = (46.0, 120.0)
 OUTPUTS: tuple[Point, ...] = ((208.0, 40.0), (208.0, 120.0), (208.0, 200.0))
 HIDDEN_RADIUS, RADIUS = 34.0, 21.0
+COST = symbol("C₀")
 
 
 def layer_sum_picture() -> Picture:
     """A hidden neuron that feeds three others: each sends its share of the gradient back."""
     source = symbol("a_prev", "k")
     drawn = [circle(HIDDEN, HIDDEN_RADIUS), _centred(set_formula(source), HIDDEN)]
-    for number, centre in enumerate(OUTPUTS, start=1):
+    for number, centre in enumerate(OUTPUTS):
         target = _numbered("z", str(number))
         drawn += [circle(centre, RADIUS), _centred(set_formula(target), centre)]
         drawn.append(_there_and_back(centre))
         drawn.append(_share(target, source).draw(centre[0] + RADIUS + 14, centre[1]))
     whole = row(
-        derivative(symbol("C"), source),
+        derivative(COST, source),
         set_formula(upright("=")),
         summation("j"),
         _share(_numbered("z", "j", leans=True), source),
@@ -41,8 +42,8 @@ def layer_sum_picture() -> Picture:
         360,
         330,
         title="What several neurons send back to one neuron adds up",
-        description="The hidden neuron a_prev,k feeds z1, z2 and z3. Each sends back ∂C/∂z times "
-        "∂z/∂a_prev,k; the gradient ∂C/∂a_prev,k is the sum of the three.",
+        description="The hidden neuron a_prev,k feeds z₀, z₁ and z₂. Each sends back "
+        "∂z/∂a_prev,k times ∂C₀/∂z; the gradient ∂C₀/∂a_prev,k is the sum of the three.",
     )
 
 
@@ -51,7 +52,7 @@ def _numbered(name: str, index: str, *, leans: bool = False) -> Formula:
 
 
 def _share(target: Formula, source: Formula) -> Block:
-    return row(derivative(symbol("C"), target), derivative(target, source))
+    return row(derivative(target, source), derivative(COST, target))
 
 
 def _there_and_back(centre: Point) -> str:

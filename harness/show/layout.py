@@ -12,7 +12,7 @@ from harness.show.svg import Point, box, circle
 RADIUS = 21.0
 NEURON, APART, FRAME = 9.0, 25.0, 6.0
 PARAMETER = (34.0, 28.0)
-EDGE = 68.0  # the height of an edge from below
+EDGE, LONG_EDGE = 68.0, 82.0  # the height of an edge from below
 LABEL_AT = 0.6  # how far down such an edge its label stands
 MARGIN = 8.0
 LEAST_COLUMN = 104.0
@@ -81,7 +81,7 @@ def lay_out(graph: Graph, labels: Mapping[Edge, Block], *, lifted: bool) -> Layo
     """Places the spine from left to right and what enters beside it below.
 
     ``labels`` are what the edges carry; those of the spine stand over the edges, or, ``lifted``,
-    over the nodes, where they may be wider.
+    over the nodes, where they may be wider; then the edges from below are longer, too.
     """
     spine_y = _spine_height(graph, labels, lifted=lifted)
     nodes: dict[str, Node] = {}
@@ -95,7 +95,7 @@ def lay_out(graph: Graph, labels: Mapping[Edge, Block], *, lifted: bool) -> Layo
             middle = (nodes[edge.source].centre[0] + x) / 2
             top = spine_y - _clearance(graph, edge, lifted=lifted)
             places[edge] = (middle - labels[edge].width / 2, top - labels[edge].height / 2)
-        _place_leaves(graph, value, nodes, places, labels)
+        _place_leaves(graph, value, nodes, places, labels, LONG_EDGE if lifted else EDGE)
     right = max(node.centre[0] + node.reach[0] for node in nodes.values())
     lowest = max(_bottom(node) for node in nodes.values())
     return Layout(nodes, places, right + MARGIN, lowest + MARGIN)
@@ -107,6 +107,7 @@ def _place_leaves(
     nodes: dict[str, Node],
     places: dict[Edge, Point],
     labels: Mapping[Edge, Block],
+    height: float,
 ) -> None:
     leaves = graph.leaves(value)
     x, y = nodes[value].centre
@@ -116,11 +117,11 @@ def _place_leaves(
         kind = graph.kind(edge.source)
         offset = (at - (len(leaves) - 1) / 2) * apart
         across, down = reach(kind, lying=True)
-        centre = (x + offset, foot + EDGE + down)
+        centre = (x + offset, foot + height + down)
         nodes[edge.source] = Node(graph.symbol(edge.source), kind, centre, lying=True)
         beside = 7 + (across * 0.6 if kind == "layer" else abs(offset) * 0.85)
         left = x + beside if offset > 0 else x - beside - labels[edge].width
-        places[edge] = (left, foot + EDGE * LABEL_AT)
+        places[edge] = (left, foot + height * LABEL_AT)
 
 
 def _step(graph: Graph, labels: Mapping[Edge, Block], at: int, *, lifted: bool) -> float:

@@ -16,6 +16,8 @@ from harness.show.svg import SIZE, element, line
 from harness.show.visible import visible
 
 SMALL = 0.72
+SUBSCRIPTS = "₀₁₂₃₄₅₆₇₈₉"
+_ON_THE_LINE = str.maketrans(SUBSCRIPTS, "0123456789")
 _WIDE = MappingProxyType({"m": 0.72, "w": 0.67, "C": 0.67, "N": 0.67, "Σ": 0.71, "z": 0.4})
 _NARROW = MappingProxyType({"(": 0.33, ")": 0.33, " ": 0.25, "j": 0.28, ".": 0.25, ",": 0.25})
 _SIGNS = MappingProxyType({"=": 0.68, "−": 0.68, "+": 0.68, "·": 0.25, "\u2009": 0.17})
@@ -49,8 +51,11 @@ def upright(text: str) -> Formula:
 
 
 def symbol(name: str, indices: str = "") -> Formula:
-    """A name as mathematics: ``a_prev`` leans, with "prev" and the indices as a subscript."""
-    base, _, mark = name.partition("_")
+    """A name as mathematics: ``a_prev`` leans, with "prev" and the indices as a subscript.
+
+    ``C₀`` and ``C0`` are the same.
+    """
+    base, _, mark = name.translate(_ON_THE_LINE).partition("_")
     if not mark and base[:1].isalpha() and base[1:].isdigit():
         base, mark = base[0], base[1:]
     pieces = [Piece(base, leans=True)]

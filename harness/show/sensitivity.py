@@ -33,7 +33,10 @@ def sensitivity_picture(
     ordered = sorted(values.items(), key=lambda item: -abs(item[1]))
     shown = ordered[:SHOWN]
     body, bottom = _bars(shown)
-    notes = ["Solid, to the right: more of it raises C.", "Hatched, to the left: it lowers C."]
+    notes = [
+        "Solid, to the right: more of it raises C.",
+        "Hatched, to the left: more of it lowers C.",
+    ]
     if len(ordered) > SHOWN:
         notes.append(f"{len(ordered) - SHOWN} smaller ones are not shown.")
     heading = words(8, 20, title, font_size=14, font_weight="bold")
