@@ -76,7 +76,7 @@ def assignment_of(file: Path, source: Source) -> str:
 def _read(file: Path) -> Source:
     if not file.exists():
         raise CheckError(f"{file} does not exist.")
-    if file.is_dir() or file.suffix.lower() not in (".py", ".ipynb"):
+    if not file.is_file() or file.suffix.lower() not in (".py", ".ipynb"):
         raise CheckError(f"{file} is not a .py file or a notebook (.ipynb).")
     try:
         return read_source(file.name, file.read_bytes())

@@ -19,6 +19,7 @@ from grading.summary import print_summary
 from harness.assignments import load_assignment
 from harness.probes import plan
 from harness.settings import Settings, SettingsError, settings_beside
+from harness.show.visible import visible
 
 NOT_LOCKED = (
     "Submissions run in processes of their own, limited in time and memory but not locked down: "
@@ -86,7 +87,7 @@ def _graded(entries: list[Entry], job: Job, workers: int) -> list[Result]:
         task = progress.add_task("Grading", total=len(entries), latest="")
         for result in grade_entries(entries, job, workers):
             results.append(result)
-            progress.update(task, advance=1, latest=result.submission[:40])
+            progress.update(task, advance=1, latest=visible(result.submission)[:40])
     return results
 
 

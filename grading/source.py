@@ -61,7 +61,7 @@ def read_source(name: str, data: bytes) -> Source:
         raise Unreadable("The file is empty.")
     if len(data) > FILE_LIMIT:
         raise Unreadable(f"The file is larger than {FILE_LIMIT // 2**20} MiB.")
-    return _read_notebook(data) if name.endswith(".ipynb") else _read_module(name, data)
+    return _read_notebook(data) if name.lower().endswith(".ipynb") else _read_module(name, data)
 
 
 def _read_module(name: str, data: bytes) -> Source:

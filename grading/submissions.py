@@ -44,7 +44,8 @@ def find_submissions(folder: Path) -> list[Entry]:
         if _ignored(path.name):
             continue
         if path.is_dir() or path.suffix.lower() in (*CODE, ".zip"):
-            found.setdefault(path.name if path.is_dir() else path.stem, []).append(str(path))
+            name = shown_name(path.name if path.is_dir() else path.stem)
+            found.setdefault(name, []).append(str(path))
     return [Entry(name, tuple(paths)) for name, paths in sorted(found.items())]
 
 
@@ -138,10 +139,10 @@ def _only_source(files: list[tuple[str, bytes]]) -> Source:
     if not files:
         raise Unreadable("There is no .py or .ipynb file.")
     if len(files) > 1:
-        names = ", ".join(name for name, _ in files[:5])
+        names = ", ".join(shown_name(name) for name, _ in files[:5])
         raise Unreadable(f"There are {len(files)} files where one is expected: {names}.")
     name, data = files[0]
-    return read_source(PurePosixPath(name).name, data)
+    return read_source(shown_name(PurePosixPath(name).name), data)
 
 
 def _digest(files: Iterable[tuple[str, bytes]]) -> str:

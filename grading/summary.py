@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from grading.results import CheckLine, Result
+from harness.show.visible import visible
 
 TABLE_ROWS = 100
 NAME_WIDTH = 40
@@ -73,6 +74,7 @@ def _table(results: Sequence[Result], width: int) -> Table:
 
 
 def _cropped(text: str, width: int) -> Text:
+    text = visible(text)
     return Text(text if len(text) <= width else text[: width - 1] + "…", no_wrap=True)
 
 

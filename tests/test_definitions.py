@@ -61,6 +61,11 @@ def test_skipped_statements_do_not_run_and_until_ends_it():
     assert "b" not in names and "d" not in names
 
 
+def test_after_many_kills_only_definitions_run():
+    names, _ = run("a = 1\nb = 2\nclass C: pass\ndef f(): pass", until=1)
+    assert {"a", "C", "f"} <= set(names) and "b" not in names
+
+
 def test_every_statement_is_announced_before_it_runs():
     seen: list[tuple[int, str]] = []
     run("a = 1", "b = 2\nc = 3", started=lambda index, place: seen.append((index, place)))
@@ -97,6 +102,8 @@ def test_the_last_definition_of_a_class_wins():
         ("a = 1\nb = !ls", "b", None),
         ("a = '''\n%not a magic\n'''", "a", "\n%not a magic\n"),
         ("a = 7\\\n% 4", "a", 3),
+        ("%matplotlib inline\na = 'cost = %f' % 2", "a", "cost = 2.000000"),
+        ("%matplotlib inline\na = 3  # is that right?", "a", 3),
     ],
 )
 def test_what_only_ipython_understands_is_left_out(cell, name, value):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
+import time
 
 LENGTH = struct.Struct(">I")
 
@@ -39,7 +40,7 @@ class Channel:
             raise ChannelClosed from None
 
     def receive(self, limit: int, timeout: float | None = None) -> bytes:
-        """The next frame, waiting at most ``timeout`` seconds for each part of it.
+        """The next frame, ``timeout`` seconds at most for its length, and for the rest.
 
         Raises ProtocolError for a frame of more than ``limit`` bytes before it is read.
         """
@@ -67,8 +68,10 @@ class Channel:
         self._socket.close()
 
     def _fill(self, size: int, timeout: float | None) -> None:
-        self._socket.settimeout(timeout)
+        until = None if timeout is None else time.monotonic() + timeout
         while len(self._buffer) < size:
+            # The deadline is for the whole of it: a byte now and then does not extend it.
+            self._socket.settimeout(until and max(until - time.monotonic(), 1e-3))
             try:
                 part = self._socket.recv(min(size - len(self._buffer), 1 << 20))
             except TimeoutError:

@@ -18,6 +18,8 @@ from harness.workbench import describe
 # The body of these cell magics is Python that runs in the notebook itself.
 PYTHON_MAGICS = ("%%time", "%%timeit", "%%capture", "%%prun")
 
+DEFINITIONS = (ast.ClassDef, ast.FunctionDef, ast.Import, ast.ImportFrom)
+
 
 class NothingParses(Exception):
     """No part of the code is Python; the text says where and why."""
@@ -72,7 +74,8 @@ def run_definitions(
         raise NothingParses(f"{first.kind} at {first.place}: {first.text}.")
     missing: set[str] = set()
     for index, piece in enumerate(pieces):
-        if index in skip or (until is not None and index >= until):
+        late = until is not None and index >= until
+        if index in skip or (late and not isinstance(piece.node, DEFINITIONS)):
             continue
         started(index, piece.place)
         try:
@@ -110,7 +113,8 @@ def _pieces(source: Source, failed: list[Statement]) -> Iterator[_Piece]:
         for node in tree.body:
             if isinstance(node, ast.ImportFrom) and node.module == "__future__":
                 for alias in node.names:
-                    flags |= getattr(__future__, alias.name).compiler_flag
+                    feature = getattr(__future__, alias.name, None)
+                    flags |= getattr(feature, "compiler_flag", 0)
             yield _Piece(cell, node, flags)
 
 
@@ -153,10 +157,10 @@ def _without_magics(text: str) -> str:
 
 def _python_line(line: str) -> str:
     stripped = line.strip()
-    if stripped.startswith(("%", "!", "?")) or stripped.endswith("?"):
+    if re.match(r"%%?[a-zA-Z]|!|\?", stripped) or re.fullmatch(r"[\w.]+\?{1,2}", stripped):
         # Keeps the block that the magic stood in from being empty.
         return line[: len(line) - len(line.lstrip())] + "pass"
-    return re.sub(r"=\s*[!%].*", "= None", line) if re.search(r"=\s*[!%]\w", line) else line
+    return re.sub(r"^(\s*\w+\s*=)\s*(!|%[a-zA-Z]).*", r"\1 None", line)
 
 
 def _nothing(*_args: object, **_options: object) -> None:

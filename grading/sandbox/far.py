@@ -36,6 +36,7 @@ IDLE_SHARE = 0.02
 LONGEST = 40.0
 GLANCE_SECONDS = 0.5
 KILLS = 3
+MOST_KILLS = 8
 WHOLE = "the whole submission"
 
 
@@ -160,12 +161,14 @@ class Far:
                         (), f"The code could not be read: the process that read it {lost}."
                     )
                 self._learn(at, str(lost))
+                if len(self._killers) == MOST_KILLS:
+                    self._lost[WHOLE] = Lost(f"could not be run: it {lost} again and again")
+                    return Definition((), f"The code could not be run: it {lost}, again and again.")
 
     def _learn(self, at: Started, reason: str) -> None:
         self._killers.append(wire.Statement(at.place, "stopped", f"it {reason}", []))
-        if len(self._killers) < KILLS:
-            self._skip = [*self._skip, at.index]
-        else:
+        self._skip = [*self._skip, at.index]
+        if len(self._killers) == KILLS:
             self._until = at.index
 
     def _defined(self, message: Defined) -> Definition:

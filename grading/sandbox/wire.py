@@ -81,7 +81,7 @@ OperationData = ForwardData | BackwardData | ReadData | ChainData
 
 
 class Define(msgspec.Struct, frozen=True, tag="define"):
-    """Run the submission's statements, but not those in ``skip``, and none from ``until`` on."""
+    """Run the statements, but not those in ``skip``; from ``until`` on, only definitions."""
 
     call: int
     source: Source

@@ -267,6 +267,9 @@ def _reap(pid: int, grace: float) -> Ended:
     if not reaped:
         os.kill(pid, signal.SIGKILL)
         _, status, usage = os.wait4(pid, 0)
+    # What it started belongs to its session, and goes with it.
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signal.SIGKILL)
     return Ended(
         not reaped,
         os.WEXITSTATUS(status) if os.WIFEXITED(status) else None,
