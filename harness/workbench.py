@@ -184,11 +184,13 @@ class _NothingToCall(Exception):
     pass
 
 
-def copy_with_layout(value: Tensor) -> Tensor:
-    """A detached copy with the same strides, zero strides of an expanded tensor included."""
-    index = tuple(slice(0, 1) if stride == 0 else slice(None) for stride in value.stride())
+def copy_with_layout(value: Tensor, strides: tuple[int, ...] | None = None) -> Tensor:
+    """A detached copy with the given strides, else its own; zero strides of an expanded tensor
+    included."""
+    strides = value.stride() if strides is None else strides
+    index = tuple(slice(0, 1) if stride == 0 else slice(None) for stride in strides)
     base = value.detach()[index]
-    copy = torch.empty_strided(base.shape, value.stride(), dtype=value.dtype).copy_(base)
+    copy = torch.empty_strided(base.shape, strides, dtype=value.dtype).copy_(base)
     return copy.expand(value.shape)
 
 

@@ -12,6 +12,7 @@ from grading.sandbox.channel import ProtocolError
 from grading.source import Source
 from harness import candidate
 from harness.candidate import Link, Operation, Other, Reply, Returned
+from harness.workbench import copy_with_layout
 
 REQUEST_LIMIT = 64 * 1024 * 1024
 REPLY_LIMIT = 16 * 1024 * 1024
@@ -225,13 +226,7 @@ def tensor_of(data: TensorData) -> Tensor:
     if not count:
         return torch.empty(data.shape, dtype=dtype)
     values = torch.frombuffer(bytearray(data.data), dtype=dtype).reshape(data.shape)
-    return values if data.strides is None else _laid_out(values, tuple(data.strides))
-
-
-def _laid_out(values: Tensor, strides: tuple[int, ...]) -> Tensor:
-    base = values[tuple(slice(0, 1) if stride == 0 else slice(None) for stride in strides)]
-    laid_out = torch.empty_strided(base.shape, strides, dtype=values.dtype).copy_(base)
-    return laid_out.expand(values.shape)
+    return values if data.strides is None else copy_with_layout(values, tuple(data.strides))
 
 
 def returned_data(value: Returned) -> ReturnedData:
