@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import tokenize
 
@@ -31,8 +32,8 @@ class Source(msgspec.Struct, frozen=True):
 
 
 class _NbgraderMark(msgspec.Struct, frozen=True):
-    grade: bool = False
-    solution: bool = False
+    grade: bool | None = False
+    solution: bool | None = False
 
 
 class _Metadata(msgspec.Struct, frozen=True):
@@ -42,7 +43,7 @@ class _Metadata(msgspec.Struct, frozen=True):
 
 class _NotebookCell(msgspec.Struct, frozen=True):
     cell_type: str
-    source: str | list[str] = ""
+    source: str | list[str] | None = ""
     metadata: _Metadata = _Metadata()
 
 
@@ -79,20 +80,22 @@ def _read_module(name: str, data: bytes) -> Source:
 
 def _read_notebook(data: bytes) -> Source:
     try:
-        version = msgspec.json.decode(data, type=_Format).nbformat
+        # Python's own reader, as Jupyter's: outputs may hold NaN, which strict JSON has not.
+        content = json.loads(data.decode("utf-8-sig"))
+        version = msgspec.convert(content, _Format, strict=False).nbformat
         if version < 4:
             raise Unreadable(
                 f"The notebook has the old format {version}: open it in Jupyter, save it, and "
                 "hand it in again."
             )
-        notebook = msgspec.json.decode(data, type=_Notebook)
+        notebook = msgspec.convert(content, _Notebook, strict=False)
     except UnicodeDecodeError:
         raise Unreadable("The notebook is not UTF-8 text.") from None
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (ValueError, msgspec.ValidationError, RecursionError) as error:
         raise Unreadable(f"The notebook is damaged, not a notebook's JSON: {error}.") from None
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     cells = tuple(
-        Cell(f"<cell {number}>", _newlines("".join(cell.source)))
+        Cell(f"<cell {number}>", _newlines("".join(cell.source or "")))
         for number, cell in enumerate(code, start=1)
         if not (_is_check(cell) or _is_ungraded(cell))
     )
@@ -104,7 +107,7 @@ def _read_notebook(data: bytes) -> Source:
 def _is_check(cell: _NotebookCell) -> bool:
     """Whether it is one of nbgrader's test cells, which are not the student's work."""
     mark = cell.metadata.nbgrader
-    return mark is not None and mark.grade and not mark.solution
+    return mark is not None and bool(mark.grade) and not mark.solution
 
 
 def _is_ungraded(cell: _NotebookCell) -> bool:
@@ -114,4 +117,6 @@ def _is_ungraded(cell: _NotebookCell) -> bool:
 
 
 def _newlines(text: str) -> str:
-    return re.sub(r"\r\n?", "\n", text.removeprefix("\ufeff"))
+    # A lone surrogate is no text that could be sent on; Python would refuse it too.
+    whole = text.encode("utf-8", "replace").decode("utf-8")
+    return re.sub(r"\r\n?", "\n", whole.removeprefix("\ufeff"))

@@ -55,6 +55,14 @@ def test_cells_that_the_handout_marks_as_ungraded_are_left_out():
     assert [cell.text for cell in cells] == ["x = 1"]
 
 
+def test_what_jupyter_opens_is_read_too():
+    """NaN in an output, a null for an empty source or mark, a byte order mark."""
+    output = code("x = 1") | {"outputs": [{"data": {"application/json": float("nan")}}]}
+    empty = code(None) | {"metadata": {"nbgrader": {"grade": None}}}
+    data = b"\xef\xbb\xbf" + notebook(output, empty).encode()
+    assert read_source("alice.ipynb", data).cells[0].text == "x = 1"
+
+
 def test_declared_encodings_and_byte_order_marks_are_read():
     latin = "# -*- coding: latin-1 -*-\nname = 'Zoë'\n".encode("latin-1")
     assert "Zoë" in read_source("alice.py", latin).cells[0].text
