@@ -21,7 +21,7 @@ help: ## List what can be made
 	@echo "make [PYTHON=python3.12] TARGET"
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s  %s\n", $$1, $$2 }' Makefile
 
-demo: $(STAMPS)/base ## Grade two sample classes into demo/
+demo: $(STAMPS)/grading ## Grade two sample classes into demo/
 	$(BIN)/backprop grade $(CLASSES)/one-neuron/submissions --assignment one-neuron --out demo/one-neuron
 	$(BIN)/backprop grade $(CLASSES)/many-neurons/submissions --assignment many-neurons --out demo/many-neurons
 

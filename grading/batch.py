@@ -1,128 +1,115 @@
-"""Grades many submissions over an executor: paths in, lines of JSON out."""
+"""Grades many submissions over an executor: paths in, lines of JSON out.
+
+This side decides who is tried again, and needs no torch.
+"""
 
 from __future__ import annotations
 
-import atexit
 import multiprocessing
-import signal
-import traceback
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from functools import cache
+from multiprocessing.context import BaseContext
+from typing import TYPE_CHECKING
 
-import msgspec
-import torch
+from grading.jobs import Graded, Job, decode_graded
+from grading.results import Result
+from grading.sandbox.nursery import NurseryError
+from grading.submissions import Entry
 
-from grading.grader import grade_submission, unmarked
-from grading.results import Result, decode_result, encode_result
-from grading.sandbox import Nursery, NurseryError, open_nursery
-from grading.submissions import Entry, Submission, read_submission
-from harness.assignments import load_assignment
-from harness.settings import Settings
+if TYPE_CHECKING:
+    from grading.sandbox.zygote import Zygote
 
-# Whatever fails on this side is tried again, in the end alone, before it is given up.
+# How often in a row everything may break without a single submission done, before each of those
+# left is tried alone; and how often each then is.
 TRIES = 2
 
 
-class Job(msgspec.Struct, frozen=True):
-    """What all submissions of a run share."""
-
-    assignment: str
-    settings: Settings
-    seed: int
-
-
-def local_executor(workers: int) -> Executor:
-    """Worker processes on this machine. They start afresh, as a fork would inherit threads."""
-    return ProcessPoolExecutor(
-        workers, mp_context=multiprocessing.get_context("spawn"), initializer=_quiet_worker
-    )
-
-
-def grade_entries(entries: Sequence[Entry], job: Job, workers: int) -> Iterator[Result]:
+def grade_entries(
+    entries: Sequence[Entry], job: Job, workers: int, zygote: Zygote | None
+) -> Iterator[Result]:
     """Grades the entries on ``workers`` processes and yields each result as it comes.
 
-    A worker that dies is replaced; a submission that no worker survives is a ``grader_error``.
+    Children come from ``zygote``, or from the workers themselves where the system has none. A
+    worker that dies, or a zygote, is replaced; a submission that none survives is a
+    ``grader_error``. Raises NurseryError where the zygote cannot be had again.
     """
     waiting = {entry.name: entry for entry in entries}
-    for _ in range(TRIES):
-        if not waiting:
-            return
-        with local_executor(min(workers, len(waiting))) as executor:
-            try:
-                for result in _grade_over(executor, list(waiting.values()), job):
-                    del waiting[result.submission]
-                    yield result
-            except BrokenProcessPool:
-                continue
-    for entry in waiting.values():
-        yield _grade_alone(entry, job)
+    alone: dict[str, Entry] = {}
+    futile = 0
+    while waiting and futile < TRIES:
+        before = len(waiting)
+        try:
+            for graded in _round(list(waiting.values()), job, workers, zygote):
+                entry = waiting.pop(graded.result.submission)
+                if graded.again:
+                    alone[entry.name] = entry
+                else:
+                    yield graded.result
+        except (BrokenProcessPool, NurseryError):
+            _replace(zygote)
+            futile = futile + 1 if len(waiting) == before else 0
+    for entry in (*waiting.values(), *alone.values()):
+        yield _grade_alone(entry, job, zygote)
 
 
-def grade_entry(entry: Entry, job: Job) -> bytes:
-    """One entry as a line of JSON. Whatever goes wrong on this side is a ``grader_error``."""
-    assignment = load_assignment(job.assignment)
-    submission = Submission(entry.name, "")
+def _grade_alone(entry: Entry, job: Job, zygote: Zygote | None) -> Result:
     why = ""
     for _ in range(TRIES):
         try:
-            submission = read_submission(entry, job.assignment)
-            nursery = _nursery()
-            result = grade_submission(submission, assignment, job.settings, job.seed, nursery)
-            return encode_result(result)
-        except NurseryError as error:
-            why = str(error)
-            _new_nursery()
-        except Exception:
-            # A fault of the grader's own must never cost the batch, nor become a zero.
-            why = traceback.format_exc(limit=-8)
-            _new_nursery()
-    return encode_result(_given_up(submission, job, why))
+            (graded,) = _round([entry], job, 1, zygote)
+            return graded.result
+        except (BrokenProcessPool, NurseryError) as error:
+            why = f"the grader's own processes died over it: {error}"
+            _replace(zygote)
+    from grading.worker import given_up
+
+    return given_up(entry, job, why)
 
 
-def _grade_over(executor: Executor, entries: Sequence[Entry], job: Job) -> Iterator[Result]:
-    futures = [executor.submit(grade_entry, entry, job) for entry in entries]
-    try:
-        for future in as_completed(futures):
-            yield decode_result(future.result())
-    finally:
-        for future in futures:
-            future.cancel()
+def _replace(zygote: Zygote | None) -> None:
+    if zygote is not None:
+        zygote.restart()
 
 
-def _grade_alone(entry: Entry, job: Job) -> Result:
-    for _ in range(TRIES):
+def _round(
+    entries: Sequence[Entry], job: Job, workers: int, zygote: Zygote | None
+) -> Iterator[Graded]:
+    address = zygote.address if zygote else None
+    with _executor(min(workers, len(entries)), address) as executor:
+        futures = [executor.submit(_grade_entry, entry, job) for entry in entries]
         try:
-            with local_executor(1) as executor:
-                return next(_grade_over(executor, [entry], job))
-        except BrokenProcessPool:
-            continue
-    return _given_up(Submission(entry.name, ""), job, "the grader's own process died over it")
+            for future in as_completed(futures):
+                yield decode_graded(future.result())
+        except BaseException:
+            for future in futures:
+                future.cancel()
+            # Whoever waits for a student's answer stops waiting.
+            if zygote is not None:
+                zygote.close()
+            raise
 
 
-def _given_up(submission: Submission, job: Job, why: str) -> Result:
-    reason = "The grader failed on this submission: its mark is open until it is graded again."
-    assignment = load_assignment(job.assignment)
-    return unmarked(submission, assignment, job.settings, "grader_error", reason, why)
+def _executor(workers: int, address: str | None) -> Executor:
+    """Worker processes on this machine, forked from one that has loaded torch and no threads."""
+    return ProcessPoolExecutor(workers, _context(), initializer=_start_worker, initargs=(address,))
 
 
-@cache
-def _nursery() -> Nursery:
-    nursery = open_nursery()
-    atexit.register(nursery.close)
-    return nursery
+def _context() -> BaseContext:
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["grading.worker"])
+    return context
 
 
-def _new_nursery() -> None:
-    if _nursery.cache_info().currsize:
-        old = _nursery()
-        atexit.unregister(old.close)
-        old.close()
-    _nursery.cache_clear()
+def _start_worker(address: str | None) -> None:
+    from grading.worker import start
+
+    start(address)
 
 
-def _quiet_worker() -> None:
-    torch.set_num_threads(1)
-    # Ctrl-C is the main process's to handle: it stops the workers in good order.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _grade_entry(entry: Entry, job: Job) -> bytes:
+    from grading.worker import grade_entry
+
+    return grade_entry(entry, job)

@@ -10,6 +10,7 @@ from typing import NoReturn
 
 import click
 
+from grading.sandbox import LEVELS, Isolation
 from harness.assignments import NAMES
 
 ASSIGNMENT = click.Choice(NAMES)
@@ -84,7 +85,20 @@ def check(
     show_default=True,
     help="Which hidden inputs to try.",
 )
-def grade(folder: Path, assignment: str, out: Path, workers: int | None, seed: int) -> None:
+@click.option(
+    "--isolation",
+    type=click.Choice(LEVELS),
+    default=None,
+    help="Insist on this level; the best that locks submissions down if left out.",
+)
+def grade(
+    folder: Path,
+    assignment: str,
+    out: Path,
+    workers: int | None,
+    seed: int,
+    isolation: Isolation | None,
+) -> None:
     """Grades every submission in FOLDER and writes the results to the folder given by --out.
 
     FOLDER holds one file, zip or folder for each student, or nbgrader's student/assignment
@@ -94,7 +108,7 @@ def grade(folder: Path, assignment: str, out: Path, workers: int | None, seed: i
     from grading.run import RunError, grade_folder
 
     try:
-        complete = grade_folder(folder, assignment, out, workers or _cores(), seed)
+        complete = grade_folder(folder, assignment, out, workers or _cores(), seed, isolation)
     except RunError as error:
         raise Unusable(str(error)) from None
     sys.exit(0 if complete else 1)

@@ -7,6 +7,7 @@ from dataclasses import asdict
 
 import msgspec
 
+from grading.jobs import Graded
 from grading.results import AdviceLine, CheckLine, FlagLine, Result, Seconds, Status
 from grading.sandbox import Nursery
 from grading.sandbox.far import Definition, Far
@@ -19,21 +20,23 @@ from harness.settings import Settings
 
 def grade_submission(
     submission: Submission, assignment: Assignment, settings: Settings, seed: int, nursery: Nursery
-) -> Result:
+) -> Graded:
     """The result of a submission. Raises NurseryError where the grader itself failed."""
     wall, cpu = time.perf_counter(), time.process_time()
     if submission.source is None:
-        return unmarked(submission, assignment, settings, "unreadable", submission.reason)
+        result = unmarked(submission, assignment, settings, "unreadable", submission.reason)
+        return Graded(result, again=False)
     with Far(nursery, submission.source, settings.limits) as far:
-        definition = far.definition
-        if definition.unusable:
-            return unmarked(submission, assignment, settings, "unreadable", definition.unusable)
+        unusable = far.definition.unusable
+        if unusable:
+            result = unmarked(submission, assignment, settings, "unreadable", unusable)
+            return Graded(result, far.stopped_by_clock)
         judgement = judge(assignment, far, seed=seed, settings=settings)
     seconds = Seconds(
         round(time.perf_counter() - wall, 4),
         round(time.process_time() - cpu + far.cpu_seconds, 4),
     )
-    return _result(submission, judgement, definition, seconds)
+    return Graded(_result(submission, judgement, far.definition, seconds), far.stopped_by_clock)
 
 
 def unmarked(

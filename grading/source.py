@@ -17,6 +17,13 @@ class Unreadable(Exception):
     """There is no usable code; the text says why, in a student's words."""
 
 
+class File(msgspec.Struct, frozen=True):
+    """A file as it was handed in: its name without folders, and its bytes."""
+
+    name: str
+    data: bytes
+
+
 class Cell(msgspec.Struct, frozen=True):
     """A piece of code and the name its lines go by: ``submission.py`` or ``<cell 3>``."""
 

@@ -2,67 +2,121 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
-import threading
-import time
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
-from grading import batch
-from grading.batch import Job, grade_entries, grade_entry
-from grading.results import decode_result
+from grading import worker
+from grading.batch import grade_entries
+from grading.jobs import Job, decode_graded
+from grading.results import Result
+from grading.sandbox.zygote import Zygote
 from grading.submissions import Entry
-from harness.settings import Settings
-from tests.test_far import RIGHT
+from harness.settings import Limits, Settings
+from tests.test_far import HEAD, RIGHT, SQUARED_ERROR, WEIGHTED_SUM, descendants, sigmoid_doing
 
 pytestmark = pytest.mark.slow
 
 JOB = Job("many-neurons", Settings(), 0)
 
 
-def entries(folder, *names):
+@pytest.fixture(scope="module")
+def zygote():
+    with Zygote() as running:
+        yield running
+
+
+def entries(folder, *names, code=RIGHT):
     for name in names:
-        (folder / f"{name}.py").write_text("".join(RIGHT))
+        (folder / f"{name}.py").write_text("".join(code))
     return [Entry(name, (str(folder / f"{name}.py"),)) for name in names]
 
 
-def test_a_worker_that_is_killed_loses_no_submission(tmp_path):
+def graded_while(folder, zygote, harm):
+    """The results of 12 right submissions, with ``harm`` done after the first."""
     names = [f"s{n:02}" for n in range(12)]
-    seen: list[object] = []
-
-    def kill_a_worker():
-        time.sleep(0.5)
-        worker = multiprocessing.active_children()[0]
-        seen.append(worker)
-        worker.kill()
-
-    results = []
-    for result in grade_entries(entries(tmp_path, *names), JOB, workers=2):
+    results: list[Result] = []
+    for result in grade_entries(entries(folder, *names), JOB, 2, zygote):
         results.append(result)
         if len(results) == 1:
-            threading.Thread(target=kill_a_worker).start()
-    assert seen
+            harm()
     assert sorted(result.submission for result in results) == names
+    return results
+
+
+def test_a_worker_that_is_killed_loses_no_submission(tmp_path, zygote):
+    def kill_a_worker():
+        os.kill(workers()[0], signal.SIGKILL)
+
+    results = graded_while(tmp_path, zygote, kill_a_worker)
     assert {result.score for result in results} == {10.0}
+
+
+def test_a_zygote_that_is_killed_loses_no_submission(tmp_path, zygote):
+    def kill_the_zygote():
+        os.kill(zygote.wait()._process.pid, signal.SIGKILL)
+
+    results = graded_while(tmp_path, zygote, kill_the_zygote)
+    assert {result.score for result in results} == {10.0}
+    assert zygote.isolation in ("full", "partial")
+
+
+def test_no_process_is_left_when_a_batch_is_given_up(tmp_path, zygote):
+    loop = (HEAD, WEIGHTED_SUM, sigmoid_doing("exec('while True: pass')"), SQUARED_ERROR)
+    (tmp_path / "right.py").write_text("".join(RIGHT))
+    both = [*entries(tmp_path, "loop", code=loop), *entries(tmp_path, "right")]
+    results = grade_entries(both, JOB, 2, zygote)
+    assert next(results).submission == "right"
+    results.close()  # type: ignore[attr-defined]
+    assert not workers()
+    assert not students()
+    zygote.restart()
+
+
+def test_a_child_that_only_waits_is_tried_again_alone(tmp_path, zygote):
+    sleepy = (HEAD, WEIGHTED_SUM, sigmoid_doing("time.sleep(60)"), SQUARED_ERROR)
+    job = Job("many-neurons", Settings(limits=Limits(call_seconds=0.5)), 0)
+    both = [*entries(tmp_path, "sleepy", code=sleepy), *entries(tmp_path, "right")]
+    order = [(result.submission, result.score) for result in grade_entries(both, job, 2, zygote)]
+    assert order == [("right", 10.0), ("sleepy", 6.0)]
 
 
 def test_a_fault_of_the_grader_is_never_a_zero(tmp_path, monkeypatch):
     def broken(*_args):
         raise RuntimeError("the grader's own fault")
 
-    monkeypatch.setattr(batch, "grade_submission", broken)
-    result = decode_result(grade_entry(entries(tmp_path, "alice")[0], JOB))
+    monkeypatch.setattr(worker, "grade_submission", broken)
+    monkeypatch.setattr(worker._workplace, "nursery", lambda: None)
+    result = decode_graded(worker.grade_entry(entries(tmp_path, "alice")[0], JOB)).result
     assert result.status == "grader_error"
     assert result.score is None
     assert "own fault" in result.staff
     assert result.reason and "own fault" not in result.reason
 
 
-def test_a_nursery_that_dies_is_replaced(tmp_path):
-    (entry,) = entries(tmp_path, "alice")
-    assert decode_result(grade_entry(entry, JOB)).score == 10
-    os.kill(batch._nursery()._process.pid, signal.SIGKILL)  # type: ignore[attr-defined]
-    assert decode_result(grade_entry(entry, JOB)).score == 10
-    batch._new_nursery()
+def test_the_main_process_of_a_batch_needs_no_torch():
+    code = "import sys; import grading.batch, grading.run; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def workers():
+    """The process ids of this process's workers: of the forks of the one they come from."""
+    return [pid for pid in descendants(os.getpid()) if "forkserver" in command(parent(pid))]
+
+
+def students():
+    """The process ids of what the warm process's nurses have started."""
+    forks = [pid for pid in descendants(os.getpid()) if "sandbox.forks" in command(pid)]
+    return [pid for pid in forks if parent(parent(pid)) in forks]
+
+
+def parent(pid):
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def command(pid):
+    return Path(f"/proc/{pid}/cmdline").read_text()

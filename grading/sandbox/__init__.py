@@ -5,22 +5,36 @@ Opening a nursery needs no torch on this side: it warms up while the judge's sid
 
 from __future__ import annotations
 
-import os
+import sys
+from collections.abc import Sequence
 
 from grading.sandbox.nursery import Nursery, NurseryError
+from grading.sandbox.orders import Isolation
 
-__all__ = ["Nursery", "NurseryError", "open_nursery"]
+__all__ = ["LEVELS", "LOCKED", "Isolation", "Nursery", "NurseryError", "can_fork", "open_nursery"]
+
+# The isolation levels, best first, and those that hold against a stranger's code.
+LEVELS: tuple[Isolation, ...] = ("full", "partial", "minimal")
+LOCKED: tuple[Isolation, ...] = ("full", "partial")
 
 
-def open_nursery() -> Nursery:
-    """The best way this system has to make students' processes: forks of a warm one, or fresh ones.
+def can_fork() -> bool:
+    """Whether this system's children are forks of a warm process."""
+    return sys.platform.startswith("linux")
 
-    Raises NurseryError where neither works.
+
+def open_nursery(levels: Sequence[Isolation] = LEVELS) -> Nursery:
+    """Makes students' processes, at the best of ``levels`` that this machine gives.
+
+    On Linux they are forks of a warm one, elsewhere fresh ones. Raises NurseryError where none
+    works, at once or when the first child is asked for.
     """
-    if hasattr(os, "fork"):
+    if can_fork():
         from grading.sandbox.zygote import Zygote
 
-        return Zygote()
+        return Zygote(levels)
+    if "minimal" not in levels:
+        raise NurseryError("only Linux can lock a process down")
     from grading.sandbox.fresh import FreshProcesses
 
     return FreshProcesses()

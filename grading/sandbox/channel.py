@@ -7,6 +7,7 @@ import struct
 import time
 
 LENGTH = struct.Struct(">I")
+PART = 1 << 18
 
 
 class ChannelClosed(Exception):
@@ -48,9 +49,11 @@ class Channel:
         (length,) = LENGTH.unpack_from(self._buffer)
         if length > limit:
             raise ProtocolError(f"a frame of {length} bytes")
-        self._fill(LENGTH.size + length, timeout)
-        frame = bytes(self._buffer[LENGTH.size : LENGTH.size + length])
-        del self._buffer[: LENGTH.size + length]
+        end = LENGTH.size + length
+        self._fill(end, timeout)
+        with memoryview(self._buffer) as view:
+            frame = bytes(view[LENGTH.size : end])
+        del self._buffer[:end]
         return frame
 
     def has_unread(self) -> bool:
@@ -68,12 +71,14 @@ class Channel:
         self._socket.close()
 
     def _fill(self, size: int, timeout: float | None) -> None:
+        if len(self._buffer) >= size:
+            return
         until = None if timeout is None else time.monotonic() + timeout
         while len(self._buffer) < size:
             # The deadline is for the whole of it: a byte now and then does not extend it.
             self._socket.settimeout(until and max(until - time.monotonic(), 1e-3))
             try:
-                part = self._socket.recv(min(size - len(self._buffer), 1 << 20))
+                part = self._socket.recv(PART)
             except TimeoutError:
                 raise ChannelTimeout from None
             except OSError:

@@ -19,19 +19,21 @@ import torch
 from grading.sandbox import wire
 from grading.sandbox.channel import Channel, ChannelClosed
 from grading.sandbox.definitions import NothingParses, run_definitions
-from grading.sandbox.wire import Answer, Define, Defined, Perform, Started
+from grading.sandbox.wire import Answer, Define, Defined, Parse, Parsed, Perform, Started
+from grading.source import Unreadable, read_source
 from harness.workbench import Workbench
 
 
 def serve(sock: socket.socket) -> None:
-    """Answers requests on ``sock`` until the other side closes it."""
+    """Answers requests on ``sock`` until the other side closes it. ``prepare`` comes first."""
     channel = Channel(sock)
-    _prepare()
     workbench = Workbench({})
     while True:
         try:
             request = wire.decode_request(channel.receive(wire.REQUEST_LIMIT))
             match request:
+                case Parse():
+                    channel.send(wire.encode(_parsed(request)))
                 case Define():
                     workbench = Workbench(_define(channel, request))
                 case Perform():
@@ -48,7 +50,11 @@ def silence() -> None:
     os.close(nowhere)
 
 
-def _prepare() -> None:
+def prepare() -> None:
+    """Makes this process a student's: seeded, without warnings, the judge's side out of reach.
+
+    What it costs is paid once, where children are forked from a process that has done it.
+    """
     random.seed(0)
     numpy.random.seed(0)  # noqa: NPY002 - students use the global generator
     torch.manual_seed(0)
@@ -56,6 +62,15 @@ def _prepare() -> None:
     for name in [each for each in sys.modules if each.split(".")[0] in ("harness", "grading")]:
         del sys.modules[name]
     sys.meta_path.insert(0, _Handouts())
+
+
+def _parsed(request: Parse) -> Parsed:
+    try:
+        return Parsed(request.call, read_source(request.name, request.data), "")
+    except Unreadable as reason:
+        return Parsed(request.call, None, str(reason))
+    except (MemoryError, RecursionError):
+        return Parsed(request.call, None, "The file is too large or too deeply nested to read.")
 
 
 def _define(channel: Channel, request: Define) -> Mapping[str, object]:

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import signal
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from grading.sandbox import wire
 from grading.sandbox.channel import ChannelClosed, ChannelTimeout, ProtocolError
 from grading.sandbox.nursery import Child, Nursery
-from grading.sandbox.wire import Answer, Define, Defined, FromChild, Perform, Request, Started
-from grading.source import Source
+from grading.sandbox.watch import GLANCE_SECONDS, PATIENCE, Overdue, Watch
+from grading.sandbox.wire import (
+    Answer,
+    Define,
+    Defined,
+    FromChild,
+    Parse,
+    Parsed,
+    Perform,
+    Request,
+    Started,
+)
+from grading.sandbox.words import Words, plain
+from grading.source import File, Source
 from harness.candidate import (
     Absent,
     Backward,
@@ -29,15 +40,14 @@ from harness.candidate import (
 )
 from harness.settings import Limits
 
-# A child that neither computes nor answers is given PATIENCE times the limit by the clock; one
-# that computes, however slowly on a busy machine, is left to its processor time for longer.
-PATIENCE = 4.0
-IDLE_SHARE = 0.02
-LONGEST = 40.0
-GLANCE_SECONDS = 0.5
 KILLS = 3
 MOST_KILLS = 8
+MOST_STATEMENTS = 100_000
 WHOLE = "the whole submission"
+CHAIN = "the chain"
+DEFINITIONS = "the definitions"
+# The kernel's own limit of processor time comes a little later than the judge's.
+SPARE_SECONDS = 10.0
 
 
 class ChildLost(Exception):
@@ -56,28 +66,30 @@ class Far:
     """A candidate whose code runs in children of a nursery. Close it, or use it in a ``with``.
 
     What kills its child costs the stage that was being used: that stage is lost from then on,
-    and the others go on in a fresh child.
+    and the others go on in a fresh child. A ``File`` is parsed in the child too.
     """
 
-    def __init__(self, nursery: Nursery, source: Source, limits: Limits) -> None:
+    def __init__(self, nursery: Nursery, code: Source | File, limits: Limits) -> None:
         self._nursery = nursery
-        self._source = source
         self._limits = limits
+        self._watch = Watch(limits)
         self._child: Child | None = None
         self._number = 0
-        self._spent = 0.0
         self._lost: dict[str, Lost] = {}
         self._calls: dict[int, Forward] = {}
         self._here: set[int] = set()
         self._skip: list[int] = []
         self._until: int | None = None
         self._killers: list[wire.Statement] = []
-        self.definition = self._define()
+        self.stopped_by_clock = False
+        self.source: Source | None = code if isinstance(code, Source) else None
+        self._words = Words(self.source)
+        self.definition = self._define() if self.source else self._parse(code)
 
     @property
     def cpu_seconds(self) -> float:
         """The processor time its children have used, those that have ended."""
-        return self._spent
+        return self._watch.cpu_seconds
 
     def perform(self, operations: Sequence[Operation]) -> list[Reply]:
         """One reply for each operation. Raises NurseryError where the grader itself failed."""
@@ -89,6 +101,7 @@ class Far:
         replies: list[Reply] = []
         try:
             child = self._living()
+            self._watch.turn_to(blamed, shared=blamed != CHAIN)
             self._refuse_strangers(operations)
             replies.extend(self._answers(child, operations))
         except ChildLost as lost:
@@ -119,7 +132,7 @@ class Far:
             case Backward(handle=handle) | Read(handle=handle):
                 return self._calls[handle].stage
             case Chain():
-                return "the chain"
+                return CHAIN
 
     def _refuse_strangers(self, operations: Sequence[Operation]) -> None:
         """A graph made by a child that is gone is gone with it."""
@@ -136,17 +149,42 @@ class Far:
             raise ChildLost("could not be started again")
         return self._child
 
+    def _born(self) -> Child:
+        self._here = set()
+        child = self._nursery.child(self._limits.memory_mib, self._watch.cpu_left + SPARE_SECONDS)
+        self._child = child
+        self._watch.turn_to(DEFINITIONS)
+        return child
+
+    def _parse(self, code: Source | File) -> Definition:
+        """Has a child read the file, and go on to run what is in it."""
+        assert isinstance(code, File)
+        try:
+            (answer,) = self._ask(self._born(), Parse(self._next(), code.name, code.data), 1)
+        except ChildLost as lost:
+            return self._unusable(f"The file could not be read: the process that read it {lost}.")
+        assert isinstance(answer, Parsed)
+        if answer.source is None:
+            return self._unusable(answer.reason)
+        self.source = answer.source
+        self._words = Words(answer.source)
+        return self._define()
+
+    def _unusable(self, why: str) -> Definition:
+        self._bury()
+        self._lost[WHOLE] = Lost("cannot be read")
+        return Definition((), why)
+
     def _define(self) -> Definition:
-        """Forks a child and runs the statements; one that kills is skipped by the next child."""
+        """Has a child run the statements; one that kills is skipped by the next child."""
+        assert self.source is not None
         while True:
-            self._here = set()
-            child = self._child = self._nursery.child(self._limits.memory_mib)
+            child = self._child or self._born()
             at: Started | None = None
             try:
-                for message in self._ask(
-                    child, Define(self._next(), self._source, self._skip, self._until)
-                ):
-                    if isinstance(message, Started):
+                request = Define(self._next(), self.source, self._skip, self._until)
+                for message in self._ask(child, request):
+                    if isinstance(message, Started) and _follows(message, at):
                         at = message
                     elif isinstance(message, Defined):
                         return self._defined(message)
@@ -156,17 +194,16 @@ class Far:
             except ChildLost as lost:
                 self._bury()
                 if at is None:
-                    self._lost[WHOLE] = Lost(f"could not be read: it {lost}")
-                    return Definition(
-                        (), f"The code could not be read: the process that read it {lost}."
+                    return self._unusable(
+                        f"The code could not be read: the process that read it {lost}."
                     )
                 self._learn(at, str(lost))
-                if len(self._killers) == MOST_KILLS:
-                    self._lost[WHOLE] = Lost(f"could not be run: it {lost} again and again")
-                    return Definition((), f"The code could not be run: it {lost}, again and again.")
+                if len(self._killers) == MOST_KILLS or WHOLE in self._lost:
+                    return self._unusable(f"The code could not be run: it {lost}, again and again.")
 
     def _learn(self, at: Started, reason: str) -> None:
-        self._killers.append(wire.Statement(at.place, "stopped", f"it {reason}", []))
+        place = self._words.place(at.place)
+        self._killers.append(wire.Statement(place, "stopped", f"it {reason}", []))
         self._skip = [*self._skip, at.index]
         if len(self._killers) == KILLS:
             self._until = at.index
@@ -174,7 +211,8 @@ class Far:
     def _defined(self, message: Defined) -> Definition:
         if message.unusable:
             self._lost[WHOLE] = Lost("cannot be read")
-        return Definition((*self._killers, *message.failed), message.unusable)
+        failed = map(self._words.statement, message.failed[:MOST_STATEMENTS])
+        return Definition((*self._killers, *failed), plain(message.unusable))
 
     def _answers(self, child: Child, operations: Sequence[Operation]) -> Iterator[Reply]:
         request = Perform(self._next(), list(map(wire.operation_data, operations)))
@@ -187,7 +225,7 @@ class Far:
                 raise ChildLost(f"sent a malformed answer ({error})") from None
             if not self._fits(reply, operations[expected]):
                 raise ChildLost("sent a malformed answer (of another kind than was asked for)")
-            yield self._explained(reply, operations[expected])
+            yield self._explained(self._words.own(reply), operations[expected])
 
     def _fits(self, reply: Reply, operation: Operation) -> bool:
         """Whether the reply is of the kind that the operation asks for."""
@@ -230,6 +268,11 @@ class Far:
                     return
                 if answers is not None:
                     answers -= 1
+        except Overdue as overdue:
+            self.stopped_by_clock |= overdue.by_clock
+            if overdue.whole:
+                self._lost[WHOLE] = Lost(f"had no time left: the submission {overdue}")
+            raise ChildLost(str(overdue)) from None
         except ProtocolError as error:
             raise ChildLost(f"wrote to the grader's own channel ({error})") from None
         except ChannelTimeout:
@@ -238,48 +281,37 @@ class Far:
             raise ChildLost(self._cause_of_death(child)) from None
 
     def _await(self, child: Child) -> bytes:
-        """The next frame. Processor time decides; a child that sleeps is given a little longer."""
-        limit = self._limits.call_seconds
-        began, used_before = time.monotonic(), child.cpu_seconds()
+        """The next frame, within the limits of the call and of the submission."""
         while True:
-            self._within_submission(child)
             try:
-                return child.channel.receive(wire.REPLY_LIMIT, min(GLANCE_SECONDS, limit))
+                frame = child.channel.receive(wire.REPLY_LIMIT, GLANCE_SECONDS)
             except ChannelTimeout:
-                waited, used = time.monotonic() - began, child.cpu_seconds() - used_before
-            if used > limit:
-                raise ChildLost(
-                    f"did not finish within {limit:g} seconds of processor time (an endless loop?)"
-                )
-            if waited > (PATIENCE if used < IDLE_SHARE * waited else LONGEST) * limit:
-                raise ChildLost(
-                    f"did not answer within {waited:.0f} seconds (does it wait for something?)"
-                )
-
-    def _within_submission(self, child: Child) -> None:
-        most = self._limits.submission_seconds
-        if self._spent + child.cpu_seconds() > most:
-            self._lost[WHOLE] = Lost(
-                f"had no time left: the submission used its {most:g} seconds of processor time"
-            )
-            raise ChildLost("used up the time of the whole submission")
+                self._watch.glance(child)
+                continue
+            self._watch.glance(child)
+            self._watch.answered(len(frame))
+            return frame
 
     def _cause_of_death(self, child: Child) -> str:
         ended = child.end(grace=1.0)
         self._child = None
-        self._spent += ended.cpu_seconds
+        self._watch.ended(ended.cpu_seconds)
         if ended.signal and not ended.killed:
             name = signal.Signals(ended.signal).name
             return f"crashed the process it ran in ({name})"
-        if ended.killed:
-            return "closed the grader's own channel"
-        return f"ended the process it ran in (exit code {ended.exit_code})"
+        return "closed the grader's own channel" if ended.killed else "ended the process it ran in"
 
     def _bury(self) -> None:
         if self._child is not None:
             child, self._child = self._child, None
-            self._spent += child.end().cpu_seconds
+            self._watch.ended(child.end().cpu_seconds)
 
     def _next(self) -> int:
         self._number += 1
         return self._number
+
+
+def _follows(message: Started, before: Started | None) -> bool:
+    """Whether a statement can have started after another: in order, and not without end."""
+    least = 0 if before is None else before.index + 1
+    return least <= message.index < MOST_STATEMENTS

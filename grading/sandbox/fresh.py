@@ -13,7 +13,8 @@ from types import TracebackType
 from typing import Self
 
 from grading.sandbox.channel import Channel, ChannelClosed, ChannelTimeout, ProtocolError
-from grading.sandbox.nursery import Ended, NurseryError
+from grading.sandbox.nursery import NurseryError
+from grading.sandbox.orders import Ended
 
 START_SECONDS = 180.0
 HOST = "127.0.0.1"
@@ -53,7 +54,7 @@ class FreshChild:
 class FreshProcesses:
     """Starts a process for each child. No memory limit is set: such systems have none to set."""
 
-    def child(self, memory_mib: int) -> FreshChild:
+    def child(self, memory_mib: int, cpu_seconds: float) -> FreshChild:
         """A new child; takes as long as importing torch. Raises NurseryError where none comes."""
         token = secrets.token_bytes(TOKEN_BYTES)
         with socket.create_server((HOST, 0)) as server:
@@ -117,6 +118,7 @@ def main(port: int) -> None:
     sock = socket.create_connection((HOST, port), timeout=START_SECONDS)
     Channel(sock).send(token)
     child.silence()
+    child.prepare()
     child.serve(sock)
 
 

@@ -5,25 +5,12 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Protocol, Self
 
-import msgspec
-
 from grading.sandbox.channel import Channel
+from grading.sandbox.orders import Ended
 
 
 class NurseryError(Exception):
     """Students' processes cannot be made: the grader's fault, nobody's mark."""
-
-
-class Ended(msgspec.Struct, frozen=True, tag="ended"):
-    """How a child ended: its exit code or the number of the signal, and the seconds it used.
-
-    ``killed`` tells that it had to be killed.
-    """
-
-    killed: bool
-    exit_code: int | None
-    signal: int | None
-    cpu_seconds: float
 
 
 class Child(Protocol):
@@ -46,8 +33,8 @@ class Child(Protocol):
 class Nursery(Protocol):
     """Makes children, one after the other."""
 
-    def child(self, memory_mib: int) -> Child:
-        """A new child. Raises NurseryError where none can be made."""
+    def child(self, memory_mib: int, cpu_seconds: float) -> Child:
+        """A new child, with limits of the kernel's own. Raises NurseryError where none comes."""
         ...
 
     def close(self) -> None:

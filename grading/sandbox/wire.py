@@ -81,6 +81,14 @@ class ChainData(msgspec.Struct, frozen=True, tag="chain"):
 OperationData = ForwardData | BackwardData | ReadData | ChainData
 
 
+class Parse(msgspec.Struct, frozen=True, tag="parse"):
+    """Read the file called ``name`` as code. It is parsed where it can do no harm."""
+
+    call: int
+    name: str
+    data: bytes
+
+
 class Define(msgspec.Struct, frozen=True, tag="define"):
     """Run the statements, but not those in ``skip``; from ``until`` on, only definitions."""
 
@@ -97,7 +105,7 @@ class Perform(msgspec.Struct, frozen=True, tag="perform"):
     operations: list[OperationData]
 
 
-Request = Define | Perform
+Request = Parse | Define | Perform
 
 
 class OutputData(msgspec.Struct, frozen=True, tag="output"):
@@ -144,6 +152,14 @@ class AbsentData(msgspec.Struct, frozen=True, tag="absent"):
 ReplyData = OutputData | ReturnsData | UnchangedData | ChainedData | RaisedData | AbsentData
 
 
+class Parsed(msgspec.Struct, frozen=True, tag="parsed"):
+    """The code of a file; without any, ``reason`` says why."""
+
+    call: int
+    source: Source | None
+    reason: str
+
+
 class Started(msgspec.Struct, frozen=True, tag="started"):
     """The statement ``index`` is about to run."""
 
@@ -177,7 +193,7 @@ class Answer(msgspec.Struct, frozen=True, tag="answer"):
     reply: ReplyData
 
 
-FromChild = Started | Defined | Answer
+FromChild = Parsed | Started | Defined | Answer
 
 _encoder = msgspec.msgpack.Encoder()
 _requests: msgspec.msgpack.Decoder[Request] = msgspec.msgpack.Decoder(Request)

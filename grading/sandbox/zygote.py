@@ -1,298 +1,269 @@
-"""A warm process that has imported torch already and forks a child for each submission."""
+"""The judge's side of the warm process that forks a child for each submission."""
 
 from __future__ import annotations
 
 import contextlib
-import gc
+import itertools
+import math
 import os
-import resource
-import signal
 import socket
 import subprocess
 import sys
 import tempfile
-import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import IO, Self, TypeVar
 
 import msgspec
 
-from grading.sandbox.channel import Channel, ChannelClosed, ChannelTimeout, ProtocolError
-from grading.sandbox.nursery import Ended, NurseryError
+from grading.sandbox import orders
+from grading.sandbox.bubblewrap import wrapped
+from grading.sandbox.channel import Channel
+from grading.sandbox.nursery import NurseryError
+from grading.sandbox.orders import End, Ended, Failed, Fork, Isolation, Look, Ready, Seen, Setup
+from grading.sandbox.seccomp import compile_filter
+from grading.sandbox.software import PACKAGE_ROOT, packages
 
 START_SECONDS = 180.0
-CONTROL_SECONDS = 60.0
-CONTROL_LIMIT = 64 * 1024
+ORDER_SECONDS = 60.0
+GONE = "the process that forks children is gone"
 
-
-class Ready(msgspec.Struct, frozen=True, tag="ready"):
-    """The zygote can fork."""
-
-
-class Fork(msgspec.Struct, frozen=True, tag="fork"):
-    """Fork a child for the socket that comes along with this message."""
-
-    memory_mib: int
-
-
-class Forked(msgspec.Struct, frozen=True, tag="forked"):
-    """The child's process id."""
-
-    pid: int
-
-
-class End(msgspec.Struct, frozen=True, tag="end"):
-    """Reap a child; kill it if it still lives after ``grace`` seconds."""
-
-    pid: int
-    grace: float
-
-
-_encode = msgspec.msgpack.Encoder().encode
-_orders = msgspec.msgpack.Decoder(Fork | End)
-_news = msgspec.msgpack.Decoder(Ready | Forked | Ended)
-
-
-News = TypeVar("News", Ready, Forked, Ended)
+News = TypeVar("News", Seen, Ended)
 
 
 class ForkedChild:
     """A forked child: the channel to it, and how to end it."""
 
-    def __init__(self, zygote: Zygote, pid: int, channel: Channel) -> None:
-        self._zygote = zygote
-        self.pid = pid
+    def __init__(self, nurse: Connection, number: int, channel: Channel) -> None:
+        self._nurse = nurse
+        self._number = number
         self.channel = channel
-        self._began = time.monotonic()
 
     def cpu_seconds(self) -> float:
-        """The processor time it has used; by the clock, where the system does not tell."""
-        try:
-            text = Path(f"/proc/{self.pid}/stat").read_text(encoding="utf-8", errors="replace")
-        except OSError:
-            return time.monotonic() - self._began
-        after_name = text.rpartition(")")[2].split()
-        return (int(after_name[11]) + int(after_name[12])) / os.sysconf("SC_CLK_TCK")
+        """The processor time it has used."""
+        return self._nurse.ask(Look(self._number), Seen).cpu_seconds
 
     def end(self, grace: float = 0.0) -> Ended:
         """Kills it, if it still lives after ``grace`` seconds, and tells how it ended."""
         self.channel.close()
-        return self._zygote.end(self.pid, grace)
+        return self._nurse.ask(End(self._number, grace), Ended)
 
 
-class Zygote:
-    """The warm process, as the judge's side holds it: a context manager.
+class Connection:
+    """One worker's line to the warm process: a nursery that several workers can have each."""
 
-    It starts at once and takes a second or two to warm up, which nobody has to wait for.
-    """
-
-    def __init__(self) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="backprop-")
-        mine, theirs = socket.socketpair()
-        self._socket = mine
-        self._channel = Channel(mine)
-        with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "grading.sandbox.zygote", str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                cwd=self._folder.name,
-                env=_environment(),
-                start_new_session=True,
-            )
-        self._ready = False
-
-    def child(self, memory_mib: int) -> ForkedChild:
-        """A new child; the first waits until the zygote is warm.
-
-        Raises NurseryError where the zygote is gone.
-        """
-        if not self._ready:
-            self._expect(Ready, START_SECONDS)
-            self._ready = True
-        mine, theirs = socket.socketpair()
+    def __init__(self, address: str) -> None:
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._socket.settimeout(ORDER_SECONDS)
+        self._numbers = itertools.count()
         try:
-            self._send(Fork(memory_mib))
-            socket.send_fds(self._socket, [b"+"], [theirs.fileno()])
-            pid = self._expect(Forked, CONTROL_SECONDS).pid
-        except (OSError, NurseryError) as error:
-            mine.close()
-            raise NurseryError(str(error)) from None
-        finally:
-            theirs.close()
-        return ForkedChild(self, pid, Channel(mine))
+            self._socket.connect(address)
+        except OSError:
+            self._socket.close()
+            raise NurseryError(GONE) from None
 
-    def end(self, pid: int, grace: float = 0.0) -> Ended:
-        """Kills and reaps a child. Raises NurseryError where the zygote is gone."""
-        self._send(End(pid, grace))
-        return self._expect(Ended, CONTROL_SECONDS)
+    def child(self, memory_mib: int, cpu_seconds: float) -> ForkedChild:
+        """A new child. Raises NurseryError where the warm process is gone."""
+        mine, theirs = socket.socketpair()
+        number = next(self._numbers)
+        order = orders.encode(Fork(number, memory_mib, math.ceil(cpu_seconds)))
+        try:
+            with theirs:
+                socket.send_fds(self._socket, [order], [theirs.fileno()])
+        except OSError:
+            mine.close()
+            raise NurseryError(GONE) from None
+        return ForkedChild(self, number, Channel(mine))
+
+    def ask(self, order: Look | End, kind: type[News]) -> News:
+        """The answer to an order. Raises NurseryError where the warm process is gone."""
+        try:
+            self._socket.send(orders.encode(order))
+            news = orders.decode_news(self._socket.recv(orders.PACKET_LIMIT))
+        except (OSError, msgspec.DecodeError):
+            raise NurseryError(GONE) from None
+        if not isinstance(news, kind):
+            raise NurseryError(f"the process that forks children answered {news!r}")
+        return news
 
     def close(self) -> None:
-        """Ends the zygote and every child."""
-        self._channel.close()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(timeout=5)
-        self._process.kill()
-        self._process.wait()
-        if self._process.stderr:
-            self._process.stderr.close()
-        self._folder.cleanup()
+        """Hangs up, which ends every child of this line."""
+        self._socket.close()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(
         self,
-        _kind: type[BaseException] | None,
-        _error: BaseException | None,
-        _traceback: TracebackType | None,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
     ) -> None:
         self.close()
 
-    def _send(self, order: Fork | End) -> None:
-        try:
-            self._channel.send(_encode(order), CONTROL_SECONDS)
-        except (ChannelClosed, ChannelTimeout):
-            raise NurseryError("the process that forks children is gone") from None
 
-    def _expect(self, kind: type[News], timeout: float) -> News:
+class Zygote:
+    """The warm process, at the best isolation level of ``levels`` that this machine gives.
+
+    A nursery and a context manager. It starts at once and takes a second or two to warm up, which
+    nobody has to wait for. Others can connect to its ``address``.
+    """
+
+    def __init__(self, levels: Sequence[Isolation] = ("full", "partial")) -> None:
+        self._levels = list(levels)
+        self._warm: _Warm | None = None
+        self._ready = False
+        self._line: Connection | None = None
+        self.refused: dict[Isolation, str] = {}
+        self._start()
+
+    @property
+    def isolation(self) -> Isolation:
+        """The level reached; waits until it is known. Raises NurseryError where none is."""
+        self.wait()
+        return self._levels[0]
+
+    @property
+    def address(self) -> str:
+        """Where `Connection` reaches it; waits until it is warm."""
+        return self.wait().address
+
+    def wait(self) -> _Warm:
+        """Waits until children can be forked. Raises NurseryError where no level works."""
+        while self._warm is not None and not self._ready:
+            try:
+                self._warm.wait()
+                self._ready = True
+            except NurseryError as error:
+                self._refuse(str(error))
+        if self._warm is None:
+            reasons = "; ".join(f"{level}: {why}" for level, why in self.refused.items())
+            raise NurseryError(reasons)
+        return self._warm
+
+    def child(self, memory_mib: int, cpu_seconds: float) -> ForkedChild:
+        """A new child; the first waits until the process is warm. Raises NurseryError."""
+        if self._line is None:
+            self._line = Connection(self.address)
+        return self._line.child(memory_mib, cpu_seconds)
+
+    def restart(self) -> None:
+        """Puts a new warm process in the place of this one, at the level already reached."""
+        self.close()
+        self._levels = self._levels[:1]
+        self._start()
+
+    def close(self) -> None:
+        """Ends the warm process and every child. Can be repeated."""
+        if self._line is not None:
+            self._line.close()
+            self._line = None
+        if self._warm is not None:
+            self._warm.close()
+            self._warm = None
+        self._ready = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _start(self) -> None:
+        """Starts the warm process at the first level left that can be tried at all."""
+        while self._levels and self._warm is None:
+            try:
+                self._warm = _Warm(self._levels[0])
+            except NurseryError as error:
+                self._refuse(str(error))
+
+    def _refuse(self, why: str) -> None:
+        self.refused[self._levels.pop(0)] = why
+        if self._warm is not None:
+            self._warm.close()
+            self._warm = None
+            self._start()
+
+
+class _Warm:
+    """The process at one isolation level."""
+
+    def __init__(self, isolation: Isolation) -> None:
+        setup = Setup(isolation, b"" if isolation == "minimal" else compile_filter())
+        self._folder = tempfile.TemporaryDirectory(prefix="backprop-")
+        self.address = str(Path(self._folder.name) / "nursery")
+        self._said: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed in close()
+        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs, socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as door:
+            door.bind(self.address)
+            door.listen(socket.SOMAXCONN)
+            self._process = self._started(isolation, theirs, door)
+        self._control.send(orders.encode(setup))
+
+    def _started(
+        self, isolation: Isolation, control: socket.socket, door: socket.socket
+    ) -> subprocess.Popen[bytes]:
+        descriptors = (control.fileno(), door.fileno())
+        command = [sys.executable, "-m", "grading.sandbox.forks", *map(str, descriptors)]
+        if isolation == "full":
+            command = wrapped(command, _environment())
+        return subprocess.Popen(
+            command,
+            pass_fds=descriptors,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=self._said,
+            cwd="/",
+            env=_environment(),
+            start_new_session=True,
+        )
+
+    def wait(self) -> None:
+        """Waits until it can fork. Raises NurseryError where it cannot, or a lock does not hold."""
+        self._control.settimeout(START_SECONDS)
         try:
-            news = _news.decode(self._channel.receive(CONTROL_LIMIT, timeout))
-        except (ChannelClosed, ChannelTimeout, ProtocolError, msgspec.DecodeError) as error:
-            raise NurseryError(
-                f"the process that forks children failed: {str(error) or type(error).__name__}"
-                f"{self._last_words()}"
-            ) from None
-        if not isinstance(news, kind):
-            raise NurseryError(f"the process that forks children answered {news!r}")
-        return news
+            news = orders.decode_news(self._control.recv(orders.PACKET_LIMIT))
+        except (OSError, msgspec.DecodeError) as error:
+            raise NurseryError(self._last_words() or f"it did not start ({error})") from None
+        if isinstance(news, Failed):
+            raise NurseryError(news.reason)
+        assert isinstance(news, Ready)
+        if news.open:
+            raise NurseryError(f"a locked process was tried, and {' and '.join(news.open)}")
+
+    def close(self) -> None:
+        """Ends it, and with it everything it has started."""
+        self._control.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout=5)
+        self._process.kill()
+        self._process.wait()
+        self._said.close()
+        self._folder.cleanup()
 
     def _last_words(self) -> str:
         self._process.kill()
-        _, said = self._process.communicate()
-        return f"; it said: {said.decode(errors='replace')[-2000:]}" if said else ""
-
-
-def main(control: int) -> None:
-    """The zygote itself: forks and ends children as it is told on the socket ``control``."""
-    import torch
-
-    from grading.sandbox import child  # noqa: F401
-
-    torch.set_num_threads(1)
-    _warm()
-    gc.collect()
-    gc.freeze()
-    sock = socket.socket(fileno=control)
-    channel = Channel(sock)
-    channel.send(_encode(Ready()))
-    alive: set[int] = set()
-    try:
-        while True:
-            match _orders.decode(channel.receive(CONTROL_LIMIT)):
-                case Fork(memory_mib):
-                    _, (descriptor,), *_ = socket.recv_fds(sock, 1, 1)
-                    pid = _fork(sock, descriptor, memory_mib)
-                    alive.add(pid)
-                    channel.send(_encode(Forked(pid)))
-                case End(pid, grace):
-                    if pid in alive:
-                        alive.remove(pid)
-                        channel.send(_encode(_reap(pid, grace)))
-    except ChannelClosed:
-        for pid in alive:
-            os.kill(pid, signal.SIGKILL)
-
-
-def _warm() -> None:
-    """Runs a Function there and back once, so that no child pays for what torch loads late."""
-    import torch
-
-    from harness.candidate import Backward, Forward
-    from harness.workbench import Workbench
-
-    class Twice(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx: object, value: torch.Tensor) -> torch.Tensor:
-            return 2 * value
-
-        @staticmethod
-        def backward(ctx: object, upstream: torch.Tensor) -> torch.Tensor:
-            return 2 * upstream
-
-    ones = torch.ones(2, 2, dtype=torch.float64)
-    Workbench({"Twice": Twice}).perform(
-        [Forward(1, "Twice", (ones,), (True,)), Backward(1, torch.sigmoid(ones @ ones))]
-    )
-
-
-def _fork(control: socket.socket, descriptor: int, memory_mib: int) -> int:
-    pid = os.fork()
-    if pid:
-        os.close(descriptor)
-        return pid
-    # The child must never return into the zygote's loop, whatever happens.
-    code = 1
-    try:
-        from grading.sandbox import child
-
-        control.close()
-        os.setsid()
-        child.silence()
-        _limit(memory_mib)
-        child.serve(socket.socket(fileno=descriptor))
-        code = 0
-    finally:
-        os._exit(code)
-
-
-def _limit(memory_mib: int) -> None:
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    pages = Path("/proc/self/statm")
-    if pages.exists():
-        used = int(pages.read_text(encoding="ascii").split()[0]) * os.sysconf("SC_PAGE_SIZE")
-        most = used + memory_mib * 2**20
-        resource.setrlimit(resource.RLIMIT_AS, (most, most))
-
-
-def _reap(pid: int, grace: float) -> Ended:
-    until = time.monotonic() + grace
-    reaped, status, usage = os.wait4(pid, os.WNOHANG)
-    while not reaped and time.monotonic() < until:
-        time.sleep(0.005)
-        reaped, status, usage = os.wait4(pid, os.WNOHANG)
-    if not reaped:
-        os.kill(pid, signal.SIGKILL)
-        _, status, usage = os.wait4(pid, 0)
-    # What it started belongs to its session, and goes with it.
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(pid, signal.SIGKILL)
-    return Ended(
-        not reaped,
-        os.WEXITSTATUS(status) if os.WIFEXITED(status) else None,
-        os.WTERMSIG(status) if os.WIFSIGNALED(status) else None,
-        usage.ru_utime + usage.ru_stime,
-    )
+        self._process.wait()
+        self._said.seek(0)
+        return self._said.read().decode(errors="replace").strip()[-2000:]
 
 
 def _environment() -> dict[str, str]:
     """A small, fixed environment: nothing of the grader's own reaches the students' processes."""
-    package_root = str(Path(__file__).resolve().parents[2])
-    fixed = {
-        "PYTHONPATH": package_root,
+    return {
+        "PYTHONPATH": os.pathsep.join(map(str, (PACKAGE_ROOT, *packages()))),
         "PYTHONHASHSEED": "0",
         "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONNOUSERSITE": "1",
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
         "MKL_NUM_THREADS": "1",
         "CUDA_VISIBLE_DEVICES": "",
         "LANG": "C.UTF-8",
     }
-    return fixed | {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]))

@@ -1,0 +1,34 @@
+"""What goes to a worker and what comes back: plain data."""
+
+from __future__ import annotations
+
+import msgspec
+
+from grading.results import Result
+from harness.settings import Settings
+
+
+class Job(msgspec.Struct, frozen=True):
+    """What all submissions of a run share."""
+
+    assignment: str
+    settings: Settings
+    seed: int
+
+
+class Graded(msgspec.Struct, frozen=True):
+    """A result, and whether to grade ``again``, alone: where the clock decided, and no processor
+    time, a busy machine may have been at fault."""
+
+    result: Result
+    again: bool
+
+
+def encode_graded(graded: Graded) -> bytes:
+    """A graded submission as JSON."""
+    return msgspec.json.encode(graded)
+
+
+def decode_graded(data: bytes) -> Graded:
+    """A graded submission from its JSON. Raises msgspec.DecodeError for anything else."""
+    return msgspec.json.decode(data, type=Graded)

@@ -1,0 +1,196 @@
+"""How a forked child gives up all it does not need, before it reads a byte of student code."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import resource
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from grading.sandbox import seccomp
+from grading.sandbox.orders import Isolation, Setup
+from grading.sandbox.software import packages, standard_library, system_libraries
+
+if TYPE_CHECKING:
+    from landlockpy import Ruleset
+
+WIRE = 3
+NOBODY = 65534
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER = 1, 4, 36
+CAPABILITY_VERSION_3 = 0x20080522
+SIGKILL = 9
+OPEN_FILES = 64
+HIGHEST_DESCRIPTOR = 65536
+# Devices, and the clock's settings, that Python or numpy may open late.
+_DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom", "/dev/random")
+_CLOCK = ("/etc/localtime", "/usr/share/zoneinfo")
+
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+@dataclass
+class Locks:
+    """The locks of one isolation level, made once in the warm process and closed in each child."""
+
+    isolation: Isolation
+    program: bytes
+    ruleset: Ruleset | None = None
+    user: int | None = None
+    parent: int = field(default_factory=os.getpid)
+
+    @classmethod
+    def made(cls, setup: Setup) -> Locks:
+        """Prepares the locks. Raises OSError or ImportError where this system lacks one."""
+        if setup.isolation == "minimal":
+            return cls("minimal", b"")
+        return cls(setup.isolation, setup.seccomp, _ruleset(), _other_user())
+
+    def close_in(self, wire: socket.socket, memory_mib: int, cpu_seconds: int) -> socket.socket:
+        """Locks this process down for good, and returns its one open socket.
+
+        ``memory_mib`` is what it may use beyond what it has already, ``cpu_seconds`` a limit of
+        the kernel's own, in case the judge's side cannot keep its deadline.
+        """
+        os.setsid()
+        if self.user is not None:
+            os.setgroups([])
+            os.setresgid(self.user, self.user, self.user)
+            os.setresuid(self.user, self.user, self.user)
+        _limit(memory_mib, cpu_seconds)
+        die_with(self.parent)
+        _check(libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0))
+        if self.ruleset is not None:
+            _drop_capabilities()
+            self.ruleset.restrict()
+        os.dup2(wire.detach(), WIRE)
+        answering = socket.socket(fileno=WIRE)
+        os.closerange(WIRE + 1, HIGHEST_DESCRIPTOR)
+        if self.program:
+            seccomp.load_filter(libc, self.program)
+        return answering
+
+
+def die_with(parent: int) -> None:
+    """Has the kernel kill this process as soon as its parent ends."""
+    _check(libc.prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0))
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def adopt_orphans() -> None:
+    """Makes this process the parent of what its children leave behind."""
+    _check(libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0))
+
+
+def open_ways(locks: Locks) -> list[str]:
+    """What a locked child still gets through: empty where every lock holds. Tried, not assumed."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        pid = os.fork()
+        if not pid:
+            _try_all(locks, theirs)
+        theirs.close()
+        said = b"".join(iter(lambda: ours.recv(4096), b""))
+        os.waitpid(pid, 0)
+    text = said.decode(errors="replace")
+    return [] if text == "held" else (text or "the locked process died").split("\n")
+
+
+def _try_all(locks: Locks, wire: socket.socket) -> NoReturn:
+    try:
+        answering = locks.close_in(wire, memory_mib=1024, cpu_seconds=60)
+        through = [name for name, way in _WAYS.items() if locks.ruleset and _works(way)]
+        answering.sendall("\n".join(through).encode() or b"held")
+    except OSError as error:
+        wire.sendall(f"it cannot be locked: {error}".encode())
+    finally:
+        os._exit(0)
+
+
+def _works(way: Callable[[], object]) -> bool:
+    try:
+        way()
+    except OSError:
+        return False
+    return True
+
+
+def _fork() -> None:
+    if not os.fork():
+        os._exit(0)
+
+
+_WAYS: dict[str, Callable[[], object]] = {
+    "it can list /": lambda: list(Path("/").iterdir()),
+    "it can read /proc/1/status": lambda: Path("/proc/1/status").read_bytes(),
+    "it can write a file": lambda: os.open("/tmp/written", os.O_WRONLY | os.O_CREAT),
+    "it can open a socket": socket.socket,
+    "it can start a process": _fork,
+    "it can signal its parent": lambda: os.kill(os.getppid(), 0),
+    "it can change a file's mode": lambda: Path("/tmp").chmod(0o777),
+}
+
+
+def _ruleset() -> Ruleset:
+    """Read Python's modules, the system's libraries and a few devices, and nothing else."""
+    from landlockpy import AccessFS, Ruleset, Scope
+
+    rules = Ruleset(scoped=Scope.ABSTRACT_UNIX_SOCKET | Scope.SIGNAL)
+    for path in (*standard_library(), *packages(), *system_libraries(), *map(Path, _CLOCK)):
+        if path.exists():
+            wanted = AccessFS.READ_FILE | (AccessFS.READ_DIR if path.is_dir() else AccessFS.NONE)
+            rules.allow_path(path, wanted)
+    for path in filter(Path.exists, map(Path, _DEVICES)):
+        rules.allow_path(path, AccessFS.READ_FILE | AccessFS.WRITE_FILE)
+    return rules
+
+
+def _other_user() -> int | None:
+    """Whom root's children become: nobody, if nobody can read what Python still has to import."""
+    if os.geteuid():
+        return None
+    pid = os.fork()
+    if not pid:
+        code = 1
+        try:
+            os.setresuid(NOBODY, NOBODY, NOBODY)
+            readable = (os.access(path, os.R_OK) for path in (*standard_library(), *packages()))
+            code = 0 if all(readable) else 1
+        finally:
+            os._exit(code)
+    return NOBODY if os.waitpid(pid, 0)[1] == 0 else None
+
+
+class _CapabilityHeader(ctypes.Structure):
+    """``struct __user_cap_header_struct`` of linux/capability.h."""
+
+    _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int))
+
+
+def _drop_capabilities() -> None:
+    header = _CapabilityHeader(CAPABILITY_VERSION_3, 0)
+    nothing = (ctypes.c_uint32 * 6)()
+    _check(libc.capset(ctypes.byref(header), ctypes.byref(nothing)))
+
+
+def _limit(memory_mib: int, cpu_seconds: int) -> None:
+    with contextlib.suppress(ValueError):  # already limited to less
+        resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, OPEN_FILES))
+    page = os.sysconf("SC_PAGE_SIZE")
+    sizes = Path("/proc/self/statm").read_text(encoding="ascii").split()
+    for kind, used in ((resource.RLIMIT_AS, sizes[0]), (resource.RLIMIT_DATA, sizes[5])):
+        most = int(used) * page + memory_mib * 2**20
+        resource.setrlimit(kind, (most, most))
+
+
+def _check(result: int) -> None:
+    if result:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))

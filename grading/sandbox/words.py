@@ -1,0 +1,87 @@
+"""What a child says in words, held against the student's own source before anyone reads it.
+
+A student's code can alter all that its process says. A line's place and text, and the names of
+types, go into messages that students read, so they must not carry hidden inputs out.
+"""
+
+from __future__ import annotations
+
+import builtins
+import re
+from dataclasses import replace
+
+from grading.sandbox.wire import Statement
+from grading.source import Source
+from harness.candidate import Other, Output, Raised, Reply, Returned, Returns
+from harness.workbench import TEXT_LIMIT, scrub
+
+MADE_UP = "an exception of a type made up on the way"
+MOST_NAMES = 1_000
+# Names of types that are no news to anybody, beside Python's own.
+_COMMON = frozenset({"ndarray", "Parameter", "Size", "float64", "float32", "OutOfMemoryError"})
+_PLACE = re.compile(r"(?:cell (\d{1,6}), )?line (\d{1,7})")
+_FOLDERS = re.compile(r"(?<![\w.])/(?:[^\s/'\"()<>:]+/)+")
+_TENSORS = re.compile(r"(?:(?:sparse|meta|cuda|\w{1,12}) )?tensor\b")
+
+
+def plain(text: str) -> str:
+    """Text of a bearable length, without addresses in memory and folders of this machine."""
+    return _FOLDERS.sub("…/", scrub(text[:TEXT_LIMIT]))
+
+
+class Words:
+    """Knows the names and the lines of a source."""
+
+    def __init__(self, source: Source | None) -> None:
+        cells = source.cells if source else ()
+        self._lines = {
+            re.sub(r"\D", "", cell.name) if source and source.notebook else "": cell.text.split(
+                "\n"
+            )
+            for cell in cells
+        }
+        self._names = {name for cell in cells for name in re.findall(r"[^\W\d]\w*", cell.text)}
+
+    def own(self, reply: Reply) -> Reply:
+        """The reply with no other words in it than those of the source and of Python."""
+        match reply:
+            case Raised(kind, text, place):
+                kind = self.name(kind, MADE_UP)
+                return Raised(kind, plain(text), self.place(place), self._line(place))
+            case Output(value):
+                return Output(self._value(value))
+            case Returns(values):
+                return Returns(tuple(map(self._value, values)))
+        return reply
+
+    def statement(self, failed: Statement) -> Statement:
+        """A statement that failed, as ``own`` has it."""
+        kind = self.name(failed.kind, MADE_UP)
+        defines = [name for name in failed.defines[:MOST_NAMES] if name in self._names]
+        return Statement(self.place(failed.place), kind, plain(failed.text), defines)
+
+    def name(self, name: str, otherwise: str) -> str:
+        """A type's name, if it is known or stands in the source."""
+        known = hasattr(builtins, name) or name in _COMMON or name in self._names
+        return name if known else otherwise
+
+    def place(self, place: str) -> str:
+        """A place, if it is one in the source."""
+        return place if self._found(place) is not None else ""
+
+    def _line(self, place: str) -> str:
+        return (self._found(place) or "").strip()[:200]
+
+    def _found(self, place: str) -> str | None:
+        match = _PLACE.fullmatch(place)
+        lines = self._lines.get(match[1] or "") if match else None
+        if match is None or lines is None or not 0 < int(match[2]) <= len(lines):
+            return None
+        return lines[int(match[2]) - 1]
+
+    def _value(self, value: Returned) -> Returned:
+        if not isinstance(value, Other):
+            return value
+        if _TENSORS.match(value.kind):
+            return replace(value, kind="tensor of another kind or size than the engine takes")
+        return replace(value, kind=self.name(value.kind, "object"))

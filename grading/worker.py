@@ -1,0 +1,105 @@
+"""A worker's side of a batch: grades one submission after the other, in a process of its own.
+
+The process that workers are forked from has imported this module, so they share what it loads.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import traceback
+
+# One thread: more only burn processor time at these sizes, and forks do not mix with threads.
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ[_name] = "1"
+
+import torch
+
+from grading.grader import grade_submission, unmarked
+from grading.jobs import Graded, Job, encode_graded
+from grading.results import Result
+from grading.sandbox import LEVELS, Nursery, NurseryError, can_fork, open_nursery
+from grading.submissions import Entry, Submission, read_submission
+from harness.assignments import load_assignment
+
+torch.set_num_threads(1)
+# What is here now stays: the collector need not touch, and so copy, the pages shared by workers.
+gc.collect()
+gc.freeze()
+
+TRIES = 2
+
+
+class _Workplace:
+    """This process's line to where children come from, opened when first needed."""
+
+    def __init__(self) -> None:
+        self.address: str | None = None
+        self._nursery: Nursery | None = None
+
+    def nursery(self) -> Nursery:
+        if self._nursery is None:
+            self._nursery = _connected(self.address)
+        return self._nursery
+
+    def leave(self) -> None:
+        if self._nursery is not None:
+            self._nursery.close()
+            self._nursery = None
+
+
+_workplace = _Workplace()
+
+
+def start(address: str | None) -> None:
+    """Prepares this process: ``address`` is the warm process's, None where systems have none."""
+    # Ctrl-C is the main process's to handle: it stops the workers in good order.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if can_fork():
+        from grading.sandbox.locks import die_with
+
+        die_with(os.getppid())
+    _workplace.address = address
+
+
+def grade_entry(entry: Entry, job: Job) -> bytes:
+    """One entry, graded, as plain bytes. A fault of the grader's own is a ``grader_error``.
+
+    Raises NurseryError where children cannot be had, which is to be tried again elsewhere.
+    """
+    why = ""
+    for _ in range(TRIES):
+        try:
+            return encode_graded(_graded(entry, job))
+        except NurseryError:
+            _workplace.leave()
+            raise
+        except Exception:
+            # A fault of the grader's own must never cost the batch, nor become a zero.
+            why = traceback.format_exc(limit=-8)
+            _workplace.leave()
+    return encode_graded(Graded(given_up(entry, job, why), again=False))
+
+
+def given_up(entry: Entry, job: Job, why: str) -> Result:
+    """The result of an entry that the grader failed on, for the instructor to see why."""
+    reason = "The grader failed on this submission: its mark is open until it is graded again."
+    assignment = load_assignment(job.assignment)
+    submission = Submission(entry.name, "")
+    return unmarked(submission, assignment, job.settings, "grader_error", reason, why)
+
+
+def _graded(entry: Entry, job: Job) -> Graded:
+    submission = read_submission(entry, job.assignment)
+    return grade_submission(
+        submission, load_assignment(job.assignment), job.settings, job.seed, _workplace.nursery()
+    )
+
+
+def _connected(address: str | None) -> Nursery:
+    if address is None:
+        return open_nursery(LEVELS)
+    from grading.sandbox.zygote import Connection
+
+    return Connection(address)
