@@ -15,11 +15,11 @@ CLASSES := tests/sample_class
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test quick lint types format release clean
+.PHONY: help demo test quick lint types format release verify benchmark clean
 
 help: ## List what can be made
 	@echo "make [PYTHON=python3.12] TARGET"
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s  %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-9s  %s\n", $$1, $$2 }' Makefile
 
 demo: $(STAMPS)/grading ## Grade two sample classes into demo/
 	$(BIN)/backprop grade $(CLASSES)/one-neuron/submissions --assignment one-neuron --out demo/one-neuron
@@ -44,6 +44,12 @@ format: $(STAMPS)/dev ## Format the code, and repair what can be repaired
 
 release: $(STAMPS)/grading ## Make the handouts in assignments/ from solutions/
 	$(BIN)/backprop release
+
+verify: $(STAMPS)/grading ## Prove that every mistake is found and no right answer is rejected (minutes)
+	$(BIN)/backprop verify $(ARGS)
+
+benchmark: $(STAMPS)/dev ## Measure grading side by side with other graders (ARGS go to the benchmark)
+	$(BIN)/python -m benchmarks $(ARGS)
 
 clean: ## Remove .venv, demo/ and every cache
 	rm -rf $(VENV) demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

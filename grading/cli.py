@@ -22,6 +22,12 @@ class Unusable(click.ClickException):
     exit_code = 2
 
 
+def _folder(context: click.Context, parameter: click.Parameter, value: str) -> Path:
+    if not value:
+        raise Unusable(f"{parameter.get_error_hint(context)} is empty: give a folder.")
+    return Path(value)
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="backprop-harness", prog_name="backprop")
 def main() -> None:
@@ -69,9 +75,9 @@ def check(
 
 
 @main.command()
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", callback=_folder)
 @click.option("--assignment", required=True, type=ASSIGNMENT, help="Which assignment FOLDER holds.")
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Where results go.")
+@click.option("--out", required=True, metavar="DIR", callback=_folder, help="Where results go.")
 @click.option(
     "--workers",
     type=click.IntRange(min=1),
@@ -91,6 +97,13 @@ def check(
     default=None,
     help="Insist on this level; the best that locks submissions down if left out.",
 )
+@click.option(
+    "--only",
+    multiple=True,
+    metavar="NAME",
+    help="Grade this submission only, and keep the results of others; can be repeated.",
+)
+@click.option("--fresh", is_flag=True, help="Grade again what an earlier run has finished.")
 def grade(
     folder: Path,
     assignment: str,
@@ -98,19 +111,27 @@ def grade(
     workers: int | None,
     seed: int,
     isolation: Isolation | None,
+    only: tuple[str, ...],
+    fresh: bool,
 ) -> None:
     """Grades every submission in FOLDER and writes the results to the folder given by --out.
 
     FOLDER holds one file, zip or folder for each student, or nbgrader's student/assignment
-    folders. Exit code 0: every submission has its mark; 1: the grader failed on some, whose mark
-    stays open; 2: the call is unusable.
+    folders. A run that was stopped, or repeated, grades only what is new or changed. Exit code 0:
+    every submission has its mark; 1: the grader failed on some, whose mark stays open; 2: the call
+    is unusable.
     """
-    from grading.run import RunError, grade_folder
+    from grading.run import RunError, Wish, grade_folder
+    from grading.stop import Stopped
 
+    wish = Wish(workers or _cores(), seed, isolation, only, fresh)
     try:
-        complete = grade_folder(folder, assignment, out, workers or _cores(), seed, isolation)
+        complete = grade_folder(folder, assignment, out, wish)
     except RunError as error:
         raise Unusable(str(error)) from None
+    except Stopped as stop:
+        click.echo(stop.said, err=True)
+        sys.exit(stop.exit_code)
     sys.exit(0 if complete else 1)
 
 
@@ -126,6 +147,64 @@ def release(assignment: str | None) -> None:
                 click.echo(f"Released {path}")
         except ReleaseError as error:
             raise Unusable(str(error)) from None
+
+
+@main.command()
+@click.argument("assignment", type=ASSIGNMENT, required=False)
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    default=None,
+    help="Processes to judge with; one for each core if left out.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Which hidden inputs to try.",
+)
+@click.option(
+    "--json", "json_file", type=click.Path(path_type=Path), help="Also write every verdict there."
+)
+def verify(assignment: str | None, workers: int | None, seed: int, json_file: Path | None) -> None:
+    """Proves that the checks work: what is right passes, and every mistake is found.
+
+    Run it in the course's folder. The solution must get full marks, the handout none; every mutant
+    of the solution must be rejected, and right submissions in odd styles must pass. Exit code 0:
+    so they do; 1: something is off; 2: there is nothing to verify.
+    """
+    from grading.verify.run import VerifyError
+    from grading.verify.show import verify_and_print
+
+    names = [assignment] if assignment else list(NAMES)
+    try:
+        proofs = verify_and_print(Path(), names, workers or _cores(), seed)
+    except VerifyError as error:
+        raise Unusable(str(error)) from None
+    if json_file:
+        _write_json(json_file, [proof.as_dict() for proof in proofs])
+    sys.exit(1 if any(proof.off for proof in proofs) else 0)
+
+
+@main.command()
+def doctor() -> None:
+    """Says how well this machine can isolate submissions, and what to install for more.
+
+    Exit code 0: submissions can be locked down; 1: they cannot.
+    """
+    from grading.doctor import HOLDS, best, examine
+
+    findings = examine()
+    for each in findings:
+        click.echo(f"{'✓' if each.works else '✗'} {each.level:8} {HOLDS[each.level]}")
+        for line in filter(None, (each.why if not each.works else "", each.cure)):
+            click.echo(f"             {line}")
+    level = best(findings)
+    if level is None:
+        click.echo("backprop grade refuses to run here, unless told --isolation minimal.")
+        sys.exit(1)
+    click.echo(f"backprop grade isolates submissions here at the level {level}.")
 
 
 def _write_json(path: Path, data: object) -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 import msgspec
+
+LINES, GRADES, RUN = "results.jsonl", "grades.csv", "run.json"
 
 Status = Literal["graded", "unreadable", "grader_error"]
 
@@ -86,27 +89,34 @@ def decode_result(line: bytes) -> Result:
     return _decoder.decode(line)
 
 
-def publish(folder: Path, results: Sequence[Result], run: dict[str, Any]) -> None:
-    """Writes ``results.jsonl``, ``grades.csv`` and ``run.json``, each replaced in one step."""
-    ordered = sorted(results, key=lambda result: result.submission)
-    lines = b"".join(encode_result(result) + b"\n" for result in ordered)
-    _replace(folder / "results.jsonl", lines)
-    _replace(folder / "grades.csv", _grades(ordered).encode("utf-8"))
-    _replace(folder / "run.json", msgspec.json.format(msgspec.json.encode(run), indent=2) + b"\n")
+def publish(folder: Path, results: Collection[Result], run: dict[str, Any]) -> None:
+    """Writes ``results.jsonl``, ``grades.csv`` and ``run.json``, each replaced in one step.
+
+    The results are in the order of their names; no more than one at a time is held in memory.
+    """
+    with _replaced(folder / LINES) as file:
+        file.writelines(encode_result(result) + b"\n" for result in results)
+    with _replaced(folder / GRADES) as file:
+        file.writelines(row.encode("utf-8") for row in _grades(results))
+    with _replaced(folder / RUN) as file:
+        file.write(msgspec.json.format(msgspec.json.encode(run), indent=2) + b"\n")
 
 
-def _grades(results: Sequence[Result]) -> str:
-    """A table with a row a submission: the mark, then the points of each check."""
+def _grades(results: Collection[Result]) -> Iterator[str]:
+    """The rows of a table with a row a submission: the mark, then the points of each check."""
     ids = next(([check.id for check in each.checks] for each in results if each.checks), [])
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(["submission", "status", "score", "max_score", *ids, "reason"])
+    yield _row(["submission", "status", "score", "max_score", *ids, "reason"])
     for result in results:
         points = {check.id: f"{check.points:g}" for check in result.checks}
         score = "" if result.score is None else f"{result.score:g}"
         row = [result.submission, result.status, score, f"{result.max_score:g}"]
         row += [points.get(id, "") for id in ids]
-        table.writerow([_inert(cell) for cell in [*row, result.reason or ""]])
+        yield _row([_inert(cell) for cell in [*row, result.reason or ""]])
+
+
+def _row(cells: Sequence[str]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(cells)
     return text.getvalue()
 
 
@@ -115,10 +125,12 @@ def _inert(cell: str) -> str:
     return f"'{cell}" if cell[:1] in ("=", "+", "-", "@", "\t", "\r") else cell
 
 
-def _replace(path: Path, data: bytes) -> None:
+@contextmanager
+def _replaced(path: Path) -> Iterator[IO[bytes]]:
+    """A file to write, which takes the place of the one at ``path`` once it is whole."""
     temporary = path.with_name(f".{path.name}.new")
     with temporary.open("wb") as file:
-        file.write(data)
+        yield file
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)

@@ -1,27 +1,35 @@
-"""A grading run from a folder of submissions to published results, with its progress shown."""
+"""A grading run from a folder of submissions to published results, with its progress shown.
+
+The main process stays free of torch: whatever needs it happens in the workers.
+"""
 
 from __future__ import annotations
 
 import importlib.metadata
+import multiprocessing
+import os
 import platform
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-import numpy
-import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from grading import journal as journals
 from grading.batch import grade_entries
 from grading.jobs import Job
-from grading.results import Result, publish
-from grading.sandbox import LOCKED, Isolation, NurseryError, can_fork
-from grading.submissions import Entry, find_submissions
-from grading.summary import print_summary
+from grading.journal import Busy, Journal, Kept, Keys, only_run_in
+from grading.results import GRADES, LINES, RUN, Result, publish
+from grading.sandbox import LEVELS, LOCKED, Isolation, NurseryError, can_fork
+from grading.stop import Stopped, stoppable, unstoppable
+from grading.submissions import Entry, digest_of, find_submissions, holds_only
+from grading.summary import Counts, print_summary
 from harness.assignments import load_assignment
-from harness.probes import plan
 from harness.settings import Settings, SettingsError, settings_beside
 from harness.show.visible import visible
 
@@ -39,41 +47,47 @@ class RunError(Exception):
     """The run cannot be made as asked; the text says what, where and what to do."""
 
 
-def grade_folder(
-    folder: Path,
-    assignment: str,
-    out: Path,
-    workers: int,
-    seed: int,
-    isolation: Isolation | None = None,
-) -> bool:
-    """Grades what ``folder`` holds, publishes the results in ``out`` and prints a summary.
+@dataclass(frozen=True)
+class Wish:
+    """How a run is to be made.
 
     ``isolation`` is the level asked for by name; without it, the best this machine gives of those
-    that hold against strangers' code. Returns whether every submission has its mark. Raises
-    RunError for an unusable call.
+    that hold against strangers' code. ``only`` names the submissions to grade, where not all.
+    ``fresh`` forgets what earlier runs have finished of them.
     """
-    entries = _entries(folder, out)
-    settings = _settings(assignment)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(f"{out} cannot be made: {error.strerror}.") from None
-    job = Job(assignment, settings, seed)
-    try:
-        with nursery_for(isolation) as zygote:
-            level = zygote.isolation if zygote else "minimal"
-            if level == "minimal":
-                Console(stderr=True).print(NOT_LOCKED, highlight=False)
-            results = _graded(entries, job, min(workers, len(entries)), zygote)
-    except NurseryError as error:
-        raise RunError(
-            f"This machine cannot lock submissions down ({error}). `backprop doctor` says what to "
-            "install; --isolation minimal grades without locks, for code you trust."
-        ) from None
-    publish(out, results, _run_facts(assignment, settings, seed, level))
-    print_summary(Console(), results, out)
-    return all(result.status != "grader_error" for result in results)
+
+    workers: int = 1
+    seed: int = 0
+    isolation: Isolation | None = None
+    only: Sequence[str] = ()
+    fresh: bool = False
+
+
+def grade_folder(folder: Path, assignment: str, out: Path, wish: Wish) -> bool:
+    """Grades what ``folder`` holds, publishes the results in ``out`` and prints a summary.
+
+    What an earlier run has finished is not graded again. Returns whether every submission that was
+    to be graded has its mark. Raises RunError for an unusable call, and Stopped where a signal
+    ends the run, with all that is finished kept.
+    """
+    with stoppable():
+        entries = _entries(folder, assignment, out)
+        wanted = _wanted(entries, wish.only, folder)
+        job = Job(assignment, _settings(assignment), wish.seed)
+        with _journal_in(out) as journal:
+            run = _Run(entries, wanted, job, journal, out)
+            try:
+                run.look(fresh=wish.fresh)
+                run.grade(wish.workers, wish.isolation)
+            except Stopped as stop:
+                stop.said = run.goes_on(fresh=wish.fresh)
+                raise
+            results = Kept(journal, run.current)
+            with unstoppable(), _writing(out):
+                publish(out, results, run.facts())
+                journal.keep_only({entry.name for entry in entries})
+            print_summary(Console(), results, out, run.counts())
+            return run.is_complete()
 
 
 def course_settings(assignment: str, course: Path) -> Settings:
@@ -81,24 +95,175 @@ def course_settings(assignment: str, course: Path) -> Settings:
     return settings_beside(course / "solutions" / assignment, assignment)
 
 
-def _entries(folder: Path, out: Path) -> list[Entry]:
+class _Run:
+    """One run over ``entries``, of which those in ``wanted`` are to be graded.
+
+    ``current`` names the submissions whose result in the journal is that of their files as they
+    are, under this run's settings.
+    """
+
+    def __init__(
+        self,
+        entries: Sequence[Entry],
+        wanted: Sequence[Entry],
+        job: Job,
+        journal: Journal,
+        out: Path,
+    ) -> None:
+        self.current: set[str] = set()
+        self._entries = entries
+        self._wanted = wanted
+        self._job = job
+        self._journal = journal
+        self._out = out
+        self._keys = Keys(job, _versions())
+        self._graded = 0
+        self._looked = False
+
+    def look(self, *, fresh: bool) -> None:
+        """Finds out what is finished."""
+        if fresh:
+            with unstoppable(), _writing(self._out):
+                self._journal.forget({entry.name for entry in self._wanted})
+        self.current = {entry.name for entry in self._entries if self._is_current(entry)}
+        self._looked = True
+
+    def grade(self, workers: int, isolation: Isolation | None) -> None:
+        """Grades what is wanted and not finished, and puts each result into the journal."""
+        waiting = [entry for entry in self._wanted if not self._is_finished(entry)]
+        if not waiting:
+            return
+        try:
+            with nursery_for(isolation) as zygote:
+                _check_points(self._job)
+                level = zygote.isolation if zygote else "minimal"
+                if level == "minimal":
+                    Console(stderr=True).print(NOT_LOCKED, highlight=False)
+                results = grade_entries(waiting, self._job, min(workers, len(waiting)), zygote)
+                with (
+                    closing(cast(Generator[Result, None, None], results)),
+                    _progress(len(waiting)) as done,
+                ):
+                    for result in results:
+                        self._take(result, level)
+                        done(result.submission)
+        except NurseryError as error:
+            raise RunError(
+                f"This machine cannot lock submissions down ({error}). `backprop doctor` says what "
+                "to install; --isolation minimal grades without locks, for code you trust."
+            ) from None
+
+    def goes_on(self, *, fresh: bool) -> str:
+        """What to tell a person who has stopped the run."""
+        if not self._looked:
+            return "Stopped before grading began; the same command begins again."
+        finished = sum(map(self._is_finished, self._wanted))
+        how = "the same command without --fresh" if fresh else "the same command"
+        return f"Stopped with {finished} of {len(self._wanted)} graded; {how} goes on from there."
+
+    def is_complete(self) -> bool:
+        """Whether everything wanted has its mark."""
+        return all(map(self._is_finished, self._wanted))
+
+    def counts(self) -> Counts:
+        """How many were graded now, taken from before, and left ungraded."""
+        return Counts(
+            self._graded, len(self.current) - self._graded, len(self._entries) - len(self.current)
+        )
+
+    def facts(self) -> dict[str, Any]:
+        """What ``run.json`` tells. The isolation is the weakest that a result was graded at."""
+        places = filter(None, map(self._journal.place, self.current))
+        levels = {place.isolation for place in places}
+        return {
+            "schema": 1,
+            "assignment": self._job.assignment,
+            "seed": self._job.seed,
+            "settings": self._job.settings.as_dict(),
+            "isolation": max(levels, key=LEVELS.index),
+            "versions": _versions(),
+        }
+
+    def _is_current(self, entry: Entry) -> bool:
+        place = self._journal.place(entry.name)
+        if place is None:
+            return False
+        try:
+            digest = digest_of(entry, self._job.assignment) if place.finished else ""
+        except OSError:
+            return False  # whoever grades it again will say what is wrong
+        return place.key == self._keys.key(entry.name, digest)
+
+    def _is_finished(self, entry: Entry) -> bool:
+        place = self._journal.place(entry.name)
+        return place is not None and place.finished and entry.name in self.current
+
+    def _take(self, result: Result, level: Isolation) -> None:
+        """Keeps a result under the digest of what was graded: files change, while others wait."""
+        digest = "" if result.status == "grader_error" else result.digest
+        with _writing(self._out):
+            self._journal.append(self._keys.key(result.submission, digest), level, result)
+        self.current.add(result.submission)
+        self._graded += 1
+
+
+def _entries(folder: Path, assignment: str, out: Path) -> list[Entry]:
     if not folder.is_dir():
         raise RunError(f"{folder} is not a folder: give the folder that holds the submissions.")
-    if folder.resolve() == out.resolve():
-        raise RunError(f"{out} holds the submissions: give another folder for the results.")
-    entries = find_submissions(folder)
+    if Path(os.path.realpath(out)).is_relative_to(os.path.realpath(folder)):
+        raise RunError(
+            f"{out} lies in {folder}, where it would be taken for a submission: give --out a "
+            "folder outside."
+        )
+    try:
+        entries = find_submissions(folder)
+    except OSError as error:
+        raise RunError(f"{folder} cannot be read: {error.strerror}.") from None
     if not entries:
         raise RunError(f"{folder} holds no submissions: no .py, .ipynb or .zip file, no folder.")
+    held = [holds_only(entry) for entry in entries]
+    if all(held) and not any(assignment in names for names in held):
+        others = " and ".join(sorted(frozenset().union(*held)))
+        raise RunError(f"{folder} holds work for {others} and none for {assignment}.")
     return entries
+
+
+def _wanted(entries: Sequence[Entry], only: Sequence[str], folder: Path) -> list[Entry]:
+    names = {entry.name for entry in entries}
+    for name in only:
+        if name not in names:
+            near = get_close_matches(name, names, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]}?" if near else "names are those of files and folders."
+            raise RunError(f"{folder} holds no submission called {name!r}: {hint}")
+    return [entry for entry in entries if not only or entry.name in only]
 
 
 def _settings(assignment: str) -> Settings:
     try:
-        settings = course_settings(assignment, Path.cwd())
-        plan(load_assignment(assignment), settings)
+        return course_settings(assignment, Path.cwd())
     except SettingsError as error:
         raise RunError(f"{error}.") from None
-    return settings
+
+
+def _check_points(job: Job) -> None:
+    """Raises RunError where points are given to a check that does not exist."""
+    if not job.settings.points:
+        return
+    # What checks there are takes torch to say, which this process does without.
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as executor:
+        objection = executor.submit(_objection, job.assignment, job.settings).result()
+    if objection:
+        raise RunError(objection)
+
+
+def _objection(assignment: str, settings: Settings) -> str:
+    from harness.probes import plan
+
+    try:
+        plan(load_assignment(assignment), settings)
+    except SettingsError as error:
+        return f"{error}."
+    return ""
 
 
 @contextmanager
@@ -118,7 +283,9 @@ def nursery_for(isolation: Isolation | None) -> Iterator[Zygote | None]:
         yield zygote
 
 
-def _graded(entries: list[Entry], job: Job, workers: int, zygote: Zygote | None) -> list[Result]:
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[str], None]]:
+    """A progress bar; what it gives is called with the name of each submission that is done."""
     columns = (
         TextColumn("Grading"),
         BarColumn(),
@@ -126,28 +293,54 @@ def _graded(entries: list[Entry], job: Job, workers: int, zygote: Zygote | None)
         TimeElapsedColumn(),
         TextColumn("{task.fields[latest]}", markup=False),
     )
-    results: list[Result] = []
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("Grading", total=len(entries), latest="")
-        for result in grade_entries(entries, job, workers, zygote):
-            results.append(result)
-            progress.update(task, advance=1, latest=visible(result.submission)[:40])
-    return results
+        task = progress.add_task("Grading", total=total, latest="")
+        yield lambda name: progress.update(task, advance=1, latest=visible(name)[:40])
 
 
-def _run_facts(
-    assignment: str, settings: Settings, seed: int, isolation: Isolation
-) -> dict[str, Any]:
+@contextmanager
+def _journal_in(out: Path) -> Iterator[Journal]:
+    """The journal in the folder for results, which is made, tried, and kept from other runs."""
+    with ExitStack() as stack:
+        with _writing(out):
+            _prepare(out)
+            try:
+                stack.enter_context(only_run_in(out))
+            except Busy:
+                raise RunError(
+                    f"Another run is writing to {out}: wait until it has ended, or give another "
+                    "folder with --out."
+                ) from None
+            journal = Journal(out / journals.FILE)
+        try:
+            yield journal
+        finally:
+            with _writing(out):
+                journal.close()
+
+
+def _prepare(out: Path) -> None:
+    if out.exists() and not out.is_dir():
+        raise RunError(f"{out} is a file: give --out a folder for the results.")
+    out.mkdir(parents=True, exist_ok=True)
+    for name in (LINES, GRADES, RUN, journals.FILE):
+        if (out / name).is_dir():
+            raise RunError(f"{out / name} is a folder: move it away, or give another --out.")
+
+
+@contextmanager
+def _writing(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        where = error.filename or out
+        raise RunError(f"{where} cannot be written: {error.strerror}.") from None
+
+
+def _versions() -> dict[str, str]:
+    versions = {name: importlib.metadata.version(name) for name in ("torch", "numpy")}
     return {
-        "schema": 1,
-        "assignment": assignment,
-        "seed": seed,
-        "settings": settings.as_dict(),
-        "isolation": isolation,
-        "versions": {
-            "backprop-harness": importlib.metadata.version("backprop-harness"),
-            "python": platform.python_version(),
-            "torch": str(torch.__version__),
-            "numpy": numpy.__version__,
-        },
+        "backprop-harness": importlib.metadata.version("backprop-harness"),
+        "python": platform.python_version(),
+        **versions,
     }

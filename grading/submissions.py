@@ -1,21 +1,40 @@
-"""Finds and reads what students handed in. What a folder holds is never guessed."""
+"""Finds and reads what students handed in. What a folder holds is never guessed.
+
+Nothing is parsed here, links are not followed, and a student's mistake is a reason for them to
+read. What is wrong with this machine itself (a disk that fails) is raised.
+"""
 
 from __future__ import annotations
 
+import errno
 import hashlib
-import io
-import lzma
-import zipfile
-import zlib
-from collections.abc import Iterable, Iterator
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 import msgspec
 
-from grading.source import FILE_LIMIT, Source, Unreadable, read_source
+from grading import zips
+from grading.source import FILE_LIMIT, File, Source, Unreadable, read_source
+from grading.zips import ignored
+from harness.assignments import NAMES
 
 CODE = (".py", ".ipynb")
-ENTRY_LIMIT = 2_000
+HANDED_IN = (*CODE, ".zip")
+# What one submission may hold: things of any kind, code files and zips, bytes of those; and how
+# deep its folders may lie.
+SEEN_LIMIT = 100_000
+FILES_LIMIT = 1_000
+TOTAL_LIMIT = 64 * 1024 * 1024
+DEPTH_LIMIT = 32
+_THEIRS = frozenset(
+    {
+        *(errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EISDIR),
+        *(errno.ENAMETOOLONG, errno.ELOOP, errno.ENXIO, errno.EINVAL),
+    }
+)
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -26,26 +45,30 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 class Submission(msgspec.Struct, frozen=True):
-    """What a student handed in. ``source`` is None, and ``reason`` says why, without usable code.
+    """What a student handed in. ``file`` is None, and ``reason`` says why, where none can be used.
 
-    ``digest`` is the sha256 over the sorted relative paths and bytes.
+    ``digest`` is the sha256 over the sorted relative paths and bytes of the code files and zips,
+    and over what kept them from being read.
     """
 
     name: str
     digest: str
-    source: Source | None = None
+    file: File | None = None
     reason: str = ""
+    source: Source | None = None
 
 
 def find_submissions(folder: Path) -> list[Entry]:
-    """The submissions in a folder, sorted by name: files, zips, or one folder for each student."""
+    """The submissions in a folder, sorted by name: files, zips, or one folder for each student.
+
+    Raises OSError where the folder cannot be read.
+    """
     found: dict[str, list[str]] = {}
-    for path in sorted(folder.iterdir()):
-        if _ignored(path.name):
-            continue
-        if path.is_dir() or path.suffix.lower() in (*CODE, ".zip"):
-            name = shown_name(path.name if path.is_dir() else path.stem)
-            found.setdefault(name, []).append(str(path))
+    with os.scandir(folder) as entries:
+        for each in sorted(entries, key=lambda entry: entry.name):
+            name = _student(each)
+            if name is not None:
+                found.setdefault(shown_name(name), []).append(each.path)
     return [Entry(name, tuple(paths)) for name, paths in sorted(found.items())]
 
 
@@ -54,105 +77,233 @@ def shown_name(name: str) -> str:
     return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
+def holds_only(entry: Entry) -> frozenset[str]:
+    """The assignments whose folders are all there is in a student's folder, as nbgrader has them.
+
+    Empty where there is anything else.
+    """
+    names: set[str] = set()
+    for path in map(Path, entry.paths):
+        try:
+            if path.is_symlink() or not path.is_dir():
+                return frozenset()
+            names |= {each.name for each in path.iterdir() if not ignored(each.name)}
+        except OSError:
+            return frozenset()
+    return frozenset(names) if names <= set(NAMES) else frozenset()
+
+
 def read_submission(entry: Entry, assignment: str) -> Submission:
-    """The code of a submission; where there is none to use, the reason."""
-    if len(entry.paths) > 1:
-        names = " and ".join(Path(path).name for path in entry.paths)
-        return Submission(
-            entry.name, _digest([]), reason=f"{names} both stand for {entry.name}: keep one."
-        )
-    path = Path(entry.paths[0])
-    files: list[tuple[str, bytes]] = []
+    """The one file of a submission; where there is none to use, the reason."""
+    files, reason = _collected(entry, assignment)
+    digest = _digest(files, reason)
+    if reason:
+        return Submission(entry.name, digest, reason=reason)
     try:
-        files = list(_files(path, assignment))
-        source = _only_source(files)
-    except Unreadable as reason:
-        return Submission(entry.name, _digest(files), reason=str(reason))
-    return Submission(entry.name, _digest(files), source)
+        file = _only_file(files)
+        return Submission(entry.name, digest, file, source=read_source(file.name, file.data))
+    except Unreadable as why:
+        return Submission(entry.name, digest, reason=str(why))
 
 
-def _files(path: Path, assignment: str) -> Iterator[tuple[str, bytes]]:
-    """The relative paths and bytes of a submission's code and zips, zips unpacked."""
-    if not path.is_dir():
-        yield from _unpacked(path.name, path)
-        return
+def digest_of(entry: Entry, assignment: str) -> str:
+    """The digest that `read_submission` gives, found without unpacking anything."""
+    return _digest(*_collected(entry, assignment))
+
+
+def _student(entry: os.DirEntry[str]) -> str | None:
+    """The name of the student whom something in the folder stands for; None for other things."""
+    if ignored(entry.name):
+        return None
+    if entry.is_dir(follow_symlinks=False):
+        return entry.name
+    path = Path(entry.name)
+    if path.suffix.lower() in HANDED_IN:
+        return path.stem
+    # A link to a folder, or to nowhere, was meant for a student's folder.
+    link = entry.is_symlink() and not os.path.isfile(entry.path)  # noqa: PTH113 - never raises
+    return entry.name if link else None
+
+
+def _collected(entry: Entry, assignment: str) -> tuple[list[File], str]:
+    """The code files and zips as they lie there, and what keeps them from being used, if anything.
+
+    A file's name is its path inside the submission.
+    """
+    files: list[File] = []
+    try:
+        if len(entry.paths) > 1:
+            names = " and ".join(shown_name(Path(path).name) for path in entry.paths)
+            raise Unreadable(f"{names} both stand for {entry.name}: keep one.")
+        path = Path(entry.paths[0])
+        if _is_folder(path):
+            _collect(path, assignment, files)
+        else:
+            files.append(File(path.name, _plain_bytes(path, path.name)))
+    except Unreadable as why:
+        return files, str(why)
+    return files, ""
+
+
+def _collect(folder: Path, assignment: str, files: list[File]) -> None:
+    """Appends what is in a student's folder; what is appended stays where Unreadable is raised."""
     # nbgrader keeps student/assignment/; a student's other assignments are not this one's.
-    inner = path / assignment
-    root = inner if inner.is_dir() and not inner.is_symlink() else path
-    for count, each in enumerate(_walk(root)):
-        if count >= ENTRY_LIMIT:
-            raise Unreadable(f"The folder holds more than {ENTRY_LIMIT} files.")
-        yield from _unpacked(each.relative_to(root).as_posix(), each)
-
-
-def _walk(folder: Path) -> Iterator[Path]:
-    for path in sorted(folder.iterdir()):
-        if _ignored(path.name) or path.is_symlink():
+    inner = folder / assignment
+    root, others = (inner, ()) if _is_there(inner) else (folder, set(NAMES) - {assignment})
+    if not _is_folder(root):
+        raise Unreadable(f"{root.name} is not a folder.")
+    notes: list[str] = []
+    total = 0
+    for name in sorted(_code_in(root, frozenset(others), notes)):
+        try:
+            data = _plain_bytes(root / name, name)
+        except _NotPlain as why:
+            notes.append(str(why))
             continue
-        if path.is_dir():
-            yield from _walk(path)
-        elif path.is_file() and path.suffix.lower() in (*CODE, ".zip"):
-            yield path
-
-
-def _unpacked(name: str, path: Path) -> Iterator[tuple[str, bytes]]:
-    if path.is_symlink() or not path.is_file():
-        raise Unreadable(f"{name} is not a plain file.")
-    if path.stat().st_size > FILE_LIMIT:
-        raise Unreadable(f"{name} is larger than {FILE_LIMIT // 2**20} MiB.")
-    data = path.read_bytes()
-    if path.suffix.lower() != ".zip":
-        yield name, data
-        return
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            yield from _members(archive)
-    except (
-        zipfile.BadZipFile,
-        NotImplementedError,
-        RuntimeError,
-        EOFError,
-        OSError,
-        ValueError,
-        zlib.error,
-        lzma.LZMAError,
-    ) as error:
-        raise Unreadable(f"The zip {name} cannot be unpacked: {error}.") from None
-
-
-def _members(archive: zipfile.ZipFile) -> Iterator[tuple[str, bytes]]:
-    if len(archive.infolist()) > ENTRY_LIMIT:
-        raise Unreadable(f"The zip holds more than {ENTRY_LIMIT} files.")
-    for member in sorted(archive.infolist(), key=lambda each: each.filename):
-        inside = PurePosixPath(member.filename)
-        if member.is_dir() or any(_ignored(part) for part in inside.parts):
-            continue
-        if inside.suffix.lower() in CODE:
-            with archive.open(member) as stream:
-                data = stream.read(FILE_LIMIT + 1)
-            if len(data) > FILE_LIMIT:
-                raise Unreadable(f"{inside.name} is larger than {FILE_LIMIT // 2**20} MiB.")
-            yield str(inside), data
-
-
-def _only_source(files: list[tuple[str, bytes]]) -> Source:
+        total += len(data)
+        if total > TOTAL_LIMIT or len(files) == FILES_LIMIT:
+            raise Unreadable("The folder holds far more code than one file.")
+        files.append(File(name, data))
     if not files:
-        raise Unreadable("There is no .py or .ipynb file.")
-    if len(files) > 1:
-        names = ", ".join(shown_name(name) for name, _ in files[:5])
-        raise Unreadable(f"There are {len(files)} files where one is expected: {names}.")
-    name, data = files[0]
-    return read_source(shown_name(PurePosixPath(name).name), data)
+        raise _nothing(notes)
 
 
-def _digest(files: Iterable[tuple[str, bytes]]) -> str:
+def _code_in(root: Path, others: frozenset[str], notes: list[str]) -> Iterator[str]:
+    """The relative paths of all that has the name of a code file or zip, in no order.
+
+    ``others`` are folders to leave alone at the top. ``notes`` gets what else is worth telling.
+    """
+    for path, entry in _walk(root, others, notes):
+        if path.suffix.lower() in HANDED_IN:
+            yield str(path)
+        elif entry.is_symlink():
+            notes.append(_link(str(path)))
+
+
+def _walk(
+    root: Path, others: frozenset[str], notes: list[str]
+) -> Iterator[tuple[PurePosixPath, os.DirEntry[str]]]:
+    folders = [PurePosixPath()]
+    seen = 0
+    while folders:
+        folder = folders.pop()
+        with (
+            _theirs(str(folder) if folder.parts else root.name),
+            os.scandir(root / folder) as entries,
+        ):
+            for each in entries:
+                seen += 1
+                if seen > SEEN_LIMIT:
+                    raise Unreadable(f"The folder holds more than {SEEN_LIMIT} files.")
+                path = folder / each.name
+                if ignored(each.name):
+                    continue
+                elif not each.is_dir(follow_symlinks=False):
+                    yield path, each
+                elif str(path) in others:
+                    notes.append(f"Only {path} was handed in.")
+                elif len(path.parts) > DEPTH_LIMIT:
+                    raise Unreadable(f"The folders lie more than {DEPTH_LIMIT} deep.")
+                else:
+                    folders.append(path)
+
+
+def _only_file(files: Sequence[File]) -> File:
+    """The one code file, out of its zip. Raises Unreadable where there is none, or more."""
+    found: list[tuple[str, File]] = []
+    notes: list[str] = []
+    for file in files:
+        if not file.name.lower().endswith(".zip"):
+            found.append((file.name, file))
+            continue
+        inside = zips.contents(_short(file.name), file.data, CODE)
+        found += [(name, file) for name in inside.code]
+        notes += inside.notes
+    if not found:
+        raise _nothing(notes)
+    if len(found) > 1:
+        names = ", ".join(_short(name) for name, _ in found[:5])
+        raise Unreadable(f"There are {len(found)} files where one is expected: {names}.")
+    name, file = found[0]
+    if file.name.lower().endswith(".zip"):
+        return File(_short(name), zips.unpacked(_short(file.name), file.data, name))
+    return File(_short(name), file.data)
+
+
+def _nothing(notes: Sequence[str]) -> Unreadable:
+    return Unreadable(" ".join(["There is no .py or .ipynb file.", *sorted(notes)[:3]]))
+
+
+class _NotPlain(Unreadable):
+    """It is no file to open: a link, a pipe, a device."""
+
+
+def _odd(path: Path, name: str) -> _NotPlain:
+    link = _link(name) if path.is_symlink() else ""
+    return _NotPlain(link or f"{_short(name)} is not a plain file.")
+
+
+def _plain_bytes(path: Path, name: str) -> bytes:
+    """The bytes of a plain file. Raises Unreadable for anything else, and never waits for it."""
+    with _theirs(name):
+        if not stat.S_ISREG(path.lstat().st_mode):
+            raise _odd(path, name)
+        # It may be another thing by now: a link is refused, a pipe opens without a writer.
+        with os.fdopen(_opened(path), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise _NotPlain(f"{_short(name)} is not a plain file.")
+            data = file.read(FILE_LIMIT + 1)
+    if len(data) > FILE_LIMIT:
+        raise Unreadable(f"{_short(name)} is larger than {FILE_LIMIT // 2**20} MiB.")
+    return data
+
+
+def _opened(path: Path) -> int:
+    flags = os.O_RDONLY
+    for name in ("O_BINARY", "O_NOFOLLOW", "O_NONBLOCK"):
+        flags |= getattr(os, name, 0)
+    return os.open(path, flags)
+
+
+def _is_folder(path: Path) -> bool:
+    """Whether it is a folder. Raises Unreadable for a link, which is not followed."""
+    with _theirs(path.name):
+        mode = path.lstat().st_mode
+    if stat.S_ISLNK(mode):
+        raise Unreadable(_link(path.name))
+    return stat.S_ISDIR(mode)
+
+
+def _is_there(path: Path) -> bool:
+    with _theirs(path.name):
+        return os.path.lexists(path)
+
+
+@contextmanager
+def _theirs(name: str) -> Iterator[None]:
+    """Turns what is the matter with a student's file, and not with this machine, into a reason."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _THEIRS:
+            raise
+        raise Unreadable(f"{_short(name)} cannot be read: {error.strerror}.") from None
+
+
+def _link(name: str) -> str:
+    return f"{_short(name)} is a link, which is not followed."
+
+
+def _short(name: str) -> str:
+    """A path's last name, of a bearable length."""
+    return zips.short(shown_name(PurePosixPath(name).name))
+
+
+def _digest(files: Sequence[File], reason: str) -> str:
     total = hashlib.sha256()
-    for name, data in sorted(files):
-        encoded = name.encode("utf-8", "surrogateescape")
-        total.update(len(encoded).to_bytes(8, "big") + encoded)
-        total.update(len(data).to_bytes(8, "big") + data)
+    for file in files:
+        encoded = file.name.encode("utf-8", "surrogateescape")
+        for part in (encoded, file.data):
+            total.update(len(part).to_bytes(8, "big") + part)
+    total.update(reason.encode())
     return total.hexdigest()
-
-
-def _ignored(name: str) -> bool:
-    return name.startswith(".") or name in ("__MACOSX", "__pycache__")

@@ -3,72 +3,84 @@
 from __future__ import annotations
 
 import statistics
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from heapq import nsmallest
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from grading.results import CheckLine, Result
+from grading.results import GRADES, LINES, RUN, CheckLine, Result
 from harness.show.visible import visible
 
 TABLE_ROWS = 100
 NAME_WIDTH = 40
 SCORE_WIDTH = 9
-FIRST_WIDTH = 40
+# What there is to mend: the least that a message needs, and what a check's id takes.
+MESSAGE_WIDTH = 40
+ID_WIDTH = 28
+MEND = "first thing to mend"
 MARKS = {"passed": "✓", "failed": "✗", "error": "!", "not_run": "–"}
 
 
-def print_summary(console: Console, results: Sequence[Result], out: Path) -> None:
+@dataclass(frozen=True)
+class Counts:
+    """How many submissions a run has graded, has taken from before, and has left ungraded."""
+
+    now: int
+    before: int
+    left: int
+
+
+def print_summary(console: Console, results: Collection[Result], out: Path, counts: Counts) -> None:
     """Prints the marks (the lowest ones only, for a large class) and the files written."""
-    ordered = sorted(results, key=lambda each: each.submission)
-    if len(ordered) > TABLE_ROWS:
-        lowest = sorted(ordered, key=lambda each: (each.score is not None, each.score or 0.0))
-        ordered = sorted(lowest[:TABLE_ROWS], key=lambda each: each.submission)
+    if len(results) > TABLE_ROWS:
         console.print(f"The {TABLE_ROWS} lowest of {len(results)} marks:")
-    console.print(_table(ordered, console.width))
+    lowest = nsmallest(TABLE_ROWS, results, key=_rank)
+    lowest.sort(key=lambda each: each.submission)
+    console.print(_table(lowest, console.width))
     console.print("✓ right  ✗ wrong  ! raised, died or ran on  – waits for another check")
-    columns = ", ".join(_columns(results))
+    columns = ", ".join(_columns(lowest))
     if columns:
         console.print(f"The marks are of {columns}.")
-    console.print(_overall(results))
-    failed = [result.submission for result in results if result.status == "grader_error"]
-    if failed:
-        console.print(
-            f"The grader itself failed on {len(failed)}: {', '.join(failed[:10])}. Their "
-            "marks stay open; results.jsonl says what happened.",
-            markup=False,
-        )
+    _print_overall(console, results, counts)
     for name, what in (
-        ("results.jsonl", "every check of every submission"),
-        ("grades.csv", "a row a submission"),
-        ("run.json", "seed, settings, versions"),
+        (LINES, "every check of every submission"),
+        (GRADES, "a row a submission"),
+        (RUN, "seed, settings, versions"),
     ):
         console.print(f"{out / name}  ({what})", markup=False, soft_wrap=True, highlight=False)
+
+
+def _rank(result: Result) -> tuple[bool, float]:
+    return result.score is not None, result.score or 0.0
 
 
 def _table(results: Sequence[Result], width: int) -> Table:
     """A row a submission. The marks stand under their stages where there is room, else together."""
     stages = _columns(results)
-    roomy = width - NAME_WIDTH - sum(len(stage) + 2 for stage in stages) > FIRST_WIDTH
-    heads = stages if roomy else [" ".join(stage[0] for stage in stages)]
-    names = min(NAME_WIDTH if roomy else width // 2, max(len(each.submission) for each in results))
-    left = width - names - SCORE_WIDTH - sum(len(head) + 2 for head in heads) - 4
+    longest = max(len(visible(name)) for name in ("submission", *(r.submission for r in results)))
+    left = width - SCORE_WIDTH - 4
+    roomy = left - NAME_WIDTH - sum(len(stage) + 2 for stage in stages) > MESSAGE_WIDTH
+    heads = stages if roomy or not stages else [" ".join(stage[0] for stage in stages)]
+    left -= sum(len(head) + 2 for head in heads)
+    names = min(NAME_WIDTH, longest, max(left - ID_WIDTH, left // 2))
+    left -= names
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column("submission")
+    table.add_column("submission", min_width=names)
     table.add_column("score", justify="right", min_width=SCORE_WIDTH)
     for head in heads:
         table.add_column(head, justify="center", min_width=len(head))
-    if left >= FIRST_WIDTH // 3:
-        table.add_column("first thing to mend")
+    if left >= len(MEND):
+        table.add_column(MEND, no_wrap=True)
     for result in results:
         score = "open" if result.score is None else f"{result.score:.4g} / {result.max_score:.4g}"
         marks = [_mark([c for c in result.checks if _column(c) == stage]) for stage in stages]
         cells: list[Text | str] = [_cropped(result.submission, names), score]
-        cells += marks if roomy else [" ".join(marks)]
-        cells += [_cropped(_first(result), left)] if left >= FIRST_WIDTH // 3 else []
+        cells += marks if roomy or not stages else [" ".join(marks)]
+        cells += [_cropped(_first(result, left), left)] if left >= len(MEND) else []
         table.add_row(*cells)
     return table
 
@@ -96,20 +108,44 @@ def _mark(checks: Sequence[CheckLine]) -> str:
     return ""
 
 
-def _first(result: Result) -> str:
+def _first(result: Result, width: int) -> str:
+    """Why there are no checks, or what the first wrong one says: its id, where words do not fit."""
     if result.reason:
         return result.reason.strip().splitlines()[-1]
     wrong = [check for check in result.checks if check.outcome in ("failed", "error")]
     if not wrong:
         return ""
-    return wrong[0].message or wrong[0].title
+    text = wrong[0].message or wrong[0].title
+    return text if width >= min(MESSAGE_WIDTH, len(text)) else wrong[0].id
 
 
-def _overall(results: Sequence[Result]) -> str:
-    counts = Counter(result.status for result in results)
-    scores = [result.score for result in results if result.score is not None]
-    best = sum(result.score == result.max_score for result in results)
+def _print_overall(console: Console, results: Collection[Result], counts: Counts) -> None:
+    scores: list[float] = []
+    failed: list[str] = []
+    full = unreadable = 0
+    for result in results:
+        full += result.score == result.max_score
+        unreadable += result.status == "unreadable"
+        if result.score is None:
+            failed.append(result.submission)
+        else:
+            scores.append(result.score)
     middle = f", median {statistics.median(scores):.4g}" if scores else ""
-    unreadable = f", {counts['unreadable']} without usable code" if counts["unreadable"] else ""
-    one = "submission" if len(results) == 1 else "submissions"
-    return f"{len(results)} {one}: {best} with full marks{unreadable}{middle}."
+    without = f", {unreadable} without usable code" if unreadable else ""
+    console.print(f"{_submissions(len(results))}: {full} with full marks{without}{middle}.")
+    if counts.before:
+        console.print(
+            f"{counts.now} graded now, {counts.before} taken from before; --fresh grades all again."
+        )
+    if counts.left:
+        console.print(f"{_submissions(counts.left)} not graded yet.")
+    if failed:
+        console.print(
+            f"The grader itself failed on {len(failed)}: {visible(', '.join(failed[:10]))}. Their "
+            "marks stay open, and the next run tries them again; results.jsonl says what happened.",
+            markup=False,
+        )
+
+
+def _submissions(count: int) -> str:
+    return "1 submission" if count == 1 else f"{count} submissions"

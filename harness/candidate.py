@@ -52,7 +52,8 @@ class Chain:
     """Run a whole network in one call, through torch's engine and the student's functions.
 
     ``costs`` maps the names of 0-dim values to weights; the gradients asked for, ``wrt``, are
-    those of the weighted sum of the costs. ``outputs`` names the values to send back.
+    those of the weighted sum of the costs. ``outputs`` names the values to send back. The
+    ``tensors`` are given in row-major order.
     """
 
     links: tuple[Link, ...]
@@ -62,7 +63,19 @@ class Chain:
     costs: Mapping[str, float] | None = None
 
 
-Operation = Forward | Backward | Read | Chain
+# Compared by identity, so that what is made of one can be kept beside it.
+@dataclass(frozen=True, eq=False)
+class Descend:
+    """Take the last chain's ``wrt`` down their gradients, by ``rate``, and run that chain again.
+
+    ``tensors`` take the place of others of its values. Where that chain failed, so does this.
+    """
+
+    rate: float
+    tensors: Mapping[str, Tensor]
+
+
+Operation = Forward | Backward | Read | Chain | Descend
 
 
 @dataclass(frozen=True)
@@ -99,10 +112,15 @@ class Unchanged:
 
 @dataclass(frozen=True)
 class Chained:
-    """Values and gradients of a chain, by name; a gradient is None where nothing depends on it."""
+    """Values of a chain by name, the weighted sum of its costs (nan without any), and its gradient.
+
+    ``gradient`` holds that of each value in ``wrt``, flat, one after the other; nan where nothing
+    depends on a value.
+    """
 
     outputs: Mapping[str, Tensor]
-    gradients: Mapping[str, Tensor | None]
+    cost: float
+    gradient: Tensor | None
 
 
 @dataclass(frozen=True)

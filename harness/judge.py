@@ -38,10 +38,11 @@ def judge(
     settings = settings or Settings()
     planned = plan(assignment, settings)
     wanted = {check.id for check in planned} if only is None else set(only)
+    needed = _with_needs(planned, wanted)
     trial = Trial(assignment, candidate, seed)
     made: dict[str, Check] = {}
     for check in planned:
-        if check.id in _with_needs(planned, wanted):
+        if check.id in needed:
             made[check.id] = _make(check, trial, made, settings)
     checks = tuple(_credited(check, made) for check in planned if check.id in wanted)
     advice = tuple(

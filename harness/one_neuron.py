@@ -6,6 +6,7 @@ import torch
 
 from harness.assignment import Assignment
 from harness.candidate import Link
+from harness.mistakes import one_neuron as mistakes
 from harness.notebook import Handout
 from harness.stage import Stage, spread_far
 from harness.training.tumours import TUMOURS
@@ -18,6 +19,7 @@ WEIGHTED_SUM = Stage(
     forward=lambda a_prev, w, b: w * a_prev + b,
     gradients={"a_prev": "g * w", "w": "g * a_prev", "b": "g"},
     points={"a_prev": 1.0, "w": 1.0, "b": 1.0},
+    mistakes=mistakes.WEIGHTED_SUM,
 )
 
 SIGMOID = Stage(
@@ -30,6 +32,7 @@ SIGMOID = Stage(
     points={"z": 1.5},
     samples={"z": spread_far},
     extremes={"z": (-800, -20, -14, -5, 0, 5, 14, 20, 800)},
+    mistakes=mistakes.SIGMOID,
 )
 
 SQUARED_ERROR = Stage(
@@ -41,6 +44,7 @@ SQUARED_ERROR = Stage(
     gradients={"a": "g * 2 * (a - y)", "y": "-g * 2 * (a - y)"},
     points={"a": 1.4, "y": 0.2},
     optional=frozenset({"y"}),
+    mistakes=mistakes.SQUARED_ERROR,
 )
 
 ONE_NEURON = Assignment(

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
+from functools import lru_cache
+from types import CodeType, MappingProxyType
 
 import torch
 from torch import Tensor
+
+from harness.mistakes import Mistake
 
 Sizes = Mapping[str, int]
 Sampler = Callable[[torch.Generator, tuple[int, ...], int], Tensor]
@@ -29,6 +33,10 @@ def spread_far(generator: torch.Generator, shape: tuple[int, ...], turn: int) ->
     return torch.where(moved, far, values)
 
 
+# The signs of the first three inputs in turns 1 to 4: any two of them meet in all four ways.
+_SIGNS = ((1, 1, 1), (1, -1, -1), (-1, -1, 1), (-1, 1, -1))
+
+
 @dataclass(frozen=True, eq=False)
 class Stage:
     """One function that a student writes, and everything a judge needs to know about it.
@@ -39,6 +47,7 @@ class Stage:
     and the output by name, ``N`` (samples) and ``K`` (outputs). ``optional`` names inputs for
     which ``None`` is a right gradient. ``extremes`` lists values of an input at which the stage
     must stay finite and right. ``samples`` says how to sample an input, ``spread`` if left out.
+    ``mistakes`` are those that teachers know.
     """
 
     name: str
@@ -51,6 +60,7 @@ class Stage:
     optional: frozenset[str] = frozenset()
     extremes: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     samples: Mapping[str, Sampler] = field(default_factory=dict)
+    mistakes: tuple[Mistake, ...] = ()
 
     def __post_init__(self) -> None:
         if set(self.gradients) != set(self.inputs):
@@ -58,7 +68,9 @@ class Stage:
                 f"{self.name}: every input needs a gradient and nothing else does; the inputs are "
                 f"{', '.join(self.inputs)}, the gradients {', '.join(self.gradients)}"
             )
-        strangers = (set(self.extremes) | set(self.samples) | self.optional) - set(self.inputs)
+        named = {name for mistake in self.mistakes for name in mistake.gradients}
+        named |= set(self.extremes) | set(self.samples) | self.optional
+        strangers = named - set(self.inputs)
         if strangers:
             raise ValueError(f"{self.name} has no input {', '.join(sorted(strangers))}")
         for name in ("inputs", "gradients", "points", "extremes", "samples"):
@@ -86,12 +98,25 @@ class Stage:
     def sample(self, generator: torch.Generator, sizes: Sizes, turn: int = 0) -> tuple[Tensor, ...]:
         """Inputs to try the stage on: float64, generic and signed, one tensor an input.
 
-        ``turn`` counts the cases, for samplers that take turns between kinds of values.
+        ``turn`` counts the cases, for samplers that take turns between kinds of values. The turns
+        1 to 4 bring single numbers of either sign.
         """
-        return tuple(
+        values = (
             self.samples.get(name, spread)(generator, self.shape(name, sizes), turn)
             for name in self.inputs
         )
+        return tuple(self._signed(value, place, turn) for place, value in enumerate(values))
+
+    def _signed(self, value: Tensor, place: int, turn: int) -> Tensor:
+        """A single number with the sign that it has in this turn; |w| must not pass for w.
+
+        Tensors hold enough numbers of both signs, and a sampler of the stage's own knows best.
+        """
+        name = tuple(self.inputs)[place]
+        plain = self.samples.get(name, spread) in (spread, spread_far)
+        if value.dim() or not plain or place > 2 or not 1 <= turn <= len(_SIGNS):
+            return value
+        return value.abs() * _SIGNS[turn - 1][place]
 
     def true_gradients(self, inputs: tuple[Tensor, ...], upstream: Tensor) -> tuple[Tensor, ...]:
         """The vector-Jacobian products by built-in autograd, one for each input, of its shape."""
@@ -108,14 +133,28 @@ class Stage:
         names[self.output] = self.forward(*inputs)
         widest = max((*inputs, names[self.output]), key=lambda value: value.dim())
         counts = {"N": widest.shape[0], "K": self._outputs(names)} if widest.dim() == 2 else {}
-        scope = {"__builtins__": {}, **_TORCH, **counts, **names, "g": upstream}
-        return eval(compile(expression, "<gradient>", "eval"), scope)  # type: ignore[no-any-return]
+        scope = {**_TORCH, **counts, **names, "g": upstream}
+        code, used = _compiled(expression)
+        strangers = sorted(used - set(scope))
+        if strangers:
+            raise NameError(f"{strangers[0]} means nothing in {expression}")
+        # Torch itself imports modules when it is first asked to compare with a float.
+        scope["__builtins__"] = {"__import__": __import__}
+        return eval(code, scope)  # type: ignore[no-any-return]
 
     def _outputs(self, names: Mapping[str, Tensor]) -> int:
         for name, dimensions in self.inputs.items():
             if "K" in dimensions.split():
                 return names[name].shape[dimensions.split().index("K")]
         return names[self.output].shape[-1]
+
+
+@lru_cache(maxsize=4096)
+def _compiled(expression: str) -> tuple[CodeType, frozenset[str]]:
+    """An expression, ready to be evaluated, and the names in it."""
+    tree = ast.parse(expression, "<gradient>", mode="eval")
+    names = frozenset(node.id for node in ast.walk(tree) if isinstance(node, ast.Name))
+    return compile(tree, "<gradient>", "eval"), names
 
 
 _TORCH = {

@@ -6,7 +6,7 @@ import linecache
 import re
 import sysconfig
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -19,6 +19,7 @@ from harness.candidate import (
     Backward,
     Chain,
     Chained,
+    Descend,
     Forward,
     Operation,
     Other,
@@ -46,10 +47,18 @@ _NOT_STUDENT = tuple(
 
 @dataclass
 class _Call:
+    """What the student's code was given, beside the values it was copied from."""
+
     inputs: tuple[Tensor, ...]
     before: tuple[Tensor, ...]
     output: Tensor
     upstreams: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Ran:
+    chain: Chain
+    gradients: Sequence[Tensor]
 
 
 class Workbench:
@@ -63,6 +72,7 @@ class Workbench:
         self._names = names
         self._trusted = trusted
         self._calls: dict[int, _Call | Trouble] = {}
+        self._last: _Ran | Trouble = Absent("There is no chain to go on from")
 
     def perform(self, operations: Sequence[Operation]) -> list[Reply]:
         """One reply for each operation. What the student's code raises becomes a reply."""
@@ -80,6 +90,8 @@ class Workbench:
                     return self._read(operation)
                 case Chain():
                     return self._chain(operation)
+                case Descend():
+                    return self._descend(operation)
         except _NothingToCall as nothing:
             return Absent(str(nothing))
         except (Exception, SystemExit) as error:
@@ -92,7 +104,6 @@ class Workbench:
                 copy_with_layout(value).requires_grad_(needed)
                 for value, needed in zip(op.inputs, op.requires_grad, strict=True)
             )
-            before = tuple(leaf.detach().clone() for leaf in leaves)
             with torch.enable_grad():
                 output = function.apply(*leaves)
         except _NothingToCall as nothing:
@@ -103,7 +114,7 @@ class Workbench:
             raise
         value = _snapshot(output)
         if isinstance(value, Tensor):
-            self._calls[op.handle] = _Call(leaves, before, output)
+            self._calls[op.handle] = _Call(leaves, op.inputs, output)
         else:
             self._calls[op.handle] = Absent(
                 "forward did not return a tensor, so there is no backward to call"
@@ -118,7 +129,7 @@ class Workbench:
         if node is None:
             raise _NothingToCall("The output has no backward: torch cannot trace it to the inputs")
         upstream = copy_with_layout(op.upstream)
-        call.upstreams.append((upstream, upstream.clone()))
+        call.upstreams.append((upstream, op.upstream))
         if isinstance(node, torch.autograd.function.BackwardCFunction):
             # As torch's engine calls it, which runs backward without grad mode.
             with torch.no_grad():
@@ -144,28 +155,55 @@ class Workbench:
         )
 
     def _chain(self, op: Chain) -> Reply:
+        try:
+            chained, gradients = self._run(op)
+        except _NothingToCall as nothing:
+            self._last = Absent(str(nothing))
+            raise
+        except (Exception, SystemExit) as error:
+            self._last = describe(error)
+            raise
+        self._last = _Ran(op, gradients)
+        return chained
+
+    def _descend(self, op: Descend) -> Reply:
+        last = self._last
+        if not isinstance(last, _Ran):
+            return last
+        # Out of place, from values that the student's code has seen copies of only.
+        before = last.chain.tensors
+        with torch.no_grad():
+            moved = {
+                name: before[name].sub(gradient, alpha=op.rate)
+                for name, gradient in zip(last.chain.wrt, last.gradients, strict=False)
+            }
+        return self._chain(replace(last.chain, tensors={**before, **moved, **op.tensors}))
+
+    def _run(self, op: Chain) -> tuple[Chained, Sequence[Tensor]]:
         values: dict[str, Any] = {
-            name: copy_with_layout(value).requires_grad_(name in op.wrt)
+            name: _row_major(value).requires_grad_(name in op.wrt)
             for name, value in op.tensors.items()
         }
+        stages = dict.fromkeys(link.stage for link in op.links)
+        functions = {stage: self._function(stage) for stage in stages}
         with torch.set_grad_enabled(bool(op.wrt)):
             for link in op.links:
-                function = self._function(link.stage)
-                values[link.output] = function.apply(*(values[name] for name in link.inputs))
-        gradients: dict[str, Tensor | None] = {}
-        if op.wrt and op.costs:
-            found = torch.autograd.grad(
-                [values[name] for name in op.costs],
-                [values[name] for name in op.wrt],
-                [torch.full_like(values[name], weight) for name, weight in op.costs.items()],
-                allow_unused=True,
-            )
-            gradients = dict(zip(op.wrt, found, strict=True))
+                values[link.output] = functions[link.stage].apply(
+                    *[values[name] for name in link.inputs]
+                )
+        cost = _weighted_sum(values, op.costs) if op.costs else None
+        gradients: list[Tensor] = []
+        if op.wrt and cost is not None:
+            leaves = [values[name] for name in op.wrt]
+            found = torch.autograd.grad(cost, leaves, allow_unused=True)
+            gradients = list(map(_or_nan, found, leaves))
         outputs = {name: _snapshot(values[name]) for name in op.outputs}
-        return Chained(
+        chained = Chained(
             {name: value for name, value in outputs.items() if isinstance(value, Tensor)},
-            {name: None if g is None else g.detach().clone() for name, g in gradients.items()},
+            torch.nan if cost is None else float(cost.detach()),
+            torch.cat([each.flatten() for each in gradients]).detach() if gradients else None,
         )
+        return chained, gradients
 
     def _function(self, stage: str) -> Any:
         if stage not in self._names:
@@ -184,9 +222,33 @@ class _NothingToCall(Exception):
     pass
 
 
+def _row_major(value: Tensor) -> Tensor:
+    plain = value.detach()
+    return plain.clone() if plain.is_contiguous() else plain.contiguous()
+
+
+def _or_nan(gradient: Tensor | None, leaf: Tensor) -> Tensor:
+    return torch.full_like(leaf, torch.nan) if gradient is None else gradient
+
+
+def _weighted_sum(values: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
+    # In the graph, as gradients given to torch.autograd.grad make it import far more than this.
+    with torch.enable_grad():
+        numbers = [
+            values[name] if values[name].dim() == 0 else values[name].reshape(())
+            for name in weights
+        ]
+        if list(weights.values()) == [1.0]:
+            return numbers[0]
+        shares = torch.tensor(list(weights.values()), dtype=torch.float64)
+        return (torch.stack(numbers) * shares).sum()
+
+
 def copy_with_layout(value: Tensor, strides: tuple[int, ...] | None = None) -> Tensor:
     """A detached copy with the given strides, else its own; zero strides of an expanded tensor
     included."""
+    if strides is None and value.is_contiguous():
+        return value.detach().clone()
     strides = value.stride() if strides is None else strides
     index = tuple(slice(0, 1) if stride == 0 else slice(None) for stride in strides)
     base = value.detach()[index]
@@ -234,6 +296,8 @@ def _snapshot(value: object) -> Returned:
         return None
     if not isinstance(value, Tensor):
         return Other(type(value).__name__)
+    if type(value) is Tensor and value.layout == torch.strided and value.device.type == "cpu":
+        return value.detach().clone()
     # A subclass may answer through __torch_function__; the data underneath is what counts.
     with torch._C.DisableTorchFunctionSubclass():
         plain = torch.Tensor.as_subclass(torch.Tensor.detach(value), Tensor)

@@ -152,11 +152,23 @@ class TestGrade:
     def test_the_same_run_gives_the_same_lines_but_for_the_seconds(self, graded):
         course, _, arguments = graded
         before = self.lines(course)
-        assert backprop(*arguments, "--workers", "1", cwd=course).returncode == 0
+        assert backprop(*arguments, "--workers", "1", "--fresh", cwd=course).returncode == 0
         after = self.lines(course)
         for line in (*before, *after):
             del line["seconds"]
         assert before == after
+
+    def test_a_second_run_grades_what_is_new_or_asked_for(self, graded):
+        course, _, arguments = graded
+        before = (course / "marks" / "results.jsonl").read_bytes()
+        run = backprop(*arguments, cwd=course)
+        assert run.returncode == 0, run.stderr
+        assert "0 graded now, 5 taken from before" in run.stdout
+        assert (course / "marks" / "results.jsonl").read_bytes() == before
+        run = backprop(*arguments, "--only", "dora", "--only", "=cmd", "--fresh", cwd=course)
+        assert "2 graded now, 3 taken from before" in run.stdout
+        run = backprop(*arguments, "--only", "dorra", cwd=course)
+        assert refused(run) and "did you mean dora?" in run.stderr
 
     def test_the_instructors_settings_are_used(self, graded):
         course, _, arguments = graded
@@ -175,8 +187,11 @@ class TestGrade:
         ("arguments", "said"),
         [
             (("none", "--assignment", "many-neurons", "--out", "o"), "not a folder"),
-            ((".", "--assignment", "many-neurons", "--out", "."), "another folder"),
-            ((".", "--assignment", "many-neurons", "--out", "o"), "holds no submissions"),
+            ((".", "--assignment", "many-neurons", "--out", "."), "give --out a folder outside"),
+            ((".", "--assignment", "many-neurons", "--out", "o"), "give --out a folder outside"),
+            (("in", "--assignment", "many-neurons", "--out", "o"), "holds no submissions"),
+            (("", "--assignment", "many-neurons", "--out", "o"), "'FOLDER' is empty"),
+            (("in", "--assignment", "many-neurons", "--out", ""), "'--out' is empty"),
             ((".", "--assignment", "no-neurons", "--out", "o"), "no-neurons"),
             ((".", "--assignment", "many-neurons"), "--out"),
             ((".", "--assignment", "many-neurons", "--out", "o", "--workers", "0"), "--workers"),
@@ -184,6 +199,7 @@ class TestGrade:
         ],
     )
     def test_an_unusable_call_is_refused_in_a_sentence(self, tmp_path, arguments, said):
+        (tmp_path / "in").mkdir()
         run = backprop("grade", *arguments, cwd=tmp_path)
         assert refused(run) and said in run.stderr
         assert not (tmp_path / "o").exists()

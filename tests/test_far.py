@@ -276,7 +276,8 @@ def forge(**answer):
     while frame.f_code.co_name != "_perform":
         frame = frame.f_back
     here = frame.f_locals
-    answer = {"type": "answer", "call": here["request"].call, "index": here["index"]} | answer
+    answer["replies"] = [answer.pop("reply", {"type": "none"})]
+    answer = {"type": "answers", "call": here["request"].call, "first": here["index"]} | answer
     here["channel"].send(msgspec.msgpack.encode(answer))
 """
 
@@ -289,8 +290,8 @@ TRUNCATED = {"type": "tensor", "dtype": "float64", "shape": [9], "data": b""}
     [
         "forge(reply={'type': 'output', 'value': {'type': 'none'}})",
         "forge(reply={'type': 'unchanged', 'inputs': [], 'upstreams': []})",
-        "forge(reply={'type': 'chained', 'outputs': {}, 'gradients': {}})",
-        "forge(index=99, reply={'type': 'returns', 'values': []})",
+        "forge(reply={'type': 'chained', 'outputs': [], 'cost': 0.0, 'gradient': None})",
+        "forge(first=99, reply={'type': 'returns', 'values': []})",
         "forge(call=99, reply={'type': 'returns', 'values': []})",
         "forge(type='defined', failed=[], unusable='')",
         "forge(type='started', index=0, place='')",
@@ -304,6 +305,32 @@ def test_a_forged_answer_costs_its_stage_and_never_the_grader(zygote, forged):
     assert outcome(report, "squared-error/gradient/a") == "passed"
     wrong = {check.stage for check in report.checks if check.outcome in ("failed", "error")}
     assert wrong == {"Sigmoid"}
+
+
+def test_a_death_in_the_training_is_told_with_the_steps_before_it(zygote):
+    """Answers to quick steps wait for each other: a fresh child gives them again, one by one."""
+    dying = "Sigmoid.steps += len(g) == 20; os._exit(0) if Sigmoid.steps > 3 * 50 else None"
+    sigmoid = sigmoid_doing(dying) + "    steps = 0\n"
+    report, _ = graded(zygote, HEAD, WEIGHTED_SUM, sigmoid, SQUARED_ERROR)
+    assert "stopped after 50 of 300 steps: your code ended the process" in message(
+        report, "training"
+    )
+
+
+def test_replies_before_a_death_count_though_they_were_kept_back(zygote):
+    dying = "os._exit(0) if g.stride() == (0, 0) else None"
+    report, _ = graded(zygote, HEAD, WEIGHTED_SUM, sigmoid_doing(dying), SQUARED_ERROR)
+    assert "Sigmoid.backward ended the process it ran in" in message(report, "sigmoid/layout")
+    assert outcome(report, "sigmoid/gradient/z") == "passed"
+    assert outcome(report, "squared-error/gradient/a") == "passed"
+
+
+def test_a_slow_student_has_the_time_of_a_call_for_each_step(zygote):
+    step = SLOW.replace(".4", ".02")
+    slow = sigmoid_doing(f"{step} if len(g) == 20 else None")
+    limits = Limits(call_seconds=1.0, submission_seconds=120.0)
+    report, _ = graded(zygote, HEAD, WEIGHTED_SUM, slow, SQUARED_ERROR, limits=limits)
+    assert report.passed
 
 
 def test_lines_of_errors_are_the_students_own(zygote):

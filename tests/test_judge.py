@@ -422,3 +422,54 @@ def test_targets_need_no_gradient_in_one_neuron_either():
 
     both = with_backward(OneSquaredError, backward)
     assert report_of(ONE_NEURON, ONE, SquaredError=both).passed
+
+
+def test_a_forward_that_loses_digits_costs_precision():
+    def forward(ctx, a_prev, w, b):
+        ctx.save_for_backward(a_prev, w)
+        return (a_prev @ w.T + b).float().double()
+
+    done, report = stage_outcomes("WeightedSum", WeightedSum=with_forward(WeightedSum, forward))
+    assert [id for id, outcome in done.items() if outcome != "passed"] == ["precision"]
+    assert "forward is right, but" in check_of(report, "weighted-sum/precision").message
+
+
+def test_a_wrong_forward_does_not_cost_precision_too():
+    def forward(ctx, a_prev, w, b):
+        ctx.save_for_backward(a_prev, w)
+        return a_prev @ w.T - b
+
+    done, _ = stage_outcomes("WeightedSum", WeightedSum=with_forward(WeightedSum, forward))
+    assert [id for id, outcome in done.items() if outcome != "passed"] == ["forward"]
+
+
+def test_a_size_kept_in_the_class_costs_memory():
+    kept = {}
+
+    def forward(ctx, a, y):
+        kept["N"] = len(a)
+        ctx.save_for_backward(a, y)
+        return ((a - y) ** 2).sum() / len(a)
+
+    def backward(ctx, g):
+        a, y = ctx.saved_tensors
+        return g * 2 * (a - y) / kept["N"], None
+
+    cached = with_forward(with_backward(SquaredError, backward), forward)
+    done, report = stage_outcomes("SquaredError", SquaredError=cached)
+    assert [id for id, outcome in done.items() if outcome != "passed"] == ["memory"]
+    assert "with other sizes" in check_of(report, "squared-error/memory").message
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_the_size_of_a_factor_does_not_pass_for_the_factor(seed):
+    """Of few single numbers, all might be positive by chance."""
+
+    def backward(ctx, g):
+        a_prev, w = ctx.saved_tensors
+        return g * w.abs(), g * a_prev, g
+
+    wrong = {**ONE, "WeightedSum": with_backward(ONE["WeightedSum"], backward)}
+    id = "weighted-sum/gradient/a_prev"
+    report = judge(ONE_NEURON, Workbench(wrong), only=[id], seed=seed).report
+    assert outcomes(report)[id] == "failed"

@@ -42,6 +42,12 @@ def test_expressions_see_no_python_builtins():
         stage.evaluate("__import__('os')", (zero,), zero)
 
 
+def test_expressions_can_compare_with_a_fraction():
+    stage = load_assignment("one-neuron").stage("Sigmoid")
+    one = torch.ones((), dtype=torch.float64)
+    assert stage.evaluate("g * (z > 0.5)", (one,), one) == 1
+
+
 def test_a_stage_without_a_gradient_for_an_input_is_refused():
     with pytest.raises(ValueError, match="Scale: every input needs a gradient"):
         Stage("Scale", "y = c·x", {"c": "", "x": ""}, "y", torch.mul, {"x": "g * c"})

@@ -13,7 +13,18 @@ from hypothesis import strategies as st
 
 from grading.sandbox import wire
 from grading.sandbox.channel import Channel, ChannelClosed, ChannelTimeout, ProtocolError
-from harness.candidate import Backward, Chain, Forward, Link, Other, Output, Returns
+from harness.candidate import (
+    Absent,
+    Backward,
+    Chain,
+    Chained,
+    Descend,
+    Forward,
+    Link,
+    Other,
+    Output,
+    Returns,
+)
 
 DTYPES = ["float64", "float32", "float16", "bfloat16", "int64", "uint8", "bool", "complex64"]
 
@@ -47,22 +58,73 @@ def test_operations_survive():
         Forward(1, "Sigmoid", (x.T,), (True,)),
         Backward(1, x),
         Chain((Link("Sigmoid", ("z",), "a"),), {"z": x}, ("a",), ("z",), {"a": 0.5}),
+        Descend(0.25, {"z": 2 * x}),
     ]
-    request = wire.Perform(7, [wire.operation_data(each) for each in operations])
+    request = wire.Perform(7, [wire.operation_data(each) for each in operations], at_once=False)
     back = wire.decode_request(wire.encode(request))
     assert isinstance(back, wire.Perform) and back.call == 7
     made: list[Any] = list(map(wire.operation_of, back.operations))
-    forward, backward, chain = made
+    forward, backward, chain, descend = made
     assert forward.inputs[0].stride() == x.T.stride()
     assert torch.equal(backward.upstream, x)
     assert chain.links == operations[2].links and chain.costs == {"a": 0.5}
+    assert descend.rate == 0.25 and torch.equal(descend.tensors["z"], 2 * x)
+
+
+def sent_and_received(replies) -> list[Any]:
+    encoded = [wire.encode(wire.reply_data(reply)) for reply in replies]
+    message: Any = wire.decode_from_child(wire.answers(1, 0, encoded))
+    return list(map(wire.reply_of, message.replies))
+
+
+shapes = st.lists(st.integers(0, 4), max_size=4)
+tensors = st.builds(
+    lambda shape, dtype, seed: (
+        10 * torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+    ).to(getattr(torch, dtype)),
+    shapes,
+    st.sampled_from(DTYPES),
+    st.integers(0, 2**31),
+)
+
+
+@given(st.dictionaries(st.text(max_size=3), tensors, max_size=5))
+def test_bundles_of_tensors_survive(given_tensors):
+    turned = {name: value.mT if value.dim() > 1 else value for name, value in given_tensors.items()}
+    back = wire.unbundled(wire.bundles(turned))
+    assert back.keys() == turned.keys()
+    for name, value in turned.items():
+        assert back[name].dtype == value.dtype and torch.equal(back[name], value)
+
+
+@given(
+    st.lists(st.floats() | st.none(), min_size=1, max_size=20), st.dictionaries(st.text(), tensors)
+)
+def test_answers_that_wait_for_each_other_arrive_in_order(costs, outputs):
+    replies: list[Any] = [
+        Absent("no cost")
+        if cost is None
+        else Chained(outputs, cost, torch.full((3,), cost, dtype=torch.float64))
+        for cost in costs
+    ]
+    for back, reply in zip(sent_and_received(replies), replies, strict=True):
+        assert type(back) is type(reply)
+        if isinstance(reply, Chained) and reply.gradient is not None:
+            assert repr(back.cost) == repr(reply.cost)
+            assert torch.equal(back.gradient.isnan(), reply.gradient.isnan())
+            assert torch.equal(back.gradient.nan_to_num(), reply.gradient.nan_to_num())
+            assert back.outputs.keys() == outputs.keys()
+
+
+def test_the_steps_of_a_training_are_made_plain_once():
+    step = Descend(0.5, {"x": torch.ones(3)})
+    assert wire.operation_data(step) is wire.operation_data(step)
+    assert wire.operation_data(step) is not wire.operation_data(Descend(0.5, {"x": torch.zeros(3)}))
 
 
 def test_replies_tell_tensor_none_and_other_apart():
     reply = Returns((torch.ones(2), None, Other("list")))
-    message = wire.Answer(1, 0, wire.reply_data(reply))
-    decoded: Any = wire.decode_from_child(wire.encode(message))
-    back: Any = wire.reply_of(decoded.reply)
+    (back,) = sent_and_received([reply])
     assert torch.equal(back.values[0], torch.ones(2))
     assert back.values[1] is None and back.values[2] == Other("list")
 
@@ -76,15 +138,79 @@ def test_a_return_that_is_too_large_or_strange_is_named_not_sent():
 @pytest.mark.parametrize(
     "data",
     [
-        wire.TensorData("float64", [2], b"\0" * 8),
-        wire.TensorData("float64", [-1], b""),
-        wire.TensorData("float64", [-1, -2], b"\0" * 16),
-        wire.TensorData("float64", [1] * 40, b"\0" * 8),
+        wire.TensorData("float64", (2,), b"\0" * 8),
+        wire.TensorData("float64", (-1,), b""),
+        wire.TensorData(
+            "float64",
+            (
+                -1,
+                -2,
+            ),
+            b"\0" * 16,
+        ),
+        wire.TensorData("float64", (1,) * 40, b"\0" * 8),
+        wire.TensorData(
+            "float64",
+            (
+                0,
+                2**62,
+                2**62,
+            ),
+            b"",
+        ),
+        wire.TensorData(
+            "float64",
+            (
+                2**70,
+                0,
+            ),
+            b"",
+        ),
     ],
 )
 def test_malformed_tensors_are_refused(data):
     with pytest.raises(ProtocolError):
         wire.tensor_of(data)
+
+
+@pytest.mark.parametrize(
+    "bundle",
+    [
+        wire.Bundle("float64", {"x": (2,), "y": (1,)}, b"\0" * 16),
+        wire.Bundle("float64", {"x": (3,), "y": (-1,)}, b"\0" * 16),
+        wire.Bundle("float64", {}, b"\0" * 8),
+        wire.Bundle("float64", {"x": (0, 2**62, 2**62)}, b""),
+        wire.Bundle("float64", {"x": (1,)}, b"\0" * 7),
+    ],
+)
+def test_malformed_bundles_are_refused(bundle):
+    with pytest.raises(ProtocolError):
+        wire.unbundled([bundle])
+
+
+@given(
+    st.dictionaries(st.text(max_size=2), st.lists(st.integers(-2, 2**64), max_size=4).map(tuple)),
+    st.sampled_from(DTYPES),
+    st.binary(max_size=64),
+)
+def test_any_bundle_is_tensors_or_refused(sizes, dtype, data):
+    try:
+        back = wire.unbundled([wire.Bundle(dtype, sizes, data)])
+    except ProtocolError:
+        return
+    assert {name: tuple(value.shape) for name, value in back.items()} == sizes
+
+
+def test_a_child_cannot_lay_its_tensors_out():
+    strided = wire.TensorData("float64", (2,), b"\0" * 16, [2**40])
+    for data in (wire.ReturnsData([strided]), wire.ChainedData([], 0.0, strided)):
+        with pytest.raises(ProtocolError, match="strides"):
+            wire.reply_of(data)
+
+
+def test_answers_without_replies_are_refused():
+    with pytest.raises(ProtocolError):
+        wire.decode_from_child(wire.answers(1, 0, []))
 
 
 @given(st.binary(max_size=200))
@@ -93,7 +219,7 @@ def test_any_bytes_from_a_child_are_a_message_or_refused(data):
         message = wire.decode_from_child(data)
     except ProtocolError:
         return
-    assert isinstance(message, wire.Started | wire.Defined | wire.Answer)
+    assert isinstance(message, wire.FromChild)
 
 
 @contextmanager

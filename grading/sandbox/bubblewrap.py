@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from grading.sandbox.nursery import NurseryError
@@ -13,9 +13,9 @@ from grading.sandbox.software import PACKAGE_ROOT, packages, system_libraries
 NOBODY = "65534"
 
 
-def wrapped(command: Sequence[str], environment: Mapping[str, str]) -> list[str]:
-    """The command line that runs ``command`` inside bubblewrap: no network, no other processes,
-    the interpreter and its packages read-only, and nothing else of this machine.
+def around_all(environment: Mapping[str, str]) -> list[str]:
+    """What to put before a command line to run it inside bubblewrap: no network, no other
+    processes, the interpreter and its packages read-only, and nothing else of this machine.
 
     Raises NurseryError where bubblewrap is not installed.
     """
@@ -31,7 +31,7 @@ def wrapped(command: Sequence[str], environment: Mapping[str, str]) -> list[str]
     line += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]
     for path in _outermost(_needed()):
         line += ["--ro-bind", str(path), str(path)]
-    return [*line, "--chdir", "/", "--remount-ro", "/", "--", *command]
+    return [*line, "--chdir", "/", "--remount-ro", "/", "--"]
 
 
 def _needed() -> list[Path]:

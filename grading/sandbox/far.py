@@ -11,7 +11,7 @@ from grading.sandbox.channel import ChannelClosed, ChannelTimeout, ProtocolError
 from grading.sandbox.nursery import Child, Nursery
 from grading.sandbox.watch import GLANCE_SECONDS, PATIENCE, Overdue, Watch
 from grading.sandbox.wire import (
-    Answer,
+    Answers,
     Define,
     Defined,
     FromChild,
@@ -28,6 +28,7 @@ from harness.candidate import (
     Backward,
     Chain,
     Chained,
+    Descend,
     Forward,
     Lost,
     Operation,
@@ -78,6 +79,8 @@ class Far:
         self._lost: dict[str, Lost] = {}
         self._calls: dict[int, Forward] = {}
         self._here: set[int] = set()
+        # Whose answers have all come in time so far: those need not be sent one by one.
+        self._quick: set[str] = {CHAIN}
         self._skip: list[int] = []
         self._until: int | None = None
         self._killers: list[wire.Statement] = []
@@ -98,16 +101,14 @@ class Far:
         known = self._lost.get(WHOLE) or self._lost.get(blamed)
         if known:
             return [known] * len(operations)
-        replies: list[Reply] = []
-        try:
-            child = self._living()
-            self._watch.turn_to(blamed, shared=blamed != CHAIN)
-            self._refuse_strangers(operations)
-            replies.extend(self._answers(child, operations))
-        except ChildLost as lost:
-            self._bury()
-            self._lost[blamed] = Lost(str(lost))
-            replies += [self._lost[blamed]] * (len(operations) - len(replies))
+        replies, lost = self._tried(operations, blamed, at_once=blamed not in self._quick)
+        if lost and self._can_repeat(operations, blamed):
+            replies, lost = self._tried(operations, blamed, at_once=True)
+        if lost:
+            self._lost[blamed] = lost
+            replies += [lost] * (len(operations) - len(replies))
+        else:
+            self._quick.add(blamed)
         return replies
 
     def close(self) -> None:
@@ -120,6 +121,26 @@ class Far:
     def __exit__(self, *_error: object) -> None:
         self.close()
 
+    def _tried(
+        self, operations: Sequence[Operation], blamed: str, *, at_once: bool
+    ) -> tuple[list[Reply], Lost | None]:
+        """The replies that came, and what befell the child over the first that did not."""
+        replies: list[Reply] = []
+        try:
+            child = self._living()
+            self._watch.turn_to(blamed, shared=blamed != CHAIN)
+            self._refuse_strangers(operations)
+            replies.extend(self._answers(child, operations, at_once))
+        except ChildLost as lost:
+            self._bury()
+            return replies, Lost(str(lost))
+        return replies, None
+
+    def _can_repeat(self, operations: Sequence[Operation], blamed: str) -> bool:
+        """Whether a lost child may have kept replies back that a fresh one can give again."""
+        alone = not isinstance(operations[0], Backward | Read | Descend)
+        return blamed in self._quick and alone and len(operations) > 1 and WHOLE not in self._lost
+
     def _note(self, operations: Sequence[Operation]) -> None:
         for operation in operations:
             if isinstance(operation, Forward):
@@ -131,7 +152,7 @@ class Far:
                 return stage
             case Backward(handle=handle) | Read(handle=handle):
                 return self._calls[handle].stage
-            case Chain():
+            case Chain() | Descend():
                 return CHAIN
 
     def _refuse_strangers(self, operations: Sequence[Operation]) -> None:
@@ -139,7 +160,7 @@ class Far:
         for operation in operations:
             if isinstance(operation, Forward):
                 self._here.add(operation.handle)
-            elif not isinstance(operation, Chain) and operation.handle not in self._here:
+            elif isinstance(operation, Backward | Read) and operation.handle not in self._here:
                 raise ChildLost("lost its process to another stage")
 
     def _living(self) -> Child:
@@ -214,18 +235,30 @@ class Far:
         failed = map(self._words.statement, message.failed[:MOST_STATEMENTS])
         return Definition((*self._killers, *failed), plain(message.unusable))
 
-    def _answers(self, child: Child, operations: Sequence[Operation]) -> Iterator[Reply]:
-        request = Perform(self._next(), list(map(wire.operation_data, operations)))
-        for expected, message in enumerate(self._ask(child, request, len(operations))):
-            if not isinstance(message, Answer) or message.index != expected:
+    def _answers(
+        self, child: Child, operations: Sequence[Operation], at_once: bool
+    ) -> Iterator[Reply]:
+        asked = list(map(wire.operation_data, operations))
+        request = Perform(self._next(), asked, at_once)
+        waiting = iter(operations)
+        expected = 0
+        for message in self._ask(child, request, len(operations)):
+            if not isinstance(message, Answers) or message.first != expected:
                 raise ChildLost("sent an answer that nobody asked for")
-            try:
-                reply = wire.reply_of(message.reply)
-            except ProtocolError as error:
-                raise ChildLost(f"sent a malformed answer ({error})") from None
-            if not self._fits(reply, operations[expected]):
-                raise ChildLost("sent a malformed answer (of another kind than was asked for)")
-            yield self._explained(self._words.own(reply), operations[expected])
+            expected += len(message.replies)
+            if expected > len(operations):
+                raise ChildLost("sent more answers than were asked for")
+            for data in message.replies:
+                yield self._reply(data, next(waiting))
+
+    def _reply(self, data: wire.ReplyData, operation: Operation) -> Reply:
+        try:
+            reply = wire.reply_of(data)
+        except ProtocolError as error:
+            raise ChildLost(f"sent a malformed answer ({error})") from None
+        if not self._fits(reply, operation):
+            raise ChildLost("sent a malformed answer (of another kind than was asked for)")
+        return self._explained(self._words.own(reply), operation)
 
     def _fits(self, reply: Reply, operation: Operation) -> bool:
         """Whether the reply is of the kind that the operation asks for."""
@@ -239,7 +272,7 @@ class Far:
             case Read(handle):
                 count = len(self._calls[handle].inputs)
                 return isinstance(reply, Unchanged) and len(reply.inputs) == count
-            case Chain():
+            case Chain() | Descend():
                 return isinstance(reply, Chained)
 
     def _explained(self, reply: Reply, operation: Operation) -> Reply:
@@ -267,7 +300,7 @@ class Far:
                 if isinstance(message, Defined):
                     return
                 if answers is not None:
-                    answers -= 1
+                    answers -= len(message.replies) if isinstance(message, Answers) else 1
         except Overdue as overdue:
             self.stopped_by_clock |= overdue.by_clock
             if overdue.whole:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import math
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Annotated, Literal
+from weakref import WeakKeyDictionary
 
 import msgspec
 import torch
@@ -17,6 +21,8 @@ from harness.workbench import copy_with_layout
 REQUEST_LIMIT = 64 * 1024 * 1024
 REPLY_LIMIT = 16 * 1024 * 1024
 TENSOR_LIMIT = 8 * 1024 * 1024
+MOST_DIMENSIONS = 16
+MOST_REPLIES = 10_000
 
 Dtype = Literal[
     "float64", "float32", "float16", "bfloat16", "complex128", "complex64",
@@ -28,7 +34,7 @@ class TensorData(msgspec.Struct, frozen=True, tag="tensor"):
     """A tensor's values in row-major order, and the strides it should have, if not those."""
 
     dtype: Dtype
-    shape: list[int]
+    shape: tuple[int, ...]
     data: bytes
     strides: list[int] | None = None
 
@@ -44,6 +50,14 @@ class OtherData(msgspec.Struct, frozen=True, tag="other"):
 
 
 ReturnedData = TensorData | NoneData | OtherData
+
+
+class Bundle(msgspec.Struct, frozen=True):
+    """Tensors of one dtype by name: their shapes, and the values of all, row-major, in order."""
+
+    dtype: Dtype
+    shapes: dict[str, tuple[int, ...]]
+    data: bytes
 
 
 class ForwardData(msgspec.Struct, frozen=True, tag="forward"):
@@ -72,13 +86,20 @@ class ChainData(msgspec.Struct, frozen=True, tag="chain"):
     """`harness.candidate.Chain` as plain data."""
 
     links: list[tuple[str, list[str], str]]
-    tensors: dict[str, TensorData]
+    tensors: list[Bundle]
     outputs: list[str]
     wrt: list[str]
     costs: dict[str, float]
 
 
-OperationData = ForwardData | BackwardData | ReadData | ChainData
+class DescendData(msgspec.Struct, frozen=True, tag="descend"):
+    """`harness.candidate.Descend` as plain data."""
+
+    rate: float
+    tensors: list[Bundle]
+
+
+OperationData = ForwardData | BackwardData | ReadData | ChainData | DescendData
 
 
 class Parse(msgspec.Struct, frozen=True, tag="parse"):
@@ -99,10 +120,12 @@ class Define(msgspec.Struct, frozen=True, tag="define"):
 
 
 class Perform(msgspec.Struct, frozen=True, tag="perform"):
-    """Do the operations in order, with an Answer for each."""
+    """Do the operations in order. Replies to quick ones can wait for each other, unless each is
+    wanted ``at_once``."""
 
     call: int
     operations: list[OperationData]
+    at_once: bool
 
 
 Request = Parse | Define | Perform
@@ -130,8 +153,9 @@ class UnchangedData(msgspec.Struct, frozen=True, tag="unchanged"):
 class ChainedData(msgspec.Struct, frozen=True, tag="chained"):
     """`harness.candidate.Chained` as plain data."""
 
-    outputs: dict[str, TensorData]
-    gradients: dict[str, TensorData | None]
+    outputs: list[Bundle]
+    cost: float
+    gradient: TensorData | None
 
 
 class RaisedData(msgspec.Struct, frozen=True, tag="raised"):
@@ -185,24 +209,35 @@ class Defined(msgspec.Struct, frozen=True, tag="defined"):
     unusable: str
 
 
-class Answer(msgspec.Struct, frozen=True, tag="answer"):
-    """The reply to the operation ``index`` of a call."""
+class Answers(msgspec.Struct, frozen=True, tag="answers"):
+    """The replies to some operations of a call that follow each other, from ``first`` on."""
 
     call: int
-    index: int
-    reply: ReplyData
+    first: int
+    replies: Annotated[list[ReplyData], msgspec.Meta(min_length=1, max_length=MOST_REPLIES)]
 
 
-FromChild = Parsed | Started | Defined | Answer
+FromChild = Parsed | Started | Defined | Answers
 
 _encoder = msgspec.msgpack.Encoder()
 _requests: msgspec.msgpack.Decoder[Request] = msgspec.msgpack.Decoder(Request)
 _from_child: msgspec.msgpack.Decoder[FromChild] = msgspec.msgpack.Decoder(FromChild)
 
 
-def encode(message: Request | FromChild) -> bytes:
-    """A message as bytes."""
+def encode(message: Request | FromChild | ReplyData) -> bytes:
+    """A message, or a reply to put into one, as bytes."""
     return _encoder.encode(message)
+
+
+def answers(call: int, first: int, replies: Sequence[bytes]) -> bytes:
+    """Answers as bytes, of replies that have been encoded one by one."""
+    return _encoder.encode(_Encoded(call, first, list(map(msgspec.Raw, replies))))
+
+
+class _Encoded(msgspec.Struct, frozen=True, tag="answers"):
+    call: int
+    first: int
+    replies: list[msgspec.Raw]
 
 
 def decode_request(frame: bytes) -> Request:
@@ -220,29 +255,80 @@ def decode_from_child(frame: bytes) -> FromChild:
 
 def tensor_data(value: Tensor) -> TensorData:
     """A tensor as plain data; its strides too, where they are not row-major."""
-    plain = value.detach()
-    # A tensor of one element counts as contiguous whatever its strides, so it is copied afresh.
-    rows = torch.empty(plain.shape, dtype=plain.dtype).copy_(plain)
-    data = rows.reshape(-1).view(torch.uint8).numpy().tobytes()
-    strides = None if plain.is_contiguous() else list(plain.stride())
-    name = str(plain.dtype).removeprefix("torch.")
-    return TensorData(name, list(plain.shape), data, strides)  # type: ignore[arg-type]
+    strides = None if value.is_contiguous() else list(value.stride())
+    return TensorData(_dtype_name(value), tuple(value.shape), _bytes(value), strides)
 
 
 def tensor_of(data: TensorData) -> Tensor:
     """The tensor. Raises ProtocolError where bytes, shape and dtype do not fit."""
     dtype: torch.dtype = getattr(torch, data.dtype)
-    count = 1
-    for size in data.shape:
-        count *= size
-    if len(data.shape) > 16 or min(data.shape, default=0) < 0:
-        raise ProtocolError(f"a tensor of shape {data.shape}")
-    if count * dtype.itemsize != len(data.data):
+    if _count(data.shape) * dtype.itemsize != len(data.data):
         raise ProtocolError("a tensor whose bytes do not fit its shape")
-    if not count:
-        return torch.empty(data.shape, dtype=dtype)
-    values = torch.frombuffer(bytearray(data.data), dtype=dtype).reshape(data.shape)
+    values = _values(dtype, data.data).view(data.shape)
     return values if data.strides is None else copy_with_layout(values, tuple(data.strides))
+
+
+def bundles(tensors: Mapping[str, Tensor]) -> list[Bundle]:
+    """Tensors by name as plain data, those of each dtype together."""
+    kinds: dict[torch.dtype, list[str]] = {}
+    for name, value in tensors.items():
+        kinds.setdefault(value.dtype, []).append(name)
+    return [
+        Bundle(
+            _dtype_name(tensors[names[0]]),
+            {name: tuple(tensors[name].shape) for name in names},
+            b"".join([_bytes(tensors[name]) for name in names]),
+        )
+        for names in kinds.values()
+    ]
+
+
+def unbundled(data: Sequence[Bundle]) -> dict[str, Tensor]:
+    """The tensors by name. Raises ProtocolError where bytes, shapes and dtype do not fit."""
+    tensors: dict[str, Tensor] = {}
+    for bundle in data:
+        dtype: torch.dtype = getattr(torch, bundle.dtype)
+        counts = list(map(_count, bundle.shapes.values()))
+        if sum(counts) * dtype.itemsize != len(bundle.data):
+            raise ProtocolError("tensors whose bytes do not fit their shapes")
+        parts = _values(dtype, bundle.data).split_with_sizes(counts)
+        for (name, shape), part in zip(bundle.shapes.items(), parts, strict=True):
+            tensors[name] = part.view(shape)
+    return tensors
+
+
+def _dtype_name(value: Tensor) -> Dtype:
+    return str(value.dtype).removeprefix("torch.")  # type: ignore[return-value]
+
+
+def _bytes(value: Tensor) -> bytes:
+    """The values in row-major order, whatever the layout."""
+    plain = value.detach()
+    if plain.is_complex():
+        plain = plain.resolve_conj()
+    if plain.dtype == torch.bfloat16:  # numpy knows none
+        plain = plain.view(torch.int16)
+    data: bytes = plain.resolve_neg().numpy().tobytes()
+    return data
+
+
+def _values(dtype: torch.dtype, data: bytes) -> Tensor:
+    # A copy, as torch shares the memory and takes it to be writable.
+    return torch.frombuffer(bytearray(data), dtype=dtype) if data else torch.empty(0, dtype=dtype)
+
+
+# The same few shapes come again and again.
+@lru_cache(maxsize=4096)
+def _count(shape: tuple[int, ...]) -> int:
+    """How many values a tensor of the shape has; ProtocolError where torch could not hold them."""
+    # Sizes beside a 0 count too: torch multiplies all of them.
+    if len(shape) > MOST_DIMENSIONS or min(shape, default=0) < 0 or _product(shape) > REPLY_LIMIT:
+        raise ProtocolError(f"a tensor of shape {shape}")
+    return math.prod(shape)
+
+
+def _product(shape: tuple[int, ...]) -> int:
+    return math.prod(max(size, 1) for size in shape)
 
 
 def returned_data(value: Returned) -> ReturnedData:
@@ -253,20 +339,26 @@ def returned_data(value: Returned) -> ReturnedData:
         return OtherData(value.kind[:200])
     if value.numel() * value.element_size() > TENSOR_LIMIT:
         return OtherData(f"tensor of {value.numel()} numbers")
-    if str(value.dtype).removeprefix("torch.") not in Dtype.__args__:  # type: ignore[attr-defined]
+    if _dtype_name(value) not in Dtype.__args__:  # type: ignore[attr-defined]
         return OtherData(f"{value.dtype} tensor")
     return tensor_data(value.contiguous())
 
 
 def returned_of(data: ReturnedData) -> Returned:
-    """What a student's function returned."""
+    """What a student's function returned. Raises ProtocolError for a malformed tensor."""
     match data:
         case TensorData():
-            return tensor_of(data)
+            return _plain_tensor(data)
         case OtherData(kind):
             return Other(kind)
         case NoneData():
             return None
+
+
+def _plain_tensor(data: TensorData) -> Tensor:
+    if data.strides is not None:
+        raise ProtocolError("a tensor with strides, which nobody asked for")
+    return tensor_of(data)
 
 
 def operation_data(operation: Operation) -> OperationData:
@@ -281,11 +373,23 @@ def operation_data(operation: Operation) -> OperationData:
         case candidate.Chain():
             return ChainData(
                 [(link.stage, list(link.inputs), link.output) for link in operation.links],
-                {name: tensor_data(value) for name, value in operation.tensors.items()},
+                bundles(operation.tensors),
                 list(operation.outputs),
                 list(operation.wrt),
                 dict(operation.costs or {}),
             )
+        case candidate.Descend():
+            return _descend_data(operation)
+
+
+_descents: WeakKeyDictionary[candidate.Descend, DescendData] = WeakKeyDictionary()
+
+
+def _descend_data(operation: candidate.Descend) -> DescendData:
+    """Made once, as the steps of a training are the same for every candidate."""
+    if operation not in _descents:
+        _descents[operation] = DescendData(operation.rate, bundles(operation.tensors))
+    return _descents[operation]
 
 
 def operation_of(data: OperationData) -> Operation:
@@ -301,11 +405,13 @@ def operation_of(data: OperationData) -> Operation:
         case ChainData():
             return candidate.Chain(
                 tuple(Link(stage, tuple(inputs), output) for stage, inputs, output in data.links),
-                {name: tensor_of(value) for name, value in data.tensors.items()},
+                unbundled(data.tensors),
                 tuple(data.outputs),
                 tuple(data.wrt),
                 data.costs,
             )
+        case DescendData():
+            return candidate.Descend(data.rate, unbundled(data.tensors))
 
 
 def reply_data(reply: Reply) -> ReplyData:
@@ -317,14 +423,9 @@ def reply_data(reply: Reply) -> ReplyData:
             return ReturnsData(list(map(returned_data, values)))
         case candidate.Unchanged(inputs, upstreams):
             return UnchangedData(list(inputs), list(upstreams))
-        case candidate.Chained(outputs, gradients):
-            return ChainedData(
-                {name: tensor_data(value) for name, value in outputs.items()},
-                {
-                    name: None if value is None else tensor_data(value.contiguous())
-                    for name, value in gradients.items()
-                },
-            )
+        case candidate.Chained(outputs, cost, gradient):
+            sent = None if gradient is None else tensor_data(gradient)
+            return ChainedData(bundles(outputs), cost, sent)
         case candidate.Raised(kind, text, place, code):
             return RaisedData(kind, text, place, code)
         case candidate.Absent(reason):
@@ -342,14 +443,9 @@ def reply_of(data: ReplyData) -> Reply:
             return candidate.Returns(tuple(map(returned_of, values)))
         case UnchangedData(inputs, upstreams):
             return candidate.Unchanged(tuple(inputs), tuple(upstreams))
-        case ChainedData(outputs, gradients):
-            return candidate.Chained(
-                {name: tensor_of(value) for name, value in outputs.items()},
-                {
-                    name: None if value is None else tensor_of(value)
-                    for name, value in gradients.items()
-                },
-            )
+        case ChainedData(outputs, cost, gradient):
+            got = None if gradient is None else _plain_tensor(gradient)
+            return candidate.Chained(unbundled(outputs), cost, got)
         case RaisedData(kind, text, place, code):
             return candidate.Raised(kind, text, place, code)
         case AbsentData(reason):

@@ -18,7 +18,7 @@ from typing import IO, Self, TypeVar
 import msgspec
 
 from grading.sandbox import orders
-from grading.sandbox.bubblewrap import wrapped
+from grading.sandbox.bubblewrap import around_all
 from grading.sandbox.channel import Channel
 from grading.sandbox.nursery import NurseryError
 from grading.sandbox.orders import End, Ended, Failed, Fork, Isolation, Look, Ready, Seen, Setup
@@ -196,6 +196,8 @@ class _Warm:
 
     def __init__(self, isolation: Isolation) -> None:
         setup = Setup(isolation, b"" if isolation == "minimal" else compile_filter())
+        # What may be missing is looked for first: nothing is open yet.
+        around = around_all(_environment()) if isolation == "full" else []
         self._folder = tempfile.TemporaryDirectory(prefix="backprop-")
         self.address = str(Path(self._folder.name) / "nursery")
         self._said: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed in close()
@@ -203,18 +205,16 @@ class _Warm:
         with theirs, socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as door:
             door.bind(self.address)
             door.listen(socket.SOMAXCONN)
-            self._process = self._started(isolation, theirs, door)
+            self._process = self._started(around, theirs, door)
         self._control.send(orders.encode(setup))
 
     def _started(
-        self, isolation: Isolation, control: socket.socket, door: socket.socket
+        self, around: Sequence[str], control: socket.socket, door: socket.socket
     ) -> subprocess.Popen[bytes]:
         descriptors = (control.fileno(), door.fileno())
         command = [sys.executable, "-m", "grading.sandbox.forks", *map(str, descriptors)]
-        if isolation == "full":
-            command = wrapped(command, _environment())
         return subprocess.Popen(
-            command,
+            [*around, *command],
             pass_fds=descriptors,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import torch
 from torch import Tensor
@@ -35,6 +34,11 @@ class Case:
     def public(self) -> bool:
         """Whether a student may see the values."""
         return self.seed == PUBLIC_SEED
+
+    @cached_property
+    def reach(self) -> tuple[float, ...]:
+        """The largest entry of each upstream, by size."""
+        return tuple(float(upstream.abs().max()) for upstream in self.upstreams)
 
     def facts(self) -> dict[str, int]:
         """What makes the case again, for the record."""
@@ -68,30 +72,65 @@ def case_of(
     return Case(seed, sizes, inputs, upstreams, stage.forward(*inputs), gradients)
 
 
+def cases_for(stage: Stage, seed: int, sizes: tuple[Sizes, ...]) -> tuple[Case, ...]:
+    """The public example, then one hidden case for each of the sizes."""
+    return _cases(stage, seed, tuple(map(frozen, sizes)))
+
+
+def extreme_cases(stage: Stage, seed: int, sizes: Sizes) -> tuple[Case, ...]:
+    """Cases whose inputs hold the stage's extreme values; none where it names none."""
+    return _extreme_cases(stage, seed, frozen(sizes))
+
+
+def layout_cases(stage: Stage, seed: int, sizes: Sizes) -> tuple[Case, ...]:
+    """Cases of transposed tensors and, where every input has rows to repeat, expanded ones."""
+    return _layout_cases(stage, seed, frozen(sizes))
+
+
+Frozen = tuple[tuple[str, int], ...]
+
+
+def frozen(sizes: Sizes) -> Frozen:
+    """The sizes as something to keep cases by."""
+    return tuple(sizes.items())
+
+
 @lru_cache(maxsize=256)
-def _cases(
-    stage: Stage, seed: int, sizes: tuple[tuple[tuple[str, int], ...], ...]
-) -> tuple[Case, ...]:
+def _cases(stage: Stage, seed: int, sizes: tuple[Frozen, ...]) -> tuple[Case, ...]:
     hidden = (make_case(stage, seed, dict(each), index) for index, each in enumerate(sizes))
     return (make_case(stage, PUBLIC_SEED, dict(sizes[0]), 0), *hidden)
 
 
-def cases_for(stage: Stage, seed: int, sizes: tuple[Sizes, ...]) -> tuple[Case, ...]:
-    """The public example, then one hidden case for each of the sizes."""
-    return _cases(stage, seed, tuple(tuple(each.items()) for each in sizes))
-
-
-def extreme_cases(stage: Stage, seed: int, sizes: Sizes) -> Iterator[Case]:
-    """Cases whose inputs hold the stage's extreme values; none where it names none."""
+@lru_cache(maxsize=256)
+def _extreme_cases(stage: Stage, seed: int, sizes: Frozen) -> tuple[Case, ...]:
+    cases: list[Case] = []
     for name, values in stage.extremes.items():
         generator = generator_for(seed, stage.name, "extremes")
         at = tuple(stage.inputs).index(name)
-        shape = stage.shape(name, sizes)
+        shape = stage.shape(name, dict(sizes))
         for row in ([value] for value in values) if not shape else [list(values)]:
-            inputs = list(stage.sample(generator, sizes))
+            inputs = list(stage.sample(generator, dict(sizes)))
             inputs[at] = _fill(row, shape)
             upstream = _upstream(generator, stage.forward(*inputs).shape, negative=True)
-            yield case_of(stage, seed, sizes, tuple(inputs), (upstream,))
+            cases.append(case_of(stage, seed, dict(sizes), tuple(inputs), (upstream,)))
+    return tuple(cases)
+
+
+@lru_cache(maxsize=256)
+def _layout_cases(stage: Stage, seed: int, sizes: Frozen) -> tuple[Case, ...]:
+    generator = generator_for(seed, stage.name, "layout")
+    inputs = stage.sample(generator, dict(sizes))
+    output = stage.forward(*inputs)
+    upstream = torch.randn(output.shape, generator=generator, dtype=torch.float64)
+    one = torch.randn((), generator=generator, dtype=torch.float64).expand(output.shape)
+    rows = tuple(value[:1].expand(value.shape) for value in inputs if value.dim() == 2)
+    turned = (tuple(map(_transposed, inputs)), (_transposed(upstream), one))
+    made = [turned, (rows, (upstream,))] if len(rows) == len(inputs) else [turned]
+    return tuple(case_of(stage, seed, dict(sizes), *each) for each in made)
+
+
+def _transposed(value: Tensor) -> Tensor:
+    return value.T.contiguous().T if value.dim() == 2 else value
 
 
 def _fill(values: list[float], shape: tuple[int, ...]) -> Tensor:

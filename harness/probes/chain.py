@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -23,6 +24,16 @@ class ChainBench:
     benches: Mapping[str, Bench]
     links: tuple[Link, ...]
 
+    @cached_property
+    def leaves(self) -> dict[str, Tensor]:
+        """A value for every name that no link computes."""
+        return _leaves(self)
+
+    @cached_property
+    def right(self) -> dict[str, Tensor]:
+        """∂C/∂x for every leaf x, by the references alone."""
+        return _gradients(self, {})
+
 
 def one_stage(chain: ChainBench, stage: str) -> None:
     """{stage} works in the chain, with references for the other stages"""
@@ -37,8 +48,7 @@ def all_stages(chain: ChainBench) -> None:
 def judge_chain(chain: ChainBench, students: Iterable[str]) -> None:
     """Raises Failed unless ∂C/∂x is right for every leaf x, with the student's own ``students``."""
     students = list(students)
-    leaves = _leaves(chain)
-    right = _gradients(chain, {}, leaves)
+    right = chain.right
     stand_ins = {
         name: proxy(chain.benches[name].candidate, name, chain.benches[name].handles)
         for name in students
@@ -46,7 +56,7 @@ def judge_chain(chain: ChainBench, students: Iterable[str]) -> None:
     who = students[0] if len(students) == 1 else "The chain of your stages"
     case = {"seed": chain.benches[students[0]].seed}
     try:
-        got = _gradients(chain, stand_ins, leaves)
+        got = _gradients(chain, stand_ins)
     except StageTrouble as stopped:
         raise Errored(
             f"{who} did not run in the chain.", staff=str(stopped.trouble), case=case
@@ -82,10 +92,10 @@ def _leaves(chain: ChainBench) -> dict[str, Tensor]:
 
 
 def _gradients(
-    chain: ChainBench, stand_ins: Mapping[str, Callable[..., Tensor]], leaves: dict[str, Tensor]
+    chain: ChainBench, stand_ins: Mapping[str, Callable[..., Tensor]]
 ) -> dict[str, Tensor]:
     """∂C/∂x for every leaf x; targets, whose gradient is optional, stay constant."""
-    values = {name: value.clone() for name, value in leaves.items()}
+    values = {name: value.clone() for name, value in chain.leaves.items()}
     wrt = [name for name in values if not _is_target(chain, name)]
     for name in wrt:
         values[name].requires_grad_()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -24,6 +25,8 @@ VALUES = Tolerance(1e-6, 5e-7)
 # The reference itself is no more exact than a few roundings, as in s(1 - s) for a saturated s.
 PRECISION = Tolerance(1e-9, 16 * EPSILON)
 EXTREMES = Tolerance(1e-6, 4 * EPSILON)
+# Of outputs: sums may cancel to some roundings of what went in; float32 is 1e4 times as coarse.
+DIGITS = Tolerance(1e-9, 1e-12)
 
 
 @dataclass(frozen=True)
@@ -47,16 +50,26 @@ def difference(
 
     ``size`` is the size of what went into them: the upstream's largest entry.
     """
+    allowed = _allowed(right, tolerance, size)
     got, right = got.detach().to(torch.float64), right.detach().to(torch.float64)
-    largest = float(right.abs().max()) if right.numel() else 0.0
-    room = tolerance.room * (size + largest)
-    excess = (got - right).abs() - (tolerance.relative * right.abs() + room)
-    excess = torch.where(torch.isfinite(got), excess, torch.inf)
+    off = (got - right).abs()
+    if bool((off <= allowed).all()):
+        return None
+    excess = torch.where(torch.isfinite(got), off - allowed, torch.inf)
     if not bool((excess > 0).any()):
         return None
     flat = int(excess.argmax())
     index = tuple(int(each) for each in torch.unravel_index(torch.tensor(flat), right.shape))
     return Difference(index, float(got.flatten()[flat]), float(right.flatten()[flat]))
+
+
+# Right values are compared with again and again. A tensor's hash is its identity.
+@lru_cache(maxsize=4096)
+def _allowed(right: Tensor, tolerance: Tolerance, size: float) -> Tensor:
+    """How far each entry may be off."""
+    sizes = right.detach().to(torch.float64).abs()
+    largest = float(sizes.max()) if sizes.numel() else 0.0
+    return tolerance.relative * sizes + tolerance.room * (size + largest)
 
 
 def number(value: float, digits: int = 4) -> str:

@@ -4,27 +4,24 @@ from __future__ import annotations
 
 from itertools import product
 
-import torch
-from torch import Tensor
-
 from harness.candidate import Backward, Forward, Operation, Read, Trouble, Unchanged
-from harness.probes.bench import Answer, Bench, Failed
-from harness.probes.cases import Case, case_of, extreme_cases, generator_for
-from harness.probes.compare import EXTREMES, PRECISION, difference, number
+from harness.probes.bench import Answer, Bench, Errored, Failed
+from harness.probes.cases import Case, extreme_cases, layout_cases
+from harness.probes.compare import DIGITS, EXTREMES, PRECISION, difference, number
 from harness.probes.forward import judge_output
 from harness.probes.gradient import judge_gradient, usable_gradient
 
 
 def precision(bench: Bench) -> None:
-    """The gradients keep double precision"""
+    """Forward and backward keep double precision"""
     for case, answer in zip(bench.cases, bench.answers, strict=True):
         for turn in range(len(case.upstreams)):
             values = bench.returned(answer, turn, case)
             for name in bench.sound:
                 at = tuple(bench.stage.inputs).index(name)
                 got = usable_gradient(bench, name, case, turn, values)
-                size = float(case.upstreams[turn].abs().max())
                 right = case.gradients[turn][at]
+                size = case.reach[turn]
                 if got is not None and difference(got, right, PRECISION, size=size):
                     raise Failed(
                         f"{bench.stage.name}.backward: ∂C/∂{name} is right, but loses digits.",
@@ -32,11 +29,36 @@ def precision(bench: Bench) -> None:
                         "float64 into float32, or approximate?",
                         case=case.facts(),
                     )
+    _judge_digits_of_outputs(bench)
+
+
+def _judge_digits_of_outputs(bench: Bench) -> None:
+    """Raises Failed where forward is right and loses digits; a wrong one has its own failure."""
+    outputs = [
+        (case, bench.output(reply, case))
+        for case, reply in zip(bench.cases, bench.outputs, strict=True)
+    ]
+    try:
+        for case, output in outputs:
+            judge_output(bench, case, output)
+    except Failed:
+        return
+    try:
+        for case, output in outputs:
+            judge_output(bench, case, output, DIGITS)
+    except Failed as failed:
+        raise Failed(
+            f"{bench.stage.name}.forward is right, but loses digits.",
+            "It agrees to 6 digits and not to 9: does something in forward turn float64 into "
+            "float32, or approximate?",
+            staff=failed.staff,
+            case=failed.case,
+        ) from None
 
 
 def stability(bench: Bench) -> None:
     """Values far from zero give finite, right results"""
-    cases = tuple(extreme_cases(bench.stage, bench.seed, bench.sizes[0]))
+    cases = extreme_cases(bench.stage, bench.seed, bench.sizes[0])
     for case, answer in zip(cases, bench.ask(cases), strict=True):
         try:
             judge_output(bench, case, bench.output(answer.output, case), EXTREMES)
@@ -78,7 +100,31 @@ def purity(bench: Bench) -> None:
 
 def memory(bench: Bench) -> None:
     """Calls do not disturb each other, and backward can run twice"""
-    first, second = bench.cases[:2]
+    first, second, *others = bench.cases
+    _judge_pair(bench, first, second, "")
+    other = next((case for case in others if case.sizes != first.sizes), None)
+    if other is None:
+        return
+    try:
+        _judge_pair(bench, first, other, " with other sizes")
+    except Errored as raised:
+        # Of calls that are fine each by itself: what raises is one that reads another's memory.
+        raise Failed(
+            f"{bench.stage.name}.backward raises after a forward with other sizes has run.",
+            _KEEP,
+            staff=raised.staff,
+            case=raised.case,
+        ) from None
+
+
+_KEEP = (
+    "Keep what backward needs in ctx (ctx.save_for_backward), not in the class or in a global, "
+    "and do not change what you saved."
+)
+
+
+def _judge_pair(bench: Bench, first: Case, second: Case, what: str) -> None:
+    """Judges two calls that interleave; ``what`` tells the second from the first."""
     one, two = next(bench.handles), next(bench.handles)
     needed = (True,) * len(first.inputs)
     stage = bench.stage.name
@@ -92,34 +138,19 @@ def memory(bench: Bench) -> None:
         ]
     )
     turns = (
-        (first, Answer(replies[0], (replies[2],)), "a later forward has run"),
-        (second, Answer(replies[1], (replies[3],)), "another backward has run"),
+        (first, Answer(replies[0], (replies[2],)), f"a later forward{what} has run"),
+        (second, Answer(replies[1], (replies[3],)), f"another backward{what} has run"),
         (first, Answer(replies[0], (replies[4],)), "its backward has run once before"),
     )
     for case, answer, after in turns:
         values = bench.returned(answer, 0, case)
-        _judge_all(
-            bench,
-            case,
-            values,
-            f"{stage}.backward gives a wrong gradient after {after}.",
-            "Keep what backward needs in ctx (ctx.save_for_backward), not in the class or in a "
-            "global, and do not change what you saved.",
-        )
+        where = f"{stage}.backward gives a wrong gradient after {after}."
+        _judge_all(bench, case, values, where, _KEEP)
 
 
 def layout(bench: Bench) -> None:
     """Transposed and expanded tensors give the same gradients"""
-    generator = generator_for(bench.seed, bench.stage.name, "layout")
-    inputs = bench.stage.sample(generator, bench.sizes[0])
-    output = bench.stage.forward(*inputs)
-    upstream = torch.randn(output.shape, generator=generator, dtype=torch.float64)
-    one = torch.randn((), generator=generator, dtype=torch.float64).expand(output.shape)
-    rows = tuple(value[:1].expand(value.shape) for value in inputs if value.dim() == 2)
-    expanded = (*rows, *(value for value in inputs if value.dim() != 2))
-    cases = [_layout_case(bench, tuple(map(_transposed, inputs)), (_transposed(upstream), one))]
-    if len(rows) == len(inputs):
-        cases.append(_layout_case(bench, expanded, (upstream,)))
+    cases = layout_cases(bench.stage, bench.seed, bench.sizes[0])
     for case, answer in zip(cases, bench.ask(cases), strict=True):
         for turn in range(len(case.upstreams)):
             values = bench.returned(answer, turn, case)
@@ -172,14 +203,6 @@ def _judge_all(
             judge_gradient(bench, name, case, turn, values)  # type: ignore[arg-type]
         except Failed as failed:
             raise Failed(where, detail, staff=failed.staff, case=case.facts()) from None
-
-
-def _layout_case(bench: Bench, inputs: tuple[Tensor, ...], upstreams: tuple[Tensor, ...]) -> Case:
-    return case_of(bench.stage, bench.seed, bench.sizes[0], inputs, upstreams)
-
-
-def _transposed(value: Tensor) -> Tensor:
-    return value.T.contiguous().T if value.dim() == 2 else value
 
 
 def _values(bench: Bench) -> str:

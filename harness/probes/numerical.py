@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 from torch.autograd.gradcheck import GradcheckError, gradcheck
 
-from harness.probes.cases import Case, case_of, cases_for
+from harness.probes.cases import Case, Frozen, case_of, cases_for, frozen
 from harness.proxy import function_of
 from harness.stage import Sizes, Stage
 
-Answerer = Callable[[Tensor], Tensor | None]
+Answered = tuple[Tensor | None, ...]
 
 
 def gradcheck_case(stage: Stage, seed: int, sizes: tuple[Sizes, ...]) -> Case:
@@ -22,58 +22,62 @@ def gradcheck_case(stage: Stage, seed: int, sizes: tuple[Sizes, ...]) -> Case:
 
     gradcheck's questions do not depend on the answers, so they are collected beforehand.
     """
-    return _collect(stage, seed, tuple(tuple(each.items()) for each in sizes))
+    return _collect(stage, seed, tuple(map(frozen, sizes)))
 
 
 def gradcheck_objection(
-    stage: Stage, name: str, case: Case, answers: Sequence[Tensor | None]
+    stage: Stage, names: Sequence[str], case: Case, answers: Sequence[Answered]
 ) -> str | None:
-    """What gradcheck has against ``answers``, the gradients for input ``name``; None if nothing.
+    """What gradcheck has against ``answers``, the gradients for the inputs ``names``; None if
+    nothing.
 
     Its numerical side differentiates the reference forward, so that a wrong forward is not blamed
     on backward. ``answers`` belong to the upstreams of ``gradcheck_case``, in their order.
     """
     pairs = iter(zip(case.upstreams, answers, strict=True))
 
-    def answer(asked: Tensor) -> Tensor | None:
+    def answer(asked: Tensor) -> Answered:
         question, given = next(pairs)
         if not torch.equal(question, asked):
             raise RuntimeError("gradcheck changed its questions; torch must have changed")
         return given
 
     try:
-        _run(stage, name, case, answer)
+        _run(stage, names, case, answer)
     except GradcheckError as error:
         return str(error)
     return None
 
 
 @lru_cache(maxsize=64)
-def _collect(stage: Stage, seed: int, sizes: tuple[tuple[tuple[str, int], ...], ...]) -> Case:
+def _collect(stage: Stage, seed: int, sizes: tuple[Frozen, ...]) -> Case:
     as_sizes: tuple[Sizes, ...] = tuple(dict(each) for each in sizes)
     case = cases_for(stage, seed, as_sizes)[1]
     name = stage.required[0]
     at = tuple(stage.inputs).index(name)
     asked: list[Tensor] = []
 
-    def answer(question: Tensor) -> Tensor:
+    def answer(question: Tensor) -> Answered:
         asked.append(question.clone())
-        return stage.true_gradients(case.inputs, question)[at]
+        return (stage.true_gradients(case.inputs, question)[at],)
 
-    _run(stage, name, case, answer)
+    _run(stage, [name], case, answer)
     return case_of(stage, case.seed, case.sizes, case.inputs, tuple(asked))
 
 
-def _run(stage: Stage, name: str, case: Case, answer: Answerer) -> None:
-    at = tuple(stage.inputs).index(name)
+def _run(
+    stage: Stage, names: Sequence[str], case: Case, answer: Callable[[Tensor], Answered]
+) -> None:
+    given = dict(zip(stage.inputs, case.inputs, strict=True))
 
-    def forward(ctx: Any, value: Tensor) -> Tensor:
-        return stage.forward(*case.inputs[:at], value, *case.inputs[at + 1 :])
+    def forward(ctx: Any, *values: Tensor) -> Tensor:
+        moved = {**given, **dict(zip(names, values, strict=True))}
+        return stage.forward(*moved.values())
 
-    def backward(ctx: Any, upstream: Tensor) -> Tensor | None:
+    def backward(ctx: Any, upstream: Tensor) -> Answered:
         return answer(upstream)
 
-    moved = case.inputs[at].clone().requires_grad_()
+    leaves = tuple(given[name].clone().requires_grad_() for name in names)
     function = function_of(stage.name, forward, backward)
     # The function above fills in zeros for undefined upstreams itself: nothing to check there.
-    gradcheck(function, (moved,), nondet_tol=1e-12, check_undefined_grad=False)
+    gradcheck(function, leaves, nondet_tol=1e-12, check_undefined_grad=False)

@@ -25,7 +25,7 @@ def training(
         said = run.trouble
         what = f"raised {said.kind}" if isinstance(said, Raised) else said.reason
         raise Errored(
-            f"Training stopped after {len(run.trail)} of {task.steps} steps: your code {what}.",
+            f"Training stopped after {len(run.costs)} of {task.steps} steps: your code {what}.",
             staff=str(said),
         )
     step = first_step_astray(run, right)
@@ -46,9 +46,19 @@ def training(
 
 def first_step_astray(run: Run, right: Run) -> int | None:
     """The first step after which a parameter is not where the reference's is, or None."""
-    for step, (mine, theirs) in enumerate(zip(run.trail, right.trail, strict=True)):
-        for name, value in theirs.items():
-            size = float(value.abs().max()) + 1e-3
-            if not float((mine[name] - value).abs().max()) <= TRAIL * size:
-                return step
-    return None
+    astray = [
+        int(step)
+        for name, theirs in right.path.items()
+        for step in (~_near(run.path[name], theirs)).nonzero()[:1]
+    ]
+    return min(astray, default=None)
+
+
+def _near(mine: Tensor, theirs: Tensor) -> Tensor:
+    """For each step, whether it is near enough; nan is not."""
+    size = _largest(theirs) + 1e-3
+    return _largest(mine - theirs) <= TRAIL * size
+
+
+def _largest(rows: Tensor) -> Tensor:
+    return rows.abs().reshape(len(rows), -1).amax(1)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
+from itertools import pairwise
 
 import torch
 from torch import Tensor
 
-from harness.candidate import Candidate, Chain, Chained, Link, Trouble
+from harness.candidate import Candidate, Chain, Chained, Descend, Link, Trouble
 from harness.workbench import Workbench
 
 Parameters = dict[str, Tensor]
@@ -32,7 +33,8 @@ class Task:
     """What to train, from where, for how long, and how good it has to get.
 
     ``network(inputs, targets)`` lays the network out for a batch; the full cost is the average of
-    the ``costs`` it names. ``batch(step)`` gives the inputs and targets of a step, ``unseen()``
+    the ``costs`` it names. ``batch(step)`` gives the inputs and targets of a step, which differ in
+    their values only (and not at all where it is the same object as before), ``unseen()``
     inputs, targets and labels for the test; ``correct`` counts the right ones among the network's
     answers, given the labels. ``rate`` is the learning rate, ``accuracy`` the share of unseen
     samples to get right.
@@ -51,35 +53,41 @@ class Task:
 
 @dataclass(frozen=True)
 class Run:
-    """A training run: the cost at each step, the final parameters, the share of unseen samples
-    that the trained network gets right, and, if it stopped early, the trouble."""
+    """A training run: the cost at each step, where it led, the share of unseen samples that the
+    trained network gets right, and, if it stopped early, the trouble.
+
+    ``path[name][k]`` is the parameter after step k.
+    """
 
     costs: tuple[float, ...]
-    trail: tuple[Parameters, ...]
+    path: Mapping[str, Tensor]
     accuracy: float | None
     trouble: Trouble | None = None
 
+    @property
+    def trail(self) -> tuple[Parameters, ...]:
+        """All parameters after each step."""
+        steps = range(len(self.costs))
+        return tuple({name: rows[step] for name, rows in self.path.items()} for step in steps)
+
 
 def train_candidate(task: Task, candidate: Candidate) -> Run:
-    """Trains the task's network with the candidate's functions, one call a step.
+    """Trains the task's network with the candidate's functions, all steps in one call.
 
-    The loop, the parameters and the data stay on this side; the candidate computes costs and
-    gradients. Stops at the first trouble, or where a gradient is missing or of a wrong shape.
+    The candidate goes down its own gradients and tells each of them. The parameters are computed
+    here, from those gradients and nothing else. Stops at the first trouble.
     """
-    parameters = task.parameters()
-    costs: list[float] = []
-    trail: list[Parameters] = []
-    for step in range(task.steps):
-        reply = _step(task, candidate, parameters, *task.batch(step))
+    steps: list[Chained] = []
+    trouble: Trouble | None = None
+    for reply in candidate.perform(_steps(task)):
         if isinstance(reply, Trouble):
-            return Run(tuple(costs), tuple(trail), None, reply)
-        cost, gradients = reply
-        costs.append(cost)
-        parameters = {
-            name: value - task.rate * gradients[name] for name, value in parameters.items()
-        }
-        trail.append(parameters)
-    return _finished(task, candidate, parameters, costs, trail)
+            trouble = reply
+            break
+        assert isinstance(reply, Chained)
+        steps.append(reply)
+    path = _path(task.parameters(), [step.gradient for step in steps], task.rate)
+    run = Run(tuple(step.cost for step in steps), path, None, trouble)
+    return run if trouble else _examined(run, task, candidate)
 
 
 @cache
@@ -94,58 +102,83 @@ class _Reference:
     apply: Callable[..., Tensor]
 
 
-def _step(
-    task: Task, candidate: Candidate, parameters: Parameters, inputs: Tensor, targets: Tensor
-) -> tuple[float, Parameters] | Trouble:
-    network = task.network(inputs, targets)
-    weight = 1 / len(network.costs)
-    (reply,) = candidate.perform(
-        [
-            Chain(
-                links=network.links,
-                tensors={**parameters, **network.tensors},
-                outputs=network.costs,
-                wrt=tuple(parameters),
-                costs=dict.fromkeys(network.costs, weight),
-            )
-        ]
+@cache
+def _steps(task: Task) -> tuple[Chain | Descend, ...]:
+    """The first step lays the network out; each of the others goes on with another batch."""
+    batches = [task.batch(step) for step in range(task.steps)]
+    parameters = task.parameters()
+    network = task.network(*batches[0])
+    first = Chain(
+        links=network.links,
+        tensors={**parameters, **network.tensors},
+        outputs=(),
+        wrt=tuple(parameters),
+        costs=dict.fromkeys(network.costs, 1 / len(network.costs)),
     )
-    if isinstance(reply, Trouble):
-        return reply
-    assert isinstance(reply, Chained)
-    cost = sum(weight * _number(reply.outputs.get(name)) for name in network.costs)
-    return cost, {name: _usable(reply.gradients.get(name), parameters[name]) for name in parameters}
+    return first, *(
+        Descend(task.rate, {} if batch is before else task.network(*batch).tensors)
+        for before, batch in pairwise(batches)
+    )
 
 
-def _number(value: Tensor | None) -> float:
-    return float(value) if value is not None and value.numel() == 1 else float("nan")
+def _path(start: Parameters, gradients: Sequence[Tensor | None], rate: float) -> Parameters:
+    """Where each parameter is after each step down the gradients."""
+    origin = torch.cat([value.flatten() for value in start.values()])
+    rows = torch.empty(len(gradients), len(origin), dtype=origin.dtype)
+    for row, gradient in zip(rows, gradients, strict=True):
+        row.copy_(_usable(gradient, origin))
+    # In place, as these are the largest tensors of all.
+    rows.cumsum_(0).mul_(-rate).add_(origin)
+    parts = rows.split([value.numel() for value in start.values()], dim=1)
+    shaped = zip(start.items(), parts, strict=True)
+    return {name: part.reshape(len(rows), *value.shape) for (name, value), part in shaped}
 
 
-def _usable(gradient: Tensor | None, parameter: Tensor) -> Tensor:
-    if gradient is None or gradient.shape != parameter.shape:
-        return torch.full_like(parameter, torch.nan)
-    return gradient.to(parameter.dtype)
+def _usable(gradient: Tensor | None, origin: Tensor) -> Tensor:
+    if gradient is None or gradient.shape != origin.shape or gradient.dtype != origin.dtype:
+        return torch.full_like(origin, torch.nan)
+    return gradient
 
 
-def _finished(
-    task: Task,
-    candidate: Candidate,
-    parameters: Parameters,
-    costs: list[float],
-    trail: list[Parameters],
-) -> Run:
-    correct = count = 0
+@dataclass(frozen=True)
+class _Part:
+    """Some of the unseen samples: the network for them, up to its answers, and their labels."""
+
+    links: tuple[Link, ...]
+    tensors: Mapping[str, Tensor]
+    answers: tuple[str, ...]
+    labels: Tensor
+
+
+@cache
+def _exam(task: Task) -> tuple[_Part, ...]:
     # In parts, so that a slow but right forward stays within the time of a call.
-    for inputs, targets, labels in zip(*(part.split(PART) for part in task.unseen()), strict=True):
-        network = task.network(inputs, targets)
-        before_cost = tuple(link for link in network.links if link.output not in network.costs)
-        (reply,) = candidate.perform(
-            [Chain(before_cost, {**parameters, **network.tensors}, network.answers)]
+    return tuple(
+        _part(task.network(inputs, targets), labels)
+        for inputs, targets, labels in zip(
+            *(part.split(PART) for part in task.unseen()), strict=True
         )
+    )
+
+
+def _part(network: Network, labels: Tensor) -> _Part:
+    links = tuple(link for link in network.links if link.output not in network.costs)
+    used = {name for link in links for name in link.inputs}
+    tensors = {name: value for name, value in network.tensors.items() if name in used}
+    return _Part(links, tensors, network.answers, labels)
+
+
+def _examined(run: Run, task: Task, candidate: Candidate) -> Run:
+    """The run with the share of unseen samples that the network at its end gets right."""
+    trained = {name: rows[-1] for name, rows in run.path.items()}
+    parts = _exam(task)
+    replies = candidate.perform(
+        [Chain(part.links, {**trained, **part.tensors}, part.answers) for part in parts]
+    )
+    correct = 0
+    for part, reply in zip(parts, replies, strict=True):
         if isinstance(reply, Trouble):
-            return Run(tuple(costs), tuple(trail), None, reply)
+            return replace(run, trouble=reply)
         assert isinstance(reply, Chained)
-        answers = [reply.outputs.get(name) for name in network.answers]
-        correct += task.correct(answers, labels)
-        count += len(labels)
-    return Run(tuple(costs), tuple(trail), correct / count)
+        correct += task.correct([reply.outputs.get(name) for name in part.answers], part.labels)
+    return replace(run, accuracy=correct / sum(len(part.labels) for part in parts))

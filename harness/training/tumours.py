@@ -43,9 +43,14 @@ def _parameters() -> Parameters:
     return {name: torch.tensor(value, dtype=torch.float64) for name, value in start.items()}
 
 
-def _batch(step: int) -> tuple[Tensor, Tensor]:
+@cache
+def _all_seen() -> tuple[Tensor, Tensor]:
     values, labels, *_ = split_tumours()
     return values, labels
+
+
+def _batch(step: int) -> tuple[Tensor, Tensor]:
+    return _all_seen()
 
 
 def _unseen() -> tuple[Tensor, Tensor, Tensor]:

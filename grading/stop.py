@@ -1,0 +1,60 @@
+"""Stops a run in good order when a person or the system asks for it."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import NoReturn
+
+SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
+
+
+class Stopped(BaseException):
+    """The run is to stop, as a signal says. No error, so that nothing handles it as one.
+
+    ``said`` is what to tell a person.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.exit_code = 128 + number
+        self.said = "Stopped."
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Ctrl-C, SIGTERM and SIGHUP raise Stopped in the block; a second one ends the process."""
+    with _handled_by(_stop):
+        yield
+
+
+@contextmanager
+def unstoppable() -> Iterator[None]:
+    """The same signals change nothing while the block, a short one, runs."""
+    with _handled_by(signal.SIG_IGN):
+        yield
+
+
+@contextmanager
+def _handled_by(
+    handler: Callable[[int, FrameType | None], NoReturn] | signal.Handlers,
+) -> Iterator[None]:
+    # What is ignored already (by nohup, say) stays ignored.
+    caught = [each for each in SIGNALS if signal.getsignal(each) is not signal.SIG_IGN]
+    before = {each: signal.signal(each, handler) for each in caught}
+    try:
+        yield
+    finally:
+        for each, old in before.items():
+            signal.signal(each, old)
+
+
+def _stop(number: int, _frame: FrameType | None) -> NoReturn:
+    for each in SIGNALS:
+        if signal.getsignal(each) is _stop:
+            signal.signal(each, signal.SIG_DFL)
+    raise Stopped(number)

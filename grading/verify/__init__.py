@@ -1,0 +1,1 @@
+"""Proof that the checks work: solutions, handouts, mutants and controls, on the path of grading."""

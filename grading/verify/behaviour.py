@@ -1,0 +1,91 @@
+"""Whether a class does just what its stage asks for, measured without the judge."""
+
+from __future__ import annotations
+
+from itertools import islice, pairwise, product
+
+from torch import Tensor
+
+from harness.candidate import (
+    Backward,
+    Candidate,
+    Forward,
+    Operation,
+    Output,
+    Read,
+    Reply,
+    Returns,
+    Unchanged,
+)
+from harness.formulas.same import close, generic_points
+from harness.stage import Stage
+
+Point = tuple[tuple[Tensor, ...], Tensor]
+Mask = tuple[bool, ...]
+POINTS = 6
+SCALES = (1.0, -2.0, 3.0)
+
+
+def same_behaviour(stage: Stage, candidate: Candidate) -> bool:
+    """Whether forward and backward give the right values, to 12 digits, at generic points.
+
+    Calls come in pairs that interleave, backward runs again for another upstream, every subset of
+    the inputs needs a gradient in turn, and neither inputs nor upstreams may change.
+    """
+    points = list(islice(generic_points(stage), POINTS))
+    masks = [mask for mask in product((True, False), repeat=len(stage.inputs)) if any(mask)]
+    everything = masks[0]
+    pairs = [(one, other, everything) for one, other in pairwise(points)]
+    pairs += [(points[0], points[1], mask) for mask in masks[1:]]
+    return all(
+        _pair_is_right(stage, candidate, 10 * turn, (one, other), mask)
+        for turn, (one, other, mask) in enumerate(pairs)
+    )
+
+
+def _pair_is_right(
+    stage: Stage, candidate: Candidate, handle: int, pair: tuple[Point, Point], mask: Mask
+) -> bool:
+    asked = (0, 1, 0)  # which of the two calls each backward is of
+    script: list[Operation] = [
+        Forward(handle + at, stage.name, inputs, mask) for at, (inputs, _) in enumerate(pair)
+    ]
+    script += [Backward(handle + at, SCALES[turn] * pair[at][1]) for turn, at in enumerate(asked)]
+    script += [Read(handle), Read(handle + 1)]
+    replies = candidate.perform(script)
+    outputs, returned, read = replies[:2], replies[2:5], replies[5:]
+    right_outputs = all(
+        _is_output(reply, stage.forward(*inputs))
+        for reply, (inputs, _) in zip(outputs, pair, strict=True)
+    )
+    right_gradients = all(
+        _are_gradients(stage, reply, (pair[at][0], SCALES[turn] * pair[at][1]), mask)
+        for turn, (at, reply) in enumerate(zip(asked, returned, strict=True))
+    )
+    untouched = all(
+        isinstance(reply, Unchanged) and all((*reply.inputs, *reply.upstreams)) for reply in read
+    )
+    return right_outputs and right_gradients and untouched
+
+
+def _is_output(reply: Reply, right: Tensor) -> bool:
+    if not (isinstance(reply, Output) and isinstance(reply.value, Tensor)):
+        return False
+    return reply.value.shape == right.shape and close(reply.value, right)
+
+
+def _are_gradients(stage: Stage, reply: Reply, point: Point, mask: Mask) -> bool:
+    if not isinstance(reply, Returns):
+        return False
+    values, more = reply.values[: len(stage.inputs)], reply.values[len(stage.inputs) :]
+    # Torch minds no None that is left over.
+    if len(values) < len(stage.inputs) or any(value is not None for value in more):
+        return False
+    true = stage.true_gradients(*point)
+    rows = zip(stage.inputs, values, true, mask, strict=True)
+    return all(
+        not needed
+        or (value is None and name in stage.optional)
+        or (isinstance(value, Tensor) and close(value, right))
+        for name, value, right, needed in rows
+    )

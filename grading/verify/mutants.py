@@ -1,0 +1,128 @@
+"""The mutants of an assignment: known mistakes, formulas and sources changed by rule."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from grading.sandbox import Nursery
+from grading.sandbox.far import Far
+from grading.source import read_source
+from grading.verify.behaviour import same_behaviour
+from grading.verify.rewrites import rewrites_of
+from grading.verify.specimen import Kind, Solution, Specimen
+from grading.verify.writing import stage_text
+from harness.assignment import Assignment
+from harness.formulas.same import same_as_true
+from harness.formulas.variants import variants_of
+from harness.mistakes import Mistake
+from harness.mistakes.everywhere import mistakes_in
+from harness.settings import Limits
+from harness.stage import Stage
+
+
+def mutants_of(
+    assignment: Assignment, solution: Solution, nursery: Nursery, limits: Limits
+) -> Iterator[Specimen]:
+    """All mutants, stage by stage. Source runs in children of ``nursery``, to see what it does."""
+    classes = solution.classes()
+    for stage in assignment.stages:
+        yield from mistakes_of(stage, solution)
+        yield from formulas_of(stage, solution)
+        if stage.name in classes:
+            yield from sources_of(stage, solution, nursery, limits)
+
+
+def mistakes_of(stage: Stage, solution: Solution) -> Iterator[Specimen]:
+    """A mutant for each mistake known for the stage."""
+    for mistake in mistakes_in(stage):
+        code = stage_text(stage, mistake.gradients, forward=mistake.forward, code=mistake.code)
+        yield _mutant(
+            stage,
+            solution,
+            "mistake",
+            mistake.name,
+            code,
+            text=_described(mistake),
+            claims=claims_of(stage, mistake),
+        )
+
+
+def formulas_of(stage: Stage, solution: Solution) -> Iterator[Specimen]:
+    """A mutant for each formula near a true gradient; one that is the same in value says so."""
+    for name in stage.inputs:
+        for number, variant in enumerate(variants_of(stage, name), start=1):
+            yield _mutant(
+                stage,
+                solution,
+                "formula",
+                f"{name}/{number:03}",
+                stage_text(stage, {name: variant.expression}),
+                text=f"{variant.expression}  ({variant.how})",
+                claims=(f"{stage.slug}/gradient/{name}",),
+                same=same_as_true(stage, name, variant.expression),
+            )
+
+
+def sources_of(
+    stage: Stage, solution: Solution, nursery: Nursery, limits: Limits
+) -> Iterator[Specimen]:
+    """A mutant for each change to the solution's class; one that does the same says so."""
+    for number, rewrite in enumerate(
+        rewrites_of(solution.classes()[stage.name], shaped=not stage.is_scalar), start=1
+    ):
+        data = solution.followed_by(rewrite.code)
+        source = read_source(solution.name, data)
+        with Far(nursery, source, limits) as far:
+            same = same_behaviour(stage, far)
+        yield _mutant(
+            stage,
+            solution,
+            "source",
+            f"{number:03}",
+            rewrite.code,
+            text=rewrite.how,
+            same="the same values at generic points" if same else None,
+        )
+
+
+def claims_of(stage: Stage, mistake: Mistake) -> tuple[str, ...]:
+    """The ids of the checks that a mistake must fail; none where any check of the stage will do."""
+    ids: list[str] = []
+    for check in mistake.rejected_by:
+        if check == "*":
+            continue
+        if check == "gradient/*":
+            ids += [f"{stage.slug}/gradient/{name}" for name in stage.inputs]
+        else:
+            ids.append(check if check == "training" else f"{stage.slug}/{check}")
+    return tuple(ids)
+
+
+def _mutant(
+    stage: Stage,
+    solution: Solution,
+    kind: Kind,
+    name: str,
+    code: str,
+    *,
+    text: str,
+    claims: tuple[str, ...] = (),
+    same: str | None = None,
+) -> Specimen:
+    return Specimen(
+        name=f"{kind} {stage.slug}/{name}",
+        kind=kind,
+        suffix=solution.suffix,
+        data=solution.followed_by(code),
+        text=text,
+        stage=stage.slug,
+        claims=claims,
+        same=same,
+    )
+
+
+def _described(mistake: Mistake) -> str:
+    said = [f"∂C/∂{name} = {expression}" for name, expression in mistake.gradients.items()]
+    if mistake.forward:
+        said.insert(0, f"forward: {mistake.forward}")
+    return "; ".join(said) or "in its manners"

@@ -1,0 +1,211 @@
+"""Wrong classes made by rule from the solution's own source, by its syntax tree."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from itertools import combinations
+
+from harness.formulas import variants
+
+Change = tuple[str, ast.AST | None]
+Rule = Callable[[ast.AST, frozenset[str]], Iterator[Change]]
+
+
+@dataclass(frozen=True)
+class Rewrite:
+    """A class that differs from the solution's in one place: how, and its text."""
+
+    how: str
+    code: str
+
+
+def rewrites_of(solved: ast.ClassDef, *, shaped: bool) -> tuple[Rewrite, ...]:
+    """The class with one change each, as source; each different from it as text.
+
+    ``shaped`` is whether it works on more than single numbers, so that axes matter.
+    """
+    rules = (*RULES, _shapes) if shaped else RULES
+    found: dict[str, str] = {}
+    functions = [
+        at for at, node in enumerate(solved.body) if isinstance(node, ast.FunctionDef) and node.body
+    ]
+    for at in functions:
+        function = solved.body[at]
+        assert isinstance(function, ast.FunctionDef)
+        names = _names_in(function)
+        nodes = _inside(function)
+        for place, node in enumerate(nodes):
+            for rule in rules:
+                for how, new in rule(node, names):
+                    line = getattr(node, "lineno", function.lineno) - solved.lineno
+                    text = _with_change(solved, at, place, new)
+                    found.setdefault(text, f"{function.name}, line {line}: {how}")
+    found.pop(ast.unparse(solved), None)
+    return tuple(Rewrite(how, text) for text, how in found.items() if _compiles(text))
+
+
+def _inside(function: ast.FunctionDef) -> list[ast.AST]:
+    """Every node of the function's body, docstring aside, in an order that copying keeps."""
+    body = function.body[1:] if ast.get_docstring(function) else function.body
+    return [node for statement in body for node in ast.walk(statement)]
+
+
+def _names_in(function: ast.FunctionDef) -> frozenset[str]:
+    """What the function works with: its arguments without ctx, and the names it assigns."""
+    arguments = function.args.posonlyargs + function.args.args
+    stored = {
+        node.id
+        for node in ast.walk(function)
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+    }
+    return frozenset({each.arg for each in arguments[1:]} | stored)
+
+
+def _with_change(solved: ast.ClassDef, at: int, place: int, new: ast.AST | None) -> str:
+    copy = deepcopy(solved)
+    function = copy.body[at]
+    assert isinstance(function, ast.FunctionDef)
+    old = _inside(function)[place]
+
+    class Put(ast.NodeTransformer):
+        def visit(self, node: ast.AST) -> ast.AST | None:
+            return deepcopy(new) if node is old else self.generic_visit(node)
+
+    changed = Put().visit(copy)
+    assert isinstance(changed, ast.ClassDef)
+    for node in ast.walk(changed):
+        if isinstance(node, ast.FunctionDef | ast.If | ast.For | ast.With) and not node.body:
+            node.body = [ast.Pass()]
+    return ast.unparse(ast.fix_missing_locations(changed))
+
+
+def _compiles(text: str) -> bool:
+    try:
+        compile(text, "<mutant>", "exec")
+    except (SyntaxError, ValueError):
+        return False
+    return True
+
+
+def _expressions(node: ast.AST, names: frozenset[str]) -> Iterator[Change]:
+    yield from _as_formula(variants.RULES, node, names)
+
+
+def _shapes(node: ast.AST, names: frozenset[str]) -> Iterator[Change]:
+    yield from _as_formula(variants.SHAPED_RULES, node, names)
+
+
+def _as_formula(
+    rules: Sequence[variants.Rule], node: ast.AST, names: frozenset[str]
+) -> Iterator[Change]:
+    """The rules of formulas, on what is read and is no call's own name."""
+    if not isinstance(node, ast.expr) or not isinstance(getattr(node, "ctx", ast.Load()), ast.Load):
+        return
+    if isinstance(node, ast.Name) and node.id not in names:
+        return
+    for rule in rules:
+        for how, new in rule(node):
+            yield how, _Qualified().visit(new)
+
+
+class _Qualified(ast.NodeTransformer):
+    """In a formula ``ones_like`` is at hand, in a student's file only ``torch.ones_like`` is."""
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        known = node.id == "ones_like"
+        return ast.Attribute(ast.Name("torch"), node.id) if known else node
+
+
+def _other_names(node: ast.AST, names: frozenset[str]) -> Iterator[Change]:
+    if isinstance(node, ast.Name) and node.id in names and isinstance(node.ctx, ast.Load):
+        for other in sorted(names - {node.id}):
+            yield f"{other} for {node.id}", ast.Name(other)
+
+
+def _functions(node: ast.AST, names: frozenset[str]) -> Iterator[Change]:
+    """``f(x)`` becomes ``x``, and another function of torch; ``x.f()`` becomes ``x``."""
+    if not isinstance(node, ast.Call):
+        return
+    if len(node.args) == 1:
+        yield "function dropped", node.args[0]
+    if isinstance(node.func, ast.Attribute) and ast.unparse(node.func.value) == "torch":
+        for other in ("tanh", "exp", "neg"):
+            function = ast.Attribute(node.func.value, other)
+            yield f"{other} for {node.func.attr}", ast.Call(function, node.args, node.keywords)
+    for one, two in combinations(range(len(node.args)), 2):
+        yield "arguments swapped", ast.Call(node.func, _swap(node.args, one, two), node.keywords)
+    for at in range(len(node.args)):
+        rest = node.args[:at] + node.args[at + 1 :]
+        yield "argument dropped", ast.Call(node.func, rest, node.keywords)
+
+
+def _statements(node: ast.AST, names: frozenset[str]) -> Iterator[Change]:
+    if isinstance(node, ast.Assign | ast.AugAssign | ast.Expr):
+        yield "statement dropped", None
+    if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Tuple):
+        targets = node.targets[0].elts
+        for one, other in combinations(range(len(targets)), 2):
+            swapped = ast.Tuple(_swap(targets, one, other), ast.Store())
+            yield "names swapped", ast.Assign([swapped], node.value)
+    if isinstance(node, ast.If | ast.IfExp):
+        turned = deepcopy(node)
+        turned.test = ast.UnaryOp(ast.Not(), turned.test)
+        yield "condition turned round", turned
+
+
+def _returns(node: ast.AST, names: frozenset[str]) -> Iterator[Change]:
+    """Returns in another order, too few, too many, None, lists, numbers, in float32."""
+    if not isinstance(node, ast.Return) or node.value is None:
+        return
+    values = node.value.elts if isinstance(node.value, ast.Tuple) else [node.value]
+    none = ast.Constant(None)
+    for one, two in combinations(range(len(values)), 2):
+        yield "returns swapped", _return(_swap(values, one, two))
+    for at, value in enumerate(values):
+        before, after = values[:at], values[at + 1 :]
+        if before or after:
+            yield "return dropped", _return([*before, *after])
+        yield "None returned", _return([*before, none, *after])
+        for other in (*values[:at], *values[at + 1 :]):
+            yield "return repeated", _return([*before, other, *after])
+        for method in ("float", "half", "round", "tolist", "abs", "zero_"):
+            if not isinstance(value, ast.Constant):
+                call = ast.Call(ast.Attribute(value, method), [], [])
+                yield f"{method}() of a return", _return([*before, call, *after])
+    yield "list returned", ast.Return(ast.List(values, ast.Load()))
+    yield "one return too many", _return([*values, values[0]])
+
+
+IN_PLACE = {ast.Mult: "mul_", ast.Add: "add_", ast.Sub: "sub_", ast.Div: "div_"}
+
+
+def _in_place(node: ast.AST, names: frozenset[str]) -> Iterator[Change]:
+    """``x * y`` writes into x, where x is a tensor that was given or saved."""
+    if not (isinstance(node, ast.BinOp) and isinstance(node.left, ast.Name)):
+        return
+    method = IN_PLACE.get(type(node.op))
+    if method and node.left.id in names:
+        yield "in place", ast.Call(ast.Attribute(node.left, method), [node.right], [])
+
+
+RULES: tuple[Rule, ...] = (
+    _expressions,
+    _other_names,
+    _functions,
+    _statements,
+    _returns,
+    _in_place,
+)
+
+
+def _swap(items: list[ast.expr], one: int, other: int) -> list[ast.expr]:
+    swapped = list(items)
+    swapped[one], swapped[other] = swapped[other], swapped[one]
+    return swapped
+
+
+def _return(values: list[ast.expr]) -> ast.Return:
+    return ast.Return(values[0] if len(values) == 1 else ast.Tuple(values, ast.Load()))

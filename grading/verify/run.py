@@ -1,0 +1,133 @@
+"""`backprop verify`: judges all specimens of an assignment on the path of grading."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from grading.batch import grade_entries
+from grading.jobs import Job
+from grading.results import Result
+from grading.sandbox import LEVELS, Nursery, NurseryError, can_fork, open_nursery
+from grading.submissions import Entry
+from grading.verify.controls import controls_for
+from grading.verify.mutants import mutants_of
+from grading.verify.specimen import NoSolution, Solution, Specimen, read_solution
+from grading.verify.verdicts import Verdict, verdict_on
+from harness.assignment import Assignment
+from harness.assignments import load_assignment
+from harness.probes import plan
+from harness.settings import Settings, SettingsError, settings_beside
+
+if TYPE_CHECKING:
+    from grading.sandbox.zygote import Zygote
+
+Progress = Callable[[str, int, int], None]
+Judge = Callable[[Sequence[Entry]], Iterator[Result]]
+
+
+class VerifyError(Exception):
+    """Nothing can be verified; the text says what, where and what to do."""
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What came of verifying one assignment."""
+
+    assignment: str
+    seed: int
+    checks: tuple[str, ...]
+    verdicts: tuple[Verdict, ...]
+
+    @property
+    def off(self) -> tuple[Verdict, ...]:
+        """The verdicts that show the judge, the solution or the handout to be wrong."""
+        return tuple(verdict for verdict in self.verdicts if verdict.outcome == "off")
+
+    def as_dict(self) -> dict[str, Any]:
+        """The proof as JSON-ready data."""
+        return {
+            "assignment": self.assignment,
+            "seed": self.seed,
+            "verdicts": [verdict.as_dict() for verdict in self.verdicts],
+        }
+
+
+def verify(course: Path, name: str, workers: int, seed: int, progress: Progress) -> Proof:
+    """Verifies the assignment ``name`` of the course in the folder ``course``.
+
+    ``progress`` is told what is being done, how much of it is done, and how much there is. Raises
+    VerifyError where there is no solution, handout or settings to use, or where no children come.
+    """
+    assignment = load_assignment(name)
+    try:
+        settings = settings_beside(course / "solutions" / name, name)
+        plan(assignment, settings)
+        solution = read_solution(course / "solutions" / name)
+        handout = read_solution(course / "assignments" / name)
+    except SettingsError as error:
+        raise VerifyError(f"{error}.") from None
+    except NoSolution as error:
+        raise VerifyError(f"{error} `backprop release` makes assignments/.") from None
+    try:
+        with _zygote() as zygote, nullcontext(zygote) if zygote else open_nursery() as nursery:
+
+            def judge(entries: Sequence[Entry]) -> Iterator[Result]:
+                return grade_entries(entries, Job(name, settings, seed), workers, zygote)
+
+            specimens = specimens_of(assignment, solution, handout, settings, nursery, progress)
+            verdicts = judged(specimens, judge, progress)
+    except NurseryError as error:
+        raise VerifyError(f"A process for the code could not be started: {error}") from None
+    checks = tuple(check.id for check in plan(assignment, settings))
+    return Proof(name, seed, checks, verdicts)
+
+
+def specimens_of(
+    assignment: Assignment,
+    solution: Solution,
+    handout: Solution | None,
+    settings: Settings,
+    nursery: Nursery,
+    progress: Progress,
+) -> list[Specimen]:
+    """Everything to judge: the solution, the handout, the controls and the mutants."""
+    found = [Specimen("solution", "solution", solution.suffix, solution.data)]
+    if handout:
+        found.append(Specimen("handout", "handout", handout.suffix, handout.data))
+    for number, (text, code) in enumerate(controls_for(assignment), start=1):
+        data = solution.followed_by(code)
+        found.append(Specimen(f"control {number:03}", "control", solution.suffix, data, text))
+    for mutant in mutants_of(assignment, solution, nursery, settings.limits):
+        found.append(mutant)
+        progress("Making mutants", len(found), 0)
+    return found
+
+
+def judged(specimens: Sequence[Specimen], judge: Judge, progress: Progress) -> tuple[Verdict, ...]:
+    """The verdicts on the specimens, in their order."""
+    results: dict[str, Result] = {}
+    with tempfile.TemporaryDirectory(prefix="backprop-verify-") as folder:
+        for result in judge([_entry(Path(folder), each) for each in specimens]):
+            results[result.submission] = result
+            progress("Judging", len(results), len(specimens))
+    return tuple(verdict_on(each, results[each.name]) for each in specimens)
+
+
+def _entry(folder: Path, specimen: Specimen) -> Entry:
+    path = folder / (specimen.name.replace("/", "-").replace(" ", "-") + specimen.suffix)
+    path.write_bytes(specimen.data)
+    return Entry(specimen.name, (str(path),))
+
+
+def _zygote() -> AbstractContextManager[Zygote | None]:
+    """The solution is the instructor's own: any level of isolation will do."""
+    if not can_fork():
+        return nullcontext(None)
+    from grading.sandbox.zygote import Zygote
+
+    return Zygote(LEVELS)

@@ -1,0 +1,125 @@
+"""Whether the judge was right about a specimen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from grading.results import CheckLine, Result
+from grading.verify.specimen import MUTANTS, Specimen
+
+Outcome = Literal["right", "rejected", "equivalent", "off"]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A specimen, the checks that failed on it, and what to make of that.
+
+    ``outcome`` is "right" for a solution, a handout or a control that got what it has to get,
+    "rejected" or "equivalent" for a mutant, and "off", with the reason, for anything else.
+    """
+
+    specimen: Specimen
+    failed: tuple[str, ...]
+    outcome: Outcome
+    why: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """The verdict as JSON-ready data."""
+        each = self.specimen
+        return {
+            "name": each.name,
+            "kind": each.kind,
+            "stage": each.stage or None,
+            "text": each.text,
+            "outcome": self.outcome,
+            "why": self.why or each.same or "",
+            "failed": list(self.failed),
+        }
+
+
+def verdict_on(specimen: Specimen, result: Result) -> Verdict:
+    """What the judge's result says about the judge."""
+    failed = _ids(result.checks, "failed", "error")
+    if result.status != "graded":
+        return Verdict(specimen, failed, "off", f"is {result.status}: {result.reason}")
+    if specimen.kind in MUTANTS:
+        return _on_mutant(specimen, result, failed)
+    if specimen.kind == "handout":
+        why = f"gets {result.score:g} points as it is" if result.score else ""
+    else:
+        why = _short_of_full(result, failed)
+    return Verdict(specimen, failed, "off" if why else "right", why)
+
+
+def _short_of_full(result: Result, failed: tuple[str, ...]) -> str:
+    if failed:
+        first = next(check for check in result.checks if check.id in failed)
+        said = f"{first.message or first.title} {first.staff}".strip()
+        return f"does not get full marks, as {_listed(failed)} failed: {said}"
+    if result.score != result.max_score:
+        return f"gets {result.score} of {result.max_score} points, and no check failed"
+    if result.flags:
+        return f"is flagged: {result.flags[0].evidence}"
+    return ""
+
+
+def _on_mutant(specimen: Specimen, result: Result, failed: tuple[str, ...]) -> Verdict:
+    strangers = [id for id in failed if _stage_of(id) not in (specimen.stage, None)]
+    if strangers:
+        return Verdict(specimen, failed, "off", f"blames another stage: {_listed(strangers)}")
+    if specimen.kind == "mistake":
+        why = _wrong_claims(specimen, result, failed)
+        return Verdict(specimen, failed, "off" if why else "rejected", why)
+    if not failed:
+        if specimen.same:
+            return Verdict(specimen, failed, "equivalent")
+        return Verdict(specimen, failed, "off", "survives: every check passed")
+    values = [id for id in failed if _judges_values(id)]
+    if specimen.same and values:
+        why = f"is right ({specimen.same}), and yet {_listed(values)} failed"
+        return Verdict(specimen, failed, "off", why)
+    why = _wrong_edges(specimen, result)
+    return Verdict(specimen, failed, "off" if why else "rejected", why)
+
+
+def _wrong_claims(specimen: Specimen, result: Result, failed: tuple[str, ...]) -> str:
+    """What is wrong where not all claimed checks failed, or a value is blamed that is right."""
+    if not failed:
+        where = f", where {_listed(specimen.claims)} should have failed" if specimen.claims else ""
+        return f"survives: every check passed{where}"
+    missing = [id for id in specimen.claims if id not in failed]
+    if missing:
+        return f"is not rejected by {_listed(missing)}, but by {_listed(failed)}"
+    return _wrong_edges(specimen, result)
+
+
+def _wrong_edges(specimen: Specimen, result: Result) -> str:
+    """Blame on a value of the stage that no check is claimed for, as it is right.
+
+    Where backward raises, none of its values can be had: that is nobody's blame.
+    """
+    wrong = [id for id in _ids(result.checks, "failed") if _judges_values(id)]
+    more = [id for id in wrong if specimen.claims and id not in specimen.claims]
+    return f"blames what is right: {_listed(more)}" if more else ""
+
+
+def _stage_of(id: str) -> str | None:
+    """The slug of the stage that a failed check blames; None for the chain and the training."""
+    first, _, second = id.partition("/")
+    if first == "chain":
+        return second if second != "whole" else None
+    return None if first == "training" else first
+
+
+def _judges_values(id: str) -> bool:
+    return id.endswith("/forward") or "/gradient/" in id
+
+
+def _ids(checks: Sequence[CheckLine], *outcomes: str) -> tuple[str, ...]:
+    return tuple(check.id for check in checks if check.outcome in outcomes)
+
+
+def _listed(ids: Sequence[str]) -> str:
+    return ", ".join(ids)

@@ -1,0 +1,85 @@
+"""Writes a stage as a student would, from torch expressions."""
+
+from __future__ import annotations
+
+import ast
+import textwrap
+from collections.abc import Mapping
+
+from harness.stage import Stage
+
+HEAD = """import numpy as np
+import torch
+from torch.autograd import Function
+
+Solved = {name}
+
+
+"""
+
+CLASS = '''class Right(Function):
+    """{formula}"""
+
+    @staticmethod
+    def forward(ctx, {inputs}):
+        {output} = {forward}
+        ctx.save_for_backward({inputs}, {output})
+        return {output}
+
+    @staticmethod
+    def backward(ctx, g):
+        {inputs}, {output} = ctx.saved_tensors
+        return ({gradients},)
+
+
+class {name}(Right):
+{code}
+'''
+
+
+def stage_text(
+    stage: Stage, gradients: Mapping[str, str], *, forward: str | None = None, code: str = ""
+) -> str:
+    """A class for ``stage`` whose backward returns ``gradients``, the true ones where not given.
+
+    It follows on the solution, whose forward it uses where no other is given. ``code`` is the body
+    of a class derived from it.
+    """
+    filled = {**stage.gradients, **gradients}
+    text = CLASS.format(
+        name=stage.name,
+        formula=stage.formula,
+        inputs=", ".join(stage.inputs),
+        output=stage.output,
+        forward=spelled(stage, forward) if forward else f"Solved.apply({', '.join(stage.inputs)})",
+        gradients=", ".join(spelled(stage, filled[name]) for name in stage.inputs),
+        code=textwrap.indent(code.strip() or "pass", "    "),
+    )
+    return HEAD.format(name=stage.name) + text
+
+
+def spelled(stage: Stage, expression: str) -> str:
+    """The expression as it stands in a student's file: ``N`` and ``exp`` are not at hand there."""
+    tree = ast.parse(expression, mode="eval").body
+    changed = _Spelled(stage).visit(tree)
+    return ast.unparse(changed)
+
+
+class _Spelled(ast.NodeTransformer):
+    def __init__(self, stage: Stage) -> None:
+        self.known = {*stage.inputs, stage.output, "g"}
+        self.counts = {name: _count(stage, name) for name in ("N", "K")}
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        if node.id in self.known:
+            return node
+        text = self.counts.get(node.id, f"torch.{node.id}")
+        return ast.parse(text, mode="eval").body
+
+
+def _count(stage: Stage, dimension: str) -> str:
+    """How a size is read off the inputs; off the output where they do not have it."""
+    for name, dimensions in stage.inputs.items():
+        if dimension in dimensions.split():
+            return f"{name}.shape[{dimensions.split().index(dimension)}]"
+    return f"{stage.output}.shape[{0 if dimension == 'N' else -1}]"

@@ -1,0 +1,1 @@
+"""Formulas as torch expressions: which ones lie near each other, and which are the same."""

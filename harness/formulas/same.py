@@ -1,0 +1,75 @@
+"""Whether a formula has the value of a stage's true gradient, at generic points of many sizes."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from harness.stage import Sizes, Stage
+
+POINTS = 12
+RELATIVE, ROOM = 1e-12, 1e-14
+
+
+def same_as_true(stage: Stage, name: str, expression: str) -> str | None:
+    """Why ``expression`` is as good as the true gradient of input ``name``; None where it is not.
+
+    It is where it has the same value in double precision, to 12 digits, at generic points of many
+    sizes, and the same shape, but for leading axes of size 1, which torch drops.
+    """
+    wider = False
+    for inputs, upstream in generic_points(stage):
+        true = stage.true_gradients(inputs, upstream)[tuple(stage.inputs).index(name)]
+        value = value_of(stage, expression, inputs, upstream)
+        if value is None or not close(value, true):
+            return None
+        wider |= value.shape != true.shape
+    why = f"the same value at {POINTS} generic points"
+    return why + (", with extra leading axes of size 1" if wider else "")
+
+
+def value_of(
+    stage: Stage, expression: str, inputs: tuple[Tensor, ...], upstream: Tensor
+) -> Tensor | None:
+    """The value of an expression that may be wrong: None where it raises, or is no tensor."""
+    try:
+        with warnings.catch_warnings():
+            # A transpose of what is no matrix is deprecated, not wrong.
+            warnings.simplefilter("ignore")
+            value: object = stage.evaluate(expression, inputs, upstream)
+    except Exception:
+        # Shapes that do not fit, and whatever else a wrong formula may run into.
+        return None
+    return value if isinstance(value, Tensor) else None
+
+
+def close(value: Tensor, true: Tensor) -> bool:
+    """Whether two tensors have the same shape, but for leading axes of size 1, and values."""
+    leading = value.dim() - true.dim()
+    if leading < 0 or value.shape != (1,) * leading + tuple(true.shape):
+        return False
+    if not value.is_floating_point():
+        return False
+    value = value.detach().double().reshape(true.shape)
+    room = ROOM * float(true.abs().max()) if true.numel() else 0.0
+    return bool(((value - true).abs() <= RELATIVE * true.abs() + room).all())
+
+
+def generic_points(stage: Stage) -> Iterator[tuple[tuple[Tensor, ...], Tensor]]:
+    """Inputs and an upstream, of sizes that keep axes apart, and a last one with axes of size 1."""
+    for turn in range(POINTS):
+        generator = torch.Generator().manual_seed(7919 * turn + 17)
+        inputs = stage.sample(generator, _sizes(stage, turn), turn)
+        shape = stage.forward(*inputs).shape
+        yield inputs, 2 * torch.randn(shape, generator=generator, dtype=torch.float64)
+
+
+def _sizes(stage: Stage, turn: int) -> Sizes:
+    dimensions = dict.fromkeys(" ".join(stage.inputs.values()).split())
+    if turn == POINTS - 1:
+        return dict.fromkeys(dimensions, 1)
+    spread = (2, 5, 3, 7, 6, 4)
+    return {name: spread[(turn + place) % 6] for place, name in enumerate(dimensions)}

@@ -1,0 +1,90 @@
+"""What a run prints at its end, in terminals of every width."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from grading.results import CheckLine, Result, Seconds, Status
+from grading.summary import Counts, print_summary
+
+
+def check(id, stage, outcome="passed", message=""):
+    return CheckLine(id, stage, "", outcome, 0.0, 1.0, None, message, "", None, None)
+
+
+WRONG = [
+    check("weighted-sum/gradient/a_prev", "WeightedSum", "failed", "WeightedSum: " + "words " * 20),
+    check("sigmoid/gradient/z", "Sigmoid"),
+    check("squared-error/gradient/a", "SquaredError"),
+    check("chain/whole", None, "not_run"),
+    check("training", None, "not_run"),
+]
+
+
+def result(name, score: float | None = 6.7, checks=(), reason=None):
+    status: Status = "graded" if checks else "unreadable"
+    if score is None:
+        status = "grader_error"
+    return Result(
+        submission=name,
+        assignment="many-neurons",
+        status=status,
+        reason=reason,
+        score=score,
+        max_score=10.0,
+        checks=list(checks),
+        digest="",
+        seconds=Seconds(0.0, 0.0),
+    )
+
+
+def printed(results, width, out, counts=None):
+    console = Console(file=io.StringIO(), width=width)
+    print_summary(console, results, out, counts or Counts(len(results), 0, 0))
+    assert isinstance(console.file, io.StringIO)
+    return [line.rstrip() for line in console.file.getvalue().splitlines()]
+
+
+CLASS = [
+    result("a-name-that-goes-on-and-on-for-forty-two-letters", checks=WRONG),
+    result("bob", 0.0, reason="The file is not UTF-8 text: save it with the encoding UTF-8."),
+]
+
+
+def test_a_narrow_terminal_names_the_check_and_a_wide_one_quotes_it(tmp_path):
+    head, first, second = printed(CLASS, 80, tmp_path)[:3]
+    assert head.startswith("submission") and head.endswith("first thing to mend")
+    assert first.startswith("a-name-that") and first.endswith("weighted-sum/gradient/a_prev")
+    assert second.endswith("…")
+    wide = printed(CLASS, 180, tmp_path)
+    assert "WeightedSum  Sigmoid" in wide[0] and "WeightedSum: words words" in wide[1]
+
+
+@pytest.mark.parametrize("width", [20, 40, 60, 80, 81, 100, 140, 200])
+def test_no_row_is_wider_than_the_terminal_or_cut_without_a_sign(tmp_path, width):
+    rows = printed(CLASS, width, tmp_path)[:3]
+    if width >= 60:
+        assert len(rows) == 3 and all("6.7 / 10" in row for row in rows[1:2])
+        assert rows[2].startswith("bob") and "0 / 10" in rows[2]
+    assert all(len(row) <= width for row in rows)
+    for row in rows[1:]:
+        assert width < 80 or row.endswith(("…", "a_prev", "UTF-8."))
+
+
+def test_a_large_class_shows_its_lowest_marks(tmp_path):
+    many = [result(f"s{number:03}", number / 20, WRONG) for number in range(150)]
+    lines = printed(many, 100, tmp_path)
+    assert lines[0] == "The 100 lowest of 150 marks:"
+    assert [line.split()[0] for line in lines[2:102]] == [f"s{number:03}" for number in range(100)]
+    assert "150 submissions: 0 with full marks, median 3.725." in lines
+
+
+def test_open_marks_and_what_is_left_are_told(tmp_path):
+    lines = printed([*CLASS, result("eve", None)], 100, tmp_path, Counts(1, 2, 4))
+    text = " ".join(lines)
+    assert "1 graded now, 2 taken from before" in text
+    assert "4 submissions not graded yet." in text
+    assert "The grader itself failed on 1: eve." in text
