@@ -159,7 +159,7 @@ class Journal:
     def _note(self, data: bytes) -> None:
         """Takes a line in, as it stands in the file, if it is whole."""
         start = self._end
-        with contextlib.suppress(msgspec.DecodeError, RecursionError):
+        with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             line = _decoder.decode(data)
             content = bytes(line.result)
             if data.endswith(b"\n") and line.check == _sum(line.key, line.isolation, content):

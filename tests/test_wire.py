@@ -213,6 +213,18 @@ def test_answers_without_replies_are_refused():
         wire.decode_from_child(wire.answers(1, 0, []))
 
 
+@pytest.mark.parametrize(
+    "frame",
+    [
+        b"\x84\xa4type\xa7started\xa4call\x01\xa5index\x00\xa5place\xa1\xff",
+        b"\x84\xa4type\xa1\xff\xa4call\x01\xa5index\x00\xa5place\xa0",
+    ],
+)
+def test_text_that_is_no_utf_8_is_refused(frame):
+    with pytest.raises(ProtocolError):
+        wire.decode_from_child(frame)
+
+
 @given(st.binary(max_size=200))
 def test_any_bytes_from_a_child_are_a_message_or_refused(data):
     try:

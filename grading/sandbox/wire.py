@@ -249,7 +249,7 @@ def decode_from_child(frame: bytes) -> FromChild:
     """A message from a child. Raises ProtocolError for anything but a well-formed one."""
     try:
         return _from_child.decode(frame)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ProtocolError(str(error)) from None
 
 

@@ -206,7 +206,9 @@ class _Warm:
             door.bind(self.address)
             door.listen(socket.SOMAXCONN)
             self._process = self._started(around, theirs, door)
-        self._control.send(orders.encode(setup))
+        # Where it has died already, whoever waits for it is told why.
+        with contextlib.suppress(OSError):
+            self._control.send(orders.encode(setup))
 
     def _started(
         self, around: Sequence[str], control: socket.socket, door: socket.socket
