@@ -6,9 +6,12 @@ The process that workers are forked from has imported this module, so they share
 from __future__ import annotations
 
 import gc
+import multiprocessing
 import os
 import signal
+import threading
 import traceback
+from multiprocessing.process import BaseProcess
 
 # One thread: more only burn processor time at these sizes, and forks do not mix with threads.
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -56,11 +59,22 @@ def start(address: str | None) -> None:
     """Prepares this process: ``address`` is the warm process's, None where systems have none."""
     # Ctrl-C is the main process's to handle: it stops the workers in good order.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # The process that workers are forked from lives as long as one of them does.
+    threading.Thread(
+        target=_end_with, args=(multiprocessing.parent_process(),), daemon=True
+    ).start()
     if can_fork():
         from grading.sandbox.locks import die_with
 
         die_with(os.getppid())
     _workplace.address = address
+
+
+def _end_with(main: BaseProcess | None) -> None:
+    """Ends this process, whatever it is doing, as soon as the main one is gone."""
+    if main is not None:
+        main.join()
+        os._exit(1)
 
 
 def grade_entry(entry: Entry, job: Job) -> bytes:
