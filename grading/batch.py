@@ -9,7 +9,8 @@ import multiprocessing
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing.context import BaseContext
+from multiprocessing import forkserver
+from multiprocessing.context import BaseContext, ForkServerContext
 from typing import TYPE_CHECKING
 
 from grading.jobs import Graded, Job, decode_graded
@@ -51,6 +52,12 @@ def grade_entries(
             futile = futile + 1 if len(waiting) == before else 0
     for entry in (*waiting.values(), *alone.values()):
         yield _grade_alone(entry, job, zygote)
+
+
+def start_early() -> None:
+    """Has the process that workers are forked from load torch, while others do other things."""
+    if isinstance(_context(), ForkServerContext):
+        forkserver.ensure_running()
 
 
 def _grade_alone(entry: Entry, job: Job, zygote: Zygote | None) -> Result:

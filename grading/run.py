@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from grading import journal as journals
-from grading.batch import grade_entries
+from grading.batch import grade_entries, start_early
 from grading.jobs import Job
 from grading.journal import Busy, Journal, Kept, Keys, only_run_in
 from grading.results import GRADES, LINES, RUN, Result, publish
@@ -135,6 +135,7 @@ class _Run:
             return
         try:
             with nursery_for(isolation) as zygote:
+                start_early()
                 _check_points(self._job)
                 level = zygote.isolation if zygote else "minimal"
                 if level == "minimal":

@@ -10,6 +10,7 @@ from torch.autograd.function import once_differentiable
 
 from harness.assignments import load_assignment
 from harness.judge import judge
+from harness.probes.numerical import gradcheck_case, gradcheck_objection
 from harness.settings import Settings
 from harness.workbench import Workbench
 from tests.right import (
@@ -473,3 +474,17 @@ def test_the_size_of_a_factor_does_not_pass_for_the_factor(seed):
     id = "weighted-sum/gradient/a_prev"
     report = judge(ONE_NEURON, Workbench(wrong), only=[id], seed=seed).report
     assert outcomes(report)[id] == "failed"
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
+def test_gradcheck_says_the_same_of_the_same_answers_in_any_precision(dtype):
+    stage = MANY_NEURONS.stages[1]
+    case = gradcheck_case(stage, 0, MANY_NEURONS.sizes)
+    right = [(given[0].to(dtype),) for given in case.gradients]
+    wrong = [(2 * each[0],) for each in right]
+    first, again = (
+        [gradcheck_objection(stage, ["z"], case, each) for each in (right, wrong)] for _ in range(2)
+    )
+    assert again == first
+    assert first[1]
+    assert first[0] is None or dtype == torch.bfloat16  # gradcheck lets half precision pass
