@@ -75,7 +75,21 @@ class Descend:
     tensors: Mapping[str, Tensor]
 
 
-Operation = Forward | Backward | Read | Chain | Descend
+@dataclass(frozen=True)
+class Testify:
+    """Ask what only the student's own process can know of ``stage``, tried on ``inputs``.
+
+    Its backward is given ``upstream``. Of the inputs that are ``required`` to have a gradient, the
+    second derivatives are asked for too. Comes after everything else, as it can end the process.
+    """
+
+    stage: str
+    inputs: tuple[Tensor, ...]
+    upstream: Tensor
+    required: tuple[bool, ...]
+
+
+Operation = Forward | Backward | Read | Chain | Descend | Testify
 
 
 @dataclass(frozen=True)
@@ -124,6 +138,40 @@ class Chained:
 
 
 @dataclass(frozen=True)
+class Seen:
+    """Something that stands, or happened, on a line of the student's code."""
+
+    what: str
+    place: str
+    code: str = ""
+
+
+@dataclass(frozen=True)
+class Testimony:
+    """What a stage does to get its gradients. It may lie, and what it leaves out proves nothing.
+
+    ``named`` is what its code names, and that of its helpers, as read without running it. The
+    next three are of one forward and one backward: the operations that they ``dispatched``, where
+    tensors were ``packed`` for built-in autograd, and the ``differences`` of nearly equal values.
+    ``built_in`` names torch's own function behind the output, "" where that is the student's.
+
+    ``on_ctx`` tells that tensors are kept in attributes of ctx. ``second`` holds the second
+    derivatives that `harness.testimony.second_derivatives` describes: empty where they fail, None
+    where they are refused on purpose. ``transforms`` is False where a stage that is written for
+    torch.func fails in it.
+    """
+
+    named: tuple[Seen, ...] = ()
+    dispatched: tuple[Seen, ...] = ()
+    packed: tuple[Seen, ...] = ()
+    differences: tuple[Seen, ...] = ()
+    built_in: str = ""
+    on_ctx: bool = False
+    second: tuple[Returned, ...] | None = ()
+    transforms: bool = True
+
+
+@dataclass(frozen=True)
 class Raised:
     """The student's code raised. ``place`` and ``code`` are the line it stood on, if known."""
 
@@ -148,7 +196,7 @@ class Lost:
 
 
 Trouble = Raised | Absent | Lost
-Reply = Output | Returns | Unchanged | Chained | Trouble
+Reply = Output | Returns | Unchanged | Chained | Testimony | Trouble
 
 
 class Candidate(Protocol):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from harness.assignment import Assignment
 from harness.candidate import Candidate
+from harness.policy import Evidence, advice_in, evidence_in, testimony_on, with_consequences
 from harness.probes import Errored, Failed, Planned, Waits, plan
 from harness.probes.battery import Trial
 from harness.report import Advice, Check, Outcome, Report
@@ -44,11 +45,35 @@ def judge(
     for check in planned:
         if check.id in needed:
             made[check.id] = _make(check, trial, made, settings)
-    checks = tuple(_credited(check, made) for check in planned if check.id in wanted)
+    checks = [_credited(check, made) for check in planned if check.id in wanted]
+    evidence = _testimony(trial, checks, settings)
     advice = tuple(
         Advice(name, text) for name, bench in trial.benches.items() for text in bench.advice
     )
-    return Judgement(Report(assignment.name, checks, advice), trial.run)
+    report = Report(
+        assignment.name,
+        with_consequences(checks, evidence, assignment.stages, settings),
+        advice,
+        tuple(each.flag for each in evidence),
+    )
+    return Judgement(report, trial.run)
+
+
+def _testimony(trial: Trial, checks: Sequence[Check], settings: Settings) -> list[Evidence]:
+    """What the stages' own processes tell, of those whose backward has answered. No check is left
+    to make: whatever goes wrong here costs nothing."""
+    evidence: list[Evidence] = []
+    for name, bench in trial.benches.items():
+        gradients = [f"{bench.stage.slug}/gradient/{each}" for each in bench.stage.required]
+        outcomes = [check.outcome for check in checks if check.id in gradients]
+        told = testimony_on(bench) if {"passed", "failed"} & set(outcomes) else None
+        if told is None:
+            continue
+        evidence += evidence_in(name, told)
+        if set(bench.stage.required) <= set(bench.sound):
+            for text in advice_in(bench, told):
+                bench.advise(text)
+    return [each for each in evidence if settings.policy.get(each.kind) != "ignore"]
 
 
 def _with_needs(planned: Sequence[Planned], wanted: set[str]) -> set[str]:

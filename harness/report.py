@@ -7,6 +7,9 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 Outcome = Literal["passed", "failed", "error", "not_run"]
+FlagKind = Literal[
+    "delegates-to-autograd", "built-in-in-place", "finite-differences", "inspects-the-grader"
+]
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ class Advice:
 
 @dataclass(frozen=True)
 class Flag:
-    """Evidence for a person to judge; it never changes a mark by itself."""
+    """Evidence for a person to judge. It changes a mark only where the settings say so."""
 
     kind: str
     stage: str | None

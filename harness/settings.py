@@ -7,10 +7,13 @@ import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
+
+from harness.report import FlagKind
 
 FEEDBACK_LEVELS = ("verdict", "where", "hint", "formula", "solution")
 SETTINGS_FILE = "assignment.toml"
+Consequence = Literal["flag", "zero", "ignore"]
 
 
 class SettingsError(ValueError):
@@ -28,10 +31,15 @@ class Limits:
 
 @dataclass(frozen=True)
 class Settings:
-    """``points`` maps check ids to points, over those declared with the assignment."""
+    """``points`` maps check ids to points, over those declared with the assignment.
+
+    ``policy`` says what evidence of each kind brings: a flag for a person to judge, which is what
+    it brings where nothing is said, no points for the stage, or nothing.
+    """
 
     points: Mapping[str, float] = field(default_factory=dict)
     feedback: str = "formula"
+    policy: Mapping[FlagKind, Consequence] = field(default_factory=dict)
     limits: Limits = Limits()
 
     def as_dict(self) -> dict[str, Any]:
@@ -39,6 +47,7 @@ class Settings:
         return {
             "points": dict(self.points),
             "feedback": self.feedback,
+            "policy": dict(self.policy),
             "limits": asdict(self.limits),
         }
 
@@ -76,6 +85,7 @@ def _settings(table: dict[str, Any], assignment: str) -> Settings:
     known: dict[str, Callable[[Any], Any]] = {
         "points": _points,
         "feedback": _feedback,
+        "policy": _policy,
         "limits": _limits,
     }
     unknown = sorted(set(table) - set(known))
@@ -96,6 +106,18 @@ def _feedback(value: Any) -> str:
     if value not in FEEDBACK_LEVELS:
         raise SettingsError(f"feedback = {value!r}; it is one of {', '.join(FEEDBACK_LEVELS)}")
     return str(value)
+
+
+def _policy(value: Any) -> dict[FlagKind, Consequence]:
+    kinds, consequences = get_args(FlagKind), get_args(Consequence)
+    if not isinstance(value, dict) or set(value) - set(kinds):
+        raise SettingsError(f"[policy] is a table with the keys {', '.join(kinds)}")
+    for kind, consequence in value.items():
+        if consequence not in consequences:
+            raise SettingsError(
+                f"policy.{kind} = {consequence!r}; it is one of {', '.join(consequences)}"
+            )
+    return value
 
 
 def _limits(value: Any) -> Limits:

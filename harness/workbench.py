@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import linecache
 import re
-import sysconfig
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -29,20 +26,14 @@ from harness.candidate import (
     Reply,
     Returned,
     Returns,
+    Testify,
     Trouble,
     Unchanged,
 )
+from harness.lines import CODE_LIMIT, code_at, is_students, place_of
+from harness.testimony import testimony_of
 
 TEXT_LIMIT = 2_000
-_NOT_STUDENT = tuple(
-    str(Path(place).resolve())
-    for place in (
-        *(sysconfig.get_paths()[name] for name in ("stdlib", "purelib", "platlib")),
-        str(Path(torch.__file__).parent),
-        str(Path(__file__).parent),
-        str(Path(__file__).parent.parent / "grading"),
-    )
-)
 
 
 @dataclass
@@ -92,6 +83,8 @@ class Workbench:
                     return self._chain(operation)
                 case Descend():
                     return self._descend(operation)
+                case Testify():
+                    return testimony_of(self._function(operation.stage), operation)
         except _NothingToCall as nothing:
             return Absent(str(nothing))
         except (Exception, SystemExit) as error:
@@ -261,7 +254,7 @@ def describe(error: BaseException) -> Raised:
     place, code = _student_line(error.__traceback__)
     if isinstance(error, SyntaxError) and error.lineno:
         place, code = f"line {error.lineno}", (error.text or "").strip()
-    return Raised(type(error).__name__, scrub(_text_of(error)), place, code[:200])
+    return Raised(type(error).__name__, scrub(_text_of(error)), place, code[:CODE_LIMIT])
 
 
 def scrub(text: str) -> str:
@@ -282,11 +275,9 @@ def _student_line(traceback: TracebackType | None) -> tuple[str, str]:
     place, code = "", ""
     while traceback is not None:
         filename = traceback.tb_frame.f_code.co_filename
-        if not filename.startswith((*_NOT_STUDENT, "<frozen")):
-            cell = re.fullmatch(r"<cell (\d+)>", filename)
-            where = f"cell {cell[1]}, " if cell else ""
-            place = f"{where}line {traceback.tb_lineno}"
-            code = linecache.getline(filename, traceback.tb_lineno).strip()
+        if is_students(filename):
+            place = place_of(filename, traceback.tb_lineno)
+            code = code_at(filename, traceback.tb_lineno)
         traceback = traceback.tb_next
     return place, code
 

@@ -36,6 +36,8 @@ from harness.candidate import (
     Read,
     Reply,
     Returns,
+    Testify,
+    Testimony,
     Trouble,
     Unchanged,
 )
@@ -101,6 +103,7 @@ class Far:
         known = self._lost.get(WHOLE) or self._lost.get(blamed)
         if known:
             return [known] * len(operations)
+        stopped = self.stopped_by_clock
         replies, lost = self._tried(operations, blamed, at_once=blamed not in self._quick)
         if lost and self._can_repeat(operations, blamed):
             replies, lost = self._tried(operations, blamed, at_once=True)
@@ -109,6 +112,8 @@ class Far:
             replies += [lost] * (len(operations) - len(replies))
         else:
             self._quick.add(blamed)
+        if isinstance(operations[0], Testify):
+            self.stopped_by_clock = stopped  # no mark depends on it
         return replies
 
     def close(self) -> None:
@@ -148,7 +153,7 @@ class Far:
 
     def _blamed(self, operations: Sequence[Operation]) -> str:
         match operations[0]:
-            case Forward(stage=stage):
+            case Forward(stage=stage) | Testify(stage=stage):
                 return stage
             case Backward(handle=handle) | Read(handle=handle):
                 return self._calls[handle].stage
@@ -274,6 +279,8 @@ class Far:
                 return isinstance(reply, Unchanged) and len(reply.inputs) == count
             case Chain() | Descend():
                 return isinstance(reply, Chained)
+            case Testify():
+                return isinstance(reply, Testimony)
 
     def _explained(self, reply: Reply, operation: Operation) -> Reply:
         """Says why a class is absent, when a statement that should define it failed."""

@@ -23,6 +23,9 @@ REPLY_LIMIT = 16 * 1024 * 1024
 TENSOR_LIMIT = 8 * 1024 * 1024
 MOST_DIMENSIONS = 16
 MOST_REPLIES = 10_000
+# Of testimony: pieces of each kind, and letters of each word.
+MOST_SEEN = 100
+MOST_LETTERS = 100
 
 Dtype = Literal[
     "float64", "float32", "float16", "bfloat16", "complex128", "complex64",
@@ -99,7 +102,16 @@ class DescendData(msgspec.Struct, frozen=True, tag="descend"):
     tensors: list[Bundle]
 
 
-OperationData = ForwardData | BackwardData | ReadData | ChainData | DescendData
+class TestifyData(msgspec.Struct, frozen=True, tag="testify"):
+    """`harness.candidate.Testify` as plain data."""
+
+    stage: str
+    inputs: list[TensorData]
+    upstream: TensorData
+    required: list[bool]
+
+
+OperationData = ForwardData | BackwardData | ReadData | ChainData | DescendData | TestifyData
 
 
 class Parse(msgspec.Struct, frozen=True, tag="parse"):
@@ -158,6 +170,32 @@ class ChainedData(msgspec.Struct, frozen=True, tag="chained"):
     gradient: TensorData | None
 
 
+Word = Annotated[str, msgspec.Meta(max_length=MOST_LETTERS)]
+
+
+class SeenData(msgspec.Struct, frozen=True):
+    """`harness.candidate.Seen` as plain data. The code stands in the source."""
+
+    what: Word
+    place: Word
+
+
+SeenList = Annotated[list[SeenData], msgspec.Meta(max_length=MOST_SEEN)]
+
+
+class TestimonyData(msgspec.Struct, frozen=True, tag="testimony"):
+    """`harness.candidate.Testimony` as plain data."""
+
+    named: SeenList
+    dispatched: SeenList
+    packed: SeenList
+    differences: SeenList
+    built_in: Word
+    on_ctx: bool
+    second: Annotated[list[ReturnedData], msgspec.Meta(max_length=MOST_SEEN)] | None
+    transforms: bool
+
+
 class RaisedData(msgspec.Struct, frozen=True, tag="raised"):
     """`harness.candidate.Raised` as plain data."""
 
@@ -173,7 +211,9 @@ class AbsentData(msgspec.Struct, frozen=True, tag="absent"):
     reason: str
 
 
-ReplyData = OutputData | ReturnsData | UnchangedData | ChainedData | RaisedData | AbsentData
+ReplyData = (
+    OutputData | ReturnsData | UnchangedData | ChainedData | TestimonyData | RaisedData | AbsentData
+)
 
 
 class Parsed(msgspec.Struct, frozen=True, tag="parsed"):
@@ -380,6 +420,9 @@ def operation_data(operation: Operation) -> OperationData:
             )
         case candidate.Descend():
             return _descend_data(operation)
+        case candidate.Testify(stage, inputs, upstream, required):
+            given = list(map(tensor_data, inputs))
+            return TestifyData(stage, given, tensor_data(upstream), list(required))
 
 
 _descents: WeakKeyDictionary[candidate.Descend, DescendData] = WeakKeyDictionary()
@@ -412,6 +455,10 @@ def operation_of(data: OperationData) -> Operation:
             )
         case DescendData():
             return candidate.Descend(data.rate, unbundled(data.tensors))
+        case TestifyData():
+            given = tuple(map(tensor_of, data.inputs))
+            upstream = tensor_of(data.upstream)
+            return candidate.Testify(data.stage, given, upstream, tuple(data.required))
 
 
 def reply_data(reply: Reply) -> ReplyData:
@@ -426,6 +473,8 @@ def reply_data(reply: Reply) -> ReplyData:
         case candidate.Chained(outputs, cost, gradient):
             sent = None if gradient is None else tensor_data(gradient)
             return ChainedData(bundles(outputs), cost, sent)
+        case candidate.Testimony():
+            return _testimony_data(reply)
         case candidate.Raised(kind, text, place, code):
             return RaisedData(kind, text, place, code)
         case candidate.Absent(reason):
@@ -446,7 +495,44 @@ def reply_of(data: ReplyData) -> Reply:
         case ChainedData(outputs, cost, gradient):
             got = None if gradient is None else _plain_tensor(gradient)
             return candidate.Chained(unbundled(outputs), cost, got)
+        case TestimonyData():
+            return _testimony_of(data)
         case RaisedData(kind, text, place, code):
             return candidate.Raised(kind, text, place, code)
         case AbsentData(reason):
             return candidate.Absent(reason)
+
+
+def _testimony_data(told: candidate.Testimony) -> TestimonyData:
+    second = None if told.second is None else list(map(returned_data, told.second))
+    return TestimonyData(
+        _seen_data(told.named),
+        _seen_data(told.dispatched),
+        _seen_data(told.packed),
+        _seen_data(told.differences),
+        told.built_in[:MOST_LETTERS],
+        told.on_ctx,
+        second,
+        told.transforms,
+    )
+
+
+def _seen_data(seen: Sequence[candidate.Seen]) -> list[SeenData]:
+    return [SeenData(each.what[:MOST_LETTERS], each.place) for each in seen[:MOST_SEEN]]
+
+
+def _testimony_of(data: TestimonyData) -> candidate.Testimony:
+    return candidate.Testimony(
+        _seen_of(data.named),
+        _seen_of(data.dispatched),
+        _seen_of(data.packed),
+        _seen_of(data.differences),
+        data.built_in,
+        data.on_ctx,
+        None if data.second is None else tuple(map(returned_of, data.second)),
+        data.transforms,
+    )
+
+
+def _seen_of(seen: Sequence[SeenData]) -> tuple[candidate.Seen, ...]:
+    return tuple(candidate.Seen(each.what, each.place) for each in seen)

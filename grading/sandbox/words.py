@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import builtins
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 
 from grading.sandbox.wire import Statement
 from grading.source import Source
-from harness.candidate import Other, Output, Raised, Reply, Returned, Returns
+from harness.candidate import Other, Output, Raised, Reply, Returned, Returns, Seen, Testimony
 from harness.workbench import TEXT_LIMIT, scrub
 
 MADE_UP = "an exception of a type made up on the way"
@@ -20,6 +21,7 @@ MOST_NAMES = 1_000
 # Names of types that are no news to anybody, beside Python's own.
 _COMMON = frozenset({"ndarray", "Parameter", "Size", "float64", "float32", "OutOfMemoryError"})
 _PLACE = re.compile(r"(?:cell (\d{1,6}), )?line (\d{1,7})")
+_TOLD = re.compile(r"[\w .]*")
 _FOLDERS = re.compile(r"(?<![\w.])/(?:[^\s/'\"()<>:]+/)+")
 _TENSORS = re.compile(r"(?:(?:sparse|meta|cuda|\w{1,12}) )?tensor\b")
 
@@ -27,6 +29,10 @@ _TENSORS = re.compile(r"(?:(?:sparse|meta|cuda|\w{1,12}) )?tensor\b")
 def plain(text: str) -> str:
     """Text of a bearable length, without addresses in memory and folders of this machine."""
     return _FOLDERS.sub("…/", scrub(text[:TEXT_LIMIT]))
+
+
+def _word(text: str) -> str:
+    return text if _TOLD.fullmatch(text) else "something"
 
 
 class Words:
@@ -52,6 +58,15 @@ class Words:
                 return Output(self._value(value))
             case Returns(values):
                 return Returns(tuple(map(self._value, values)))
+            case Testimony(named, dispatched, packed, differences):
+                return replace(
+                    reply,
+                    named=self._seen(named),
+                    dispatched=self._seen(dispatched),
+                    packed=self._seen(packed),
+                    differences=self._seen(differences),
+                    built_in=_word(reply.built_in),
+                )
         return reply
 
     def statement(self, failed: Statement) -> Statement:
@@ -68,6 +83,11 @@ class Words:
     def place(self, place: str) -> str:
         """A place, if it is one in the source."""
         return place if self._found(place) is not None else ""
+
+    def _seen(self, seen: Sequence[Seen]) -> tuple[Seen, ...]:
+        return tuple(
+            Seen(_word(each.what), self.place(each.place), self._line(each.place)) for each in seen
+        )
 
     def _line(self, place: str) -> str:
         return (self._found(place) or "").strip()[:200]

@@ -1,0 +1,165 @@
+"""Makes flags and advice of a stage's testimony, and applies what the settings say of flags."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from torch import Tensor
+
+from harness.candidate import Seen, Testify, Testimony
+from harness.probes.bench import Bench
+from harness.probes.cases import Case
+from harness.probes.compare import Tolerance, difference
+from harness.report import Check, Flag, FlagKind
+from harness.settings import Settings
+from harness.stage import Stage
+from harness.testimony.derivatives import second_derivatives
+
+EVIDENCE_LIMIT = 1_000
+SECOND = Tolerance(1e-5, 1e-6)
+_FINITE = ("a difference quotient", "a difference of two nearly equal values")
+_AUTOGRAD = ("torch.", "aten.", "grad_fn", "a tensor kept for built-in autograd")
+# What a student reads whose assignment gives no points for it.
+_RULES: Mapping[FlagKind, str] = {
+    "delegates-to-autograd": "has built-in autograd work out the gradient",
+    "built-in-in-place": "has a built-in function in the place of your own",
+    "finite-differences": "works the gradient out from finite differences",
+    "inspects-the-grader": "looks at the program that runs it",
+}
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What speaks for a flag of one stage, and the first line that it stands on."""
+
+    kind: FlagKind
+    stage: str
+    text: str
+    place: str = ""
+    code: str = ""
+
+    @property
+    def flag(self) -> Flag:
+        """The evidence as a report has it."""
+        return Flag(self.kind, self.stage, self.text)
+
+
+def testimony_on(bench: Bench) -> Testimony | None:
+    """What the stage's own process tells of it; None where it could not."""
+    (reply,) = bench.candidate.perform([_question(bench.stage, bench.cases[0])])
+    return reply if isinstance(reply, Testimony) else None
+
+
+def evidence_in(stage: str, told: Testimony) -> Iterator[Evidence]:
+    """What the testimony holds against the stage, one piece for each kind."""
+    if told.built_in:
+        text = f"The output of {stage} comes from torch's own {told.built_in}, not from its class."
+        yield Evidence("built-in-in-place", stage, text)
+    read = [(each, "names") for each in told.named]
+    ran = [(each, "runs") for each in told.dispatched if "_backward" in each.what]
+    ran += [(each, "makes, as it runs,") for each in (*told.packed, *told.differences)]
+    kinds: dict[FlagKind, list[tuple[Seen, str]]] = {}
+    for each, verb in [*read, *ran]:
+        kinds.setdefault(_kind_of(each.what), []).append((each, verb))
+    for kind, said in kinds.items():
+        first = said[0][0]
+        yield Evidence(kind, stage, _text(said), first.place, first.code)
+
+
+def advice_in(bench: Bench, told: Testimony) -> Iterator[str]:
+    """What is worth knowing beside right gradients, a sentence each."""
+    name = bench.stage.name
+    if told.on_ctx:
+        yield (
+            "forward keeps tensors in attributes of ctx: hand inputs and outputs to "
+            "ctx.save_for_backward, so that torch can see when they change in place."
+        )
+    elif told.second is not None and not _second_is_right(bench, told.second):
+        yield (
+            f"{name} cannot be differentiated twice: write @once_differentiable (from "
+            "torch.autograd.function) above backward, so that torch says so to whoever tries."
+        )
+    if not told.transforms:
+        yield (
+            "torch.func.grad fails here, although setup_context is there for it: compute with "
+            "torch's operations only, or write forward(ctx, …) without setup_context."
+        )
+
+
+def with_consequences(
+    checks: Sequence[Check], evidence: Sequence[Evidence], stages: Sequence[Stage], rules: Settings
+) -> tuple[Check, ...]:
+    """The checks, those of a stage without points where the settings say so."""
+    found = {
+        each.stage: each
+        for each in reversed(evidence)
+        if rules.policy.get(each.kind) == "zero"
+    }
+    required = {stage.name: f"{stage.slug}/gradient/{stage.required[0]}" for stage in stages}
+    return tuple(
+        _without_points(check, found[check.stage], required[check.stage], rules)
+        if check.stage in found and check.stage is not None
+        else check
+        for check in checks
+    )
+
+
+def _without_points(check: Check, why: Evidence, first: str, rules: Settings) -> Check:
+    if check.outcome != "passed":
+        return check
+    if check.id != first:
+        return replace(check, outcome="not_run", points=0.0, waits_for=first)
+    line = f", at {why.place}: `{why.code}`" if why.place else ""
+    message = (
+        f"{check.stage} {_RULES[why.kind]}{line}. This assignment gives no points for that: "
+        "write the gradient's own formula."
+    )
+    return replace(
+        check,
+        outcome="failed",
+        points=0.0,
+        message=message if rules.shows("where") else "",
+        staff=f"{why.kind}: {why.text}",
+    )
+
+
+def _kind_of(what: str) -> FlagKind:
+    if what in _FINITE:
+        return "finite-differences"
+    return "delegates-to-autograd" if what.startswith(_AUTOGRAD) else "inspects-the-grader"
+
+
+def _text(said: Sequence[tuple[Seen, str]]) -> str:
+    """The evidence line by line: what stands there, and what was seen of it."""
+    lines: dict[tuple[str, str], list[str]] = {}
+    for each, verb in said:
+        lines.setdefault((each.place, each.code), []).append(f"{verb} {each.what}")
+    return "; ".join(
+        f"{place or 'somewhere'}: `{code}` {', '.join(verbs)}"
+        for (place, code), verbs in lines.items()
+    )[:EVIDENCE_LIMIT]
+
+
+def _second_is_right(bench: Bench, found: Sequence[object]) -> bool:
+    """Whether the second derivatives are those of the reference."""
+    right = _reference(bench.stage, bench.cases[0])
+    return len(found) == len(right) and all(
+        isinstance(got, Tensor)
+        and got.shape == want.shape
+        and difference(got, want, SECOND, size=1.0) is None
+        for got, want in zip(found, right, strict=True)
+    )
+
+
+@lru_cache(maxsize=256)
+def _question(stage: Stage, case: Case) -> Testify:
+    # The example that students know: what comes back can carry nothing that is hidden.
+    required = tuple(name in stage.required for name in stage.inputs)
+    return Testify(stage.name, case.inputs, case.upstreams[0], required)
+
+
+@lru_cache(maxsize=256)
+def _reference(stage: Stage, case: Case) -> tuple[Tensor, ...]:
+    return second_derivatives(stage.forward, _question(stage, case))

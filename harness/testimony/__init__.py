@@ -1,0 +1,30 @@
+"""What only the student's own process can know of a stage: it is told there, and may be a lie.
+
+It decides no values. `harness.policy` makes flags and advice of it, on the judge's side.
+"""
+
+from __future__ import annotations
+
+from torch.autograd import Function
+
+from harness.candidate import Testify, Testimony
+from harness.testimony.derivatives import second_derivatives_of, works_in_transforms
+from harness.testimony.reading import named_by
+from harness.testimony.watching import watched
+
+__all__ = ["testimony_of"]
+
+
+def testimony_of(function: type[Function], op: Testify) -> Testimony:
+    """What is to be known of a stage's class."""
+    seen = watched(function, op)
+    return Testimony(
+        named=named_by(function),
+        dispatched=tuple(seen.dispatched.values()),
+        packed=tuple(seen.packed),
+        differences=tuple(seen.differences),
+        built_in=seen.built_in,
+        on_ctx=seen.on_ctx,
+        second=second_derivatives_of(function, op),
+        transforms=works_in_transforms(function, op),
+    )

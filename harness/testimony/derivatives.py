@@ -1,0 +1,75 @@
+"""What becomes of a stage's gradients when they are differentiated again, or by torch.func."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+
+from harness.candidate import Testify
+
+
+def second_derivatives(function: Callable[..., Tensor], op: Testify) -> tuple[Tensor, ...]:
+    """How a weighted sum of the required gradients changes with their inputs and the upstream.
+
+    The weights are 1, 2, 3 …, so that no two entries can stand for each other. What nothing
+    depends on is zero. Raises what the function or torch raises.
+    """
+    given = op.upstream.detach().clone().requires_grad_()
+    values = [
+        value.detach().clone().requires_grad_(needed)
+        for value, needed in zip(op.inputs, op.required, strict=True)
+    ]
+    leaves = [value for value in values if value.requires_grad]
+    # The upstream stands in the graph, as torch imports far more where it is told apart.
+    with torch.enable_grad():
+        total = (function(*values) * given).sum()
+        first: tuple[Tensor | None, ...] = torch.autograd.grad(
+            total, leaves, create_graph=True, allow_unused=True
+        )
+        weighted = [(each * _weights(each)).sum() for each in first if each is not None]
+        moving = [each for each in weighted if each.requires_grad]
+        if not moving:
+            return tuple(map(torch.zeros_like, (*leaves, given)))
+        found: tuple[Tensor | None, ...] = torch.autograd.grad(
+            torch.stack(moving).sum(), (*leaves, given), allow_unused=True
+        )
+    return tuple(
+        torch.zeros_like(leaf) if each is None else each.detach()
+        for each, leaf in zip(found, (*leaves, given), strict=True)
+    )
+
+
+def second_derivatives_of(function: type[Function], op: Testify) -> tuple[Tensor, ...] | None:
+    """Those of a student's class: empty where they raise, None where it says that it has none."""
+    try:
+        return second_derivatives(function.apply, op)
+    except (Exception, SystemExit) as error:
+        return None if "once_differentiable" in _text_of(error) else ()
+
+
+def works_in_transforms(function: type[Function], op: Testify) -> bool:
+    """Whether torch.func.grad takes the class. One without setup_context is not meant for it."""
+    if function.setup_context is Function.setup_context:
+        return True
+    places = tuple(range(len(op.inputs)))
+    given = [value.detach().clone() for value in op.inputs]
+    try:
+        torch.func.grad(lambda *values: function.apply(*values).sum(), argnums=places)(*given)
+    except (Exception, SystemExit):
+        return False
+    return True
+
+
+def _weights(value: Tensor) -> Tensor:
+    return torch.arange(1, value.numel() + 1, dtype=value.dtype).reshape(value.shape)
+
+
+def _text_of(error: BaseException) -> str:
+    """An exception's text, "" where that cannot be had."""
+    try:
+        return str(error)
+    except Exception:
+        return ""
