@@ -19,7 +19,7 @@ from harness.testimony.derivatives import second_derivatives
 
 EVIDENCE_LIMIT = 1_000
 SECOND = Tolerance(1e-5, 1e-6)
-_FINITE = ("a difference quotient", "a difference of two nearly equal values")
+_FINITE = ("a difference quotient", "the difference of two nearly equal values")
 _AUTOGRAD = ("torch.", "aten.", "grad_fn", "a tensor kept for built-in autograd")
 # What a student reads whose assignment gives no points for it.
 _RULES: Mapping[FlagKind, str] = {
@@ -54,16 +54,19 @@ def testimony_on(bench: Bench) -> Testimony | None:
 
 def evidence_in(stage: str, told: Testimony) -> Iterator[Evidence]:
     """What the testimony holds against the stage, one piece for each kind."""
+    ran = [each for each in told.dispatched if "_backward" in each.what]
+    ran += [*told.packed, *told.differences]
     if told.built_in:
         text = f"The output of {stage} comes from torch's own {told.built_in}, not from its class."
         yield Evidence("built-in-in-place", stage, text)
-    read = [(each, "names") for each in told.named]
-    ran = [(each, "runs") for each in told.dispatched if "_backward" in each.what]
-    ran += [(each, "makes, as it runs,") for each in (*told.packed, *told.differences)]
+        ran = []  # nothing of the student's has run
     kinds: dict[FlagKind, list[tuple[Seen, str]]] = {}
-    for each, verb in [*read, *ran]:
-        kinds.setdefault(_kind_of(each.what), []).append((each, verb))
+    for several, where in ((told.named, "in the source"), (ran, "as it ran")):
+        for each in several:
+            kinds.setdefault(_kind_of(each.what), []).append((each, where))
     for kind, said in kinds.items():
+        # What alone computes nothing comes last.
+        said.sort(key=lambda one: one[0].what == "torch.enable_grad")
         first = said[0][0]
         yield Evidence(kind, stage, _text(said), first.place, first.code)
 
@@ -93,9 +96,7 @@ def with_consequences(
 ) -> tuple[Check, ...]:
     """The checks, those of a stage without points where the settings say so."""
     found = {
-        each.stage: each
-        for each in reversed(evidence)
-        if rules.policy.get(each.kind) == "zero"
+        each.stage: each for each in reversed(evidence) if rules.policy.get(each.kind) == "zero"
     }
     required = {stage.name: f"{stage.slug}/gradient/{stage.required[0]}" for stage in stages}
     return tuple(
@@ -133,12 +134,14 @@ def _kind_of(what: str) -> FlagKind:
 
 def _text(said: Sequence[tuple[Seen, str]]) -> str:
     """The evidence line by line: what stands there, and what was seen of it."""
-    lines: dict[tuple[str, str], list[str]] = {}
-    for each, verb in said:
-        lines.setdefault((each.place, each.code), []).append(f"{verb} {each.what}")
+    lines: dict[tuple[str, str], dict[str, list[str]]] = {}
+    for each, where in said:
+        lines.setdefault((each.place, each.code), {}).setdefault(where, []).append(each.what)
     return "; ".join(
-        f"{place or 'somewhere'}: `{code}` {', '.join(verbs)}"
-        for (place, code), verbs in lines.items()
+        f"{place or 'somewhere'}: `{code}` ("
+        + "; ".join(f"{where}: {', '.join(whats)}" for where, whats in found.items())
+        + ")"
+        for (place, code), found in lines.items()
     )[:EVIDENCE_LIMIT]
 
 

@@ -11,11 +11,16 @@ from torch.autograd import Function
 from harness.candidate import Testify
 
 
+class OnceOnly(Exception):
+    """The function says that it cannot be differentiated twice."""
+
+
 def second_derivatives(function: Callable[..., Tensor], op: Testify) -> tuple[Tensor, ...]:
     """How a weighted sum of the required gradients changes with their inputs and the upstream.
 
     The weights are 1, 2, 3 …, so that no two entries can stand for each other. What nothing
-    depends on is zero. Raises what the function or torch raises.
+    depends on is zero. Raises OnceOnly where the function is marked once_differentiable, and else
+    what it or torch raises.
     """
     given = op.upstream.detach().clone().requires_grad_()
     values = [
@@ -29,6 +34,8 @@ def second_derivatives(function: Callable[..., Tensor], op: Testify) -> tuple[Te
         first: tuple[Tensor | None, ...] = torch.autograd.grad(
             total, leaves, create_graph=True, allow_unused=True
         )
+        if any(map(_refuses_more, first)):
+            raise OnceOnly
         weighted = [(each * _weights(each)).sum() for each in first if each is not None]
         moving = [each for each in weighted if each.requires_grad]
         if not moving:
@@ -46,8 +53,10 @@ def second_derivatives_of(function: type[Function], op: Testify) -> tuple[Tensor
     """Those of a student's class: empty where they raise, None where it says that it has none."""
     try:
         return second_derivatives(function.apply, op)
-    except (Exception, SystemExit) as error:
-        return None if "once_differentiable" in _text_of(error) else ()
+    except OnceOnly:
+        return None
+    except (Exception, SystemExit):
+        return ()
 
 
 def works_in_transforms(function: type[Function], op: Testify) -> bool:
@@ -67,9 +76,8 @@ def _weights(value: Tensor) -> Tensor:
     return torch.arange(1, value.numel() + 1, dtype=value.dtype).reshape(value.shape)
 
 
-def _text_of(error: BaseException) -> str:
-    """An exception's text, "" where that cannot be had."""
-    try:
-        return str(error)
-    except Exception:
-        return ""
+def _refuses_more(gradient: Tensor | None) -> bool:
+    """Whether torch was told to refuse to differentiate the gradient, which it may pass over."""
+    node = None if gradient is None else gradient.grad_fn
+    nodes = [] if node is None else [node, *(before for before, _ in node.next_functions)]
+    return any(each is not None and each.name() == "torch::autograd::Error" for each in nodes)

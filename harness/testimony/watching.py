@@ -90,7 +90,7 @@ class _Dispatched(TorchDispatchMode):
     ) -> Any:
         name: str = func.name()
         if name in _SUBTRACTIONS and _nearly_equal(args):
-            _note(self._seen.differences, "a difference of two nearly equal values")
+            _note(self._seen.differences, "the difference of two nearly equal values")
         known = self._seen.dispatched
         if name not in known and len(known) < MOST_OPERATIONS:
             here = _students_line()
