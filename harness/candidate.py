@@ -76,8 +76,8 @@ class Descend:
 
 
 @dataclass(frozen=True)
-class Testify:
-    """Ask what only the student's own process can know of ``stage``, tried on ``inputs``.
+class Observe:
+    """Ask for testimony on ``stage``, tried on ``inputs``: what only its own process can know.
 
     Its backward is given ``upstream``. Of the inputs that are ``required`` to have a gradient, the
     second derivatives are asked for too. Comes after everything else, as it can end the process.
@@ -89,7 +89,7 @@ class Testify:
     required: tuple[bool, ...]
 
 
-Operation = Forward | Backward | Read | Chain | Descend | Testify
+Operation = Forward | Backward | Read | Chain | Descend | Observe
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Testimony:
+class Observed:
     """What a stage does to get its gradients. It may lie, and what it leaves out proves nothing.
 
     ``named`` is what its code names, and that of its helpers, as read without running it. The
@@ -156,9 +156,8 @@ class Testimony:
     ``built_in`` names torch's own function behind the output, "" where that is the student's.
 
     ``on_ctx`` tells that tensors are kept in attributes of ctx. ``second`` holds the second
-    derivatives that `harness.testimony.second_derivatives` describes: empty where they fail, None
-    where they are refused on purpose. ``transforms`` is False where a stage that is written for
-    torch.func fails in it.
+    derivatives that `harness.testimony.derivatives` describes: empty where they fail, None where
+    they are refused on purpose.
     """
 
     named: tuple[Seen, ...] = ()
@@ -168,7 +167,6 @@ class Testimony:
     built_in: str = ""
     on_ctx: bool = False
     second: tuple[Returned, ...] | None = ()
-    transforms: bool = True
 
 
 @dataclass(frozen=True)
@@ -196,7 +194,7 @@ class Lost:
 
 
 Trouble = Raised | Absent | Lost
-Reply = Output | Returns | Unchanged | Chained | Testimony | Trouble
+Reply = Output | Returns | Unchanged | Chained | Observed | Trouble
 
 
 class Candidate(Protocol):

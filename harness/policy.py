@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from torch import Tensor
 
-from harness.candidate import Seen, Testify, Testimony
+from harness.candidate import Observe, Observed, Seen
 from harness.probes.bench import Bench
 from harness.probes.cases import Case
 from harness.probes.compare import Tolerance, difference
@@ -46,13 +46,13 @@ class Evidence:
         return Flag(self.kind, self.stage, self.text)
 
 
-def testimony_on(bench: Bench) -> Testimony | None:
+def testimony_on(bench: Bench) -> Observed | None:
     """What the stage's own process tells of it; None where it could not."""
     (reply,) = bench.candidate.perform([_question(bench.stage, bench.cases[0])])
-    return reply if isinstance(reply, Testimony) else None
+    return reply if isinstance(reply, Observed) else None
 
 
-def evidence_in(stage: str, told: Testimony) -> Iterator[Evidence]:
+def evidence_in(stage: str, told: Observed) -> Iterator[Evidence]:
     """What the testimony holds against the stage, one piece for each kind."""
     ran = [each for each in told.dispatched if "_backward" in each.what]
     ran += [*told.packed, *told.differences]
@@ -71,7 +71,7 @@ def evidence_in(stage: str, told: Testimony) -> Iterator[Evidence]:
         yield Evidence(kind, stage, _text(said), first.place, first.code)
 
 
-def advice_in(bench: Bench, told: Testimony) -> Iterator[str]:
+def advice_in(bench: Bench, told: Observed) -> Iterator[str]:
     """What is worth knowing beside right gradients, a sentence each."""
     name = bench.stage.name
     if told.on_ctx:
@@ -83,11 +83,6 @@ def advice_in(bench: Bench, told: Testimony) -> Iterator[str]:
         yield (
             f"{name} cannot be differentiated twice: write @once_differentiable (from "
             "torch.autograd.function) above backward, so that torch says so to whoever tries."
-        )
-    if not told.transforms:
-        yield (
-            "torch.func.grad fails here, although setup_context is there for it: compute with "
-            "torch's operations only, or write forward(ctx, …) without setup_context."
         )
 
 
@@ -157,10 +152,10 @@ def _second_is_right(bench: Bench, found: Sequence[object]) -> bool:
 
 
 @lru_cache(maxsize=256)
-def _question(stage: Stage, case: Case) -> Testify:
+def _question(stage: Stage, case: Case) -> Observe:
     # The example that students know: what comes back can carry nothing that is hidden.
     required = tuple(name in stage.required for name in stage.inputs)
-    return Testify(stage.name, case.inputs, case.upstreams[0], required)
+    return Observe(stage.name, case.inputs, case.upstreams[0], required)
 
 
 @lru_cache(maxsize=256)

@@ -18,6 +18,7 @@ from harness.candidate import (
     Chained,
     Descend,
     Forward,
+    Observe,
     Operation,
     Other,
     Output,
@@ -26,7 +27,6 @@ from harness.candidate import (
     Reply,
     Returned,
     Returns,
-    Testify,
     Trouble,
     Unchanged,
 )
@@ -83,7 +83,7 @@ class Workbench:
                     return self._chain(operation)
                 case Descend():
                     return self._descend(operation)
-                case Testify():
+                case Observe():
                     return testimony_of(self._function(operation.stage), operation)
         except _NothingToCall as nothing:
             return Absent(str(nothing))

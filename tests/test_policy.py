@@ -507,26 +507,6 @@ class Sigmoid(Function):
 """,
         "@once_differentiable",
     ),
-    "setup_context that torch.func refuses": (
-        HEAD
-        + """
-class Sigmoid(Function):
-    @staticmethod
-    def forward(z):
-        return torch.sigmoid(z)
-
-    @staticmethod
-    def setup_context(ctx, inputs, output):
-        ctx.save_for_backward(output)
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, g):
-        a = ctx.saved_tensors[0].numpy()
-        return g * torch.from_numpy(a * (1 - a))
-""",
-        "torch.func.grad fails",
-    ),
 }
 
 

@@ -28,7 +28,7 @@ def test_what_is_left_out_keeps_what_is_declared(tmp_path):
     assert load(tmp_path, 'assignment = "one-neuron"') == Settings()
 
 
-def test_points_feedback_and_limits_are_read(tmp_path):
+def test_points_feedback_policy_and_limits_are_read(tmp_path):
     settings = load(
         tmp_path,
         """
@@ -37,6 +37,8 @@ def test_points_feedback_and_limits_are_read(tmp_path):
         [points]
         "sigmoid/gradient/z" = 3
         training = 0
+        [policy]
+        finite-differences = "zero"
         [limits]
         call_seconds = 2.5
         memory_mib = 512
@@ -44,6 +46,7 @@ def test_points_feedback_and_limits_are_read(tmp_path):
     )
     assert settings.points == {"sigmoid/gradient/z": 3.0, "training": 0.0}
     assert settings.limits == Limits(call_seconds=2.5, memory_mib=512)
+    assert settings.policy == settings.as_dict()["policy"] == {"finite-differences": "zero"}
     assert settings.shows("where") and not settings.shows("hint")
     planned = {check.id: check for check in plan(load_assignment("one-neuron"), settings)}
     assert planned["sigmoid/gradient/z"].max_points == 3.0
@@ -61,6 +64,16 @@ def test_points_feedback_and_limits_are_read(tmp_path):
         ('assignment = "one-neuron"\n[points]\ntraining = -1', "points.training = -1.0"),
         ('assignment = "one-neuron"\n[points]\ntraining = nan', "points.training"),
         ('assignment = "one-neuron"\n[points]\ntraining = true', "points.training = True"),
+        ('assignment = "one-neuron"\npolicy = "zero"', "keys delegates-to-autograd, built-in"),
+        ('assignment = "one-neuron"\n[policy]\nloops = "zero"', "keys delegates-to-autograd"),
+        (
+            'assignment = "one-neuron"\n[policy]\nfinite-differences = "half"',
+            "policy.finite-differences = 'half'; it is one of flag, zero, ignore",
+        ),
+        (
+            'assignment = "one-neuron"\n[policy]\nfinite-differences = ["zero"]',
+            "policy.finite-differences = ['zero']; it is one of",
+        ),
         ('assignment = "one-neuron"\n[limits]\nspeed = 3', "keys call_seconds"),
         ('assignment = "one-neuron"\n[limits]\ncall_seconds = 0', "at least 0.1"),
     ],

@@ -21,9 +21,12 @@ from harness.candidate import (
     Descend,
     Forward,
     Link,
+    Observe,
+    Observed,
     Other,
     Output,
     Returns,
+    Seen,
 )
 
 DTYPES = ["float64", "float32", "float16", "bfloat16", "int64", "uint8", "bool", "complex64"]
@@ -59,16 +62,19 @@ def test_operations_survive():
         Backward(1, x),
         Chain((Link("Sigmoid", ("z",), "a"),), {"z": x}, ("a",), ("z",), {"a": 0.5}),
         Descend(0.25, {"z": 2 * x}),
+        Observe("Sigmoid", (x,), 3 * x, (True,)),
     ]
     request = wire.Perform(7, [wire.operation_data(each) for each in operations], at_once=False)
     back = wire.decode_request(wire.encode(request))
     assert isinstance(back, wire.Perform) and back.call == 7
     made: list[Any] = list(map(wire.operation_of, back.operations))
-    forward, backward, chain, descend = made
+    forward, backward, chain, descend, testify = made
     assert forward.inputs[0].stride() == x.T.stride()
     assert torch.equal(backward.upstream, x)
     assert chain.links == operations[2].links and chain.costs == {"a": 0.5}
     assert descend.rate == 0.25 and torch.equal(descend.tensors["z"], 2 * x)
+    assert (testify.stage, testify.required) == ("Sigmoid", (True,))
+    assert torch.equal(testify.inputs[0], x) and torch.equal(testify.upstream, 3 * x)
 
 
 def sent_and_received(replies) -> list[Any]:
@@ -127,6 +133,30 @@ def test_replies_tell_tensor_none_and_other_apart():
     (back,) = sent_and_received([reply])
     assert torch.equal(back.values[0], torch.ones(2))
     assert back.values[1] is None and back.values[2] == Other("list")
+
+
+def test_testimony_survives_but_for_the_code_which_stands_in_the_source():
+    seen = Seen("aten.mul", "line 3", "a * b")
+    told = Observed((seen,), (), (seen, seen), (), "MulBackward0", True, (torch.ones(2), None))
+    (back,) = sent_and_received([told])
+    sent = Seen("aten.mul", "line 3")
+    assert (back.named, back.packed, back.dispatched) == ((sent,), (sent, sent), ())
+    assert (back.built_in, back.on_ctx) == ("MulBackward0", True)
+    assert torch.equal(back.second[0], torch.ones(2)) and back.second[1] is None
+    (refusing,) = sent_and_received([Observed(second=None)])
+    assert refusing.second is None
+
+
+def test_testimony_without_end_is_cut_off_or_refused():
+    seen = Seen("x" * 10_000, "line 3")
+    data: Any = wire.reply_data(Observed((seen,) * 10_000))
+    assert len(data.named) == wire.MOST_SEEN
+    assert len(data.named[0].what) == wire.MOST_LETTERS
+    longer = wire.SeenData("x" * (wire.MOST_LETTERS + 1), "")
+    for named in ([longer], data.named * 2):
+        forged = wire.ObservedData(named, [], [], [], "", False, None)
+        with pytest.raises(ProtocolError):
+            wire.decode_from_child(wire.answers(1, 0, [wire.encode(forged)]))
 
 
 def test_a_return_that_is_too_large_or_strange_is_named_not_sent():

@@ -31,13 +31,13 @@ from harness.candidate import (
     Descend,
     Forward,
     Lost,
+    Observe,
+    Observed,
     Operation,
     Output,
     Read,
     Reply,
     Returns,
-    Testify,
-    Testimony,
     Trouble,
     Unchanged,
 )
@@ -112,7 +112,7 @@ class Far:
             replies += [lost] * (len(operations) - len(replies))
         else:
             self._quick.add(blamed)
-        if isinstance(operations[0], Testify):
+        if isinstance(operations[0], Observe):
             self.stopped_by_clock = stopped  # no mark depends on it
         return replies
 
@@ -153,7 +153,7 @@ class Far:
 
     def _blamed(self, operations: Sequence[Operation]) -> str:
         match operations[0]:
-            case Forward(stage=stage) | Testify(stage=stage):
+            case Forward(stage=stage) | Observe(stage=stage):
                 return stage
             case Backward(handle=handle) | Read(handle=handle):
                 return self._calls[handle].stage
@@ -279,8 +279,8 @@ class Far:
                 return isinstance(reply, Unchanged) and len(reply.inputs) == count
             case Chain() | Descend():
                 return isinstance(reply, Chained)
-            case Testify():
-                return isinstance(reply, Testimony)
+            case Observe():
+                return isinstance(reply, Observed)
 
     def _explained(self, reply: Reply, operation: Operation) -> Reply:
         """Says why a class is absent, when a statement that should define it failed."""

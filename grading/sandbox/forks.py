@@ -22,7 +22,7 @@ import torch
 from grading.sandbox import child, locks, orders
 from grading.sandbox.locks import Locks
 from grading.sandbox.orders import End, Ended, Failed, Fork, Look, Ready, Seen, Setup
-from harness.candidate import Backward, Forward
+from harness.candidate import Backward, Forward, Observe
 from harness.workbench import Workbench
 
 REST_SECONDS = 0.002
@@ -169,8 +169,13 @@ def _warm() -> None:
             return 2 * upstream
 
     ones = torch.ones(2, 2, dtype=torch.float64)
+    upstream = torch.sigmoid(ones @ ones)
     Workbench({"Twice": Twice}).perform(
-        [Forward(1, "Twice", (ones,), (True,)), Backward(1, torch.sigmoid(ones @ ones))]
+        [
+            Forward(1, "Twice", (ones,), (True,)),
+            Backward(1, upstream),
+            Observe("Twice", (ones,), upstream, (True,)),
+        ]
     )
 
 

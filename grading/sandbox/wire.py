@@ -102,8 +102,8 @@ class DescendData(msgspec.Struct, frozen=True, tag="descend"):
     tensors: list[Bundle]
 
 
-class TestifyData(msgspec.Struct, frozen=True, tag="testify"):
-    """`harness.candidate.Testify` as plain data."""
+class ObserveData(msgspec.Struct, frozen=True, tag="observe"):
+    """`harness.candidate.Observe` as plain data."""
 
     stage: str
     inputs: list[TensorData]
@@ -111,7 +111,7 @@ class TestifyData(msgspec.Struct, frozen=True, tag="testify"):
     required: list[bool]
 
 
-OperationData = ForwardData | BackwardData | ReadData | ChainData | DescendData | TestifyData
+OperationData = ForwardData | BackwardData | ReadData | ChainData | DescendData | ObserveData
 
 
 class Parse(msgspec.Struct, frozen=True, tag="parse"):
@@ -183,8 +183,8 @@ class SeenData(msgspec.Struct, frozen=True):
 SeenList = Annotated[list[SeenData], msgspec.Meta(max_length=MOST_SEEN)]
 
 
-class TestimonyData(msgspec.Struct, frozen=True, tag="testimony"):
-    """`harness.candidate.Testimony` as plain data."""
+class ObservedData(msgspec.Struct, frozen=True, tag="observed"):
+    """`harness.candidate.Observed` as plain data."""
 
     named: SeenList
     dispatched: SeenList
@@ -193,7 +193,6 @@ class TestimonyData(msgspec.Struct, frozen=True, tag="testimony"):
     built_in: Word
     on_ctx: bool
     second: Annotated[list[ReturnedData], msgspec.Meta(max_length=MOST_SEEN)] | None
-    transforms: bool
 
 
 class RaisedData(msgspec.Struct, frozen=True, tag="raised"):
@@ -212,7 +211,7 @@ class AbsentData(msgspec.Struct, frozen=True, tag="absent"):
 
 
 ReplyData = (
-    OutputData | ReturnsData | UnchangedData | ChainedData | TestimonyData | RaisedData | AbsentData
+    OutputData | ReturnsData | UnchangedData | ChainedData | ObservedData | RaisedData | AbsentData
 )
 
 
@@ -420,9 +419,9 @@ def operation_data(operation: Operation) -> OperationData:
             )
         case candidate.Descend():
             return _descend_data(operation)
-        case candidate.Testify(stage, inputs, upstream, required):
+        case candidate.Observe(stage, inputs, upstream, required):
             given = list(map(tensor_data, inputs))
-            return TestifyData(stage, given, tensor_data(upstream), list(required))
+            return ObserveData(stage, given, tensor_data(upstream), list(required))
 
 
 _descents: WeakKeyDictionary[candidate.Descend, DescendData] = WeakKeyDictionary()
@@ -455,10 +454,10 @@ def operation_of(data: OperationData) -> Operation:
             )
         case DescendData():
             return candidate.Descend(data.rate, unbundled(data.tensors))
-        case TestifyData():
+        case ObserveData():
             given = tuple(map(tensor_of, data.inputs))
             upstream = tensor_of(data.upstream)
-            return candidate.Testify(data.stage, given, upstream, tuple(data.required))
+            return candidate.Observe(data.stage, given, upstream, tuple(data.required))
 
 
 def reply_data(reply: Reply) -> ReplyData:
@@ -473,8 +472,8 @@ def reply_data(reply: Reply) -> ReplyData:
         case candidate.Chained(outputs, cost, gradient):
             sent = None if gradient is None else tensor_data(gradient)
             return ChainedData(bundles(outputs), cost, sent)
-        case candidate.Testimony():
-            return _testimony_data(reply)
+        case candidate.Observed():
+            return _observed_data(reply)
         case candidate.Raised(kind, text, place, code):
             return RaisedData(kind, text, place, code)
         case candidate.Absent(reason):
@@ -495,17 +494,17 @@ def reply_of(data: ReplyData) -> Reply:
         case ChainedData(outputs, cost, gradient):
             got = None if gradient is None else _plain_tensor(gradient)
             return candidate.Chained(unbundled(outputs), cost, got)
-        case TestimonyData():
-            return _testimony_of(data)
+        case ObservedData():
+            return _observed_of(data)
         case RaisedData(kind, text, place, code):
             return candidate.Raised(kind, text, place, code)
         case AbsentData(reason):
             return candidate.Absent(reason)
 
 
-def _testimony_data(told: candidate.Testimony) -> TestimonyData:
+def _observed_data(told: candidate.Observed) -> ObservedData:
     second = None if told.second is None else list(map(returned_data, told.second))
-    return TestimonyData(
+    return ObservedData(
         _seen_data(told.named),
         _seen_data(told.dispatched),
         _seen_data(told.packed),
@@ -513,7 +512,6 @@ def _testimony_data(told: candidate.Testimony) -> TestimonyData:
         told.built_in[:MOST_LETTERS],
         told.on_ctx,
         second,
-        told.transforms,
     )
 
 
@@ -521,8 +519,8 @@ def _seen_data(seen: Sequence[candidate.Seen]) -> list[SeenData]:
     return [SeenData(each.what[:MOST_LETTERS], each.place) for each in seen[:MOST_SEEN]]
 
 
-def _testimony_of(data: TestimonyData) -> candidate.Testimony:
-    return candidate.Testimony(
+def _observed_of(data: ObservedData) -> candidate.Observed:
+    return candidate.Observed(
         _seen_of(data.named),
         _seen_of(data.dispatched),
         _seen_of(data.packed),
@@ -530,7 +528,6 @@ def _testimony_of(data: TestimonyData) -> candidate.Testimony:
         data.built_in,
         data.on_ctx,
         None if data.second is None else tuple(map(returned_of, data.second)),
-        data.transforms,
     )
 
 

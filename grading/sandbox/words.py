@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from grading.sandbox.wire import Statement
 from grading.source import Source
-from harness.candidate import Other, Output, Raised, Reply, Returned, Returns, Seen, Testimony
+from harness.candidate import Observed, Other, Output, Raised, Reply, Returned, Returns, Seen
 from harness.workbench import TEXT_LIMIT, scrub
 
 MADE_UP = "an exception of a type made up on the way"
@@ -58,7 +58,7 @@ class Words:
                 return Output(self._value(value))
             case Returns(values):
                 return Returns(tuple(map(self._value, values)))
-            case Testimony(named, dispatched, packed, differences):
+            case Observed(named, dispatched, packed, differences):
                 return replace(
                     reply,
                     named=self._seen(named),

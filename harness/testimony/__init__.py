@@ -7,18 +7,18 @@ from __future__ import annotations
 
 from torch.autograd import Function
 
-from harness.candidate import Testify, Testimony
-from harness.testimony.derivatives import second_derivatives_of, works_in_transforms
+from harness.candidate import Observe, Observed
+from harness.testimony.derivatives import second_derivatives_of
 from harness.testimony.reading import named_by
 from harness.testimony.watching import watched
 
 __all__ = ["testimony_of"]
 
 
-def testimony_of(function: type[Function], op: Testify) -> Testimony:
+def testimony_of(function: type[Function], op: Observe) -> Observed:
     """What is to be known of a stage's class."""
     seen = watched(function, op)
-    return Testimony(
+    return Observed(
         named=named_by(function),
         dispatched=tuple(seen.dispatched.values()),
         packed=tuple(seen.packed),
@@ -26,5 +26,4 @@ def testimony_of(function: type[Function], op: Testify) -> Testimony:
         built_in=seen.built_in,
         on_ctx=seen.on_ctx,
         second=second_derivatives_of(function, op),
-        transforms=works_in_transforms(function, op),
     )

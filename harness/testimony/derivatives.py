@@ -1,4 +1,7 @@
-"""What becomes of a stage's gradients when they are differentiated again, or by torch.func."""
+"""What becomes of a stage's gradients when they are differentiated again.
+
+torch.func is not tried: it would import torch's compiler, which takes seconds.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,14 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from harness.candidate import Testify
+from harness.candidate import Observe
 
 
 class OnceOnly(Exception):
     """The function says that it cannot be differentiated twice."""
 
 
-def second_derivatives(function: Callable[..., Tensor], op: Testify) -> tuple[Tensor, ...]:
+def second_derivatives(function: Callable[..., Tensor], op: Observe) -> tuple[Tensor, ...]:
     """How a weighted sum of the required gradients changes with their inputs and the upstream.
 
     The weights are 1, 2, 3 …, so that no two entries can stand for each other. What nothing
@@ -49,7 +52,7 @@ def second_derivatives(function: Callable[..., Tensor], op: Testify) -> tuple[Te
     )
 
 
-def second_derivatives_of(function: type[Function], op: Testify) -> tuple[Tensor, ...] | None:
+def second_derivatives_of(function: type[Function], op: Observe) -> tuple[Tensor, ...] | None:
     """Those of a student's class: empty where they raise, None where it says that it has none."""
     try:
         return second_derivatives(function.apply, op)
@@ -57,19 +60,6 @@ def second_derivatives_of(function: type[Function], op: Testify) -> tuple[Tensor
         return None
     except (Exception, SystemExit):
         return ()
-
-
-def works_in_transforms(function: type[Function], op: Testify) -> bool:
-    """Whether torch.func.grad takes the class. One without setup_context is not meant for it."""
-    if function.setup_context is Function.setup_context:
-        return True
-    places = tuple(range(len(op.inputs)))
-    given = [value.detach().clone() for value in op.inputs]
-    try:
-        torch.func.grad(lambda *values: function.apply(*values).sum(), argnums=places)(*given)
-    except (Exception, SystemExit):
-        return False
-    return True
 
 
 def _weights(value: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from torch.autograd.function import BackwardCFunction
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from harness.candidate import Seen, Testify
+from harness.candidate import Observe, Seen
 from harness.lines import code_at, is_students, place_of
 
 MOST_OPERATIONS = 64
@@ -39,7 +39,7 @@ class Watched:
     on_ctx: bool = False
 
 
-def watched(function: type[Function], op: Testify) -> Watched:
+def watched(function: type[Function], op: Observe) -> Watched:
     """What is seen in one forward and one backward; as far as they came, where one raises."""
     seen = Watched()
 
@@ -59,7 +59,7 @@ def watched(function: type[Function], op: Testify) -> Watched:
     return seen
 
 
-def _run(function: type[Function], op: Testify, seen: Watched) -> None:
+def _run(function: type[Function], op: Observe, seen: Watched) -> None:
     leaves = [value.detach().clone().requires_grad_() for value in op.inputs]
     given = op.upstream.detach().clone()
     with torch.enable_grad():
