@@ -16,11 +16,13 @@ from harness.report import Check, Flag, FlagKind
 from harness.settings import Settings
 from harness.stage import Stage
 from harness.testimony.derivatives import second_derivatives
+from harness.testimony.reading import FRAMES
 
 EVIDENCE_LIMIT = 1_000
 SECOND = Tolerance(1e-5, 1e-6)
 _FINITE = ("a difference quotient", "the difference of two nearly equal values")
 _AUTOGRAD = ("torch.", "aten.", "grad_fn", "a tensor kept for built-in autograd")
+_INSIDES = ("sys.", "inspect.", "traceback.", "gc.", "ctypes", *FRAMES)
 # What a student reads whose assignment gives no points for it.
 _RULES: Mapping[FlagKind, str] = {
     "delegates-to-autograd": "has built-in autograd work out the gradient",
@@ -63,12 +65,14 @@ def evidence_in(stage: str, told: Observed) -> Iterator[Evidence]:
     kinds: dict[FlagKind, list[tuple[Seen, str]]] = {}
     for several, where in ((told.named, "in the source"), (ran, "as it ran")):
         for each in several:
-            kinds.setdefault(_kind_of(each.what), []).append((each, where))
-    for kind, said in kinds.items():
+            kind = _kind_of(each.what)
+            if kind:
+                kinds.setdefault(kind, []).append((each, where))
+    for found, said in kinds.items():
         # What alone computes nothing comes last.
         said.sort(key=lambda one: one[0].what == "torch.enable_grad")
         first = said[0][0]
-        yield Evidence(kind, stage, _text(said), first.place, first.code)
+        yield Evidence(found, stage, _text(said), first.place, first.code)
 
 
 def advice_in(bench: Bench, told: Observed) -> Iterator[str]:
@@ -121,10 +125,13 @@ def _without_points(check: Check, why: Evidence, first: str, rules: Settings) ->
     )
 
 
-def _kind_of(what: str) -> FlagKind:
+def _kind_of(what: str) -> FlagKind | None:
+    """Which kind of flag a piece of testimony speaks for; None for words that mean nothing here."""
     if what in _FINITE:
         return "finite-differences"
-    return "delegates-to-autograd" if what.startswith(_AUTOGRAD) else "inspects-the-grader"
+    if what.startswith(_AUTOGRAD):
+        return "delegates-to-autograd"
+    return "inspects-the-grader" if what.startswith(_INSIDES) else None
 
 
 def _text(said: Sequence[tuple[Seen, str]]) -> str:

@@ -8,10 +8,14 @@ import pytest
 import torch
 
 from grading.sandbox.definitions import run_definitions
+from grading.sandbox.far import Far
+from grading.sandbox.words import Words
+from grading.sandbox.zygote import Zygote
 from grading.source import Cell, Source
 from harness.assignments import load_assignment
+from harness.candidate import Observed, Seen
 from harness.judge import judge
-from harness.settings import Settings
+from harness.settings import Limits, Settings
 from harness.workbench import Workbench
 from tests.right import MANY, ONE
 
@@ -541,3 +545,97 @@ def test_once_differentiable_and_setup_context_need_no_advice():
         report = judge(MANY_NEURONS, Workbench({**MANY, "Sigmoid": each})).report
         assert report.passed
         assert (report.flags, report.advice) == ((), ())
+
+
+@pytest.fixture(scope="module")
+def zygote():
+    with Zygote() as running:
+        yield running
+
+
+def graded(zygote, code):
+    source = Source((Cell("submission.py", code),), notebook=False)
+    with Far(zygote, source, Limits(call_seconds=1.0, submission_seconds=60.0)) as far:
+        return judge(ONE_NEURON, far).report, far.stopped_by_clock
+
+
+WEIGHTED_SUM = """
+class WeightedSum(Function):
+    @staticmethod
+    def forward(ctx, a_prev, w, b):
+        ctx.save_for_backward(a_prev, w)
+        return w * a_prev + b
+
+    @staticmethod
+    def backward(ctx, g):
+        a_prev, w = ctx.saved_tensors
+        return g * w, g * a_prev, g
+"""
+SQUARED_ERROR = """
+class SquaredError(Function):
+    @staticmethod
+    def forward(ctx, a, y):
+        ctx.save_for_backward(a, y)
+        return (a - y) ** 2
+
+    @staticmethod
+    def backward(ctx, g):
+        a, y = ctx.saved_tensors
+        h = 1e-4
+        return g * ((a + h - y) ** 2 - (a - h - y) ** 2) / (2 * h), None
+"""
+OTHERS = WEIGHTED_SUM + SQUARED_ERROR
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "statement",
+    ["os._exit(0)", "exec('while True: pass')", "time.sleep(99)", "os.write(3, b'x' * 99)"],
+)
+def test_a_death_in_the_testimony_costs_no_mark_and_hides_no_other_stage(zygote, statement):
+    plain = "a = torch.sigmoid(z)\nreturn g * a * (1 - a)"
+    dying = sigmoid(f"if {WATCHED}:\n    {statement}\n{plain}", head=f"{HEAD}import os, time\n")
+    report, stopped_by_clock = graded(zygote, dying + OTHERS)
+    assert report.passed and report.score == 10
+    assert not stopped_by_clock
+    assert [(flag.kind, flag.stage) for flag in report.flags] == [
+        ("finite-differences", "SquaredError")
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["autograd.grad", "a helper", "aten"])
+def test_a_students_own_process_tells_the_same(zygote, name):
+    near = report_on(DELEGATING[name]).flags
+    report, _ = graded(zygote, DELEGATING[name] + OTHERS)
+    assert report.passed
+    assert tuple(flag for flag in report.flags if flag.stage == "Sigmoid") == near
+
+
+@pytest.mark.slow
+def test_right_work_gets_no_flag_and_no_advice_from_its_own_process(zygote):
+    right = (
+        RIGHT["computed again"]
+        + WEIGHTED_SUM
+        + SQUARED_ERROR.replace(
+            "g * ((a + h - y) ** 2 - (a - h - y) ** 2) / (2 * h)", "g * 2 * (a - y)"
+        )
+    )
+    report, _ = graded(zygote, right)
+    assert report.passed
+    assert (report.flags, report.advice) == ((), ())
+
+
+def test_testimony_is_told_in_words_of_the_source():
+    words = Words(Source((Cell("submission.py", "first\nsecond = 3"),), notebook=False))
+    told = Observed(
+        named=(Seen("torch.autograd.grad", "line 2", "a secret"), Seen("<b>0.123</b>", "line 99")),
+        built_in="\x1b[31m",
+    )
+    said = words.own(told)
+    assert isinstance(said, Observed)
+    assert said.named == (
+        Seen("torch.autograd.grad", "line 2", "second = 3"),
+        Seen("something", ""),
+    )
+    assert said.built_in == "something"

@@ -21,7 +21,7 @@ MOST_NAMES = 1_000
 # Names of types that are no news to anybody, beside Python's own.
 _COMMON = frozenset({"ndarray", "Parameter", "Size", "float64", "float32", "OutOfMemoryError"})
 _PLACE = re.compile(r"(?:cell (\d{1,6}), )?line (\d{1,7})")
-_TOLD = re.compile(r"[\w .]*")
+_TOLD = re.compile(r"[\w .-]*")
 _FOLDERS = re.compile(r"(?<![\w.])/(?:[^\s/'\"()<>:]+/)+")
 _TENSORS = re.compile(r"(?:(?:sparse|meta|cuda|\w{1,12}) )?tensor\b")
 

@@ -65,7 +65,7 @@ _NAMED = {
 }
 _IMPORTERS = (builtins.__import__, importlib.import_module)
 _MODULES = ("ctypes", "torch.autograd.forward_ad")
-_FRAMES = ("f_back", "f_locals", "tb_frame", "gi_frame", "cr_frame")
+FRAMES = ("f_back", "f_locals", "tb_frame", "gi_frame", "cr_frame")
 
 
 def named_by(function: type[Function]) -> tuple[Seen, ...]:
@@ -176,7 +176,7 @@ class _Text:
                 | ast.Attribute(attr="next_functions")
             ):
                 return "grad_fn"
-            case ast.Attribute(attr=name) if name in _FRAMES:
+            case ast.Attribute(attr=name) if name in FRAMES:
                 return name
         value = self._value(node)
         if value is None:

@@ -127,9 +127,9 @@ def _nearly_equal(pair: Sequence[object]) -> bool:
     return NEAREST * size < apart < FURTHEST * size
 
 
-def _holds_tensor(value: object) -> bool:
+def _holds_tensor(value: object, depth: int = 3) -> bool:
     if isinstance(value, Mapping):
         value = tuple(value.values())
-    if isinstance(value, tuple | list):
-        return any(isinstance(each, Tensor) for each in value)
+    if isinstance(value, tuple | list) and depth:
+        return any(_holds_tensor(each, depth - 1) for each in value)
     return isinstance(value, Tensor)
