@@ -16,7 +16,7 @@ CLASS = ROOT / "tests" / "sample_class"
 ASSIGNMENTS = ("one-neuron", "many-neurons")
 KEYS = {
     *("about", "status", "score", "failed", "error", "not_run"),
-    *("message", "reason", "advice"),
+    *("message", "reason", "advice", "flags"),
 }
 # In the order in which a check's outcome is looked up; what none of them names has passed.
 OUTCOMES = ("failed", "error", "not_run")
@@ -106,6 +106,7 @@ def test_every_check_has_its_outcome(graded, assignment, stem):
         assert part in checks[id]["message"]
     advice = " ".join(each["text"] for each in result["advice"])
     assert entry.get("advice", "") in advice
+    assert [each["kind"] for each in result["flags"]] == entry.get("flags", [])
 
 
 @pytest.mark.slow
@@ -146,6 +147,9 @@ def test_an_entry_fits_its_name(assignment, stem):
             assert entry["score"] == 10 and not outcomes
         case "wrong":
             assert entry["score"] < 10 and "failed" in outcomes
+        case "flagged":
+            assert entry["flags"]
         case kind:
             assert kind == "broken"
+    assert ("flags" in entry) == stem.startswith("flagged-")
     assert (entry.get("status") == "unreadable") == ("reason" in entry)
