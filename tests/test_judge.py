@@ -211,6 +211,84 @@ def test_float32_arithmetic_costs_precision_and_what_needs_it():
     assert missed == {"precision": "failed", "stability": "not_run"}
 
 
+UNIT: torch.Tensor = torch.ones(1, dtype=torch.float64)
+
+
+class TestSinglePrecision:
+    """Inputs in float32 too: their values count, their manners are worth a word."""
+
+    @pytest.mark.parametrize(
+        ("right", "wrong"),
+        [
+            (lambda g, a: g * a * (1 - a), lambda g, a: g * a),
+            (lambda g, a: g * a * (1 - a), lambda g, a: torch.zeros_like(g)),
+            (lambda g, a: g * a * (1 - a), lambda g, a: (g * a * (1 - a)).half().float()),
+        ],
+        ids=["another formula", "nothing", "half precision"],
+    )
+    def test_a_backward_that_is_right_in_float64_only_costs_precision(self, right, wrong):
+        def backward(ctx, g):
+            (a,) = ctx.saved_tensors
+            return (right if g.dtype == torch.float64 else wrong)(g, a)
+
+        done, report = stage_outcomes("Sigmoid", Sigmoid=with_backward(Sigmoid, backward))
+        missed = {id: outcome for id, outcome in done.items() if outcome != "passed"}
+        assert missed == {"precision": "failed", "stability": "not_run"}
+        assert (
+            "∂C/∂z is wrong for inputs in float32" in check_of(report, "sigmoid/precision").message
+        )
+
+    def test_a_forward_that_is_right_in_float64_only_costs_precision(self):
+        def forward(ctx, a_prev, w, b):
+            ctx.save_for_backward(a_prev, w)
+            return a_prev @ w.T + (b if b.dtype == torch.float64 else 0)
+
+        done, report = stage_outcomes("WeightedSum", WeightedSum=with_forward(WeightedSum, forward))
+        assert [id for id, outcome in done.items() if outcome != "passed"] == ["precision"]
+        message = check_of(report, "weighted-sum/precision").message
+        assert "forward is wrong for inputs in float32" in message
+
+    @pytest.mark.parametrize(
+        "make",
+        [
+            lambda g, a: g.double() * a * (1 - a),
+            lambda g, a: g * a * (torch.ones(a.shape, dtype=torch.float64) - a),
+            lambda g, a: (g.T.double() @ torch.eye(len(g), dtype=torch.float64)).T * a * (1 - a),
+            lambda g, a: (torch.eye(len(g), dtype=torch.float64) @ g) * a * (1 - a),
+        ],
+        ids=["double", "a constant", "a product", "one that raises"],
+    )
+    def test_float64_made_on_the_way_is_right_with_advice(self, make):
+        def backward(ctx, g):
+            (a,) = ctx.saved_tensors
+            return make(g, a)
+
+        done, report = stage_outcomes("Sigmoid", Sigmoid=with_backward(Sigmoid, backward))
+        assert set(done.values()) == {"passed"}
+        (advice,) = report.advice
+        assert "float32" in advice.text and "dtype=z.dtype" in advice.text
+
+    @pytest.mark.parametrize(
+        "make", [lambda z: torch.sigmoid(z.double()), lambda z: 1 / (torch.exp(-z) + UNIT)]
+    )
+    def test_a_forward_that_gives_float64_is_right_with_advice(self, make):
+        def forward(ctx, z):
+            a = make(z)
+            ctx.save_for_backward(a)
+            return a
+
+        done, report = stage_outcomes("Sigmoid", Sigmoid=with_forward(Sigmoid, forward))
+        assert set(done.values()) == {"passed"}
+        assert "Sigmoid.forward" in report.advice[0].text
+
+    @pytest.mark.parametrize(("assignment", "names"), [(MANY_NEURONS, MANY), (ONE_NEURON, ONE)])
+    @pytest.mark.parametrize("seed", range(8))
+    def test_right_work_is_right_for_every_seed(self, assignment, names, seed):
+        only = [f"{stage.slug}/precision" for stage in assignment.stages]
+        report = judge(assignment, Workbench(names), seed=seed, only=only).report
+        assert report.passed and not report.advice
+
+
 def test_an_overflowing_formula_costs_stability_only():
     def forward(ctx, z):
         ctx.save_for_backward(z)

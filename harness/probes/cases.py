@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
 import torch
@@ -83,6 +83,11 @@ def extreme_cases(stage: Stage, seed: int, sizes: Sizes) -> tuple[Case, ...]:
     return _extreme_cases(stage, seed, frozen(sizes))
 
 
+def single_case(stage: Stage, seed: int, sizes: Sizes) -> Case:
+    """A case of inputs and an upstream in float32, with answers in float64."""
+    return _single_case(stage, seed, frozen(sizes))
+
+
 def layout_cases(stage: Stage, seed: int, sizes: Sizes) -> tuple[Case, ...]:
     """Cases of transposed tensors and, where every input has rows to repeat, expanded ones."""
     return _layout_cases(stage, seed, frozen(sizes))
@@ -115,6 +120,16 @@ def _extreme_cases(stage: Stage, seed: int, sizes: Frozen) -> tuple[Case, ...]:
             upstream = _upstream(generator, stage.forward(*inputs).shape, negative=True)
             cases.append(case_of(stage, seed, dict(sizes), tuple(inputs), (upstream,)))
     return tuple(cases)
+
+
+@lru_cache(maxsize=256)
+def _single_case(stage: Stage, seed: int, sizes: Frozen) -> Case:
+    case = make_case(stage, seed, dict(sizes), 0)
+    inputs = tuple(value.float() for value in case.inputs)
+    upstream = case.upstreams[0].float()
+    exact = tuple(value.double() for value in inputs)
+    answers = case_of(stage, seed, dict(sizes), exact, (upstream.double(),))
+    return replace(answers, inputs=inputs, upstreams=(upstream,))
 
 
 @lru_cache(maxsize=256)

@@ -10,10 +10,11 @@ from harness.probes.cases import Case, extreme_cases, layout_cases
 from harness.probes.compare import DIGITS, EXTREMES, PRECISION, difference, number
 from harness.probes.forward import judge_output
 from harness.probes.gradient import judge_gradient, usable_gradient
+from harness.probes.single import judge_in_float32
 
 
 def precision(bench: Bench) -> None:
-    """Forward and backward keep double precision"""
+    """Forward and backward keep double precision, and work in single precision too"""
     for case, answer in zip(bench.cases, bench.answers, strict=True):
         for turn in range(len(case.upstreams)):
             values = bench.returned(answer, turn, case)
@@ -29,11 +30,12 @@ def precision(bench: Bench) -> None:
                         "float64 into float32, or approximate?",
                         case=case.facts(),
                     )
-    _judge_digits_of_outputs(bench)
+    judge_in_float32(bench, forward=_outputs_are_right(bench))
 
 
-def _judge_digits_of_outputs(bench: Bench) -> None:
-    """Raises Failed where forward is right and loses digits; a wrong one has its own failure."""
+def _outputs_are_right(bench: Bench) -> bool:
+    """Whether forward is right; a wrong one has its own failure. Raises Failed where it is right
+    and loses digits."""
     outputs = [
         (case, bench.output(reply, case))
         for case, reply in zip(bench.cases, bench.outputs, strict=True)
@@ -42,7 +44,7 @@ def _judge_digits_of_outputs(bench: Bench) -> None:
         for case, output in outputs:
             judge_output(bench, case, output)
     except Failed:
-        return
+        return False
     try:
         for case, output in outputs:
             judge_output(bench, case, output, DIGITS)
@@ -54,6 +56,7 @@ def _judge_digits_of_outputs(bench: Bench) -> None:
             staff=failed.staff,
             case=failed.case,
         ) from None
+    return True
 
 
 def stability(bench: Bench) -> None:
