@@ -52,7 +52,7 @@ def judge(
     )
     report = Report(
         assignment.name,
-        with_consequences(checks, evidence, assignment.stages, settings),
+        with_consequences(checks, evidence, settings),
         advice,
         tuple(each.flag for each in evidence),
     )

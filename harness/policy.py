@@ -21,7 +21,8 @@ from harness.testimony.reading import FRAMES
 EVIDENCE_LIMIT = 1_000
 SECOND = Tolerance(1e-5, 1e-6)
 _FINITE = ("a difference quotient", "the difference of two nearly equal values")
-_AUTOGRAD = ("torch.", "aten.", "grad_fn", "a tensor kept for built-in autograd")
+_PREPARATIONS = ("torch.enable_grad", "a tensor kept for built-in autograd")
+_AUTOGRAD = ("torch.", "aten.", "grad_fn", *_PREPARATIONS)
 _INSIDES = ("sys.", "inspect.", "traceback.", "gc.", "ctypes", *FRAMES)
 # What a student reads whose assignment gives no points for it.
 _RULES: Mapping[FlagKind, str] = {
@@ -34,13 +35,17 @@ _RULES: Mapping[FlagKind, str] = {
 
 @dataclass(frozen=True)
 class Evidence:
-    """What speaks for a flag of one stage, and the first line that it stands on."""
+    """What speaks for a flag of one stage, and the first line that it stands on.
+
+    ``telling`` evidence is of more than preparations, which alone work no gradient out.
+    """
 
     kind: FlagKind
     stage: str
     text: str
     place: str = ""
     code: str = ""
+    telling: bool = True
 
     @property
     def flag(self) -> Flag:
@@ -69,10 +74,10 @@ def evidence_in(stage: str, told: Observed) -> Iterator[Evidence]:
             if kind:
                 kinds.setdefault(kind, []).append((each, where))
     for found, said in kinds.items():
-        # What alone computes nothing comes last.
-        said.sort(key=lambda one: one[0].what == "torch.enable_grad")
+        said.sort(key=lambda one: one[0].what in _PREPARATIONS)
         first = said[0][0]
-        yield Evidence(found, stage, _text(said), first.place, first.code)
+        telling = first.what not in _PREPARATIONS
+        yield Evidence(found, stage, _text(said), first.place, first.code, telling)
 
 
 def advice_in(bench: Bench, told: Observed) -> Iterator[str]:
@@ -91,24 +96,27 @@ def advice_in(bench: Bench, told: Observed) -> Iterator[str]:
 
 
 def with_consequences(
-    checks: Sequence[Check], evidence: Sequence[Evidence], stages: Sequence[Stage], rules: Settings
+    checks: Sequence[Check], evidence: Sequence[Evidence], rules: Settings
 ) -> tuple[Check, ...]:
     """The checks, those of a stage without points where the settings say so."""
     found = {
-        each.stage: each for each in reversed(evidence) if rules.policy.get(each.kind) == "zero"
+        each.stage: each
+        for each in reversed(evidence)
+        if each.telling and rules.policy.get(each.kind) == "zero"
     }
-    required = {stage.name: f"{stage.slug}/gradient/{stage.required[0]}" for stage in stages}
+    lost = [check for check in checks if check.outcome == "passed" and check.stage in found]
+    # One check says why, a gradient if any is right; the others wait for it.
+    lost.sort(key=lambda check: "/gradient/" not in check.id)
+    first = {check.stage: check.id for check in reversed(lost)}
     return tuple(
-        _without_points(check, found[check.stage], required[check.stage], rules)
-        if check.stage in found and check.stage is not None
+        _without_points(check, found[check.stage], first[check.stage], rules)
+        if check in lost and check.stage is not None
         else check
         for check in checks
     )
 
 
 def _without_points(check: Check, why: Evidence, first: str, rules: Settings) -> Check:
-    if check.outcome != "passed":
-        return check
     if check.id != first:
         return replace(check, outcome="not_run", points=0.0, waits_for=first)
     line = f", at {why.place}: `{why.code}`" if why.place else ""
@@ -140,7 +148,7 @@ def _text(said: Sequence[tuple[Seen, str]]) -> str:
     for each, where in said:
         lines.setdefault((each.place, each.code), {}).setdefault(where, []).append(each.what)
     return "; ".join(
-        f"{place or 'somewhere'}: `{code}` ("
+        f"{place or 'somewhere'}{f': `{code}`' if code else ''} ("
         + "; ".join(f"{where}: {', '.join(whats)}" for where, whats in found.items())
         + ")"
         for (place, code), found in lines.items()

@@ -18,6 +18,7 @@ from harness.judge import judge
 from harness.settings import Limits, Settings
 from harness.workbench import Workbench
 from tests.right import MANY, ONE
+from tests.right import WeightedSum as WeightedSumOfMany
 
 MANY_NEURONS = load_assignment("many-neurons")
 ONE_NEURON = load_assignment("one-neuron")
@@ -456,6 +457,32 @@ class TestWhereTheSettingsGiveNoPoints:
     def test_other_kinds_of_evidence_cost_nothing(self):
         report = report_on(FINITE["central"], settings=self.RULES)
         assert report.flags and check_of(report, "sigmoid/gradient/z").outcome == "passed"
+
+    def test_preparations_alone_bring_no_more_than_a_flag(self):
+        """A graph that nobody asks for a derivative is no way round the work."""
+        code = sigmoid("with torch.enable_grad():\n    a = z.sigmoid()\nreturn g * a * (1 - a)")
+        report = report_on(code, settings=self.RULES)
+        assert [flag.kind for flag in report.flags] == ["delegates-to-autograd"]
+        assert check_of(report, "sigmoid/gradient/z").outcome == "passed"
+
+    def test_a_gradient_that_is_wrong_besides_keeps_its_own_message(self):
+        class Halves(WeightedSumOfMany):
+            @staticmethod
+            def backward(ctx, g):
+                a_prev, w = ctx.saved_tensors
+                with torch.enable_grad():
+                    w = w.detach().requires_grad_()
+                    (gw,) = torch.autograd.grad(a_prev @ w.T, w, g)
+                return g, gw, g.sum(0)
+
+        names = {**MANY, "WeightedSum": Halves}
+        report = judge(MANY_NEURONS, Workbench(names), settings=self.RULES).report
+        assert "returned shape (5, 7)" in check_of(report, "weighted-sum/gradient/a_prev").message
+        assert "built-in autograd" in check_of(report, "weighted-sum/gradient/w").message
+        assert check_of(report, "weighted-sum/gradient/b").waits_for == "weighted-sum/gradient/w"
+        assert report.score == pytest.approx(
+            sum(check.points for check in report.checks if check.stage != "WeightedSum")
+        )
 
     def test_right_work_keeps_its_points(self):
         report = judge(MANY_NEURONS, Workbench(MANY), settings=self.RULES).report
