@@ -22,10 +22,7 @@ from tests.right import WeightedSum as WeightedSumOfMany
 
 MANY_NEURONS = load_assignment("many-neurons")
 ONE_NEURON = load_assignment("one-neuron")
-SIGMOID_CHECKS = [
-    f"sigmoid/{id}"
-    for id in ("forward", "gradient/z", "precision", "stability", "purity", "memory", "layout")
-]
+SIGMOID_CHECKS = ["sigmoid/forward", "sigmoid/gradient/z"]
 HEAD = """
 import math
 import sys
