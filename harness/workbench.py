@@ -35,13 +35,15 @@ from harness.candidate import (
 
 TEXT_LIMIT = 2_000
 _NOT_STUDENT = tuple(
-    str(Path(place).resolve())
+    name
     for place in (
         *(sysconfig.get_paths()[name] for name in ("stdlib", "purelib", "platlib")),
         str(Path(torch.__file__).parent),
         str(Path(__file__).parent),
         str(Path(__file__).parent.parent / "grading"),
     )
+    # Modules are named by the path they were found at, in a linked environment too.
+    for name in dict.fromkeys((place, str(Path(place).resolve())))
 )
 
 

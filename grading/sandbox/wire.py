@@ -23,6 +23,11 @@ REPLY_LIMIT = 16 * 1024 * 1024
 TENSOR_LIMIT = 8 * 1024 * 1024
 MOST_DIMENSIONS = 16
 MOST_REPLIES = 10_000
+MOST_BUNDLES = 12  # one for each dtype
+# Tensors by name in one bundle, and what one backward returns: more would take up far more memory
+# here than their bytes do.
+MOST_NAMES = 10_000
+MOST_VALUES = 100
 
 Dtype = Literal[
     "float64", "float32", "float16", "bfloat16", "complex128", "complex64",
@@ -56,7 +61,7 @@ class Bundle(msgspec.Struct, frozen=True):
     """Tensors of one dtype by name: their shapes, and the values of all, row-major, in order."""
 
     dtype: Dtype
-    shapes: dict[str, tuple[int, ...]]
+    shapes: Annotated[dict[str, tuple[int, ...]], msgspec.Meta(max_length=MOST_NAMES)]
     data: bytes
 
 
@@ -140,7 +145,7 @@ class OutputData(msgspec.Struct, frozen=True, tag="output"):
 class ReturnsData(msgspec.Struct, frozen=True, tag="returns"):
     """`harness.candidate.Returns` as plain data."""
 
-    values: list[ReturnedData]
+    values: Annotated[list[ReturnedData], msgspec.Meta(max_length=MOST_VALUES)]
 
 
 class UnchangedData(msgspec.Struct, frozen=True, tag="unchanged"):
@@ -153,7 +158,7 @@ class UnchangedData(msgspec.Struct, frozen=True, tag="unchanged"):
 class ChainedData(msgspec.Struct, frozen=True, tag="chained"):
     """`harness.candidate.Chained` as plain data."""
 
-    outputs: list[Bundle]
+    outputs: Annotated[list[Bundle], msgspec.Meta(max_length=MOST_BUNDLES)]
     cost: float
     gradient: TensorData | None
 
@@ -420,7 +425,7 @@ def reply_data(reply: Reply) -> ReplyData:
         case candidate.Output(value):
             return OutputData(returned_data(value))
         case candidate.Returns(values):
-            return ReturnsData(list(map(returned_data, values)))
+            return ReturnsData(list(map(returned_data, values[:MOST_VALUES])))
         case candidate.Unchanged(inputs, upstreams):
             return UnchangedData(list(inputs), list(upstreams))
         case candidate.Chained(outputs, cost, gradient):
