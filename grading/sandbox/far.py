@@ -6,6 +6,8 @@ import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+import msgspec
+
 from grading.sandbox import wire
 from grading.sandbox.channel import ChannelClosed, ChannelTimeout, ProtocolError
 from grading.sandbox.nursery import Child, Nursery
@@ -285,11 +287,11 @@ class Far:
             for data in message.replies:
                 yield self._reply(data, next(waiting))
 
-    def _reply(self, data: wire.ReplyData, operation: Operation) -> Reply:
+    def _reply(self, data: msgspec.Raw, operation: Operation) -> Reply:
         if isinstance(operation, Chain):
             self._outputs = frozenset(operation.outputs)
         try:
-            reply = wire.reply_of(data)
+            reply = wire.decode_reply(data)
         except ProtocolError:
             # Not in which way: whoever sent it could spell hidden inputs with that.
             raise ChildLost("sent a malformed answer") from None
@@ -350,7 +352,7 @@ class Far:
         except ChannelClosed:
             raise ChildLost(self._cause_of_death(child)) from None
 
-    def _await(self, child: Child) -> bytes:
+    def _await(self, child: Child) -> bytearray:
         """The next frame, within the limits of the call and of the submission."""
         while True:
             try:
