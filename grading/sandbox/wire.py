@@ -269,7 +269,7 @@ def decode_reply(data: msgspec.Raw) -> Reply:
 
 # Right answers are the same to the last bit in submission after submission, and many wrong ones
 # too. Nobody alters a reply, so they can share it.
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=4096)
 def _same_reply(data: bytes) -> Reply:
     return _decoded(data)
 

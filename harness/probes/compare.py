@@ -44,7 +44,7 @@ class Difference:
 
 
 # Neither side is ever altered, and the same answers come again. A tensor's hash is its identity.
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=2048)
 def difference(
     got: Tensor, right: Tensor, tolerance: Tolerance, *, size: float
 ) -> Difference | None:
