@@ -25,6 +25,8 @@ from grading.grader import grade_submission
 from grading.sandbox import LOCKED, Nursery, open_nursery
 from grading.submissions import Entry, find_submissions, read_submission
 from harness.assignments import load_assignment
+from harness.judge import _make
+from harness.probes import Planned
 from harness.settings import Settings
 
 LOOK_SECONDS = 0.002
@@ -50,9 +52,11 @@ Looks = dict[str, dict[str, float]]
 
 
 @contextmanager
-def looking(clock: Callable[[], float], work: Choice) -> Iterator[Looks]:
-    """Sums the seconds of ``clock`` by phase and by who works, while the block runs."""
+def looking(clock: Callable[[], float], work: Choice) -> Iterator[tuple[Looks, Looks]]:
+    """Sums the seconds of ``clock`` while the block runs: by phase, and by probe; in both by who
+    works."""
     looks: Looks = defaultdict(lambda: defaultdict(float))
+    probes: Looks = defaultdict(lambda: defaultdict(float))
     last = clock()
 
     def look(_signal: int, frame: FrameType | None) -> None:
@@ -60,13 +64,15 @@ def looking(clock: Callable[[], float], work: Choice) -> Iterator[Looks]:
         now = clock()
         modules = _modules(frame)
         if modules:
-            looks[_first(PHASES, modules)][_first(work, modules[:1])] += now - last
+            worker = _first(work, modules[:1])
+            looks[_first(PHASES, modules)][worker] += now - last
+            probes[_probe(frame)][worker] += now - last
         last = now
 
     before = signal.signal(signal.SIGALRM, look)
     signal.setitimer(signal.ITIMER_REAL, LOOK_SECONDS, LOOK_SECONDS)
     try:
-        yield looks
+        yield looks, probes
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
@@ -83,6 +89,17 @@ def _modules(frame: FrameType | None) -> list[str]:
     return found
 
 
+def _probe(frame: FrameType | None) -> str:
+    """The check being made, without its stage. What serves several is paid by the first to ask."""
+    while frame is not None:
+        if frame.f_code is _make.__code__:
+            check: Planned = frame.f_locals["check"]
+            parts = check.id.split("/")
+            return parts[0] if check.stage is None else parts[1]
+        frame = frame.f_back
+    return "none"
+
+
 def _first(table: Choice, modules: Sequence[str]) -> str:
     for name, prefixes in table:
         if any(module.startswith(prefixes) for module in modules):
@@ -91,19 +108,19 @@ def _first(table: Choice, modules: Sequence[str]) -> str:
 
 
 def break_down(folder: Path) -> dict[str, Any]:
-    """The seconds of a submission in ``folder``, on average, by phase and by who works."""
+    """The seconds of a submission in ``folder``, on average: by phase, probe and who works."""
     warm_up()
     entries = find_submissions(folder)
     paths = sorted(folder.glob("*.py"))
     cpu = time.process_time()
-    with looking(time.process_time, NEAR) as limit:
+    with looking(time.process_time, NEAR) as (limit, probes):
         for path in paths:
             judge_file(path)
     limit_cpu = time.process_time() - cpu
     with open_nursery(LOCKED) as nursery:
         _graded(entries[:2], nursery)
         cpu, forking = time.process_time(), _cpu_of_descendants()
-        with looking(time.perf_counter, FAR) as grade:
+        with looking(time.perf_counter, FAR) as (grade, _):
             seconds = _graded(entries, nursery)
         judge_cpu, forking = time.process_time() - cpu, _cpu_of_descendants() - forking
         bare_wall, bare_cpu = _bare_child(nursery)
@@ -111,6 +128,7 @@ def break_down(folder: Path) -> dict[str, Any]:
     return {
         "count": count,
         "limit": _shares(limit, count),
+        "probes": _shares(probes, count),
         "grade": _shares(grade, count),
         "cpu": {
             "limit": limit_cpu / count,

@@ -187,8 +187,9 @@ def _breakdown(findings: Findings) -> list[Table]:
     if not found:
         return []
     tables = [
-        _phases("Where the limit's CPU goes", found["limit"], found["count"]),
-        _phases("Where the time of one grading goes", found["grade"], found["count"]),
+        _phases("Where the limit's CPU goes", "phase", found["limit"], found["count"]),
+        _phases("What each probe takes of it", "probe", found["probes"], found["count"]),
+        _phases("Where the time of one grading goes", "phase", found["grade"], found["count"]),
     ]
     cpu = found["cpu"]
     functions = sum(works.get("student's functions", 0.0) for works in found["limit"].values())
@@ -209,14 +210,14 @@ def _breakdown(findings: Findings) -> list[Table]:
     return [*tables, Table("CPU of a submission", ("", "ms"), text)]
 
 
-def _phases(title: str, found: dict[str, dict[str, float]], count: int) -> Table:
+def _phases(title: str, what: str, found: dict[str, dict[str, float]], count: int) -> Table:
     kinds = sorted({work for works in found.values() for work in works})
     rows = [
         (phase, *_cells([works.get(kind, 0.0) for kind in kinds]))
         for phase, works in sorted(found.items(), key=lambda item: -sum(item[1].values()))
     ]
     sums = [sum(works.get(kind, 0.0) for works in found.values()) for kind in kinds]
-    head = ("phase", *kinds, "all")
+    head = (what, *kinds, "all")
     return Table(
         f"{title}: ms of a submission, {count} submissions", head, [*rows, ("all", *_cells(sums))]
     )

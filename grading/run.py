@@ -31,7 +31,7 @@ from grading.submissions import Entry, digest_of, find_submissions, holds_only
 from grading.summary import Counts, print_summary
 from harness.assignments import load_assignment
 from harness.settings import Settings, SettingsError, settings_beside
-from harness.show.visible import visible
+from harness.show.visible import visible_line
 
 if TYPE_CHECKING:
     from grading.sandbox.zygote import Zygote
@@ -296,7 +296,7 @@ def _progress(total: int) -> Iterator[Callable[[str], None]]:
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("Grading", total=total, latest="")
-        yield lambda name: progress.update(task, advance=1, latest=visible(name)[:40])
+        yield lambda name: progress.update(task, advance=1, latest=visible_line(name)[:40])
 
 
 @contextmanager

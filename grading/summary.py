@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from grading.results import GRADES, LINES, RUN, CheckLine, Result
-from harness.show.visible import visible
+from harness.show.visible import visible_line
 
 TABLE_ROWS = 100
 NAME_WIDTH = 40
@@ -61,7 +61,8 @@ def _rank(result: Result) -> tuple[bool, float]:
 def _table(results: Sequence[Result], width: int) -> Table:
     """A row a submission. The marks stand under their stages where there is room, else together."""
     stages = _columns(results)
-    longest = max(len(visible(name)) for name in ("submission", *(r.submission for r in results)))
+    submitted = ("submission", *(result.submission for result in results))
+    longest = max(len(visible_line(name)) for name in submitted)
     left = width - SCORE_WIDTH - 4
     roomy = left - NAME_WIDTH - sum(len(stage) + 2 for stage in stages) > MESSAGE_WIDTH
     heads = stages if roomy or not stages else [" ".join(stage[0] for stage in stages)]
@@ -86,7 +87,7 @@ def _table(results: Sequence[Result], width: int) -> Table:
 
 
 def _cropped(text: str, width: int) -> Text:
-    text = visible(text)
+    text = visible_line(text)
     return Text(text if len(text) <= width else text[: width - 1] + "…", no_wrap=True)
 
 
@@ -115,7 +116,7 @@ def _first(result: Result, width: int) -> str:
     wrong = [check for check in result.checks if check.outcome in ("failed", "error")]
     if not wrong:
         return ""
-    text = wrong[0].message or wrong[0].title
+    text = " ".join((wrong[0].message or wrong[0].title).split())
     return text if width >= min(MESSAGE_WIDTH, len(text)) else wrong[0].id
 
 
@@ -140,8 +141,9 @@ def _print_overall(console: Console, results: Collection[Result], counts: Counts
     if counts.left:
         console.print(f"{_submissions(counts.left)} not graded yet.")
     if failed:
+        names = visible_line(", ".join(failed[:10]))
         console.print(
-            f"The grader itself failed on {len(failed)}: {visible(', '.join(failed[:10]))}. Their "
+            f"The grader itself failed on {len(failed)}: {names}. Their "
             "marks stay open, and the next run tries them again; results.jsonl says what happened.",
             markup=False,
         )

@@ -18,6 +18,7 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[_name] = "1"
 
 import torch
+from torch.autograd import gradcheck
 
 from grading.grader import grade_submission, unmarked
 from grading.jobs import Graded, Job, encode_graded
@@ -27,6 +28,8 @@ from grading.submissions import Entry, Submission, read_submission
 from harness.assignments import load_assignment
 
 torch.set_num_threads(1)
+# The first use loads hundreds of modules, which each worker would load for itself.
+gradcheck(torch.sin, torch.zeros(1, dtype=torch.float64, requires_grad=True))
 # What is here now stays: the collector need not touch, and so copy, the pages shared by workers.
 gc.collect()
 gc.freeze()

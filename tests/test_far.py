@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from grading.sandbox import NurseryError
+from grading.sandbox import NurseryError, wire
 from grading.sandbox.far import Far
 from grading.sandbox.fresh import FreshProcesses
 from grading.sandbox.zygote import Zygote
 from grading.source import Cell, Source
 from harness.assignments import load_assignment
+from harness.candidate import Reply
 from harness.judge import judge
 from harness.settings import Limits
 
@@ -351,3 +352,19 @@ def test_a_system_that_cannot_fork_has_fresh_processes():
         report, _ = graded(nursery, HEAD, WEIGHTED_SUM, sigmoid_doing("os._exit(3)"), SQUARED_ERROR)
     assert "ended the process" in message(report, "sigmoid/gradient/z")
     assert outcome(report, "squared-error/gradient/a") == "passed"
+
+
+def test_replies_that_are_kept_for_the_next_submission_are_never_altered(zygote, monkeypatch):
+    kept: dict[bytes, Reply] = {}
+    decoded = wire._same_reply
+
+    def kept_too(data: bytes) -> Reply:
+        kept[data] = decoded(data)
+        return kept[data]
+
+    monkeypatch.setattr(wire, "_same_reply", kept_too)
+    for change in ("pass", "g = g * 2", "g = g[:1]", "return g", "g.mul_(0)"):
+        graded(zygote, HEAD, WEIGHTED_SUM, sigmoid_doing(change), SQUARED_ERROR)
+    assert len(kept) > 200
+    for data, reply in kept.items():
+        assert wire.encode(wire.reply_data(reply)) == data

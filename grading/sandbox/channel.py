@@ -7,7 +7,6 @@ import struct
 import time
 
 LENGTH = struct.Struct(">I")
-PART = 1 << 18
 
 
 class ChannelClosed(Exception):
@@ -22,12 +21,21 @@ class ProtocolError(Exception):
     """The other side broke the rules of the wire."""
 
 
+class _Part:
+    """Bytes of which some have come."""
+
+    def __init__(self, size: int) -> None:
+        self.data = bytearray(size)
+        self.filled = 0
+
+
 class Channel:
     """One end of a stream socket that carries frames."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
-        self._buffer = bytearray()
+        self._length = _Part(LENGTH.size)
+        self._frame: _Part | None = None
 
     def send(self, payload: bytes, timeout: float | None = None) -> None:
         """Sends one frame. Raises ChannelClosed, or ChannelTimeout if the other side stops
@@ -40,25 +48,25 @@ class Channel:
         except OSError:
             raise ChannelClosed from None
 
-    def receive(self, limit: int, timeout: float | None = None) -> bytes:
+    def receive(self, limit: int, timeout: float | None = None) -> bytearray:
         """The next frame, ``timeout`` seconds at most for its length, and for the rest.
 
         Raises ProtocolError for a frame of more than ``limit`` bytes before it is read.
         """
-        self._fill(LENGTH.size, timeout)
-        (length,) = LENGTH.unpack_from(self._buffer)
-        if length > limit:
-            raise ProtocolError(f"a frame of {length} bytes")
-        end = LENGTH.size + length
-        self._fill(end, timeout)
-        with memoryview(self._buffer) as view:
-            frame = bytes(view[LENGTH.size : end])
-        del self._buffer[:end]
-        return frame
+        if self._frame is None:
+            self._fill(self._length, timeout)
+            (length,) = LENGTH.unpack(self._length.data)
+            if length > limit:
+                raise ProtocolError(f"a frame of {length} bytes")
+            self._frame = _Part(length)
+        frame = self._frame
+        self._fill(frame, timeout)
+        self._length, self._frame = _Part(LENGTH.size), None
+        return frame.data
 
     def has_unread(self) -> bool:
         """Whether bytes have come that no call has asked for yet."""
-        if self._buffer:
+        if self._length.filled:
             return True
         self._socket.setblocking(False)
         try:
@@ -70,19 +78,20 @@ class Channel:
         """Closes this end."""
         self._socket.close()
 
-    def _fill(self, size: int, timeout: float | None) -> None:
-        if len(self._buffer) >= size:
+    def _fill(self, part: _Part, timeout: float | None) -> None:
+        if part.filled == len(part.data):
             return
         until = None if timeout is None else time.monotonic() + timeout
-        while len(self._buffer) < size:
-            # The deadline is for the whole of it: a byte now and then does not extend it.
-            self._socket.settimeout(until and max(until - time.monotonic(), 1e-3))
-            try:
-                part = self._socket.recv(PART)
-            except TimeoutError:
-                raise ChannelTimeout from None
-            except OSError:
-                raise ChannelClosed from None
-            if not part:
-                raise ChannelClosed
-            self._buffer += part
+        with memoryview(part.data) as view:
+            while part.filled < len(view):
+                # The deadline is for the whole of it: a byte now and then does not extend it.
+                self._socket.settimeout(until and max(until - time.monotonic(), 1e-3))
+                try:
+                    count = self._socket.recv_into(view[part.filled :])
+                except TimeoutError:
+                    raise ChannelTimeout from None
+                except OSError:
+                    raise ChannelClosed from None
+                if not count:
+                    raise ChannelClosed
+                part.filled += count

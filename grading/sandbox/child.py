@@ -25,8 +25,8 @@ from grading.source import Unreadable, read_source
 from harness.workbench import Workbench
 
 # Replies wait for each other for so long, or until there are so many bytes of them.
-KEEP_SECONDS = 0.02
-KEEP_BYTES = 64 * 1024
+KEEP_SECONDS = 0.05
+KEEP_BYTES = 256 * 1024
 
 
 def serve(sock: socket.socket) -> None:

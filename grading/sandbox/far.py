@@ -6,6 +6,8 @@ import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+import msgspec
+
 from grading.sandbox import wire
 from grading.sandbox.channel import ChannelClosed, ChannelTimeout, ProtocolError
 from grading.sandbox.nursery import Child, Nursery
@@ -35,6 +37,7 @@ from harness.candidate import (
     Observed,
     Operation,
     Output,
+    Raised,
     Read,
     Reply,
     Returns,
@@ -81,6 +84,7 @@ class Far:
         self._lost: dict[str, Lost] = {}
         self._calls: dict[int, Forward] = {}
         self._here: set[int] = set()
+        self._outputs: frozenset[str] = frozenset()
         # Whose answers have all come in time so far: those need not be sent one by one.
         self._quick: set[str] = {CHAIN}
         self._skip: list[int] = []
@@ -114,7 +118,7 @@ class Far:
             self._quick.add(blamed)
         if isinstance(operations[0], Observe):
             self.stopped_by_clock = stopped  # no mark depends on it
-        return replies
+        return self._retold(operations, replies, blamed)
 
     def close(self) -> None:
         """Ends the child."""
@@ -141,6 +145,34 @@ class Far:
             return replies, Lost(str(lost))
         return replies, None
 
+    def _retold(
+        self, operations: Sequence[Operation], replies: list[Reply], blamed: str
+    ) -> list[Reply]:
+        """The replies, with the words of what was raised on public inputs told by a fresh child.
+
+        One that has seen hidden inputs could put them into the words, which students read.
+        """
+        public = [each for each in operations if self._is_public(each)]
+        raised = [isinstance(reply, Raised) and bool(reply.text) for reply in replies]
+        if not any(raised[at] for at, each in enumerate(operations) if self._is_public(each)):
+            return replies
+        self._bury()
+        again, _ = self._tried(public, blamed, at_once=True)
+        told = {id(operation): reply for operation, reply in zip(public, again, strict=False)}
+        return [
+            _in_words_of(reply, told.get(id(each))) if self._is_public(each) else reply
+            for each, reply in zip(operations, replies, strict=True)
+        ]
+
+    def _is_public(self, operation: Operation) -> bool:
+        match operation:
+            case Forward():
+                return operation.public
+            case Backward(handle=handle) | Read(handle=handle):
+                return self._calls[handle].public
+            case Chain() | Descend() | Observe():
+                return False
+
     def _can_repeat(self, operations: Sequence[Operation], blamed: str) -> bool:
         """Whether a lost child may have kept replies back that a fresh one can give again."""
         alone = not isinstance(operations[0], Backward | Read | Descend)
@@ -148,8 +180,12 @@ class Far:
 
     def _note(self, operations: Sequence[Operation]) -> None:
         for operation in operations:
-            if isinstance(operation, Forward):
-                self._calls[operation.handle] = operation
+            match operation:
+                case Forward(handle, stage):
+                    self._calls[handle] = operation
+                    self._words.stages.add(stage)
+                case Chain(links):
+                    self._words.stages |= {link.stage for link in links}
 
     def _blamed(self, operations: Sequence[Operation]) -> str:
         match operations[0]:
@@ -256,13 +292,16 @@ class Far:
             for data in message.replies:
                 yield self._reply(data, next(waiting))
 
-    def _reply(self, data: wire.ReplyData, operation: Operation) -> Reply:
+    def _reply(self, data: msgspec.Raw, operation: Operation) -> Reply:
+        if isinstance(operation, Chain):
+            self._outputs = frozenset(operation.outputs)
         try:
-            reply = wire.reply_of(data)
-        except ProtocolError as error:
-            raise ChildLost(f"sent a malformed answer ({error})") from None
+            reply = wire.decode_reply(data)
+        except ProtocolError:
+            # Not in which way: whoever sent it could spell hidden inputs with that.
+            raise ChildLost("sent a malformed answer") from None
         if not self._fits(reply, operation):
-            raise ChildLost("sent a malformed answer (of another kind than was asked for)")
+            raise ChildLost("sent an answer of another kind than was asked for")
         return self._explained(self._words.own(reply), operation)
 
     def _fits(self, reply: Reply, operation: Operation) -> bool:
@@ -278,7 +317,7 @@ class Far:
                 count = len(self._calls[handle].inputs)
                 return isinstance(reply, Unchanged) and len(reply.inputs) == count
             case Chain() | Descend():
-                return isinstance(reply, Chained)
+                return isinstance(reply, Chained) and reply.outputs.keys() <= self._outputs
             case Observe():
                 return isinstance(reply, Observed)
 
@@ -313,14 +352,14 @@ class Far:
             if overdue.whole:
                 self._lost[WHOLE] = Lost(f"had no time left: the submission {overdue}")
             raise ChildLost(str(overdue)) from None
-        except ProtocolError as error:
-            raise ChildLost(f"wrote to the grader's own channel ({error})") from None
+        except ProtocolError:
+            raise ChildLost("wrote to the grader's own channel") from None
         except ChannelTimeout:
             raise ChildLost("stopped reading what it was asked") from None
         except ChannelClosed:
             raise ChildLost(self._cause_of_death(child)) from None
 
-    def _await(self, child: Child) -> bytes:
+    def _await(self, child: Child) -> bytearray:
         """The next frame, within the limits of the call and of the submission."""
         while True:
             try:
@@ -337,8 +376,7 @@ class Far:
         self._child = None
         self._watch.ended(ended.cpu_seconds)
         if ended.signal and not ended.killed:
-            name = signal.Signals(ended.signal).name
-            return f"crashed the process it ran in ({name})"
+            return f"crashed the process it ran in ({_signal_name(ended.signal)})"
         return "closed the grader's own channel" if ended.killed else "ended the process it ran in"
 
     def _bury(self) -> None:
@@ -349,6 +387,21 @@ class Far:
     def _next(self) -> int:
         self._number += 1
         return self._number
+
+
+def _in_words_of(reply: Reply, other: Reply | None) -> Reply:
+    """What was raised, with the text it had another time; without any where it was not again."""
+    if not isinstance(reply, Raised):
+        return reply
+    if isinstance(other, Raised) and (other.kind, other.place) == (reply.kind, reply.place):
+        return replace(reply, text=other.text)
+    return replace(reply, text="")
+
+
+def _signal_name(number: int) -> str:
+    # Those of the real-time range have numbers only.
+    named = number in set(signal.Signals)
+    return signal.Signals(number).name if named else f"signal {number}"
 
 
 def _follows(message: Started, before: Started | None) -> bool:

@@ -23,9 +23,18 @@ REPLY_LIMIT = 16 * 1024 * 1024
 TENSOR_LIMIT = 8 * 1024 * 1024
 MOST_DIMENSIONS = 16
 MOST_REPLIES = 10_000
+MOST_BUNDLES = 12  # one for each dtype
+# Tensors by name in one bundle, and what one backward returns: more would take up far more memory
+# here than their bytes do.
+MOST_NAMES = 10_000
+MOST_VALUES = 100
 # Of testimony: pieces of each kind, and letters of each word.
 MOST_SEEN = 100
 MOST_LETTERS = 100
+# Replies of so many bytes are kept for when the same ones come again.
+SMALL_REPLY = 2048
+
+Frame = bytes | bytearray
 
 Dtype = Literal[
     "float64", "float32", "float16", "bfloat16", "complex128", "complex64",
@@ -38,7 +47,7 @@ class TensorData(msgspec.Struct, frozen=True, tag="tensor"):
 
     dtype: Dtype
     shape: tuple[int, ...]
-    data: bytes
+    data: memoryview
     strides: list[int] | None = None
 
 
@@ -59,8 +68,8 @@ class Bundle(msgspec.Struct, frozen=True):
     """Tensors of one dtype by name: their shapes, and the values of all, row-major, in order."""
 
     dtype: Dtype
-    shapes: dict[str, tuple[int, ...]]
-    data: bytes
+    shapes: Annotated[dict[str, tuple[int, ...]], msgspec.Meta(max_length=MOST_NAMES)]
+    data: memoryview
 
 
 class ForwardData(msgspec.Struct, frozen=True, tag="forward"):
@@ -152,7 +161,7 @@ class OutputData(msgspec.Struct, frozen=True, tag="output"):
 class ReturnsData(msgspec.Struct, frozen=True, tag="returns"):
     """`harness.candidate.Returns` as plain data."""
 
-    values: list[ReturnedData]
+    values: Annotated[list[ReturnedData], msgspec.Meta(max_length=MOST_VALUES)]
 
 
 class UnchangedData(msgspec.Struct, frozen=True, tag="unchanged"):
@@ -165,7 +174,7 @@ class UnchangedData(msgspec.Struct, frozen=True, tag="unchanged"):
 class ChainedData(msgspec.Struct, frozen=True, tag="chained"):
     """`harness.candidate.Chained` as plain data."""
 
-    outputs: list[Bundle]
+    outputs: Annotated[list[Bundle], msgspec.Meta(max_length=MOST_BUNDLES)]
     cost: float
     gradient: TensorData | None
 
@@ -249,11 +258,14 @@ class Defined(msgspec.Struct, frozen=True, tag="defined"):
 
 
 class Answers(msgspec.Struct, frozen=True, tag="answers"):
-    """The replies to some operations of a call that follow each other, from ``first`` on."""
+    """The replies to some operations of a call that follow each other, from ``first`` on.
+
+    Each is `ReplyData` of its own, for `decode_reply`.
+    """
 
     call: int
     first: int
-    replies: Annotated[list[ReplyData], msgspec.Meta(min_length=1, max_length=MOST_REPLIES)]
+    replies: Annotated[list[msgspec.Raw], msgspec.Meta(min_length=1, max_length=MOST_REPLIES)]
 
 
 FromChild = Parsed | Started | Defined | Answers
@@ -261,6 +273,8 @@ FromChild = Parsed | Started | Defined | Answers
 _encoder = msgspec.msgpack.Encoder()
 _requests: msgspec.msgpack.Decoder[Request] = msgspec.msgpack.Decoder(Request)
 _from_child: msgspec.msgpack.Decoder[FromChild] = msgspec.msgpack.Decoder(FromChild)
+_replies: msgspec.msgpack.Decoder[ReplyData] = msgspec.msgpack.Decoder(ReplyData)
+_MALFORMED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 def encode(message: Request | FromChild | ReplyData) -> bytes:
@@ -270,32 +284,46 @@ def encode(message: Request | FromChild | ReplyData) -> bytes:
 
 def answers(call: int, first: int, replies: Sequence[bytes]) -> bytes:
     """Answers as bytes, of replies that have been encoded one by one."""
-    return _encoder.encode(_Encoded(call, first, list(map(msgspec.Raw, replies))))
+    return _encoder.encode(Answers(call, first, list(map(msgspec.Raw, replies))))
 
 
-class _Encoded(msgspec.Struct, frozen=True, tag="answers"):
-    call: int
-    first: int
-    replies: list[msgspec.Raw]
-
-
-def decode_request(frame: bytes) -> Request:
+def decode_request(frame: Frame) -> Request:
     """A message to a child."""
     return _requests.decode(frame)
 
 
-def decode_from_child(frame: bytes) -> FromChild:
+def decode_from_child(frame: Frame) -> FromChild:
     """A message from a child. Raises ProtocolError for anything but a well-formed one."""
     try:
         return _from_child.decode(frame)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except _MALFORMED as error:
+        raise ProtocolError(str(error)) from None
+
+
+def decode_reply(data: msgspec.Raw) -> Reply:
+    """A reply from a child. Raises ProtocolError for anything but a well-formed one."""
+    small = len(memoryview(data)) <= SMALL_REPLY
+    return _same_reply(bytes(data)) if small else _decoded(data)
+
+
+# Right answers are the same to the last bit in submission after submission, and many wrong ones
+# too. Nobody alters a reply, so they can share it.
+@lru_cache(maxsize=4096)
+def _same_reply(data: bytes) -> Reply:
+    return _decoded(data)
+
+
+def _decoded(data: bytes | msgspec.Raw) -> Reply:
+    try:
+        return reply_of(_replies.decode(data))
+    except _MALFORMED as error:
         raise ProtocolError(str(error)) from None
 
 
 def tensor_data(value: Tensor) -> TensorData:
     """A tensor as plain data; its strides too, where they are not row-major."""
     strides = None if value.is_contiguous() else list(value.stride())
-    return TensorData(_dtype_name(value), tuple(value.shape), _bytes(value), strides)
+    return TensorData(_dtype_name(value), tuple(value.shape), memoryview(_bytes(value)), strides)
 
 
 def tensor_of(data: TensorData) -> Tensor:
@@ -316,7 +344,7 @@ def bundles(tensors: Mapping[str, Tensor]) -> list[Bundle]:
         Bundle(
             _dtype_name(tensors[names[0]]),
             {name: tuple(tensors[name].shape) for name in names},
-            b"".join([_bytes(tensors[name]) for name in names]),
+            memoryview(b"".join([_bytes(tensors[name]) for name in names])),
         )
         for names in kinds.values()
     ]
@@ -351,7 +379,7 @@ def _bytes(value: Tensor) -> bytes:
     return data
 
 
-def _values(dtype: torch.dtype, data: bytes) -> Tensor:
+def _values(dtype: torch.dtype, data: memoryview) -> Tensor:
     # A copy, as torch shares the memory and takes it to be writable.
     return torch.frombuffer(bytearray(data), dtype=dtype) if data else torch.empty(0, dtype=dtype)
 
@@ -404,9 +432,9 @@ def operation_data(operation: Operation) -> OperationData:
     """An operation as plain data."""
     match operation:
         case candidate.Forward(handle, stage, inputs, requires_grad):
-            return ForwardData(handle, stage, list(map(tensor_data, inputs)), list(requires_grad))
+            return ForwardData(handle, stage, list(map(_asked_data, inputs)), list(requires_grad))
         case candidate.Backward(handle, upstream):
-            return BackwardData(handle, tensor_data(upstream))
+            return BackwardData(handle, _asked_data(upstream))
         case candidate.Read(handle):
             return ReadData(handle)
         case candidate.Chain():
@@ -420,9 +448,12 @@ def operation_data(operation: Operation) -> OperationData:
         case candidate.Descend():
             return _descend_data(operation)
         case candidate.Observe(stage, inputs, upstream, required):
-            given = list(map(tensor_data, inputs))
-            return ObserveData(stage, given, tensor_data(upstream), list(required))
+            given = list(map(_asked_data, inputs))
+            return ObserveData(stage, given, _asked_data(upstream), list(required))
 
+
+# Cases are made once, and what is asked about is never altered. A tensor's hash is its identity.
+_asked_data = lru_cache(maxsize=4096)(tensor_data)
 
 _descents: WeakKeyDictionary[candidate.Descend, DescendData] = WeakKeyDictionary()
 
@@ -466,7 +497,7 @@ def reply_data(reply: Reply) -> ReplyData:
         case candidate.Output(value):
             return OutputData(returned_data(value))
         case candidate.Returns(values):
-            return ReturnsData(list(map(returned_data, values)))
+            return ReturnsData(list(map(returned_data, values[:MOST_VALUES])))
         case candidate.Unchanged(inputs, upstreams):
             return UnchangedData(list(inputs), list(upstreams))
         case candidate.Chained(outputs, cost, gradient):

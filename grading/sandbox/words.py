@@ -13,15 +13,34 @@ from dataclasses import replace
 
 from grading.sandbox.wire import Statement
 from grading.source import Source
-from harness.candidate import Observed, Other, Output, Raised, Reply, Returned, Returns, Seen
+from harness.candidate import (
+    Absent,
+    Observed,
+    Other,
+    Output,
+    Raised,
+    Reply,
+    Returned,
+    Returns,
+    Seen,
+)
 from harness.workbench import TEXT_LIMIT, scrub
 
 MADE_UP = "an exception of a type made up on the way"
+NOTHING_THERE = "There is nothing to call"
 MOST_NAMES = 1_000
 # Names of types that are no news to anybody, beside Python's own.
 _COMMON = frozenset({"ndarray", "Parameter", "Size", "float64", "float32", "OutOfMemoryError"})
 _PLACE = re.compile(r"(?:cell (\d{1,6}), )?line (\d{1,7})")
 _TOLD = re.compile(r"[\w .-]*")
+# All that a workbench says of what is absent, with the names in it.
+_ABSENT = re.compile(
+    r"There is no class (\w+)|(\w+) is an? (\w+), not a class"
+    r"|The class (\w+) is not a torch\.autograd\.Function"
+    r"|forward did not return a tensor, so there is no backward to call"
+    r"|The output has no backward: torch cannot trace it to the inputs"
+    r"|There is no chain to go on from"
+)
 _FOLDERS = re.compile(r"(?<![\w.])/(?:[^\s/'\"()<>:]+/)+")
 _TENSORS = re.compile(r"(?:(?:sparse|meta|cuda|\w{1,12}) )?tensor\b")
 
@@ -36,7 +55,7 @@ def _word(text: str) -> str:
 
 
 class Words:
-    """Knows the names and the lines of a source."""
+    """Knows the names and the lines of a source, and the ``stages`` that were asked for."""
 
     def __init__(self, source: Source | None) -> None:
         cells = source.cells if source else ()
@@ -46,6 +65,7 @@ class Words:
             )
             for cell in cells
         }
+        self.stages: set[str] = set()
         self._names = {name for cell in cells for name in re.findall(r"[^\W\d]\w*", cell.text)}
 
     def own(self, reply: Reply) -> Reply:
@@ -67,6 +87,8 @@ class Words:
                     differences=self._seen(differences),
                     built_in=_word(reply.built_in),
                 )
+            case Absent(reason):
+                return Absent(self._reason(reason))
         return reply
 
     def statement(self, failed: Statement) -> Statement:
@@ -77,12 +99,20 @@ class Words:
 
     def name(self, name: str, otherwise: str) -> str:
         """A type's name, if it is known or stands in the source."""
-        known = hasattr(builtins, name) or name in _COMMON or name in self._names
-        return name if known else otherwise
+        return name if self._is_known(name) else otherwise
 
     def place(self, place: str) -> str:
         """A place, if it is one in the source."""
         return place if self._found(place) is not None else ""
+
+    def _is_known(self, name: str) -> bool:
+        return hasattr(builtins, name) or name in _COMMON or name in self._names
+
+    def _reason(self, reason: str) -> str:
+        match = _ABSENT.fullmatch(reason)
+        names = filter(None, match.groups()) if match else ()
+        own = all(name in self.stages or self._is_known(name) for name in names)
+        return reason if match and own else NOTHING_THERE
 
     def _seen(self, seen: Sequence[Seen]) -> tuple[Seen, ...]:
         return tuple(

@@ -86,7 +86,7 @@ class Bench:
         """What forward alone makes of each case: a backward that dies does not take it along."""
         name = self.stage.name
         calls = [
-            Forward(next(self.handles), name, case.inputs, (True,) * len(case.inputs))
+            Forward(next(self.handles), name, case.inputs, (True,) * len(case.inputs), case.public)
             for case in self.cases
         ]
         return tuple(self.candidate.perform(calls))
@@ -140,7 +140,7 @@ class Bench:
         for case in cases:
             handle = next(self.handles)
             needed = requires_grad or (True,) * len(case.inputs)
-            script.append(Forward(handle, self.stage.name, case.inputs, needed))
+            script.append(Forward(handle, self.stage.name, case.inputs, needed, case.public))
             script += [Backward(handle, upstream) for upstream in case.upstreams]
         replies = iter(self.candidate.perform(script))
         return tuple(

@@ -43,6 +43,8 @@ class Difference:
         return f"[{', '.join(map(str, self.index))}]" if self.index else ""
 
 
+# Neither side is ever altered, and the same answers come again. A tensor's hash is its identity.
+@lru_cache(maxsize=2048)
 def difference(
     got: Tensor, right: Tensor, tolerance: Tolerance, *, size: float
 ) -> Difference | None:

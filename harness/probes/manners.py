@@ -82,7 +82,9 @@ def purity(bench: Bench) -> None:
     for case in bench.cases[:2]:
         handle = next(bench.handles)
         needed = (True,) * len(case.inputs)
-        script: list[Operation] = [Forward(handle, bench.stage.name, case.inputs, needed)]
+        script: list[Operation] = [
+            Forward(handle, bench.stage.name, case.inputs, needed, case.public)
+        ]
         script += [Backward(handle, upstream) for upstream in case.upstreams]
         reply = bench.candidate.perform([*script, Read(handle)])[-1]
         if isinstance(reply, Trouble):
@@ -133,8 +135,8 @@ def _judge_pair(bench: Bench, first: Case, second: Case, what: str) -> None:
     stage = bench.stage.name
     replies = bench.candidate.perform(
         [
-            Forward(one, stage, first.inputs, needed),
-            Forward(two, stage, second.inputs, needed),
+            Forward(one, stage, first.inputs, needed, first.public),
+            Forward(two, stage, second.inputs, needed, second.public),
             Backward(one, first.upstreams[0]),
             Backward(two, second.upstreams[0]),
             Backward(one, first.upstreams[0]),

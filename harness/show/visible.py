@@ -15,6 +15,11 @@ def visible(text: str) -> str:
     return "\n".join("".join(map(_shown, line)) for line in lines)
 
 
+def visible_line(text: str) -> str:
+    """The same on one line, for names and cells of a table: line breaks are written out too."""
+    return visible(text).replace("\n", "\\n")
+
+
 def _shown(character: str) -> str:
     category = unicodedata.category(character)
     if category.startswith("C") or category in ("Zl", "Zp"):

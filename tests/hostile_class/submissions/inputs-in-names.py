@@ -1,0 +1,42 @@
+"""Puts its inputs into the name of an exception's type."""
+
+import torch
+from torch.autograd import Function
+
+
+class WeightedSum(Function):
+    @staticmethod
+    def forward(ctx, a_prev, w, b):
+        ctx.save_for_backward(a_prev, w)
+        return a_prev @ w.T + b
+
+    @staticmethod
+    def backward(ctx, g):
+        a_prev, w = ctx.saved_tensors
+        return g @ w, g.T @ a_prev, g.sum(0)
+
+
+class Sigmoid(Function):
+    @staticmethod
+    def forward(ctx, z):
+        a = torch.sigmoid(z)
+        ctx.save_for_backward(a)
+        return a
+
+    @staticmethod
+    def backward(ctx, g):
+        (a,) = ctx.saved_tensors
+        raise type("LEAK" + f"ED{int(1e9 * float(g.abs().sum()))}", (Exception,), {})
+        return g * a * (1 - a)
+
+
+class SquaredError(Function):
+    @staticmethod
+    def forward(ctx, a, y):
+        ctx.save_for_backward(a, y)
+        return ((a - y) ** 2).sum() / len(a)
+
+    @staticmethod
+    def backward(ctx, g):
+        a, y = ctx.saved_tensors
+        return g * 2 * (a - y) / len(a), None

@@ -1,0 +1,48 @@
+"""Makes system calls of another architecture, from code it has written into memory."""
+
+import ctypes
+import mmap
+import torch
+from torch.autograd import Function
+
+
+class WeightedSum(Function):
+    @staticmethod
+    def forward(ctx, a_prev, w, b):
+        ctx.save_for_backward(a_prev, w)
+        return a_prev @ w.T + b
+
+    @staticmethod
+    def backward(ctx, g):
+        a_prev, w = ctx.saved_tensors
+        return g @ w, g.T @ a_prev, g.sum(0)
+
+
+class Sigmoid(Function):
+    @staticmethod
+    def forward(ctx, z):
+        a = torch.sigmoid(z)
+        ctx.save_for_backward(a)
+        return a
+
+    @staticmethod
+    def backward(ctx, g):
+        (a,) = ctx.saved_tensors
+        return g * a * (1 - a)
+
+
+class SquaredError(Function):
+    @staticmethod
+    def forward(ctx, a, y):
+        ctx.save_for_backward(a, y)
+        return ((a - y) ** 2).sum() / len(a)
+
+    @staticmethod
+    def backward(ctx, g):
+        a, y = ctx.saved_tensors
+        return g * 2 * (a - y) / len(a), None
+
+
+page = mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+page.write(bytes.fromhex("b814000000cd80c3"))
+ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(page)))()

@@ -1,0 +1,53 @@
+"""Calls out: TCP, UDP, names, an abstract socket, a pair."""
+
+import socket
+import torch
+from torch.autograd import Function
+
+
+class Through(Exception):
+    """The attack has succeeded."""
+
+
+raise Through(socket.create_connection(("127.0.0.1", int("@TCP@")), 1).send(b"attack"))
+raise Through(socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"attack", ("127.0.0.1", int("@UDP@"))))
+raise Through(socket.socket(socket.AF_UNIX).connect("\0@ABSTRACT@"))
+raise Through(socket.gethostbyname("example.org"))
+raise Through(socket.create_connection(("169.254.169.254", 80), 1))
+
+
+class WeightedSum(Function):
+    @staticmethod
+    def forward(ctx, a_prev, w, b):
+        ctx.save_for_backward(a_prev, w)
+        return a_prev @ w.T + b
+
+    @staticmethod
+    def backward(ctx, g):
+        a_prev, w = ctx.saved_tensors
+        return g @ w, g.T @ a_prev, g.sum(0)
+
+
+class Sigmoid(Function):
+    @staticmethod
+    def forward(ctx, z):
+        a = torch.sigmoid(z)
+        ctx.save_for_backward(a)
+        return a
+
+    @staticmethod
+    def backward(ctx, g):
+        (a,) = ctx.saved_tensors
+        return g * a * (1 - a)
+
+
+class SquaredError(Function):
+    @staticmethod
+    def forward(ctx, a, y):
+        ctx.save_for_backward(a, y)
+        return ((a - y) ** 2).sum() / len(a)
+
+    @staticmethod
+    def backward(ctx, g):
+        a, y = ctx.saved_tensors
+        return g * 2 * (a - y) / len(a), None
