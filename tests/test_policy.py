@@ -605,8 +605,8 @@ class SquaredError(Function):
     @staticmethod
     def backward(ctx, g):
         a, y = ctx.saved_tensors
-        h = 1e-4
-        return g * ((a + h - y) ** 2 - (a - h - y) ** 2) / (2 * h), None
+        sys._getframe()
+        return g * 2 * (a - y), None
 """
 OTHERS = WEIGHTED_SUM + SQUARED_ERROR
 
@@ -623,7 +623,7 @@ def test_a_death_in_the_testimony_costs_no_mark_and_hides_no_other_stage(zygote,
     assert report.passed and report.score == 10
     assert not stopped_by_clock
     assert [(flag.kind, flag.stage) for flag in report.flags] == [
-        ("finite-differences", "SquaredError")
+        ("inspects-the-grader", "SquaredError")
     ]
 
 
@@ -638,13 +638,7 @@ def test_a_students_own_process_tells_the_same(zygote, name):
 
 @pytest.mark.slow
 def test_right_work_gets_no_flag_and_no_advice_from_its_own_process(zygote):
-    right = (
-        RIGHT["computed again"]
-        + WEIGHTED_SUM
-        + SQUARED_ERROR.replace(
-            "g * ((a + h - y) ** 2 - (a - h - y) ** 2) / (2 * h)", "g * 2 * (a - y)"
-        )
-    )
+    right = RIGHT["computed again"] + OTHERS.replace("sys._getframe()", "pass")
     report, _ = graded(zygote, right)
     assert report.passed
     assert (report.flags, report.advice) == ((), ())
