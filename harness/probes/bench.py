@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import count
@@ -46,6 +47,16 @@ class Failed(Exception):
 
 class Errored(Failed):
     """A check that could not be made because the student's code raised, died or ran on."""
+
+
+@contextmanager
+def noting(**facts: int) -> Iterator[None]:
+    """Adds ``facts`` to the case of a check that fails inside."""
+    try:
+        yield
+    except Failed as failed:
+        failed.case = {**(failed.case or {}), **facts}
+        raise
 
 
 class Waits(Exception):
@@ -161,21 +172,23 @@ class Bench:
         self.output(answer.output, case)
         reply = answer.returns[turn]
         if isinstance(reply, Trouble):
-            self.trouble(reply, "backward", case)
+            self.trouble(reply, "backward", case, turn)
         assert isinstance(reply, Returns)
         return reply.values
 
-    def trouble(self, trouble: Trouble, phase: str, case: Case) -> NoReturn:
+    def trouble(
+        self, trouble: Trouble, phase: str, case: Case, turn: int | None = None
+    ) -> NoReturn:
         """Raises the failure that stands for a candidate that could not answer.
 
         An exception's text may carry values out, so a student reads it for public cases only.
         """
-        where = f"{self.stage.name}.{phase}"
+        where, facts = f"{self.stage.name}.{phase}", case.facts(turn)
         match trouble:
             case Absent(reason):
-                raise Failed(f"{reason}.", staff=reason, case=case.facts())
+                raise Failed(f"{reason}.", staff=reason, case=facts)
             case Lost(reason):
-                raise Errored(f"{where} {reason}.", staff=reason, case=case.facts())
+                raise Errored(f"{where} {reason}.", staff=reason, case=facts)
             case Raised(kind, text, place, code):
                 at = f" at {place}" if place else ""
                 line = f": `{code}`" if code else ""
@@ -184,14 +197,14 @@ class Bench:
                     raise Errored(
                         f"{where} is not written yet: it raises NotImplementedError{at}.",
                         staff=staff,
-                        case=case.facts(),
+                        case=facts,
                     )
                 said = f": {text}" if case.public and text else ""
                 raise Errored(
                     f"{where} raised {kind}{at}{said}" + ("" if said.endswith(".") else "."),
                     f"The line is `{code}`." if code else "",
                     staff=staff,
-                    case=case.facts(),
+                    case=facts,
                 )
 
     def advise(self, text: str) -> None:

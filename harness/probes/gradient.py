@@ -49,7 +49,7 @@ def judge_gradient(
             if case.public
             else f"It is right for the example, and wrong for other values{_sizes(case)}."
         )
-        raise Failed(_wrong(bench, name), detail, staff=text, case=case.facts())
+        raise Failed(_wrong(bench, name), detail, staff=text, case=case.facts(turn))
 
 
 def usable_gradient(
@@ -67,10 +67,10 @@ def usable_gradient(
         if name in stage.optional:
             return None
         text = f"backward returned None for {name}, as if C did not depend on it."
-        raise Failed(_wrong(bench, name), text, staff=text, case=case.facts())
+        raise Failed(_wrong(bench, name), text, staff=text, case=case.facts(turn))
     if isinstance(got, Other):
         text = f"backward returned a {got.kind} for {name} where a tensor belongs."
-        raise Failed(_wrong(bench, name), text, staff=text, case=case.facts())
+        raise Failed(_wrong(bench, name), text, staff=text, case=case.facts(turn))
     if not (got.is_floating_point() and got.shape == given.shape):
         _judge_with_engine(bench, name, case, turn, got)
     return got.reshape(given.shape)
@@ -96,7 +96,7 @@ def _judge_count(
         f"{expected} input{'s' if expected != 1 else ''} ({', '.join(bench.stage.inputs)}); "
         f"{sentence}."
     )
-    raise Failed(_wrong(bench, name), text, staff=text, case=case.facts())
+    raise Failed(_wrong(bench, name), text, staff=text, case=case.facts(turn))
 
 
 def _judge_with_engine(bench: Bench, name: str, case: Case, turn: int, got: Tensor) -> None:
@@ -111,10 +111,10 @@ def _judge_with_engine(bench: Bench, name: str, case: Case, turn: int, got: Tens
         engine_gradients(bench.stage.name, case.inputs, case.upstreams[turn], alone)
     except EngineRefusal as refusal:
         text = f"{came}; torch says: {refusal}"
-        raise Failed(_wrong(bench, name), text, staff=text, case=case.facts()) from None
+        raise Failed(_wrong(bench, name), text, staff=text, case=case.facts(turn)) from None
     if got.numel() != given.numel():
         text = f"{came}: the sum that is missing is yours to write; torch hides it by summing."
-        raise Failed(_wrong(bench, name), text, staff=text, case=case.facts())
+        raise Failed(_wrong(bench, name), text, staff=text, case=case.facts(turn))
     if got.shape != given.shape:
         bench.advise(
             f"backward returns ∂C/∂{name} with extra axes of size 1; torch drops them, but the "
