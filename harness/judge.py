@@ -42,6 +42,9 @@ def judge(
     wanted = {check.id for check in planned} if only is None else set(only)
     needed = _with_needs(planned, wanted)
     trial = Trial(assignment, candidate, seed)
+    trial.show_examples(
+        dict.fromkeys(check.stage for check in planned if check.stage and check.id in needed)
+    )
     made: dict[str, Check] = {}
     for check in planned:
         if check.id in needed:

@@ -93,14 +93,25 @@ class Bench:
         return cases_for(self.stage, self.seed, self.sizes)
 
     @cached_property
+    def example(self) -> tuple[Reply, Answer]:
+        """What forward alone makes of the public example, and the candidate's answer to it.
+
+        Whoever has seen hidden inputs could put them into this answer, which a student reads.
+        """
+        public = self.cases[0]
+        (output,) = self._forwards([public])
+        return output, self.ask([public])[0]
+
+    @cached_property
     def outputs(self) -> tuple[Reply, ...]:
-        """What forward alone makes of each case: a backward that dies does not take it along."""
-        name = self.stage.name
-        calls = [
-            Forward(next(self.handles), name, case.inputs, (True,) * len(case.inputs))
-            for case in self.cases
-        ]
-        return tuple(self.candidate.perform(calls))
+        """What forward alone makes of each case: a backward that dies does not take it along.
+
+        There is only the example's where that backward has left nobody to ask.
+        """
+        output, answer = self.example
+        if any(isinstance(reply, Lost) for reply in answer.returns):
+            return (output,)
+        return (output, *self._forwards(self.cases[1:]))
 
     @cached_property
     def runs(self) -> bool:
@@ -109,8 +120,8 @@ class Bench:
 
     @cached_property
     def answers(self) -> tuple[Answer, ...]:
-        """The candidate's answers to the cases, asked for in one go."""
-        return self.ask(self.cases)
+        """The candidate's answers to the cases, the hidden ones asked for in one go."""
+        return (self.example[1], *self.ask(self.cases[1:]))
 
     @cached_property
     def gradcheck_case(self) -> Case:
@@ -158,6 +169,15 @@ class Bench:
             Answer(next(replies), tuple(next(replies) for _ in case.upstreams)) for case in cases
         )
 
+    def _forwards(self, cases: Sequence[Case]) -> list[Reply]:
+        name = self.stage.name
+        return self.candidate.perform(
+            [
+                Forward(next(self.handles), name, case.inputs, (True,) * len(case.inputs))
+                for case in cases
+            ]
+        )
+
     def output(self, reply: Reply, case: Case) -> Returned:
         """What forward returned; Failed where there is nothing to call, Errored on trouble."""
         if isinstance(reply, Trouble):
@@ -181,7 +201,7 @@ class Bench:
     ) -> NoReturn:
         """Raises the failure that stands for a candidate that could not answer.
 
-        An exception's text may carry values out, so a student reads it for public cases only.
+        An exception's text may carry values out, so a student reads it of the example only.
         """
         where, facts = f"{self.stage.name}.{phase}", case.facts(turn)
         match trouble:
@@ -199,13 +219,17 @@ class Bench:
                         staff=staff,
                         case=facts,
                     )
-                said = f": {text}" if case.public and text else ""
+                said = f": {text}" if text and self._is_of_example(trouble) else ""
                 raise Errored(
                     f"{where} raised {kind}{at}{said}" + ("" if said.endswith(".") else "."),
                     f"The line is `{code}`." if code else "",
                     staff=staff,
                     case=facts,
                 )
+
+    def _is_of_example(self, reply: Reply) -> bool:
+        output, answer = self.example
+        return any(reply is each for each in (output, answer.output, *answer.returns))
 
     def advise(self, text: str) -> None:
         """Adds advice, once."""
