@@ -114,6 +114,8 @@ class Transcript:
         for said in (own, earlier):
             if found := _of_case(said, case):
                 forward, *backwards = _moments(assignment, found)
+                if kind == "forward":
+                    return (forward,)
                 off = [each for each in backwards if each.is_off]
                 return (forward, *(off[:SOME] or backwards[:1]))
         return ()
