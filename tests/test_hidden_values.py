@@ -7,7 +7,7 @@ import re
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
@@ -144,7 +144,8 @@ CHANNELS = ("value", "text", "shape", "count", "kind")
 
 @pytest.mark.parametrize("channel", CHANNELS)
 @hypothesis_settings(max_examples=12)
-@given(after=st.integers(0, 70))
+@given(after=st.integers(0, 100))
+@example(after=93)  # as calls are made that disturb each other
 def test_code_that_gives_away_what_it_has_seen_says_the_same_for_any_seed(channel, after):
     assignment = load_assignment("many-neurons")
     one, other = (
