@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Generator, Iterable, Iterator
 from functools import cached_property
@@ -33,32 +34,43 @@ class Checks:
 
     def __init__(self, config: pytest.Config, file: str, assignment: str | None) -> None:
         if assignment is not None and assignment not in NAMES:
-            raise pytest.UsageError(f"There is no assignment {assignment}: it is one of {NAMES}.")
+            raise pytest.UsageError(
+                f"There is no assignment {assignment}: there is {' and '.join(NAMES)}."
+            )
         try:
-            self.work: Work = open_work(Path(config.invocation_params.dir, file), assignment)
+            self.work: Work = open_work(Path(file), assignment)
         except CheckError as error:
             raise pytest.UsageError(str(error)) from None
+        self._path = Path(os.path.abspath(file))  # noqa: PTH100 - leaves links as they are
         self._said: list[str] = []
         self._names = _named(config)
+        self.planned = self._named_checks()
         self._worker = hasattr(config, "workerinput")
         self._chosen: set[str] = set()
 
     def result(self, id: str) -> Check:
-        """What came of a check, all of those that were chosen being made at once."""
-        return next(check for check in self._report.checks if check.id == id)
+        """What came of a check, all of those that were chosen being made at once.
+
+        Raises NotPassed where none could be made.
+        """
+        report = self._report
+        if isinstance(report, str):
+            raise NotPassed(report)
+        return next(check for check in report.checks if check.id == id)
 
     @cached_property
-    def _report(self) -> Report:
+    def _report(self) -> Report | str:
+        """The report, or why there is none."""
         try:
             with open_nursery() as nursery:
                 report = check_work(self.work, self._chosen, nursery)
         except CheckError as error:
-            # A worker that exits would leave pytest-xdist waiting for what it was to run.
+            # pytest-xdist would start another worker for one that exits, and again.
             if self._worker:
-                raise NotPassed(str(error)) from None
+                return str(error)
             pytest.exit(str(error), returncode=pytest.ExitCode.USAGE_ERROR)
         except NurseryError as error:
-            raise NotPassed(f"A process for the code could not be started: {error}") from None
+            return f"A process for the code could not be started: {error}"
         self._said = [f"· {each}" for each in advice(report)]
         self._said += [visible(f"⚑ {each.kind}: {each.evidence}") for each in report.flags]
         return report
@@ -73,13 +85,20 @@ class Checks:
         self, session: pytest.Session, items: list[pytest.Item]
     ) -> None:
         """Adds the checks, those that are named if any are."""
+        items.extend(
+            session.genitems(Submission.from_parent(session, path=self._path, checks=self))
+        )
+
+    def _named_checks(self) -> list[Planned]:
+        """The checks that the call names, all where it names none.
+
+        Raises UsageError for a name that no check has.
+        """
         here = [name.partition("::")[2] for name in self._names if self._is_here(name)]
         ids = {id for id in here if id}
-        submission = Submission.from_parent(session, path=self.work.file, checks=self)
-        added = [item for item in session.genitems(submission) if not ids or item.name in ids]
-        if unknown := ids - {item.name for item in added}:
+        if unknown := ids - {planned.id for planned in self.work.planned}:
             raise pytest.UsageError(f"No check is called {', '.join(sorted(unknown))}.")
-        items.extend(added)
+        return [planned for planned in self.work.planned if not ids or planned.id in ids]
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Notes which checks are to be made."""
@@ -114,8 +133,7 @@ class Checks:
         terminalreporter.line(_points([facts for facts, _ in made], len(self.work.planned)))
         for facts, report in made:
             if report.failed:
-                said = report.longreprtext.strip().splitlines()
-                terminalreporter.line(f"{MARKS['failed']} {facts[ID]}: {said[0] if said else ''}")
+                terminalreporter.line(f"{MARKS['failed']} {facts[ID]}: {report.longrepr}")
         for line in self._said:
             terminalreporter.line(line)
 
@@ -136,7 +154,7 @@ class Checks:
         self._said += [line for line in said if line not in self._said]
 
     def _is_here(self, name: str) -> bool:
-        return Path(name.partition("::")[0]).resolve() == self.work.file.resolve()
+        return Path(name.partition("::")[0]).resolve() == self._path.resolve()
 
 
 class Submission(pytest.File):
@@ -148,7 +166,7 @@ class Submission(pytest.File):
 
     def collect(self) -> Iterable[pytest.Item]:
         """An item for each check. Nothing is run."""
-        for planned in self.checks.work.planned:
+        for planned in self.checks.planned:
             yield CheckItem.from_parent(self, name=planned.id, planned=planned, checks=self.checks)
 
 
@@ -170,7 +188,8 @@ class CheckItem(pytest.Item):
         if check.outcome == "not_run":
             pytest.skip(f"waits for {check.waits_for}")
         if check.outcome != "passed":
-            raise NotPassed(visible(check.message or f"Does not hold: {check.title}"))
+            start = "Does not hold" if check.outcome == "failed" else "Could not be checked"
+            raise NotPassed(visible(check.message or f"{start}: {check.title}"))
 
     def repr_failure(  # type: ignore[override]
         self, excinfo: pytest.ExceptionInfo[BaseException]
