@@ -52,6 +52,8 @@ def check(
 ) -> None:
     """Checks FILE, a .py module or a notebook, and says what is right and what is not.
 
+    FILE can also be a zip or a folder that holds exactly one of them.
+
     Exit code 0: everything passed; 1: something did not; 2: the file or the call is unusable.
     """
     try:
