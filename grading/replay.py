@@ -42,9 +42,9 @@ def replay_checks(record: Record, nursery: Nursery) -> tuple[Replay, ...]:
     replays: list[Replay] = []
     for check in record.checks:
         try:
-            facts = check.case
+            now, facts = made[check.id], check.case
             moments = transcript.moments(assignment, check.id, facts) if facts else ()
-            replays.append(Replay(check, made[check.id], moments))
+            replays.append(Replay(check, now, moments))
         except LookupError:
             raise RecordError(
                 f"The record of {check.id} does not make its inputs again in this version: grade "

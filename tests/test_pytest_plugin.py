@@ -126,6 +126,16 @@ class TestRun:
         assert done.returncode == 1, done.stdout + done.stderr
         assert "1 failed in" in done.stdout
 
+    def test_code_that_does_not_parse_is_refused_and_fails_every_check_of_a_worker(self, tmp_path):
+        (tmp_path / "many-neurons.py").write_text("x = 1\ndef f(:\n")
+        done = run("--submission", "many-neurons.py", cwd=tmp_path)
+        assert done.returncode == 4, done.stdout + done.stderr
+        assert "many-neurons.py: SyntaxError at line 2" in done.stdout
+        arguments = ("-k", "sigmoid/gradient", "-n", "1")
+        done = run("--submission", "many-neurons.py", *arguments, cwd=tmp_path, plugins=["xdist"])
+        assert done.returncode == 1, done.stdout + done.stderr
+        assert "many-neurons.py: SyntaxError at line 2" in done.stdout
+
     def test_a_folder_or_a_zip_that_holds_one_file_will_do(self, tmp_path):
         (tmp_path / "alice" / "many-neurons").mkdir(parents=True)
         (tmp_path / "alice" / "many-neurons" / "work.py").write_text(HEAD + SIGMOID)

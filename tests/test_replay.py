@@ -131,6 +131,14 @@ class TestReplay:
         assert run.returncode == 2 and "grade bob again" in run.stderr
         assert "Traceback" not in run.stderr
 
+    def test_a_check_that_this_version_lacks_is_refused(self, course, copied):
+        lines = (copied / "results.jsonl").read_text().splitlines()
+        text = "\n".join(line.replace("sigmoid/gradient/z", "sigmoid/slope") for line in lines)
+        (copied / "results.jsonl").write_text(text)
+        run = backprop("replay", copied, "bob", "--submissions", "handed-in", cwd=course)
+        assert run.returncode == 2 and "record of sigmoid/slope" in run.stderr
+        assert "Traceback" not in run.stderr
+
     def test_bad_calls_are_refused_in_a_sentence(self, course):
         run = backprop("replay", "none", "bob", "--submissions", "handed-in", cwd=course)
         assert run.returncode == 2 and "none is not a folder" in run.stderr
