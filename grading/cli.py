@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import click
 
-from grading.sandbox import LEVELS, Isolation
+from grading.sandbox import LEVELS, LOCKED, Isolation, NurseryError, open_nursery
 from harness.assignments import NAMES
 
 ASSIGNMENT = click.Choice(NAMES)
@@ -52,10 +52,10 @@ def check(
 ) -> None:
     """Checks FILE, a .py module or a notebook, and says what is right and what is not.
 
+    FILE can also be a zip or a folder that holds exactly one of them.
+
     Exit code 0: everything passed; 1: something did not; 2: the file or the call is unusable.
     """
-    from grading.sandbox import NurseryError, open_nursery
-
     try:
         # The students' side and this one load torch at the same time.
         with open_nursery() as nursery:
@@ -136,6 +136,61 @@ def grade(
 
 
 @main.command()
+@click.argument("results", metavar="DIR", callback=_folder)
+@click.argument("name")
+@click.option(
+    "--submissions",
+    "folder",
+    required=True,
+    metavar="FOLDER",
+    callback=_folder,
+    help="Where the graded files are.",
+)
+@click.option(
+    "--check",
+    "checks",
+    multiple=True,
+    metavar="ID",
+    help="Replay this check only; can be repeated. All that failed if left out.",
+)
+@click.option(
+    "--isolation",
+    type=click.Choice(LEVELS),
+    default=None,
+    help="Insist on this level; the best that locks submissions down if left out.",
+)
+def replay(
+    results: Path, name: str, folder: Path, checks: tuple[str, ...], isolation: Isolation | None
+) -> None:
+    """Runs failed checks of the submission NAME again, and shows their inputs and its answers.
+
+    DIR is what `backprop grade FOLDER --out DIR` wrote. What is shown is for the instructor: it
+    holds hidden inputs. Exit code 0: every check ended as it did then; 1: some did not; 2: the
+    call, or what is on record, is unusable.
+    """
+    from grading.record import RecordError, find_record
+
+    try:
+        record = find_record(results, name, folder, checks)
+        if isolation == "minimal":
+            _warn_not_locked()
+        with open_nursery([isolation] if isolation else LOCKED) as nursery:
+            from grading.replay import replay_checks
+            from grading.replayed import replay_text
+
+            replays = replay_checks(record, nursery)
+    except RecordError as error:
+        raise Unusable(str(error)) from None
+    except NurseryError as error:
+        raise Unusable(
+            f"This machine cannot lock the submission down ({error}): `backprop doctor` says what "
+            "to install; --isolation minimal goes without locks, for code you trust."
+        ) from None
+    click.echo(replay_text(record, replays, colour=sys.stdout.isatty()))
+    sys.exit(0 if all(each.same for each in replays) else 1)
+
+
+@main.command()
 @click.argument("assignment", type=ASSIGNMENT, required=False)
 def release(assignment: str | None) -> None:
     """Makes what students get, assignments/, from solutions/, through nbgrader."""
@@ -205,6 +260,14 @@ def doctor() -> None:
         click.echo("backprop grade refuses to run here, unless told --isolation minimal.")
         sys.exit(1)
     click.echo(f"backprop grade isolates submissions here at the level {level}.")
+
+
+def _warn_not_locked() -> None:
+    from rich.console import Console
+
+    from grading.run import NOT_LOCKED
+
+    Console(stderr=True).print(NOT_LOCKED, highlight=False)
 
 
 def _write_json(path: Path, data: object) -> None:

@@ -5,10 +5,8 @@ The main process stays free of torch: whatever needs it happens in the workers.
 
 from __future__ import annotations
 
-import importlib.metadata
 import multiprocessing
 import os
-import platform
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
@@ -29,6 +27,7 @@ from grading.sandbox import LEVELS, LOCKED, Isolation, NurseryError, can_fork
 from grading.stop import Stopped, stoppable, unstoppable
 from grading.submissions import Entry, digest_of, find_submissions, holds_only
 from grading.summary import Counts, print_summary
+from grading.versions import versions
 from harness.assignments import load_assignment
 from harness.settings import Settings, SettingsError, settings_beside
 from harness.show.visible import visible_line
@@ -116,7 +115,7 @@ class _Run:
         self._job = job
         self._journal = journal
         self._out = out
-        self._keys = Keys(job, _versions())
+        self._keys = Keys(job, versions())
         self._graded = 0
         self._looked = False
 
@@ -182,7 +181,7 @@ class _Run:
             "seed": self._job.seed,
             "settings": self._job.settings.as_dict(),
             "isolation": max(levels, key=LEVELS.index),
-            "versions": _versions(),
+            "versions": versions(),
         }
 
     def _is_current(self, entry: Entry) -> bool:
@@ -336,12 +335,3 @@ def _writing(out: Path) -> Iterator[None]:
     except OSError as error:
         where = error.filename or out
         raise RunError(f"{where} cannot be written: {error.strerror}.") from None
-
-
-def _versions() -> dict[str, str]:
-    versions = {name: importlib.metadata.version(name) for name in ("torch", "numpy")}
-    return {
-        "backprop-harness": importlib.metadata.version("backprop-harness"),
-        "python": platform.python_version(),
-        **versions,
-    }

@@ -15,16 +15,12 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Forward:
-    """Call ``stage`` on ``inputs`` (layout kept) and keep the graph under ``handle``.
-
-    ``public`` says that students may see these inputs, and so what their code says of them.
-    """
+    """Call ``stage`` on ``inputs`` (layout kept) and keep the graph under ``handle``."""
 
     handle: int
     stage: str
     inputs: tuple[Tensor, ...]
     requires_grad: tuple[bool, ...]
-    public: bool = False
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from harness.assignment import Assignment
@@ -30,20 +30,27 @@ def judge(
     seed: int = 0,
     settings: Settings | None = None,
     only: Iterable[str] | None = None,
+    begin: Callable[[str], None] | None = None,
 ) -> Judgement:
     """Judges a candidate. The same candidate, seed and settings give the same report.
 
-    ``only`` names checks to report; checks they need are made too, unreported. Raises
-    SettingsError for settings that do not fit the assignment.
+    ``only`` names checks to report; checks they need are made too, unreported. ``begin`` is told
+    the id of each check before it is made. Raises SettingsError for settings that do not fit the
+    assignment.
     """
     settings = settings or Settings()
     planned = plan(assignment, settings)
     wanted = {check.id for check in planned} if only is None else set(only)
     needed = _with_needs(planned, wanted)
     trial = Trial(assignment, candidate, seed)
+    trial.show_examples(
+        dict.fromkeys(check.stage for check in planned if check.stage and check.id in needed)
+    )
     made: dict[str, Check] = {}
     for check in planned:
         if check.id in needed:
+            if begin:
+                begin(check.id)
             made[check.id] = _make(check, trial, made, settings)
     checks = [_credited(check, made) for check in planned if check.id in wanted]
     evidence = _testimony(trial, checks, settings)

@@ -6,6 +6,7 @@ import csv
 import json
 import subprocess
 import sys
+import zipfile
 
 import pytest
 
@@ -72,6 +73,22 @@ class TestCheck:
         assert refused(unknown) and "--assignment" in unknown.stderr
         told = backprop("check", "mine.py", "--assignment", "many-neurons", cwd=tmp_path)
         assert told.returncode == 0
+
+    def test_a_folder_or_a_zip_that_holds_one_file_will_do(self, tmp_path):
+        for name in ("one-neuron", "many-neurons"):
+            (tmp_path / "alice" / name).mkdir(parents=True)
+        (tmp_path / "alice" / "many-neurons" / "mine.py").write_text("".join(RIGHT))
+        assert backprop("check", "alice", cwd=tmp_path).returncode == 0
+        (tmp_path / "alice" / "one-neuron" / "mine.py").write_text("x = 1")
+        several = backprop("check", "alice", cwd=tmp_path)
+        assert refused(several) and "more than one assignment" in several.stderr
+        with zipfile.ZipFile(tmp_path / "bob.zip", "w") as archive:
+            archive.writestr("mine.py", WRONG)
+        assert backprop("check", "bob.zip", cwd=tmp_path).returncode == 1
+        with zipfile.ZipFile(tmp_path / "bob.zip", "a") as archive:
+            archive.writestr("other.py", WRONG)
+        two = backprop("check", "bob.zip", cwd=tmp_path)
+        assert refused(two) and "2 files where one is expected" in two.stderr
 
     @pytest.mark.parametrize(
         ("name", "text", "said"),

@@ -27,7 +27,6 @@ from harness.candidate import (
     Lost,
     Operation,
     Output,
-    Raised,
     Read,
     Returns,
     Unchanged,
@@ -36,7 +35,7 @@ from harness.judge import judge
 from harness.many_neurons import MANY_NEURONS
 from harness.settings import Limits
 from harness.workbench import Workbench
-from tests.test_far import HEAD, RIGHT, SIGMOID, graded, source
+from tests.test_far import RIGHT, graded, source
 
 LIMITS = Limits(call_seconds=0.3, submission_seconds=20.0)
 ONES = torch.ones(2, 3, dtype=torch.float64)
@@ -282,28 +281,3 @@ class TestTowardsTheWarmProcess:
             child.end()
         report, _ = graded(zygote, *RIGHT)
         assert report.passed
-
-
-@on_linux
-def test_what_a_backward_says_of_public_inputs_holds_nothing_of_hidden_ones(zygote):
-    """Both come in one request: the words are told by a child that has seen the public ones."""
-    telling = (
-        "import gc; raise ValueError([each.flatten()[0].item() for each in gc.get_objects()"
-        " if isinstance(each, torch.Tensor) and each.numel()])"
-    )
-    sigmoid = SIGMOID.replace("(a,) = ctx.saved_tensors", telling)
-    public, hidden = torch.full((2, 3), 0.125), torch.full((2, 3), 0.375)
-    with Far(zygote, source(HEAD, sigmoid), LIMITS) as far:
-        replies = far.perform(
-            [
-                Forward(1, "Sigmoid", (hidden,), (True,)),
-                Forward(2, "Sigmoid", (public,), (True,), public=True),
-                Backward(1, hidden),
-                Backward(2, public),
-            ]
-        )
-    told, kept = replies[3], replies[2]
-    assert isinstance(told, Raised) and isinstance(kept, Raised)
-    assert "0.125" in told.text
-    assert "0.375" not in told.text
-    assert "0.375" in kept.text

@@ -76,6 +76,14 @@ def test_wheel_carries_readme_and_licence(wheel, names):
     assert str(PurePosixPath(metadata).with_name("licenses") / "LICENSE") in names
 
 
+def test_wheel_registers_the_command_and_the_plugin_of_pytest(wheel, names):
+    (path,) = (name for name in names if name.endswith(".dist-info/entry_points.txt"))
+    with zipfile.ZipFile(wheel) as archive:
+        points = archive.read(path).decode()
+    assert "[console_scripts]\nbackprop = grading.cli:main" in points
+    assert "[pytest11]\nbackprop = grading.pytest_plugin" in points
+
+
 def test_wheel_holds_nothing_else(names):
     tops = {PurePosixPath(name).parts[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"harness", "grading"}
@@ -97,3 +105,8 @@ print(harness.__file__)
 def test_installed_command_line_starts_away_from_the_checkout(installed, tmp_path):
     shown = run("-m", "grading.cli", "--help", cwd=tmp_path, path=installed)
     assert "Usage:" in shown
+
+
+def test_installed_plugin_of_pytest_is_found_away_from_the_checkout(installed, tmp_path):
+    shown = run("-m", "pytest", "--help", cwd=tmp_path, path=installed)
+    assert "--submission=FILE" in shown

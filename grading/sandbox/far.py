@@ -37,7 +37,6 @@ from harness.candidate import (
     Observed,
     Operation,
     Output,
-    Raised,
     Read,
     Reply,
     Returns,
@@ -118,7 +117,7 @@ class Far:
             self._quick.add(blamed)
         if isinstance(operations[0], Observe):
             self.stopped_by_clock = stopped  # no mark depends on it
-        return self._retold(operations, replies, blamed)
+        return replies
 
     def close(self) -> None:
         """Ends the child."""
@@ -144,34 +143,6 @@ class Far:
             self._bury()
             return replies, Lost(str(lost))
         return replies, None
-
-    def _retold(
-        self, operations: Sequence[Operation], replies: list[Reply], blamed: str
-    ) -> list[Reply]:
-        """The replies, with the words of what was raised on public inputs told by a fresh child.
-
-        One that has seen hidden inputs could put them into the words, which students read.
-        """
-        public = [each for each in operations if self._is_public(each)]
-        raised = [isinstance(reply, Raised) and bool(reply.text) for reply in replies]
-        if not any(raised[at] for at, each in enumerate(operations) if self._is_public(each)):
-            return replies
-        self._bury()
-        again, _ = self._tried(public, blamed, at_once=True)
-        told = {id(operation): reply for operation, reply in zip(public, again, strict=False)}
-        return [
-            _in_words_of(reply, told.get(id(each))) if self._is_public(each) else reply
-            for each, reply in zip(operations, replies, strict=True)
-        ]
-
-    def _is_public(self, operation: Operation) -> bool:
-        match operation:
-            case Forward():
-                return operation.public
-            case Backward(handle=handle) | Read(handle=handle):
-                return self._calls[handle].public
-            case Chain() | Descend() | Observe():
-                return False
 
     def _can_repeat(self, operations: Sequence[Operation], blamed: str) -> bool:
         """Whether a lost child may have kept replies back that a fresh one can give again."""
@@ -387,15 +358,6 @@ class Far:
     def _next(self) -> int:
         self._number += 1
         return self._number
-
-
-def _in_words_of(reply: Reply, other: Reply | None) -> Reply:
-    """What was raised, with the text it had another time; without any where it was not again."""
-    if not isinstance(reply, Raised):
-        return reply
-    if isinstance(other, Raised) and (other.kind, other.place) == (reply.kind, reply.place):
-        return replace(reply, text=other.text)
-    return replace(reply, text="")
 
 
 def _signal_name(number: int) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import count
@@ -34,6 +34,11 @@ class Trial:
             stage.name: Bench(stage, candidate, seed, assignment.sizes, handles)
             for stage in assignment.stages
         }
+
+    def show_examples(self, stages: Iterable[str]) -> None:
+        """Asks about the public examples of stages, before the code has seen anything hidden."""
+        for stage in stages:
+            _ = self.benches[stage].example
 
     @cached_property
     def chain(self) -> ChainBench:

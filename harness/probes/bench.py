@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import count
@@ -48,6 +49,16 @@ class Errored(Failed):
     """A check that could not be made because the student's code raised, died or ran on."""
 
 
+@contextmanager
+def noting(**facts: int) -> Iterator[None]:
+    """Adds ``facts`` to the case of a check that fails inside."""
+    try:
+        yield
+    except Failed as failed:
+        failed.case = {**(failed.case or {}), **facts}
+        raise
+
+
 class Waits(Exception):
     """A check that means nothing until the check ``id`` passes."""
 
@@ -82,14 +93,25 @@ class Bench:
         return cases_for(self.stage, self.seed, self.sizes)
 
     @cached_property
+    def example(self) -> tuple[Reply, Answer]:
+        """What forward alone makes of the public example, and the candidate's answer to it.
+
+        Whoever has seen hidden inputs could put them into this answer, which a student reads.
+        """
+        public = self.cases[0]
+        (output,) = self._forwards([public])
+        return output, self.ask([public])[0]
+
+    @cached_property
     def outputs(self) -> tuple[Reply, ...]:
-        """What forward alone makes of each case: a backward that dies does not take it along."""
-        name = self.stage.name
-        calls = [
-            Forward(next(self.handles), name, case.inputs, (True,) * len(case.inputs), case.public)
-            for case in self.cases
-        ]
-        return tuple(self.candidate.perform(calls))
+        """What forward alone makes of each case: a backward that dies does not take it along.
+
+        There is only the example's where that backward has left nobody to ask.
+        """
+        output, answer = self.example
+        if any(isinstance(reply, Lost) for reply in answer.returns):
+            return (output,)
+        return (output, *self._forwards(self.cases[1:]))
 
     @cached_property
     def runs(self) -> bool:
@@ -98,8 +120,8 @@ class Bench:
 
     @cached_property
     def answers(self) -> tuple[Answer, ...]:
-        """The candidate's answers to the cases, asked for in one go."""
-        return self.ask(self.cases)
+        """The candidate's answers to the cases, the hidden ones asked for in one go."""
+        return (self.example[1], *self.ask(self.cases[1:]))
 
     @cached_property
     def gradcheck_case(self) -> Case:
@@ -140,11 +162,20 @@ class Bench:
         for case in cases:
             handle = next(self.handles)
             needed = requires_grad or (True,) * len(case.inputs)
-            script.append(Forward(handle, self.stage.name, case.inputs, needed, case.public))
+            script.append(Forward(handle, self.stage.name, case.inputs, needed))
             script += [Backward(handle, upstream) for upstream in case.upstreams]
         replies = iter(self.candidate.perform(script))
         return tuple(
             Answer(next(replies), tuple(next(replies) for _ in case.upstreams)) for case in cases
+        )
+
+    def _forwards(self, cases: Sequence[Case]) -> list[Reply]:
+        name = self.stage.name
+        return self.candidate.perform(
+            [
+                Forward(next(self.handles), name, case.inputs, (True,) * len(case.inputs))
+                for case in cases
+            ]
         )
 
     def output(self, reply: Reply, case: Case) -> Returned:
@@ -161,21 +192,23 @@ class Bench:
         self.output(answer.output, case)
         reply = answer.returns[turn]
         if isinstance(reply, Trouble):
-            self.trouble(reply, "backward", case)
+            self.trouble(reply, "backward", case, turn)
         assert isinstance(reply, Returns)
         return reply.values
 
-    def trouble(self, trouble: Trouble, phase: str, case: Case) -> NoReturn:
+    def trouble(
+        self, trouble: Trouble, phase: str, case: Case, turn: int | None = None
+    ) -> NoReturn:
         """Raises the failure that stands for a candidate that could not answer.
 
-        An exception's text may carry values out, so a student reads it for public cases only.
+        An exception's text may carry values out, so a student reads it of the example only.
         """
-        where = f"{self.stage.name}.{phase}"
+        where, facts = f"{self.stage.name}.{phase}", case.facts(turn)
         match trouble:
             case Absent(reason):
-                raise Failed(f"{reason}.", staff=reason, case=case.facts())
+                raise Failed(f"{reason}.", staff=reason, case=facts)
             case Lost(reason):
-                raise Errored(f"{where} {reason}.", staff=reason, case=case.facts())
+                raise Errored(f"{where} {reason}.", staff=reason, case=facts)
             case Raised(kind, text, place, code):
                 at = f" at {place}" if place else ""
                 line = f": `{code}`" if code else ""
@@ -184,15 +217,19 @@ class Bench:
                     raise Errored(
                         f"{where} is not written yet: it raises NotImplementedError{at}.",
                         staff=staff,
-                        case=case.facts(),
+                        case=facts,
                     )
-                said = f": {text}" if case.public and text else ""
+                said = f": {text}" if text and self._is_of_example(trouble) else ""
                 raise Errored(
                     f"{where} raised {kind}{at}{said}" + ("" if said.endswith(".") else "."),
                     f"The line is `{code}`." if code else "",
                     staff=staff,
-                    case=case.facts(),
+                    case=facts,
                 )
+
+    def _is_of_example(self, reply: Reply) -> bool:
+        output, answer = self.example
+        return any(reply is each for each in (output, answer.output, *answer.returns))
 
     def advise(self, text: str) -> None:
         """Adds advice, once."""

@@ -13,6 +13,8 @@ from harness.stage import Sizes, Stage
 
 PUBLIC_SEED = -1
 SCALES = (1.0, 1e-3, 1e3)
+# The index of the one case in float32.
+IN_FLOAT32 = -1
 
 
 # Compared by identity: cases are made once, and tensors have no single equality.
@@ -21,11 +23,12 @@ class Case:
     """One set of inputs, several upstreams, and the right answers.
 
     ``gradients[u][i]`` is the right gradient of input ``i`` for upstream ``u``. A student may see
-    a ``public`` case; the others are hidden.
+    a ``public`` case; the others are hidden. ``index`` counts the cases of one kind and seed.
     """
 
     seed: int
     sizes: Sizes
+    index: int
     inputs: tuple[Tensor, ...]
     upstreams: tuple[Tensor, ...]
     output: Tensor
@@ -41,9 +44,10 @@ class Case:
         """The largest entry of each upstream, by size."""
         return tuple(float(upstream.abs().max()) for upstream in self.upstreams)
 
-    def facts(self) -> dict[str, int]:
-        """What makes the case again, for the record."""
-        return {"seed": self.seed, **self.sizes}
+    def facts(self, turn: int | None = None) -> dict[str, int]:
+        """What makes the case again, and its upstream number ``turn``, for the record."""
+        upstream = {} if turn is None else {"upstream": turn}
+        return {"seed": self.seed, **self.sizes, "index": self.index, **upstream}
 
 
 def generator_for(seed: int, *names: object) -> torch.Generator:
@@ -62,15 +66,20 @@ def make_case(stage: Stage, seed: int, sizes: Sizes, index: int) -> Case:
         scale * _upstream(generator, output.shape, negative=(index + turn) % 2 == 0)
         for turn, scale in enumerate(SCALES)
     )
-    return case_of(stage, seed, sizes, inputs, upstreams)
+    return case_of(stage, seed, sizes, index, inputs, upstreams)
 
 
 def case_of(
-    stage: Stage, seed: int, sizes: Sizes, inputs: tuple[Tensor, ...], upstreams: tuple[Tensor, ...]
+    stage: Stage,
+    seed: int,
+    sizes: Sizes,
+    index: int,
+    inputs: tuple[Tensor, ...],
+    upstreams: tuple[Tensor, ...],
 ) -> Case:
     """A case with the reference's answers to the given inputs and upstreams."""
     gradients = tuple(stage.true_gradients(inputs, upstream) for upstream in upstreams)
-    return Case(seed, sizes, inputs, upstreams, stage.forward(*inputs), gradients)
+    return Case(seed, sizes, index, inputs, upstreams, stage.forward(*inputs), gradients)
 
 
 def cases_for(stage: Stage, seed: int, sizes: tuple[Sizes, ...]) -> tuple[Case, ...]:
@@ -118,7 +127,8 @@ def _extreme_cases(stage: Stage, seed: int, sizes: Frozen) -> tuple[Case, ...]:
             inputs = list(stage.sample(generator, dict(sizes)))
             inputs[at] = _fill(row, shape)
             upstream = _upstream(generator, stage.forward(*inputs).shape, negative=True)
-            cases.append(case_of(stage, seed, dict(sizes), tuple(inputs), (upstream,)))
+            sample = tuple(inputs)
+            cases.append(case_of(stage, seed, dict(sizes), len(cases), sample, (upstream,)))
     return tuple(cases)
 
 
@@ -128,7 +138,7 @@ def _single_case(stage: Stage, seed: int, sizes: Frozen) -> Case:
     inputs = tuple(value.float() for value in case.inputs)
     upstream = case.upstreams[0].float()
     exact = tuple(value.double() for value in inputs)
-    answers = case_of(stage, seed, dict(sizes), exact, (upstream.double(),))
+    answers = case_of(stage, seed, dict(sizes), IN_FLOAT32, exact, (upstream.double(),))
     return replace(answers, inputs=inputs, upstreams=(upstream,))
 
 
@@ -142,7 +152,7 @@ def _layout_cases(stage: Stage, seed: int, sizes: Frozen) -> tuple[Case, ...]:
     rows = tuple(value[:1].expand(value.shape) for value in inputs if value.dim() == 2)
     turned = (tuple(map(_transposed, inputs)), (_transposed(upstream), one))
     made = [turned, (rows, (upstream,))] if len(rows) == len(inputs) else [turned]
-    return tuple(case_of(stage, seed, dict(sizes), *each) for each in made)
+    return tuple(case_of(stage, seed, dict(sizes), index, *each) for index, each in enumerate(made))
 
 
 def _transposed(value: Tensor) -> Tensor:

@@ -54,7 +54,8 @@ def judge_chain(chain: ChainBench, students: Iterable[str]) -> None:
         for name in students
     }
     who = students[0] if len(students) == 1 else "The chain of your stages"
-    case = {"seed": chain.benches[students[0]].seed}
+    bench = chain.benches[students[0]]
+    case = {"seed": bench.seed, **bench.sizes[0]}
     try:
         got = _gradients(chain, stand_ins)
     except StageTrouble as stopped:

@@ -44,12 +44,9 @@ def judge_gradient(
             f"the gradient for {entry} came back as {got_text}, but moving {entry} changes C at "
             f"the rate {right_text}."
         )
-        detail = (
-            f"In the example{_values(bench, case, turn) or _sizes(case)}, {text}"
-            if case.public
-            else f"It is right for the example, and wrong for other values{_sizes(case)}."
-        )
-        raise Failed(_wrong(bench, name), detail, staff=text, case=case.facts())
+        where = _values(bench, case, turn) or _sizes(case)
+        detail = _detail(case, f"In the example{where}, {text}")
+        raise Failed(_wrong(bench, name), detail, staff=text, case=case.facts(turn))
 
 
 def usable_gradient(
@@ -67,10 +64,10 @@ def usable_gradient(
         if name in stage.optional:
             return None
         text = f"backward returned None for {name}, as if C did not depend on it."
-        raise Failed(_wrong(bench, name), text, staff=text, case=case.facts())
+        raise _failed(bench, name, text, case, turn)
     if isinstance(got, Other):
         text = f"backward returned a {got.kind} for {name} where a tensor belongs."
-        raise Failed(_wrong(bench, name), text, staff=text, case=case.facts())
+        raise _failed(bench, name, text, case, turn)
     if not (got.is_floating_point() and got.shape == given.shape):
         _judge_with_engine(bench, name, case, turn, got)
     return got if got.shape == given.shape else got.reshape(given.shape)
@@ -96,7 +93,7 @@ def _judge_count(
         f"{expected} input{'s' if expected != 1 else ''} ({', '.join(bench.stage.inputs)}); "
         f"{sentence}."
     )
-    raise Failed(_wrong(bench, name), text, staff=text, case=case.facts())
+    raise _failed(bench, name, text, case, turn)
 
 
 def _judge_with_engine(bench: Bench, name: str, case: Case, turn: int, got: Tensor) -> None:
@@ -111,10 +108,10 @@ def _judge_with_engine(bench: Bench, name: str, case: Case, turn: int, got: Tens
         engine_gradients(bench.stage.name, case.inputs, case.upstreams[turn], alone)
     except EngineRefusal as refusal:
         text = f"{came}; torch says: {refusal}"
-        raise Failed(_wrong(bench, name), text, staff=text, case=case.facts()) from None
+        raise _failed(bench, name, text, case, turn) from None
     if got.numel() != given.numel():
         text = f"{came}: the sum that is missing is yours to write; torch hides it by summing."
-        raise Failed(_wrong(bench, name), text, staff=text, case=case.facts())
+        raise _failed(bench, name, text, case, turn)
     if got.shape != given.shape:
         bench.advise(
             f"backward returns ∂C/∂{name} with extra axes of size 1; torch drops them, but the "
@@ -137,6 +134,19 @@ def _judge_numerically(bench: Bench, name: str) -> None:
             f"{bench.stage.output}; it disagrees with what backward returned."
         )
         raise Failed(_wrong(bench, name), text, staff=objection, case=case.facts())
+
+
+def _failed(bench: Bench, name: str, text: str, case: Case, turn: int) -> Failed:
+    """The failure over what came back, or its shape, as a text says."""
+    where, detail = _wrong(bench, name), _detail(case, text)
+    return Failed(where, detail, staff=text, case=case.facts(turn))
+
+
+def _detail(case: Case, text: str) -> str:
+    """The text, where it is about the example: even a shape can tell of hidden values."""
+    if case.public:
+        return text
+    return f"It is right for the example, and wrong for other values{_sizes(case)}."
 
 
 def _wrong(bench: Bench, name: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import product
 
 from harness.candidate import Backward, Forward, Operation, Read, Trouble, Unchanged
-from harness.probes.bench import Answer, Bench, Errored, Failed
+from harness.probes.bench import Answer, Bench, Errored, Failed, noting
 from harness.probes.cases import Case, extreme_cases, layout_cases
 from harness.probes.compare import DIGITS, EXTREMES, PRECISION, difference, number
 from harness.probes.forward import judge_output
@@ -28,7 +28,7 @@ def precision(bench: Bench) -> None:
                         f"{bench.stage.name}.backward: ∂C/∂{name} is right, but loses digits.",
                         "It agrees to 6 digits and not to 9: does something in backward turn "
                         "float64 into float32, or approximate?",
-                        case=case.facts(),
+                        case=case.facts(turn),
                     )
     judge_in_float32(bench, forward=_outputs_are_right(bench))
 
@@ -73,7 +73,7 @@ def stability(bench: Bench) -> None:
                 f"{bench.stage.name} breaks down for some of the values {_values(bench)}.",
                 "Does an exponential overflow to inf, so that inf / inf gives nan?",
                 staff=failed.staff,
-                case=case.facts(),
+                case=failed.case,
             ) from None
 
 
@@ -82,9 +82,7 @@ def purity(bench: Bench) -> None:
     for case in bench.cases[:2]:
         handle = next(bench.handles)
         needed = (True,) * len(case.inputs)
-        script: list[Operation] = [
-            Forward(handle, bench.stage.name, case.inputs, needed, case.public)
-        ]
+        script: list[Operation] = [Forward(handle, bench.stage.name, case.inputs, needed)]
         script += [Backward(handle, upstream) for upstream in case.upstreams]
         reply = bench.candidate.perform([*script, Read(handle)])[-1]
         if isinstance(reply, Trouble):
@@ -135,8 +133,8 @@ def _judge_pair(bench: Bench, first: Case, second: Case, what: str) -> None:
     stage = bench.stage.name
     replies = bench.candidate.perform(
         [
-            Forward(one, stage, first.inputs, needed, first.public),
-            Forward(two, stage, second.inputs, needed, second.public),
+            Forward(one, stage, first.inputs, needed),
+            Forward(two, stage, second.inputs, needed),
             Backward(one, first.upstreams[0]),
             Backward(two, second.upstreams[0]),
             Backward(one, first.upstreams[0]),
@@ -147,10 +145,11 @@ def _judge_pair(bench: Bench, first: Case, second: Case, what: str) -> None:
         (second, Answer(replies[1], (replies[3],)), f"another backward{what} has run"),
         (first, Answer(replies[0], (replies[4],)), "its backward has run once before"),
     )
-    for case, answer, after in turns:
-        values = bench.returned(answer, 0, case)
-        where = f"{stage}.backward gives a wrong gradient after {after}."
-        _judge_all(bench, case, values, where, _KEEP)
+    with noting(second_seed=second.seed, second_index=second.index):
+        for case, answer, after in turns:
+            values = bench.returned(answer, 0, case)
+            where = f"{stage}.backward gives a wrong gradient after {after}."
+            _judge_all(bench, case, values, where, _KEEP)
 
 
 def layout(bench: Bench) -> None:
@@ -176,21 +175,26 @@ def subsets(bench: Bench) -> None:
     for needed in product((True, False), repeat=len(case.inputs)):
         if all(needed) or not any(needed):
             continue
-        (answer,) = bench.ask([case], requires_grad=needed)
-        values = bench.returned(answer, 0, case)
-        asked = [name for name, need in zip(bench.stage.inputs, needed, strict=True) if need]
-        names = [name for name in asked if name in bench.sound]
-        if not names:
-            continue
-        _judge_all(
-            bench,
-            case,
-            values,
-            f"{bench.stage.name}.backward is wrong when only {' and '.join(asked)} "
-            f"need{'s' if len(asked) == 1 else ''} a gradient.",
-            "ctx.needs_input_grad tells which inputs need one, in the order of forward's inputs.",
-            names=names,
-        )
+        with noting(requires_grad=sum(need << place for place, need in enumerate(needed))):
+            _judge_subset(bench, case, needed)
+
+
+def _judge_subset(bench: Bench, case: Case, needed: tuple[bool, ...]) -> None:
+    (answer,) = bench.ask([case], requires_grad=needed)
+    values = bench.returned(answer, 0, case)
+    asked = [name for name, need in zip(bench.stage.inputs, needed, strict=True) if need]
+    names = [name for name in asked if name in bench.sound]
+    if not names:
+        return
+    _judge_all(
+        bench,
+        case,
+        values,
+        f"{bench.stage.name}.backward is wrong when only {' and '.join(asked)} "
+        f"need{'s' if len(asked) == 1 else ''} a gradient.",
+        "ctx.needs_input_grad tells which inputs need one, in the order of forward's inputs.",
+        names=names,
+    )
 
 
 def _judge_all(
@@ -207,7 +211,7 @@ def _judge_all(
         try:
             judge_gradient(bench, name, case, turn, values)  # type: ignore[arg-type]
         except Failed as failed:
-            raise Failed(where, detail, staff=failed.staff, case=case.facts()) from None
+            raise Failed(where, detail, staff=failed.staff, case=failed.case) from None
 
 
 def _values(bench: Bench) -> str:

@@ -93,7 +93,7 @@ def _collect(stage: Stage, seed: int, sizes: tuple[Frozen, ...]) -> Case:
         return (stage.true_gradients(case.inputs, question)[at],)
 
     _run(stage, [name], case, answer)
-    return case_of(stage, case.seed, case.sizes, case.inputs, tuple(asked))
+    return case_of(stage, case.seed, case.sizes, case.index, case.inputs, tuple(asked))
 
 
 def _run(

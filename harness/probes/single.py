@@ -43,7 +43,7 @@ def judge_in_float32(bench: Bench, *, forward: bool) -> None:
             f"{bench.stage.name}.{wrong} for inputs in float32.",
             "It is right for inputs in float64: does something depend on the dtype?",
             staff=failed.staff,
-            case=case.facts(),
+            case=failed.case,
         ) from None
 
 

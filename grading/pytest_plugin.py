@@ -1,0 +1,35 @@
+"""`pytest --submission FILE` makes the checks of an assignment pytest's own items.
+
+The code runs as under `backprop check`, in a process of its own, which is why this is no part of
+harness. Without the option nothing is loaded, and nothing is done.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Adds the two options."""
+    group = parser.getgroup("backprop", "checks of backward passes (backprop-harness)")
+    group.addoption(
+        "--submission",
+        metavar="FILE",
+        help="Check this .py file or notebook, or the one in this zip or folder, rather than "
+        "collecting tests.",
+    )
+    group.addoption(
+        "--assignment", metavar="NAME", help="Which assignment it is, if the file does not tell."
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Takes over where there is a submission. Raises UsageError for one that cannot be used."""
+    file, assignment = config.getoption("--submission"), config.getoption("--assignment")
+    if file is None:
+        if assignment is not None:
+            raise pytest.UsageError("--assignment says what --submission FILE is: add that.")
+        return
+    from grading.pytest_checks import Checks
+
+    config.pluginmanager.register(Checks(config, file, assignment), "backprop-checks")

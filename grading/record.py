@@ -1,0 +1,190 @@
+"""What a grading run has on record of one submission, and the files that it was about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from grading.results import LINES, RUN, CheckLine, Result, decode_result
+from grading.submissions import Submission, find_submissions, read_submission
+from harness.assignments import NAMES
+from harness.settings import Settings
+from harness.show.visible import visible
+
+SCHEMA = 1
+
+Data = TypeVar("Data")
+
+
+class RecordError(Exception):
+    """The record, or the call, cannot be used; the text says what, where and what to do."""
+
+
+class Run(msgspec.Struct, frozen=True):
+    """How the results were made: ``run.json``."""
+
+    assignment: str
+    seed: int
+    settings: Settings
+    versions: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Record:
+    """A graded submission, its line in the results, and the checks of it that are asked about."""
+
+    run: Run
+    result: Result
+    submission: Submission
+    checks: tuple[CheckLine, ...]
+
+
+class _Head(msgspec.Struct, frozen=True):
+    schema: int
+    submission: str = ""
+
+
+def find_record(results: Path, name: str, folder: Path, checks: Sequence[str]) -> Record:
+    """What the run in ``results`` has on record of ``name``, whose files are in ``folder``.
+
+    ``checks`` names checks that did not pass; left empty, it is about all of those. Raises
+    RecordError for a record that cannot be read, that has no such submission or check, or that
+    is of other files than those in the folder.
+    """
+    if not results.is_dir():
+        raise RecordError(
+            f"{results} is not a folder: give the one that `backprop grade` wrote with --out."
+        )
+    run = _run(results / RUN)
+    result = _result(results / LINES, name)
+    if result.assignment != run.assignment:
+        raise RecordError(
+            f"{results / RUN} is of {visible(run.assignment)} and {LINES} of "
+            f"{visible(result.assignment)}: they are not of one run."
+        )
+    asked = _asked(result, checks)
+    return Record(run, result, _submission(result, folder), asked)
+
+
+def _run(path: Path) -> Run:
+    data = _bytes(path)
+    _judge_schema(_decoded(data, _Head, f"{path} is damaged"), path)
+    run = _decoded(data, Run, f"{path} is damaged")
+    if run.assignment not in NAMES:
+        raise RecordError(f"{path} is of {visible(run.assignment)}, which this version lacks.")
+    return run
+
+
+def _result(path: Path, name: str) -> Result:
+    """The line of a submission. What is wrong with another one's is no reason to stop."""
+    damaged = 0
+    names: list[str] = []
+    for number, line in enumerate(_bytes(path).splitlines(), 1):
+        try:
+            head = msgspec.json.decode(line, type=_Head)
+        except msgspec.DecodeError:
+            damaged = damaged or number
+            continue
+        if head.submission == name:
+            _judge_schema(head, path)
+            try:
+                return decode_result(line)
+            except msgspec.DecodeError as error:
+                raise _damaged(f"line {number} of {path} is damaged", error) from None
+        names.append(head.submission)
+    what = f"{path} has no submission called {visible(name)}"
+    if damaged:
+        raise RecordError(f"{what}, and its line {damaged} is damaged: grade again.")
+    raise RecordError(f"{what}: {_hint(name, names)}")
+
+
+def _asked(result: Result, ids: Sequence[str]) -> tuple[CheckLine, ...]:
+    name = visible(result.submission)
+    if result.status == "grader_error":
+        raise RecordError(f"The grader failed on {name}: run `backprop grade` again first.")
+    if result.status == "unreadable":
+        raise RecordError(
+            f"No check was made of {name}, which has no usable code: {visible(result.reason or '')}"
+        )
+    known = {check.id: check for check in result.checks}
+    failed = [check for check in result.checks if check.outcome in ("failed", "error")]
+    if not failed:
+        raise RecordError(f"Every check of {name} passed: there is nothing to replay.")
+    if not ids:
+        return tuple(failed)
+    for id in ids:
+        _judge_asked(name, known.get(id), id, [check.id for check in failed], known)
+    return tuple(known[id] for id in dict.fromkeys(ids))
+
+
+def _judge_asked(
+    name: str, check: CheckLine | None, id: str, failed: Sequence[str], known: Iterable[str]
+) -> None:
+    """Raises RecordError for a check that there is nothing to say about."""
+    those = f"What failed is {', '.join(failed)}."
+    if check is None:
+        raise RecordError(f"No check of {name} is called {visible(id)}: {_hint(id, known)} {those}")
+    if check.outcome == "passed":
+        raise RecordError(f"{id} of {name} passed. {those}")
+    if check.outcome == "not_run":
+        raise RecordError(f"{id} of {name} was not made: it waits for {check.waits_for}. {those}")
+
+
+def _submission(result: Result, folder: Path) -> Submission:
+    name = visible(result.submission)
+    if not folder.is_dir():
+        raise RecordError(f"{folder} is not a folder: give the one that was graded.")
+    try:
+        entries = {entry.name: entry for entry in find_submissions(folder)}
+        if result.submission not in entries:
+            raise RecordError(f"{folder} has no submission called {name}: give the graded folder.")
+        submission = read_submission(entries[result.submission], result.assignment)
+    except OSError as error:
+        raise RecordError(f"{error.filename or folder} cannot be read: {error.strerror}.") from None
+    if submission.digest != result.digest or submission.source is None:
+        raise RecordError(
+            f"The files of {name} in {folder} are not those that were graded: grade them again, or "
+            "give a folder with the files as they were."
+        )
+    return submission
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise RecordError(
+            f"{path.parent} has no {path.name}: give the folder that `backprop grade` wrote with "
+            "--out."
+        ) from None
+    except OSError as error:
+        raise RecordError(f"{path} cannot be read: {error.strerror}.") from None
+
+
+def _decoded(data: bytes, kind: type[Data], what: str) -> Data:
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except msgspec.DecodeError as error:
+        raise _damaged(what, error) from None
+
+
+def _damaged(what: str, error: Exception) -> RecordError:
+    return RecordError(f"{what[:1].upper()}{what[1:]} ({error}): grade again.")
+
+
+def _judge_schema(head: _Head, path: Path) -> None:
+    if head.schema != SCHEMA:
+        raise RecordError(
+            f"{path} is of schema {head.schema} and this version reads {SCHEMA}: use the version "
+            "of backprop-harness that wrote it."
+        )
+
+
+def _hint(name: str, known: Iterable[str]) -> str:
+    near = get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"did you mean {visible(near[0])}?" if near else "is it spelled right?"

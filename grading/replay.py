@@ -1,0 +1,75 @@
+"""Makes checks that failed again, as they are on record, and keeps what there is to see."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from grading.record import Record, RecordError
+from grading.results import CheckLine
+from grading.sandbox import Nursery
+from grading.sandbox.far import Far
+from harness.assignment import Assignment
+from harness.assignments import load_assignment
+from harness.judge import judge
+from harness.report import Check, Report
+from harness.settings import SettingsError
+from harness.transcript import Moment, Transcript
+
+
+@dataclass(frozen=True)
+class Replay:
+    """A check on record, what came of it now, and what it saw now of the case on record."""
+
+    recorded: CheckLine
+    now: Check
+    moments: tuple[Moment, ...]
+
+    @property
+    def same(self) -> bool:
+        """Whether it ended as it did then."""
+        return self.now.outcome == self.recorded.outcome
+
+
+def replay_checks(record: Record, nursery: Nursery) -> tuple[Replay, ...]:
+    """The checks of a record, made again on the same inputs.
+
+    All others are made too, in their order: what one call leaves behind can decide about another.
+    Raises RecordError where the code, or the record, means nothing to this version.
+    """
+    assignment = load_assignment(record.run.assignment)
+    report, transcript = _judged(record, assignment, nursery)
+    made = {check.id: check for check in report.checks}
+    replays: list[Replay] = []
+    for check in record.checks:
+        try:
+            now, facts = made[check.id], check.case
+            moments = transcript.moments(assignment, check.id, facts) if facts else ()
+            replays.append(Replay(check, now, moments))
+        except LookupError:
+            raise RecordError(
+                f"The record of {check.id} does not make its inputs again in this version: grade "
+                f"{record.result.submission} again."
+            ) from None
+    return tuple(replays)
+
+
+def _judged(record: Record, assignment: Assignment, nursery: Nursery) -> tuple[Report, Transcript]:
+    source, settings = record.submission.source, record.run.settings
+    assert source is not None
+    with Far(nursery, source, settings.limits) as far:
+        if far.definition.unusable:
+            raise RecordError(
+                f"This time there is no usable code: {far.definition.unusable} Is the machine busy?"
+            )
+        transcript = Transcript(far)
+        try:
+            judgement = judge(
+                assignment,
+                transcript,
+                seed=record.run.seed,
+                settings=settings,
+                begin=transcript.begin,
+            )
+        except SettingsError as error:
+            raise RecordError(f"The settings on record do not fit this version: {error}.") from None
+    return judgement.report, transcript

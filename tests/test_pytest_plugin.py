@@ -1,0 +1,191 @@
+"""`pytest --submission FILE`: what it collects, reports, and exits with."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from tests.test_far import HEAD, RIGHT, SIGMOID
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).resolve().parent.parent
+WRONG = "".join(RIGHT).replace("g * a * (1 - a)", "g * (1 - a * a)")
+SWITCH = "open('ran', 'w').close()\n"
+
+
+def run(*arguments, cwd, plugins=()):
+    """Runs pytest with the plugin, whether or not the installed package registers it."""
+    given = [part for name in ("grading.pytest_plugin", *plugins) for part in ("-p", name)]
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", *given, *map(str, arguments)],
+        cwd=cwd,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+
+
+@pytest.fixture
+def wrong(tmp_path):
+    """A folder with a wrong submission, whose code leaves a file behind when it is run here."""
+    (tmp_path / "alice.py").write_text(SWITCH + WRONG)
+    return tmp_path
+
+
+def test_a_run_without_the_plugin_loads_nothing_of_it(tmp_path):
+    (tmp_path / "test_x.py").write_text("def test_x(): pass")
+    program = (
+        "import pytest, sys\n"
+        "code = pytest.main(['-p', 'grading.pytest_plugin', '-q'])\n"
+        "print(code, [name for name in ('torch', 'click', 'rich', 'msgspec', 'harness')"
+        " if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines()[-1] == "0 []"
+
+
+class TestRun:
+    def test_what_failed_is_told_in_the_students_words(self, wrong):
+        done = run("--submission", "alice.py", "--junitxml", "report.xml", cwd=wrong)
+        assert done.returncode == 1, done.stdout + done.stderr
+        assert "sigmoid/gradient/z: backward returns ∂C/∂z" in done.stdout
+        assert "Sigmoid.backward: ∂C/∂z is wrong. In the example" in done.stdout
+        assert "Traceback" not in done.stdout and "pytest_checks.py" not in done.stdout
+        assert "6 of 10 points" in done.stdout
+        assert "alice.py::sigmoid/gradient/z" in done.stdout
+        assert not (wrong / "ran").exists()
+        cases = {
+            case.attrib["name"]: case
+            for case in ElementTree.parse(wrong / "report.xml").getroot().iter("testcase")
+        }
+        facts = {
+            each.attrib["name"]: each.attrib["value"]
+            for each in cases["sigmoid/gradient/z"].iter("property")
+        }
+        assert facts == {"check": "sigmoid/gradient/z", "points": "0.0", "max_points": "1.5"}
+        skipped = cases["training"].find("skipped")
+        assert skipped is not None and skipped.attrib["message"].startswith("waits for chain/whole")
+        total = sum(
+            float(each.attrib["value"])
+            for case in cases.values()
+            for each in case.iter("property")
+            if each.attrib["name"] == "points"
+        )
+        assert total == pytest.approx(6)
+
+    def test_right_work_passes(self, tmp_path):
+        (tmp_path / "alice.py").write_text("".join(RIGHT))
+        done = run("--submission", "alice.py", cwd=tmp_path)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "10 of 10 points" in done.stdout
+
+    def test_chosen_checks_are_made_and_no_others(self, wrong):
+        (wrong / "test_mine.py").write_text("def test_mine(): pass")
+        done = run("--submission", "alice.py", "-k", "purity", "-rs", cwd=wrong)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "collected 29 items / 26 deselected / 3 selected" in done.stdout
+        assert "0.2 of 0.3 points (26 of 29 checks left out)" in done.stdout
+        assert "alice.py:18: waits for sigmoid/gradient/z" in done.stdout
+        named = ("alice.py::sigmoid/forward", "test_mine.py")
+        done = run("--submission", "alice.py", *named, "-p", "no:cacheprovider", "-v", cwd=wrong)
+        assert "test_mine.py::test_mine PASSED" in done.stdout
+        assert "1 passed, 1 skipped" in done.stdout
+
+    def test_it_stops_at_the_first_failure_where_it_is_told_to(self, wrong):
+        done = run("--submission", "alice.py", "-x", cwd=wrong)
+        assert done.returncode == 1
+        assert "1 failed" in done.stdout and "checks left out" in done.stdout
+
+    def test_workers_side_by_side_say_the_same(self, wrong):
+        text = (wrong / "alice.py").read_text() + "\nraise ValueError('odd')\n"
+        (wrong / "alice.py").write_text(text)
+        arguments = ("--submission", "alice.py", "-n", "2")
+        done = run(*arguments, cwd=wrong, plugins=["xdist"])
+        assert done.returncode == 1, done.stdout + done.stderr
+        assert "6 of 10 points" in done.stdout
+        assert "✗ sigmoid/gradient/z: Sigmoid.backward: ∂C/∂z is wrong." in done.stdout
+        assert done.stdout.count("raised ValueError: odd") == 1
+        named = "alice.py::sigmoid/gradient/z"
+        done = run(*arguments, named, "-q", cwd=wrong, plugins=["xdist"])
+        assert done.returncode == 1, done.stdout + done.stderr
+        assert "1 failed in" in done.stdout
+
+    def test_code_that_does_not_parse_is_refused_and_fails_every_check_of_a_worker(self, tmp_path):
+        (tmp_path / "many-neurons.py").write_text("x = 1\ndef f(:\n")
+        done = run("--submission", "many-neurons.py", cwd=tmp_path)
+        assert done.returncode == 4, done.stdout + done.stderr
+        assert "many-neurons.py: SyntaxError at line 2" in done.stdout
+        arguments = ("-k", "sigmoid/gradient", "-n", "1")
+        done = run("--submission", "many-neurons.py", *arguments, cwd=tmp_path, plugins=["xdist"])
+        assert done.returncode == 1, done.stdout + done.stderr
+        assert "many-neurons.py: SyntaxError at line 2" in done.stdout
+
+    def test_a_folder_or_a_zip_that_holds_one_file_will_do(self, tmp_path):
+        (tmp_path / "alice" / "many-neurons").mkdir(parents=True)
+        (tmp_path / "alice" / "many-neurons" / "work.py").write_text(HEAD + SIGMOID)
+        (tmp_path / "alice" / "conftest.py.txt").write_text(SWITCH)
+        done = run("--submission", "alice", "-k", "sigmoid/gradient", cwd=tmp_path)
+        assert done.returncode == 0, done.stdout + done.stderr
+        with zipfile.ZipFile(tmp_path / "bob.zip", "w") as archive:
+            archive.writestr("work.py", HEAD + SIGMOID)
+        done = run("--submission", "bob.zip", "-k", "sigmoid/gradient", cwd=tmp_path)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def test_what_lies_beside_the_file_is_not_imported(self, tmp_path):
+        (tmp_path / "alice").mkdir()
+        (tmp_path / "alice" / "work.py").write_text(SWITCH + HEAD + SIGMOID)
+        (tmp_path / "alice" / "conftest.py").write_text(SWITCH)
+        (tmp_path / "alice" / "test_it.py").write_text(SWITCH)
+        done = run("--submission", "alice/work.py", "-k", "sigmoid/gradient", cwd=tmp_path)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert not (tmp_path / "ran").exists()
+
+
+class TestCollection:
+    def test_checks_are_listed_without_running_anything(self, wrong):
+        done = run("--submission", "alice.py", "--collect-only", "-q", cwd=wrong)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "alice.py::sigmoid/gradient/z" in done.stdout and "29 tests" in done.stdout
+        done = run("--submission", "alice.py", "--collect-only", cwd=wrong)
+        assert "<Check sigmoid/gradient/z: backward returns ∂C/∂z>" in done.stdout
+        assert not (wrong / "ran").exists()
+
+    @pytest.mark.parametrize(
+        ("arguments", "said"),
+        [
+            (("--submission", "none.py"), "none.py does not exist."),
+            (("--submission", "mine.txt"), "mine.txt is not a .py file or a notebook"),
+            (("--submission", "mine.py"), "add --assignment one-neuron or --assignment many"),
+            (("--submission", "many-neurons.py"), "many-neurons.py: "),
+            (("--submission", "mine.py", "--assignment", "x"), "There is no assignment x"),
+            (("--assignment", "one-neuron"), "--submission FILE"),
+            (
+                ("--submission", "alice.py", "alice.py::sigmoid/gradient/x"),
+                "No check is called sigmoid/gradient/x.",
+            ),
+        ],
+    )
+    def test_an_unusable_call_is_refused_in_a_sentence(self, wrong, arguments, said):
+        (wrong / "mine.txt").write_text("x")
+        (wrong / "mine.py").write_text("x = 1")
+        (wrong / "many-neurons.py").write_text("def f(:")
+        done = run(*arguments, cwd=wrong)
+        assert done.returncode == 4, done.stdout + done.stderr
+        assert said in done.stdout + done.stderr
+        assert "Traceback" not in done.stdout + done.stderr
