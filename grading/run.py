@@ -201,10 +201,12 @@ class _Run:
     def _take(self, result: Result, level: Isolation) -> None:
         """Keeps a result under the digest of what was graded: files change, while others wait."""
         digest = "" if result.status == "grader_error" else result.digest
-        with _writing(self._out):
-            self._journal.append(self._keys.key(result.submission, digest), level, result)
-        self.current.add(result.submission)
-        self._graded += 1
+        # Kept and counted together: whoever stops the run in between is told a wrong number.
+        with unstoppable():
+            with _writing(self._out):
+                self._journal.append(self._keys.key(result.submission, digest), level, result)
+            self.current.add(result.submission)
+            self._graded += 1
 
 
 def _entries(folder: Path, assignment: str, out: Path) -> list[Entry]:

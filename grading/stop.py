@@ -34,14 +34,17 @@ def stoppable() -> Iterator[None]:
 
 @contextmanager
 def unstoppable() -> Iterator[None]:
-    """The same signals change nothing while the block, a short one, runs."""
-    with _handled_by(signal.SIG_IGN):
+    """The same signals wait until the block, a short one, has run."""
+    came: list[int] = []
+    with _handled_by(lambda number, _frame: came.append(number)):
         yield
+    for number in came[:1]:
+        signal.raise_signal(number)
 
 
 @contextmanager
 def _handled_by(
-    handler: Callable[[int, FrameType | None], NoReturn] | signal.Handlers,
+    handler: Callable[[int, FrameType | None], None],
 ) -> Iterator[None]:
     # What is ignored already (by nohup, say) stays ignored.
     caught = [each for each in SIGNALS if signal.getsignal(each) is not signal.SIG_IGN]

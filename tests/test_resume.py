@@ -236,13 +236,18 @@ class TestStopping:
         finally:
             signal.signal(signal.SIGHUP, before)
 
-    def test_a_short_block_is_not_stopped_and_the_handlers_come_back(self):
+    def test_a_short_block_ends_before_it_is_stopped_and_the_handlers_come_back(self):
         before = signal.getsignal(signal.SIGTERM)
-        with stoppable():
+        done = []
+
+        def short_block():
             with unstoppable():
                 os.kill(os.getpid(), signal.SIGTERM)
-            with pytest.raises(Stopped):
-                os.kill(os.getpid(), signal.SIGTERM)
+                done.append("the block")
+
+        with stoppable(), pytest.raises(Stopped):
+            short_block()
+        assert done == ["the block"]
         assert signal.getsignal(signal.SIGTERM) is before
 
 
