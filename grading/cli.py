@@ -173,7 +173,9 @@ def replay(
     try:
         record = find_record(results, name, folder, checks)
         if isolation == "minimal":
-            _warn_not_locked()
+            from grading.run import warn_not_locked
+
+            warn_not_locked()
         with open_nursery([isolation] if isolation else LOCKED) as nursery:
             from grading.replay import replay_checks
             from grading.replayed import replay_text
@@ -260,14 +262,6 @@ def doctor() -> None:
         click.echo("backprop grade refuses to run here, unless told --isolation minimal.")
         sys.exit(1)
     click.echo(f"backprop grade isolates submissions here at the level {level}.")
-
-
-def _warn_not_locked() -> None:
-    from rich.console import Console
-
-    from grading.run import NOT_LOCKED
-
-    Console(stderr=True).print(NOT_LOCKED, highlight=False)
 
 
 def _write_json(path: Path, data: object) -> None:

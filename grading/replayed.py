@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from io import StringIO
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -15,6 +13,7 @@ from grading.replay import Replay
 from grading.versions import versions
 from harness.show.moments import moment_lines
 from harness.show.outline import MARKS
+from harness.show.text import rendered
 from harness.show.visible import visible
 
 if TYPE_CHECKING:
@@ -31,17 +30,7 @@ def replay_text(
 
     ``colour`` adds ANSI styles; nothing is told by colour alone.
     """
-    console = Console(
-        file=StringIO(),
-        width=width,
-        color_system="standard" if colour else None,
-        force_terminal=colour,
-        legacy_windows=False,
-    )
-    with console.capture() as captured:
-        for block in _blocks(record, replays):
-            console.print(block)
-    return "\n".join(line.rstrip() for line in captured.get().rstrip().split("\n"))
+    return rendered(_blocks(record, replays), colour=colour, width=width)
 
 
 def _blocks(record: Record, replays: Sequence[Replay]) -> Iterator[RenderableType]:

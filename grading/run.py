@@ -89,6 +89,11 @@ def grade_folder(folder: Path, assignment: str, out: Path, wish: Wish) -> bool:
             return run.is_complete()
 
 
+def warn_not_locked() -> None:
+    """Says on standard error that submissions run without locks."""
+    Console(stderr=True).print(NOT_LOCKED, highlight=False)
+
+
 def course_settings(assignment: str, course: Path) -> Settings:
     """What the instructor of the course in the folder ``course`` has set for an assignment."""
     return settings_beside(course / "solutions" / assignment, assignment)
@@ -138,7 +143,7 @@ class _Run:
                 _check_points(self._job)
                 level = zygote.isolation if zygote else "minimal"
                 if level == "minimal":
-                    Console(stderr=True).print(NOT_LOCKED, highlight=False)
+                    warn_not_locked()
                 results = grade_entries(waiting, self._job, min(workers, len(waiting)), zygote)
                 with (
                     closing(cast(Generator[Result, None, None], results)),

@@ -11,7 +11,6 @@ import ctypes
 import json
 import os
 import re
-import shutil
 import socket
 import subprocess
 import sys
@@ -20,7 +19,6 @@ import time
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import pytest
@@ -189,28 +187,13 @@ def give_away(course: Path) -> None:
         os.chown(path, ORDINARY, ORDINARY, follow_symlinks=False)
 
 
-@cache
-def course_graded(level: str, user: str) -> Graded:
-    course = Path(tempfile.mkdtemp(prefix="hostile-"))
-    course.chmod(0o755)
-    COURSES.append(course)
-    return grade(level, user, course)
-
-
-COURSES: list[Path] = []
-
-
-@pytest.fixture(scope="module", autouse=True)
-def tidy() -> Iterator[None]:
-    yield
-    course_graded.cache_clear()
-    for course in COURSES:
-        shutil.rmtree(course)
-
-
-@pytest.fixture(params=CONFIGURATIONS)
-def graded(request: pytest.FixtureRequest) -> Graded:
-    return course_graded(*request.param)
+@pytest.fixture(scope="module", params=CONFIGURATIONS)
+def graded(request: pytest.FixtureRequest) -> Iterator[Graded]:
+    with tempfile.TemporaryDirectory(prefix="hostile-") as name:
+        course = Path(name)
+        course.chmod(0o755)
+        level, user = request.param
+        yield grade(level, user, course)
 
 
 def told(result: dict) -> str:

@@ -24,6 +24,7 @@ from harness.candidate import (
     Returns,
     Seen,
 )
+from harness.lines import CODE_LIMIT
 from harness.workbench import TEXT_LIMIT, scrub
 
 MADE_UP = "an exception of a type made up on the way"
@@ -120,7 +121,7 @@ class Words:
         )
 
     def _line(self, place: str) -> str:
-        return (self._found(place) or "").strip()[:200]
+        return (self._found(place) or "").strip()[:CODE_LIMIT]
 
     def _found(self, place: str) -> str | None:
         match = _PLACE.fullmatch(place)

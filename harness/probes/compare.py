@@ -60,7 +60,11 @@ def difference(
     excess = torch.where(torch.isfinite(got), off - allowed, torch.inf)
     if not bool((excess > 0).any()):
         return None
-    flat = int(excess.argmax())
+    return entry(int(excess.argmax()), got, right)
+
+
+def entry(flat: int, got: Tensor, right: Tensor) -> Difference:
+    """The entry number ``flat`` of two tensors of one shape, counted in row-major order."""
     index = tuple(int(each) for each in torch.unravel_index(torch.tensor(flat), right.shape))
     return Difference(index, float(got.flatten()[flat]), float(right.flatten()[flat]))
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from harness.candidate import Absent, Lost, Other, Output, Raised, Returned, Returns, Trouble
-from harness.probes.compare import PRECISION, number, numbers, shape
+from harness.probes.compare import PRECISION, entry, number, numbers, shape
 from harness.show.visible import visible
 from harness.transcript import Moment, agree
 
@@ -63,9 +63,9 @@ def largest_difference(got: Tensor, right: Tensor) -> str:
     apart = (got - right).abs().nan_to_num(torch.inf, torch.inf)
     off = torch.where(got == right, torch.zeros_like(apart), apart).reshape(-1)
     flat = int(off.argmax())
-    index = [int(each) for each in torch.unravel_index(torch.tensor(flat), right.shape)]
-    came, belongs = numbers(float(got.reshape(-1)[flat]), float(right.reshape(-1)[flat]))
-    where = f" at {index}" if index else ""
+    worst = entry(flat, got, right)
+    came, belongs = numbers(worst.got, worst.right)
+    where = f" at {worst.at}" if worst.at else ""
     return f"{number(float(off[flat]), 3)}{where}: {came} came where {belongs} belongs"
 
 

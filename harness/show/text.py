@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from io import StringIO
 from typing import TYPE_CHECKING
 
@@ -27,18 +27,23 @@ def report_text(report: Report, *, colour: bool = False, width: int = 80) -> str
     ``colour`` adds ANSI styles; nothing is told by colour alone. Messages are shown as they are,
     with control characters written out.
     """
+    return rendered(_blocks(report), colour=colour, width=max(width, LEAST_WIDTH))
+
+
+def rendered(blocks: Iterable[RenderableType], *, colour: bool, width: int) -> str:
+    """What rich makes of the blocks, in lines of at most ``width``; ANSI styles with ``colour``."""
     from rich.console import Console
 
     console = Console(
         file=StringIO(),
-        width=max(width, LEAST_WIDTH),
+        width=width,
         color_system="standard" if colour else None,
         force_terminal=colour,
         no_color=False,
         legacy_windows=False,
     )
     with console.capture() as captured:
-        for block in _blocks(report):
+        for block in blocks:
             console.print(block)
     return "\n".join(line.rstrip() for line in captured.get().rstrip().split("\n"))
 
