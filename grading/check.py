@@ -18,6 +18,7 @@ from harness.judge import judge
 from harness.probes import Planned, plan
 from harness.report import Advice, Report
 from harness.settings import Settings, SettingsError, settings_beside
+from harness.visibility import for_student
 
 
 class CheckError(Exception):
@@ -76,7 +77,7 @@ def check_work(work: Work, only: Iterable[str], nursery: Nursery) -> Report:
             raise CheckError(f"{work.file}: {far.definition.unusable}")
         report = judge(work.assignment, far, settings=work.settings, only=only).report
         advice = tuple(Advice(None, text) for text in definition_advice(far.definition))
-    return replace(report, advice=advice + report.advice)
+    return for_student(replace(report, advice=advice + report.advice), work.settings)
 
 
 def assignment_of(file: Path, source: Source) -> str:

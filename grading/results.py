@@ -103,15 +103,18 @@ def publish(folder: Path, results: Collection[Result], run: dict[str, Any]) -> N
 
 
 def _grades(results: Collection[Result]) -> Iterator[str]:
-    """The rows of a table with a row a submission: the mark, then the points of each check."""
+    """The rows of a table with a row a submission: mark, points of each check, mistakes."""
     ids = next(([check.id for check in each.checks] for each in results if each.checks), [])
-    yield _row(["submission", "status", "score", "max_score", *ids, "reason"])
+    yield _row(["submission", "status", "score", "max_score", *ids, "mistakes", "reason"])
     for result in results:
         points = {check.id: f"{check.points:g}" for check in result.checks}
         score = "" if result.score is None else f"{result.score:g}"
         row = [result.submission, result.status, score, f"{result.max_score:g}"]
         row += [points.get(id, "") for id in ids]
-        yield _row([_inert(cell) for cell in [*row, result.reason or ""]])
+        mistakes = " ".join(
+            f"{check.id}:{check.diagnosis['mistake']}" for check in result.checks if check.diagnosis
+        )
+        yield _row([_inert(cell) for cell in [*row, mistakes, result.reason or ""]])
 
 
 def _row(cells: Sequence[str]) -> str:

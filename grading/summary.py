@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Collection, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from heapq import nsmallest
 from pathlib import Path
@@ -18,6 +19,7 @@ from harness.show.visible import visible_line
 TABLE_ROWS = 100
 NAME_WIDTH = 40
 SCORE_WIDTH = 9
+MISTAKE_ROWS = 10
 # What there is to mend: the least that a message needs, and what a check's id takes.
 MESSAGE_WIDTH = 40
 ID_WIDTH = 28
@@ -46,6 +48,7 @@ def print_summary(console: Console, results: Collection[Result], out: Path, coun
     if columns:
         console.print(f"The marks are of {columns}.")
     _print_overall(console, results, counts)
+    _print_mistakes(console, results)
     for name, what in (
         (LINES, "every check of every submission"),
         (GRADES, "a row a submission"),
@@ -147,6 +150,49 @@ def _print_overall(console: Console, results: Collection[Result], counts: Counts
             "marks stay open, and the next run tries them again; results.jsonl says what happened.",
             markup=False,
         )
+
+
+def _print_mistakes(console: Console, results: Collection[Result]) -> None:
+    """The commonest mistakes of the class: how many made each, and what they wrote."""
+    mistakes = commonest_mistakes(results)
+    if not mistakes:
+        return
+    console.print("Commonest mistakes:")
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for mistake in mistakes[:MISTAKE_ROWS]:
+        of = f"  {mistake.count} of {len(results)}"
+        where = f"{mistake.stage} ∂C/∂{mistake.gradient}"
+        formula = f"behaves like {mistake.formula}" if mistake.formula != "None" else "is None"
+        row = (of, where, f"{formula}  ({mistake.name})")
+        table.add_row(*(Text(visible_line(cell)) for cell in row))
+    console.print(table)
+
+
+@dataclass(frozen=True)
+class Common:
+    """A mistake in one gradient, its commonest formula, and how many submissions make it."""
+
+    stage: str
+    gradient: str
+    name: str
+    formula: str
+    count: int
+
+
+def commonest_mistakes(results: Iterable[Result]) -> list[Common]:
+    """The mistakes that more than one submission makes in the same gradient, most of all first."""
+    counted: Counter[tuple[str, str, str, str]] = Counter()
+    for result in results:
+        for check in result.checks:
+            if check.diagnosis:
+                gradient = check.diagnosis["gradient"].removeprefix("grad_")
+                names = check.diagnosis["mistake"], check.diagnosis["formula"]
+                counted[(check.stage or "", gradient, *names)] += 1
+    found = [Common(*mistake, count) for mistake, count in counted.items() if count > 1]
+    return sorted(found, key=lambda each: (-each.count, each.stage, each.gradient, each.formula))
 
 
 def _submissions(count: int) -> str:

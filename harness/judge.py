@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harness.assignment import Assignment
 from harness.candidate import Candidate
+from harness.diagnosis import readings
 from harness.policy import Evidence, advice_in, evidence_in, testimony_on, with_consequences
 from harness.probes import Errored, Failed, Planned, Waits, plan
 from harness.probes.battery import Trial
@@ -53,6 +54,7 @@ def judge(
                 begin(check.id)
             made[check.id] = _make(check, trial, made, settings)
     checks = [_credited(check, made) for check in planned if check.id in wanted]
+    checks = _diagnosed(trial, checks, settings)
     evidence = _testimony(trial, checks, settings)
     advice = tuple(
         Advice(name, text) for name, bench in trial.benches.items() for text in bench.advice
@@ -64,6 +66,30 @@ def judge(
         tuple(each.flag for each in evidence),
     )
     return Judgement(report, trial.run)
+
+
+def _diagnosed(trial: Trial, checks: Sequence[Check], settings: Settings) -> list[Check]:
+    """The checks, and with each wrong gradient what is known of its formula. Costs no marks."""
+    known: dict[str, Check] = {}
+    for stage, bench in trial.benches.items():
+        prefix = f"{bench.stage.slug}/gradient/"
+        wrong = {
+            check.id.removeprefix(prefix): check
+            for check in checks
+            if check.stage == stage and check.outcome == "failed" and check.id.startswith(prefix)
+        }
+        if not wrong or not bench.runs:
+            continue
+        for name, reading in readings(bench, tuple(wrong)).items():
+            check = wrong[name]
+            said = "\n".join(filter(None, (check.message, reading.told(bench, settings))))
+            known[check.id] = replace(
+                check,
+                message=said,
+                staff=" ".join(filter(None, (check.staff, reading.observation))),
+                diagnosis=reading.diagnosis,
+            )
+    return [known.get(check.id, check) for check in checks]
 
 
 def _testimony(trial: Trial, checks: Sequence[Check], settings: Settings) -> list[Evidence]:

@@ -16,6 +16,7 @@ from harness.show.chain import Picture, chain_picture
 from harness.show.notebook import report_html
 from harness.show.text import report_text
 from harness.training.task import Run, train_reference
+from harness.visibility import for_student
 from harness.workbench import Workbench
 
 
@@ -94,7 +95,8 @@ class Handout:
         if judged.run:
             forwards = tuple((stage.name, stage.forward) for stage in self.assignment.stages)
             reference = train_reference(self.assignment.task, forwards)
-        return Checked(judged.report, self.assignment, judged.run, reference)
+        report = for_student(judged.report, settings)
+        return Checked(report, self.assignment, judged.run, reference)
 
     def _named(self, stages: tuple[Any, ...]) -> dict[str, type]:
         known = [stage.name for stage in self.assignment.stages]

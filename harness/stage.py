@@ -6,7 +6,7 @@ import ast
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from types import CodeType, MappingProxyType
 
 import torch
@@ -95,6 +95,15 @@ class Stage:
         """The shape of input ``name`` for the given sizes of the dimensions."""
         return tuple(sizes[dimension] for dimension in self.inputs[name].split())
 
+    @cached_property
+    def output_dimensions(self) -> tuple[str, ...]:
+        """The names of the output's dimensions, found by trying sizes that are all different."""
+        names = dict.fromkeys(" ".join(self.inputs.values()).split())
+        sizes = dict(zip(names, range(3, 3 + len(names)), strict=True))
+        shape = self.forward(*self.sample(torch.Generator().manual_seed(0), sizes)).shape
+        named = {size: name for name, size in sizes.items()}
+        return tuple(named.get(size, str(size)) for size in shape)
+
     def sample(self, generator: torch.Generator, sizes: Sizes, turn: int = 0) -> tuple[Tensor, ...]:
         """Inputs to try the stage on: float64, generic and signed, one tensor an input.
 
@@ -127,10 +136,19 @@ class Stage:
             torch.autograd.grad(output, leaves, upstream, allow_unused=True, materialize_grads=True)
         )
 
-    def evaluate(self, expression: str, inputs: tuple[Tensor, ...], upstream: Tensor) -> Tensor:
-        """The value of a torch expression over ``g``, the stage's names, ``N`` and ``K``."""
+    def evaluate(
+        self,
+        expression: str,
+        inputs: tuple[Tensor, ...],
+        upstream: Tensor,
+        output: Tensor | None = None,
+    ) -> Tensor:
+        """The value of a torch expression over ``g``, the stage's names, ``N`` and ``K``.
+
+        The output's name stands for ``output``, or for what the reference makes of the inputs.
+        """
         names = dict(zip(self.inputs, inputs, strict=True))
-        names[self.output] = self.forward(*inputs)
+        names[self.output] = self.forward(*inputs) if output is None else output
         widest = max((*inputs, names[self.output]), key=lambda value: value.dim())
         counts = {"N": widest.shape[0], "K": self._outputs(names)} if widest.dim() == 2 else {}
         scope = {**_TORCH, **counts, **names, "g": upstream}

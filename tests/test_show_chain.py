@@ -11,6 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from harness.candidate import Link
+from harness.formulas.notation import symbol
 from harness.many_neurons import MANY_NEURONS
 from harness.one_neuron import ONE_NEURON
 from harness.report import Check, Report
@@ -21,7 +22,6 @@ from harness.show import (
     sensitivity_picture,
 )
 from harness.show.expressions import local_derivative
-from harness.show.mathematics import symbol
 from harness.stage import Stage
 
 ASSIGNMENTS = (ONE_NEURON, MANY_NEURONS)

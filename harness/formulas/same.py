@@ -32,14 +32,18 @@ def same_as_true(stage: Stage, name: str, expression: str) -> str | None:
 
 
 def value_of(
-    stage: Stage, expression: str, inputs: tuple[Tensor, ...], upstream: Tensor
+    stage: Stage,
+    expression: str,
+    inputs: tuple[Tensor, ...],
+    upstream: Tensor,
+    output: Tensor | None = None,
 ) -> Tensor | None:
     """The value of an expression that may be wrong: None where it raises, or is no tensor."""
     try:
         with warnings.catch_warnings():
             # A transpose of what is no matrix is deprecated, not wrong.
             warnings.simplefilter("ignore")
-            value: object = stage.evaluate(expression, inputs, upstream)
+            value: object = stage.evaluate(expression, inputs, upstream, output)
     except Exception:
         # Shapes that do not fit, and whatever else a wrong formula may run into.
         return None

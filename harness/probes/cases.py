@@ -15,6 +15,9 @@ PUBLIC_SEED = -1
 SCALES = (1.0, 1e-3, 1e3)
 # The index of the one case in float32.
 IN_FLOAT32 = -1
+# The indices of cases beside those that checks use, and their sizes, dimension by dimension.
+FRESH = (101, 102)
+FRESH_SIZES = (4, 8, 9, 2)
 
 
 # Compared by identity: cases are made once, and tensors have no single equality.
@@ -102,6 +105,11 @@ def layout_cases(stage: Stage, seed: int, sizes: Sizes) -> tuple[Case, ...]:
     return _layout_cases(stage, seed, frozen(sizes))
 
 
+def fresh_cases(stage: Stage, seed: int, sizes: Sizes) -> tuple[Case, ...]:
+    """Two cases of sizes that are all different, which no check uses."""
+    return _fresh_cases(stage, seed, frozen(dict(zip(sizes, FRESH_SIZES, strict=False))))
+
+
 Frozen = tuple[tuple[str, int], ...]
 
 
@@ -114,6 +122,11 @@ def frozen(sizes: Sizes) -> Frozen:
 def _cases(stage: Stage, seed: int, sizes: tuple[Frozen, ...]) -> tuple[Case, ...]:
     hidden = (make_case(stage, seed, dict(each), index) for index, each in enumerate(sizes))
     return (make_case(stage, PUBLIC_SEED, dict(sizes[0]), 0), *hidden)
+
+
+@lru_cache(maxsize=256)
+def _fresh_cases(stage: Stage, seed: int, sizes: Frozen) -> tuple[Case, ...]:
+    return tuple(make_case(stage, seed, dict(sizes), index) for index in FRESH)
 
 
 @lru_cache(maxsize=256)

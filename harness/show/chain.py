@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from itertools import product
 from typing import TYPE_CHECKING
 
+from harness.formulas.notation import upright
 from harness.report import Outcome, Report
 from harness.show.expressions import local_derivative
 from harness.show.graph import INDICES, SAMPLES, Edge, Graph, graph_of
 from harness.show.layout import FRAME, NEURON, RADIUS, Layout, Node, lay_out
 from harness.show.marks import WORDS, edge_style, mark
-from harness.show.mathematics import Block, derivative, row, set_formula, summation, upright
+from harness.show.mathematics import Block, derivative, row, set_formula, summation
 from harness.show.svg import Picture, Point, arrow, line, picture, towards, words
 
 if TYPE_CHECKING:

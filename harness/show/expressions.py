@@ -6,7 +6,7 @@ import ast
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.show.mathematics import Formula, Piece, symbol, upright
+from harness.formulas.notation import Formula, Piece, symbol, upright
 
 UPSTREAM = "g"
 _THIN = "\u2009"

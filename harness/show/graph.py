@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from harness.show.mathematics import SUBSCRIPTS, Formula, symbol
+from harness.formulas.notation import SUBSCRIPTS, Formula, symbol
 
 if TYPE_CHECKING:
     from harness.assignment import Assignment

@@ -2,17 +2,8 @@
 
 from __future__ import annotations
 
-from harness.show.mathematics import (
-    Block,
-    Formula,
-    Piece,
-    derivative,
-    row,
-    set_formula,
-    summation,
-    symbol,
-    upright,
-)
+from harness.formulas.notation import Formula, Piece, symbol, upright
+from harness.show.mathematics import Block, derivative, row, set_formula, summation
 from harness.show.svg import Picture, Point, arrow, circle, line, picture, towards, words
 
 HIDDEN: Point = (46.0, 120.0)

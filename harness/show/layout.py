@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from harness.formulas.notation import Formula
 from harness.show.graph import Edge, Graph, Kind
-from harness.show.mathematics import Block, Formula, set_formula
+from harness.show.mathematics import Block, set_formula
 from harness.show.svg import Point, box, circle
 
 RADIUS = 21.0

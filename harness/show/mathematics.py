@@ -9,31 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal
 from xml.sax.saxutils import escape
 
+from harness.formulas.notation import Formula, Piece, upright
 from harness.show.svg import SIZE, element, line
 from harness.show.visible import visible
 
 SMALL = 0.72
-SUBSCRIPTS = "₀₁₂₃₄₅₆₇₈₉"
-_ON_THE_LINE = str.maketrans(SUBSCRIPTS, "0123456789")
 _WIDE = MappingProxyType({"m": 0.72, "w": 0.67, "C": 0.67, "N": 0.67, "Σ": 0.71, "z": 0.4})
 _NARROW = MappingProxyType({"(": 0.33, ")": 0.33, " ": 0.25, "j": 0.28, ".": 0.25, ",": 0.25})
 _SIGNS = MappingProxyType({"=": 0.68, "−": 0.68, "+": 0.68, "·": 0.25, "\u2009": 0.17})
 _WIDTHS: Mapping[str, float] = MappingProxyType({**_WIDE, **_NARROW, **_SIGNS})
-
-
-@dataclass(frozen=True)
-class Piece:
-    """A run of characters; names lean, numbers and signs stand."""
-
-    text: str
-    leans: bool = False
-    place: Literal["line", "below", "above"] = "line"
-
-
-Formula = tuple[Piece, ...]
 
 
 @dataclass(frozen=True)
@@ -43,27 +29,6 @@ class Block:
     width: float
     height: float
     draw: Callable[[float, float], str]
-
-
-def upright(text: str) -> Formula:
-    """Signs, numbers and words, as they are."""
-    return (Piece(text),)
-
-
-def symbol(name: str, indices: str = "") -> Formula:
-    """A name as mathematics: ``a_prev`` leans, with "prev" and the indices as a subscript.
-
-    ``C₀`` and ``C0`` are the same.
-    """
-    base, _, mark = name.translate(_ON_THE_LINE).partition("_")
-    if not mark and base[:1].isalpha() and base[1:].isdigit():
-        base, mark = base[0], base[1:]
-    pieces = [Piece(base, leans=True)]
-    if mark:
-        pieces.append(Piece(mark + "," * bool(indices), place="below"))
-    if indices:
-        pieces.append(Piece(indices, leans=True, place="below"))
-    return tuple(pieces)
 
 
 def derivative(output: Formula, name: Formula, size: float = SIZE) -> Block:

@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from harness.show.mathematics import Block, set_formula, symbol
+from harness.formulas.notation import symbol
+from harness.show.mathematics import Block, set_formula
 from harness.show.svg import Picture, box, line, picture, words
 
 WIDTH = 400.0

@@ -1,0 +1,172 @@
+"""Which formula a student wrote for each wrong gradient, read from what their backward returned.
+
+Nothing is asked of a stage whose gradients are right. Where one is wrong, the answers already
+given say which formulas fit them, and fresh inputs, asked about once, which of those hold.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+
+from torch import Tensor
+
+from harness.candidate import Output, Returns
+from harness.formulas.identify import Found, formulas_for, found_of
+from harness.formulas.known import known_formulas
+from harness.formulas.notation import as_written, plain
+from harness.formulas.observed import observed
+from harness.formulas.same import value_of
+from harness.formulas.samples import EXACT, Sample, reproduces, same_values
+from harness.probes.bench import Answer, Bench
+from harness.probes.cases import Case, fresh_cases
+from harness.report import Diagnosis
+from harness.settings import Settings
+
+# How many formulas are tried at fresh inputs.
+TRIES = 12
+NOTHING = (
+    "none-returned",
+    "None means that C does not depend on it at all. Does C stay as it is when it moves?",
+)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What is known of a wrong gradient: its formula, or a sentence on it, or neither."""
+
+    diagnosis: Diagnosis | None = None
+    observation: str = ""
+
+    def told(self, bench: Bench, settings: Settings) -> str:
+        """What a student reads of it at the assignment's level of feedback."""
+        if self.diagnosis is None:
+            return self.observation if settings.shows("hint") else ""
+        said: list[str] = []
+        name = self.diagnosis.gradient.removeprefix("grad_")
+        if settings.shows("formula") and self.diagnosis.formula != "None":
+            formula = plain(as_written(bench.stage, self.diagnosis.formula))
+            said.append(f"Your ∂C/∂{name} behaves like {formula}.")
+        if settings.shows("hint"):
+            said.append(self.diagnosis.hint)
+        if settings.shows("solution"):
+            right = plain(as_written(bench.stage, self.diagnosis.expected))
+            said.append(f"Right is {right}.")
+        return " ".join(said)
+
+
+@dataclass(frozen=True)
+class Column:
+    """What came back for one input: nothing in every call, or a tensor in every call."""
+
+    samples: tuple[Sample, ...] = ()
+
+    @property
+    def is_none(self) -> bool:
+        """Whether backward returned None each time."""
+        return not self.samples
+
+    def gives(self, bench: Bench, expression: str) -> bool:
+        """Whether the expression gives what came back."""
+        if self.is_none or expression == "None":
+            return self.is_none and expression == "None"
+        return reproduces(bench.stage, expression, self.samples, 3 * EXACT)
+
+
+def readings(bench: Bench, names: Sequence[str]) -> dict[str, Reading]:
+    """What is known of the wrong gradients for the inputs ``names``; all have been asked about."""
+    told = {name: _column(bench, name, bench.cases, bench.answers) for name in bench.stage.inputs}
+    asked = (bench.cases[0], *fresh_cases(bench.stage, bench.seed, bench.sizes[0]))
+    answers = bench.ask(asked)
+    found: dict[str, Reading] = {}
+    for name in names:
+        column, later = told[name], _column(bench, name, asked, answers)
+        if column is not None and later is not None:
+            found[name] = _read(bench, name, column, later, told)
+    return found
+
+
+def _column(
+    bench: Bench, name: str, cases: Sequence[Case], answers: Sequence[Answer]
+) -> Column | None:
+    """What came back for input ``name``; None where it is not always of one kind, or no number."""
+    at = tuple(bench.stage.inputs).index(name)
+    samples: list[Sample] = []
+    nothing = 0
+    for case, answer in zip(cases, answers, strict=True):
+        for upstream, reply in zip(case.upstreams, answer.returns, strict=True):
+            if not isinstance(reply, Returns) or at >= len(reply.values):
+                return None
+            value, output = reply.values[at], _tensor(answer.output)
+            nothing += value is None
+            if isinstance(value, Tensor) and not value.is_complex() and output is not None:
+                got = value.detach().double()
+                samples.append(Sample(case.inputs, output, upstream, got))
+    asked = sum(len(case.upstreams) for case in cases)
+    if nothing == asked:
+        return Column()
+    return Column(tuple(samples)) if len(samples) == asked else None
+
+
+def _tensor(reply: object) -> Tensor | None:
+    return reply.value if isinstance(reply, Output) and isinstance(reply.value, Tensor) else None
+
+
+def _read(
+    bench: Bench, name: str, column: Column, later: Column, told: Mapping[str, Column | None]
+) -> Reading:
+    for formula in islice(_formulas(bench, name, column), TRIES):
+        if later.gives(bench, formula.expression) and _goes_with(bench, formula, told):
+            expected = bench.stage.gradients[name]
+            return Reading(
+                Diagnosis(
+                    f"grad_{name}", formula.mistake, formula.expression, expected, formula.hint
+                )
+            )
+    if column.is_none or later.is_none:
+        return Reading()
+    first = len(bench.cases[0].upstreams)
+    pairs = zip(column.samples[:first], later.samples[:first], strict=True)
+    if not all(same_values(one.got, other.got, EXACT) for one, other in pairs):
+        return Reading(observation="The same question gets another answer the second time.")
+    return Reading(observation=observed(bench.stage, name, column.samples))
+
+
+def _goes_with(bench: Bench, formula: Found, told: Mapping[str, Column | None]) -> bool:
+    """Whether the output and the other gradients are as the formula's mistake has them."""
+    if formula.forward and not _comes_forward(bench, formula.forward):
+        return False
+    columns = ((told[name], expression) for name, expression in formula.with_it)
+    return all(column is not None and column.gives(bench, text) for column, text in columns)
+
+
+def _comes_forward(bench: Bench, expression: str) -> bool:
+    for case, reply in zip(bench.cases, bench.outputs, strict=True):
+        value = value_of(bench.stage, expression, case.inputs, case.upstreams[0])
+        output = _tensor(reply)
+        if value is None or output is None or not same_values(value, output.detach(), EXACT):
+            return False
+    return True
+
+
+def _formulas(bench: Bench, name: str, column: Column) -> Iterator[Found]:
+    if column.is_none:
+        for known in known_formulas(bench.stage, name):
+            if known.expression == "None":
+                yield found_of(known)
+        yield Found("None", *NOTHING)
+        return
+    yield from formulas_for(bench.stage, name, column.samples)
+    # Leading axes of size 1 that torch drops are part of what came back.
+    at = tuple(bench.stage.inputs).index(name)
+    extra = min(sample.got.dim() - sample.inputs[at].dim() for sample in column.samples)
+    if extra > 0 and all(set(sample.got.shape[:extra]) == {1} for sample in column.samples):
+        bare = [
+            replace(sample, got=sample.got.reshape(sample.got.shape[extra:]))
+            for sample in column.samples
+        ]
+        for formula in formulas_for(bench.stage, name, bare):
+            text = f"({formula.expression})[{', '.join(['None'] * extra)}]"
+            yield replace(formula, expression=ast.unparse(ast.parse(text, mode="eval")))

@@ -1,0 +1,217 @@
+"""A torch expression as mathematics: runs of characters, some of them raised or lowered."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from harness.stage import Stage
+
+SUBSCRIPTS = "₀₁₂₃₄₅₆₇₈₉"
+_ON_THE_LINE = str.maketrans(SUBSCRIPTS, "0123456789")
+_RAISED = str.maketrans("0123456789.-−T", "⁰¹²³⁴⁵⁶⁷⁸⁹·⁻⁻ᵀ")
+_LOWERED = str.maketrans("0123456789njk", "₀₁₂₃₄₅₆₇₈₉ₙⱼₖ")
+# The index that runs along a dimension.
+INDICES: Mapping[str, str] = MappingProxyType({"N": "n", "K": "j", "n_in": "k"})
+SUM, PRODUCT, POWER, NAME = range(4)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A run of characters; names lean, numbers and signs stand."""
+
+    text: str
+    leans: bool = False
+    place: Literal["line", "below", "above"] = "line"
+
+
+Formula = tuple[Piece, ...]
+
+
+def upright(text: str) -> Formula:
+    """Signs, numbers and words, as they are."""
+    return (Piece(text),)
+
+
+def symbol(name: str, indices: str = "") -> Formula:
+    """A name as mathematics: ``a_prev`` leans, with "prev" and the indices as a subscript.
+
+    ``C₀`` and ``C0`` are the same.
+    """
+    base, _, mark = name.translate(_ON_THE_LINE).partition("_")
+    if not mark and base[:1].isalpha() and base[1:].isdigit():
+        base, mark = base[0], base[1:]
+    pieces = [Piece(base, leans=True)]
+    if mark:
+        pieces.append(Piece(mark + "," * bool(indices), place="below"))
+    if indices:
+        pieces.append(Piece(indices, leans=True, place="below"))
+    return tuple(pieces)
+
+
+def plain(formula: Formula) -> str:
+    """The formula as one line of text: ``a_prev``, ``gᵀ``, ``z²``, ``Σₙ``."""
+    said = ""
+    for piece in formula:
+        if piece.place == "above":
+            raised = piece.text.translate(_RAISED)
+            said += raised if raised != piece.text else f"^{piece.text}"
+        elif piece.place == "below":
+            lowered = piece.text.translate(_LOWERED)
+            said += lowered if lowered != piece.text else f"_{piece.text}"
+        else:
+            said += piece.text
+    return said
+
+
+@lru_cache(maxsize=1024)
+def as_written(stage: Stage, expression: str) -> Formula:
+    """An expression over the stage's names as mathematics, as it stands: nothing is simplified.
+
+    ⊙ is the product entry by entry, and a product of matrices has no sign. What mathematics has no
+    sign for stays code.
+    """
+    return _Writer(stage).set(ast.parse(expression, mode="eval").body).pieces
+
+
+@dataclass(frozen=True)
+class _Set:
+    """Something set, how tightly it holds together, and the dimensions it runs along."""
+
+    pieces: Formula
+    binds: int = NAME
+    axes: tuple[str, ...] = ()
+
+    def within(self, binds: int) -> Formula:
+        if self.binds >= binds:
+            return self.pieces
+        return (Piece("("), *self.pieces, Piece(")"))
+
+
+_FUNCTIONS = {
+    "sigmoid": "σ",
+    "exp": "exp",
+    "log": "ln",
+    "sqrt": "√",
+    "sign": "sign",
+    "tanh": "tanh",
+}
+_FUNCTIONS |= {"softmax": "softmax", "relu": "relu", "cos": "cos", "sin": "sin"}
+_COMPARISONS: Mapping[type[ast.cmpop], str] = MappingProxyType(
+    {ast.Gt: " > ", ast.Lt: " < ", ast.GtE: " ≥ ", ast.LtE: " ≤ ", ast.NotEq: " ≠ ", ast.Eq: " = "}
+)
+
+
+class _Writer:
+    def __init__(self, stage: Stage) -> None:
+        output = stage.output_dimensions
+        self._axes = {name: tuple(each.split()) for name, each in stage.inputs.items()}
+        self._axes |= {stage.output: output, "g": output}
+
+    def set(self, node: ast.expr) -> _Set:
+        match node:
+            case ast.Name(id=name):
+                return _Set(symbol(name), NAME, self._axes.get(name, ()))
+            case ast.Constant(value=int() | float() as value):
+                return _Set(upright(f"{value:g}".replace("-", "−")))
+            case ast.UnaryOp(op=ast.USub(), operand=operand):
+                inner = self.set(operand)
+                return _Set((Piece("−"), *inner.within(PRODUCT)), SUM, inner.axes)
+            case ast.BinOp():
+                return self._operation(node)
+            case ast.Attribute(value=value, attr="T"):
+                inner = self.set(value)
+                raised = (*inner.within(NAME), Piece("T", place="above"))
+                return _Set(raised, NAME, inner.axes[::-1])
+            case ast.Compare(left=left, ops=[operator], comparators=[right]) if (
+                type(operator) in _COMPARISONS
+            ):
+                one, other = self.set(left), self.set(right)
+                sign = Piece(_COMPARISONS[type(operator)])
+                pieces = (Piece("["), *one.pieces, sign, *other.pieces, Piece("]"))
+                return _Set(pieces, NAME, max(one.axes, other.axes, key=len))
+            case ast.Call(func=ast.Name(id=name), args=[argument], keywords=[]):
+                return self._function(node, name, self.set(argument))
+            case ast.Call(func=ast.Attribute(value=value, attr=method)):
+                return self._method(node, method, self.set(value))
+        return self._code(node)
+
+    def _code(self, node: ast.expr, axes: tuple[str, ...] = ()) -> _Set:
+        return _Set(upright(ast.unparse(node)), NAME, axes)
+
+    def _operation(self, node: ast.BinOp) -> _Set:
+        left, right = self.set(node.left), self.set(node.right)
+        axes = max(left.axes, right.axes, key=len)
+        match node.op:
+            case ast.Add():
+                return _Set((*left.pieces, Piece(" + "), *right.within(PRODUCT)), SUM, axes)
+            case ast.Sub():
+                return _Set((*left.pieces, Piece(" − "), *right.within(PRODUCT)), SUM, axes)
+            case ast.Mult():
+                sign = " ⊙ " if left.axes and right.axes else " · "
+                pieces = (*left.within(PRODUCT), Piece(sign), *right.within(POWER))
+                return _Set(pieces, PRODUCT, axes)
+            case ast.Div():
+                pieces = (*left.within(PRODUCT), Piece(" / "), *right.within(POWER))
+                return _Set(pieces, PRODUCT, axes)
+            case ast.MatMult():
+                pieces = (*left.within(POWER), Piece(" "), *right.within(POWER))
+                return _Set(pieces, PRODUCT, (*left.axes[:1], *right.axes[1:]))
+            case ast.Pow() if isinstance(node.right, ast.Constant):
+                if node.right.value == 0.5:
+                    return _Set((Piece("√"), *left.within(NAME)), POWER, left.axes)
+                power = Piece(str(node.right.value), place="above")
+                return _Set((*left.within(NAME), power), POWER, left.axes)
+        return self._code(node, axes)
+
+    def _function(self, node: ast.Call, name: str, of: _Set) -> _Set:
+        if name in ("ones_like", "zeros_like"):
+            return _Set(upright("1" if name == "ones_like" else "0"), NAME, of.axes)
+        if name == "abs":
+            return _Set((Piece("|"), *of.pieces, Piece("|")), NAME, of.axes)
+        if name in _FUNCTIONS:
+            pieces = (Piece(f"{_FUNCTIONS[name]}("), *of.pieces, Piece(")"))
+            return _Set(pieces, NAME, of.axes)
+        return self._code(node, of.axes)
+
+    def _method(self, node: ast.Call, method: str, of: _Set) -> _Set:
+        arguments = [ast.unparse(each) for each in (*node.args, *node.keywords)]
+        match method, arguments:
+            case "sum" | "mean", _ if arguments in ([], ["0"], ["1"], ["-1"]):
+                return _reduced(method, arguments, of)
+            case "norm", []:
+                return _Set((Piece("‖"), *of.pieces, Piece("‖")), NAME, ())
+            case "clamp", [least, most] if "=" not in least + most:
+                limits = f", {least}, {most})".replace("-", "−")
+                return _Set((Piece("clip("), *of.pieces, Piece(limits)), NAME, of.axes)
+            case "clamp", ["min=0"]:
+                return _Set((Piece("max("), *of.pieces, Piece(", 0)")), NAME, of.axes)
+            case "double" | "float", []:
+                return of
+        shown = (*of.within(NAME), Piece(f".{method}({', '.join(arguments)})"))
+        return _Set(shown, NAME, of.axes)
+
+
+def _reduced(method: str, arguments: list[str], of: _Set) -> _Set:
+    """A sum over the axis named, or over all; a mean divides it by their sizes."""
+    axis = int(arguments[0]) if arguments else None
+    if not of.axes or (axis is not None and axis >= len(of.axes)):
+        shown = (*of.within(NAME), Piece(f".{method}({', '.join(arguments)})"))
+        return _Set(shown, NAME, ())
+    over = of.axes if axis is None else (of.axes[axis],)
+    kept = tuple(each for each in of.axes if each not in over)
+    signs = [
+        piece
+        for each in over
+        for piece in (Piece("Σ"), Piece(INDICES.get(each, each), True, "below"), Piece(" "))
+    ]
+    pieces = (*signs, *of.within(POWER))
+    if method == "mean":
+        sizes = [piece for each in over for piece in (Piece(" / "), *symbol(each))]
+        pieces = (*pieces, *sizes)
+    return _Set(pieces, PRODUCT, kept)

@@ -1,0 +1,172 @@
+"""What can be said of a wrong gradient without knowing its formula: where it is right, and how far
+off it is elsewhere. What is not plain from every sample is not said."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from harness.formulas.samples import Sample
+from harness.stage import Stage
+
+# An entry is right to this, relative to its size and, in part, to the largest.
+NEAR = 1e-6
+# A factor is the same for all entries to this.
+ONE_FACTOR = 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """A sample beside the right gradient, of the same shape."""
+
+    stage: Stage
+    sample: Sample
+    right: Tensor
+
+    @cached_property
+    def wrong(self) -> Tensor:
+        """Which entries are wrong."""
+        room = NEAR * (self.right.abs() + 0.1 * self.right.abs().max())
+        off = (self.sample.got - self.right).abs()
+        return ~(off <= room)
+
+    @cached_property
+    def values(self) -> dict[str, Tensor]:
+        """The inputs, the output and the upstream that have the gradient's shape, by name."""
+        names = dict(zip(self.stage.inputs, self.sample.inputs, strict=True))
+        names |= {self.stage.output: self.sample.output, "g": self.sample.upstream}
+        return {name: value for name, value in names.items() if value.shape == self.right.shape}
+
+    @cached_property
+    def factor(self) -> float | None:
+        """How many times the right gradient it is; None where it is no multiple of it."""
+        right, got = self.right.flatten(), self.sample.got.flatten()
+        at = int(right.abs().argmax())
+        factor = float(got[at]) / float(right[at]) if right[at] else math.nan
+        if not math.isfinite(factor) or not factor:
+            return None
+        off = (got - factor * right).abs()
+        room = ONE_FACTOR * abs(factor) * (right.abs() + 0.1 * right.abs().max())
+        return factor if bool((off <= room).all()) else None
+
+
+def observed(stage: Stage, name: str, samples: Sequence[Sample]) -> str:
+    """A sentence on what came back for input ``name``; empty where nothing is plain."""
+    at = tuple(stage.inputs).index(name)
+    seen: list[Seen] = []
+    for sample in samples:
+        right = stage.true_gradients(sample.inputs, sample.upstream)[at]
+        if sample.got.shape != right.shape or not right.numel():
+            return ""
+        seen.append(Seen(stage, sample, right))
+    for look in (_by_size, _by_row, _by_value, _by_factor, _by_digits):
+        for sentence in look(name, seen):
+            return sentence
+    return ""
+
+
+def _by_size(name: str, seen: Sequence[Seen]) -> Iterator[str]:
+    """Right for one sample, or one output, and wrong for more."""
+    for dimension, one, more in (
+        ("N", "a single sample (N = 1)", "more samples"),
+        ("K", "a single output (K = 1)", "more outputs"),
+        ("n_in", "a single input (n_in = 1)", "more inputs"),
+    ):
+        sizes = [_size(each.stage, each.sample, dimension) for each in seen]
+        wrong = [bool(each.wrong.any()) for each in seen]
+        alone = [bad for bad, size in zip(wrong, sizes, strict=True) if size == 1]
+        several = [bad for bad, size in zip(wrong, sizes, strict=True) if size and size > 1]
+        if alone and several and not any(alone) and all(several):
+            yield f"It is right for {one}, and wrong for {more}."
+
+
+def _by_row(name: str, seen: Sequence[Seen]) -> Iterator[str]:
+    """Right in one row or column only, or everywhere else."""
+    wide = [each for each in seen if each.right.dim() == 2 and min(each.right.shape) > 2]
+    if len(wide) < 2:
+        return
+    for axis, kind in ((1, "row"), (0, "column")):
+        lines = [each.wrong.any(axis) for each in wide]
+        for place, which in ((0, "first"), (-1, "last")):
+            others = [torch.cat([line[:place], line[place:][1:]]) for line in lines]
+            one = [bool(line[place]) for line in lines]
+            if not any(one) and all(bool(rest.all()) for rest in others):
+                yield f"Its {which} {kind} is right, and all others are wrong."
+            if all(one) and not any(bool(rest.any()) for rest in others):
+                yield f"Its {which} {kind} is wrong, and all others are right."
+
+
+TESTS: tuple[tuple[str, Callable[[Tensor], Tensor]], ...] = (
+    ("{} < 0", lambda x: x < 0),
+    ("{} > 0", lambda x: x > 0),
+)
+
+
+def _by_value(name: str, seen: Sequence[Seen]) -> Iterator[str]:
+    """Wrong just where a value has one sign, or is large."""
+    for other in seen[0].values:
+        values = torch.cat([each.values[other].flatten() for each in seen if other in each.values])
+        wrong = torch.cat([each.wrong.flatten() for each in seen if other in each.values])
+        if not bool(wrong.any()) or bool(wrong.all()):
+            continue
+        for words, test in TESTS:
+            if bool((wrong == test(values)).all()):
+                yield f"It is wrong just where {words.format(other)}."
+        sizes = values.abs()
+        if float(sizes[~wrong].max()) < float(sizes[wrong].min()):
+            yield f"It is right where {other} is small, and wrong where |{other}| is large."
+        if float(sizes[wrong].max()) < float(sizes[~wrong].min()):
+            yield f"It is right where |{other}| is large, and wrong where {other} is small."
+
+
+def _by_factor(name: str, seen: Sequence[Seen]) -> Iterator[str]:
+    """A multiple of the right gradient, whose factor changes."""
+    factors = [each.factor for each in seen if each.right.numel() > 1]
+    known = [factor for factor in factors if factor is not None]
+    if len(known) < 4 or len(known) < len(factors):
+        return
+    grown = _grows(seen, "N"), _grows(seen, "K")
+    for what, grows in zip(("N, the samples", "K, the outputs"), grown, strict=True):
+        if grows:
+            yield f"It is the right gradient times a factor that grows with {what}."
+    yield "It is a multiple of the right gradient, each time another one."
+
+
+def _grows(seen: Sequence[Seen], dimension: str) -> bool:
+    """Whether the factor depends on a size alone, and grows with it."""
+    pairs = sorted(
+        (_size(each.stage, each.sample, dimension), abs(each.factor or 0.0))
+        for each in seen
+        if each.right.numel() > 1
+    )
+    if len({size for size, _ in pairs}) < 3:
+        return False
+    return all(
+        math.isclose(one, other, rel_tol=1e-6) if size == more else one < other
+        for (size, one), (more, other) in pairwise(pairs)
+    )
+
+
+def _by_digits(name: str, seen: Sequence[Seen]) -> Iterator[str]:
+    """Nearly right everywhere."""
+    worst = 0.0
+    for each in seen:
+        off = (each.sample.got - each.right).abs() / each.right.abs().max()
+        worst = max(worst, float(off.max()))
+    if worst < 1e-2:
+        digits = int(-math.log10(worst))
+        yield f"It agrees with the right gradient to about {digits} digits, and not further."
+
+
+def _size(stage: Stage, sample: Sample, dimension: str) -> int:
+    for name, value in zip(stage.inputs, sample.inputs, strict=True):
+        dimensions = stage.inputs[name].split()
+        if dimension in dimensions:
+            return int(value.shape[dimensions.index(dimension)])
+    return 0

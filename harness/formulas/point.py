@@ -1,0 +1,128 @@
+"""Where formulas are compared first: a few inputs, with the values that every formula has there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property, lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from harness.formulas.known import Known, known_formulas
+from harness.formulas.same import close, value_of
+from harness.formulas.samples import Sample
+from harness.formulas.table import Array, Block, Rows, Shape, Table, Term
+from harness.stage import Stage
+
+Place = tuple[tuple[Tensor, ...], Tensor]
+# Upstreams of this size: others are too far apart to be compared in one go.
+LEAST, MOST = 0.05, 20.0
+# How many sizes are looked at: products of matrices can be undone in some sizes only.
+PLACES = 3
+
+
+class Point:
+    """A stage at one place, or, where it works on single numbers, at several side by side."""
+
+    def __init__(
+        self, stage: Stage, places: Sequence[Place], outputs: Sequence[Tensor] | None = None
+    ) -> None:
+        self._stage, self._places = stage, tuple(places)
+        self._outputs = outputs or [stage.forward(*inputs) for inputs, _ in places]
+        self._known: dict[str, dict[Shape, tuple[tuple[Known, ...], Rows]]] = {}
+
+    def value(self, expression: str) -> Array | None:
+        """The value of an expression; None where it has none, or not of numbers."""
+        found: list[Tensor] = []
+        for (inputs, upstream), output in zip(self._places, self._outputs, strict=True):
+            value = value_of(self._stage, expression, inputs, upstream, output)
+            if value is None or value.is_complex() or (self._stage.is_scalar and value.dim()):
+                return None
+            found.append(value.detach().double())
+        return self.joined(found)
+
+    def joined(self, values: Sequence[Tensor]) -> Array:
+        """The values at the places, as they are compared."""
+        together = torch.stack(list(values)) if self._stage.is_scalar else values[0]
+        return np.ascontiguousarray(together.numpy())
+
+    def near(self, name: str, wanted: Array) -> list[Known]:
+        """The known formulas for input ``name`` that have the wanted values up to a factor."""
+        if name not in self._known:
+            self._known[name] = self._by_shape(known_formulas(self._stage, name))
+        if wanted.shape not in self._known[name]:
+            return []
+        formulas, rows = self._known[name][wanted.shape]
+        found = rows.find(wanted.reshape(1, -1))[1]
+        return [formulas[rows.place(row)] for row in sorted(found, key=lambda at: rows.costs[at])]
+
+    @cached_property
+    def names(self) -> dict[str, Array]:
+        """The values of ``g``, the inputs and the output by name, as they are compared."""
+        places = zip(self._places, self._outputs, strict=True)
+        columns = zip(*((up, *inputs, output) for (inputs, up), output in places), strict=True)
+        names = ("g", *self._stage.inputs, self._stage.output)
+        values = {
+            name: self.joined([value.detach().double() for value in column])
+            for name, column in zip(names, columns, strict=True)
+        }
+        # An output of another shape than the upstream's has no place in sums and products.
+        if values[names[-1]].shape != values["g"].shape:
+            del values[names[-1]]
+        return values
+
+    @cached_property
+    def table(self) -> Table:
+        """All small expressions of the stage's names."""
+        return Table(self.names, shaped=not self._stage.is_scalar)
+
+    def _by_shape(self, formulas: Sequence[Known]) -> dict[Shape, tuple[tuple[Known, ...], Rows]]:
+        found: dict[Shape, list[tuple[Known, Array]]] = {}
+        for known in formulas:
+            value = self.value(known.expression)
+            if value is not None:
+                found.setdefault(value.shape, []).append((known, value))
+        return {shape: _rows_of(pairs) for shape, pairs in found.items()}
+
+
+def _rows_of(pairs: Sequence[tuple[Known, Array]]) -> tuple[tuple[Known, ...], Rows]:
+    formulas = tuple(known for known, _ in pairs)
+    costs = np.array([known.cost for known in formulas])
+
+    def write(row: int) -> Term:
+        return Term(formulas[row].expression, float(costs[row]))
+
+    return formulas, Rows(Block(np.stack([value for _, value in pairs]), costs, write))
+
+
+def points_for(stage: Stage, samples: Sequence[Sample]) -> list[tuple[Point, Array]]:
+    """Where to compare formulas, the best place first, and what backward returned there."""
+    return [_at(stage, chosen) for chosen in _chosen(stage, samples)]
+
+
+def _at(stage: Stage, chosen: Sequence[Sample]) -> tuple[Point, Array]:
+    places = tuple((sample.inputs, sample.upstream) for sample in chosen)
+    if all(close(sample.output, stage.forward(*sample.inputs)) for sample in chosen):
+        point = _reference_point(stage, places)
+    else:
+        point = Point(stage, places, [sample.output for sample in chosen])
+    return point, point.joined([sample.got for sample in chosen])
+
+
+def _chosen(stage: Stage, samples: Sequence[Sample]) -> list[Sequence[Sample]]:
+    """One sample of each of the first few sizes; of single numbers, all whose g is near 1."""
+    near = [sample for sample in samples if LEAST < float(sample.upstream.abs().max()) < MOST]
+    near = near or list(samples[:1])
+    if stage.is_scalar:
+        return [near]
+    sizes: dict[object, Sequence[Sample]] = {}
+    for sample in near:
+        sizes.setdefault(tuple(value.shape for value in sample.inputs), (sample,))
+    return list(sizes.values())[:PLACES]
+
+
+# Tensors are told apart by identity, and cases are made once.
+@lru_cache(maxsize=64)
+def _reference_point(stage: Stage, places: tuple[Place, ...]) -> Point:
+    return Point(stage, places)

@@ -1,0 +1,66 @@
+"""What a backward was asked and what it returned for one input: all that a formula is read from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from harness.formulas.same import value_of
+from harness.stage import Stage
+
+# Of the entries: a formula in float64 is followed to 9 digits, one in float32 to 5.
+EXACT, SINGLE = 1e-9, 1e-5
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One call: the inputs, what forward returned, the upstream, and the raw return.
+
+    ``got`` is the return for the input in question: float64, with leading axes of size 1 as they
+    came, of any shape.
+    """
+
+    inputs: tuple[Tensor, ...]
+    output: Tensor
+    upstream: Tensor
+    got: Tensor
+
+
+def value_at(stage: Stage, expression: str, sample: Sample) -> Tensor | None:
+    """The value of an expression where the sample was taken; None where it has none."""
+    value = value_of(stage, expression, sample.inputs, sample.upstream, sample.output)
+    return None if value is None or value.is_complex() else value.detach().double()
+
+
+def reproduces(
+    stage: Stage, expression: str, samples: Sequence[Sample], tolerance: float = EXACT
+) -> bool:
+    """Whether the expression has the shape and the values that were returned, in every sample."""
+    return all(_agrees(stage, expression, sample, tolerance) for sample in samples)
+
+
+def _agrees(stage: Stage, expression: str, sample: Sample, tolerance: float) -> bool:
+    value = value_at(stage, expression, sample)
+    return value is not None and same_values(value, sample.got, tolerance)
+
+
+def same_values(value: Tensor, got: Tensor, tolerance: float) -> bool:
+    """Whether two tensors agree in shape and, relative to their sizes, in every entry.
+
+    A little room, relative to the largest entry, is for sums that cancel.
+    """
+    if value.shape != got.shape:
+        return False
+    room = 1e-3 * tolerance * _largest(got)
+    return torch.allclose(value, got, rtol=tolerance, atol=room, equal_nan=True)
+
+
+# What came back is compared with one formula after the other. A tensor's hash is its identity.
+@lru_cache(maxsize=256)
+def _largest(values: Tensor) -> float:
+    """The size of the largest finite entry."""
+    return float(values.nan_to_num(0, 0, 0).abs().max()) if values.numel() else 0.0

@@ -1,0 +1,259 @@
+"""Small expressions that give wanted values at one point, up to factors."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.formulas.factors import Factor, constant_text
+from harness.formulas.point import Point
+from harness.formulas.table import ROUNDING, Array, Rows
+
+# How many of the simplest expressions are tried as one side of a product or a sum.
+SIDES = 4000
+# How many are tried in sums in which each has a factor of its own.
+IN_SUMS = 220
+MOST = 200
+# A number is only taken for a limit where so many values are clipped, and so many are not.
+LEAST_CLIPPED = 3
+
+
+@dataclass(frozen=True)
+class Sketch:
+    """Parts that give the wanted values when they are added, each with some factor."""
+
+    parts: tuple[str, ...]
+    cost: float
+
+
+def sketches(point: Point, true: str, wanted: Array) -> list[Sketch]:
+    """What gives the wanted values at the point, the simplest first.
+
+    ``true`` is the true gradient, a part of many a wrong one.
+    """
+    flat = wanted.reshape(-1)
+    if len(flat) > 1 and np.ptp(flat) <= ROUNDING * abs(flat[0]):
+        alike = [name for name, value in point.names.items() if value.shape == wanted.shape]
+        return [Sketch((f"ones_like({name})",), 1) for name in alike[::-1][:1]]
+    rows = point.table.rows(wanted.shape)
+    right = point.value(true)
+    with np.errstate(all="ignore"):
+        found = [*_alone(rows, flat)]
+        if right is not None and right.shape == wanted.shape:
+            found += _with_true(rows, flat, right.reshape(-1), true)
+            found += _sums_with_true(rows, flat, right.reshape(-1), true)
+            found += _and_product(rows, flat - right.reshape(-1), true)
+        found += _inside(point, rows, wanted, right, true)
+        found += _products(rows, flat)
+        found += _sums(rows, flat)
+    return sorted(found, key=lambda each: (each.cost, _place_of_upstream(each.parts[0])))
+
+
+def _place_of_upstream(text: str) -> int:
+    """Of two ways to write a product, the one that begins with ``g``."""
+    found = re.search(r"\bg\b", text)
+    return found.start() if found else len(text)
+
+
+def peelings(point: Point, wanted: Array) -> list[Sketch]:
+    """Products of matrices that give the wanted values, one factor of which is a single name."""
+    if wanted.ndim == 0 or wanted.ndim > 2:
+        return []
+    column = wanted if wanted.ndim == 2 else wanted[:, None]
+    found: list[Sketch] = []
+    for name, value in point.names.items():
+        if value.ndim != 2:
+            continue
+        for text, matrix in ((name, value), (f"{name}.T", value.T)):
+            found += _peeled(point, matrix, column, wanted.ndim, f"{text} @ ({{}})")
+            if wanted.ndim == 2:
+                found += _peeled(point, matrix.T, column.T, 2, f"({{}}) @ {text}", turned=True)
+    return sorted(found, key=lambda each: each.cost)
+
+
+def _peeled(
+    point: Point, matrix: Array, wanted: Array, axes: int, pattern: str, *, turned: bool = False
+) -> Iterator[Sketch]:
+    """What the matrix is multiplied with; only told where one thing alone can stand there."""
+    if len(matrix) != len(wanted) or matrix.shape[0] < matrix.shape[1]:
+        return
+    other = np.linalg.lstsq(matrix, wanted, rcond=None)[0]
+    if np.linalg.matrix_rank(matrix) < matrix.shape[1]:
+        return
+    if np.abs(matrix @ other - wanted).max() > 1e-10 * np.abs(wanted).max():
+        return
+    factor = other.T if turned else other if axes == 2 else other[:, 0]
+    rows = point.table.rows(factor.shape)
+    flat = np.asarray(factor.reshape(-1), np.float64)
+    for row in _cheapest(rows, rows.find(flat[None])[1]):
+        yield _sketch(rows, (row,), pattern)
+    for sketch in _sums(rows, flat):
+        yield Sketch(tuple(pattern.format(part) for part in sketch.parts), sketch.cost + 1)
+
+
+# Functions that students put around something, and how to undo them.
+AROUND: tuple[tuple[str, Callable[[Array], Array]], ...] = (
+    ("sqrt({})", np.square),
+    ("exp({})", np.log),
+    ("tanh({})", np.arctanh),
+    ("sigmoid({})", lambda x: np.log(x) - np.log1p(-x)),
+    ("log({})", np.exp),
+    ("sin({})", np.arcsin),
+)
+
+
+def _inside(
+    point: Point, rows: Rows, wanted: Array, right: Array | None, true: str
+) -> Iterator[Sketch]:
+    """``g`` times something; a function of something, alone or times ``g`` or what is true."""
+    g = point.names["g"]
+    whole = [(wanted, "{}")]
+    if g.shape in (wanted.shape, ()):
+        whole.append((wanted / g, "g * ({})"))
+    if right is not None and right.shape == wanted.shape:
+        whole.append((wanted / right, f"({true}) * ({{}})"))
+    for values, outer in whole:
+        if outer != "{}":
+            for row in _cheapest(rows, rows.find(values.reshape(1, -1))[1]):
+                yield _sketch(rows, (row,), outer)
+        for sketch in _sums(rows, np.nan_to_num(values).reshape(-1)) if outer != "{}" else ():
+            yield Sketch(tuple(outer.format(part) for part in sketch.parts), sketch.cost + 1)
+        for row, factor, limit in _clipped(rows, values.reshape(-1)):
+            term = rows.term(row)
+            text = Factor(*constant_text(factor)).times(term.text)
+            clipped = f"({text}).clamp(-{limit:.10g}, {limit:.10g})"
+            yield Sketch((outer.format(clipped),), term.cost + 2)
+        for pattern, undone in AROUND:
+            inner = undone(values).reshape(-1)
+            if not np.isfinite(inner).all() or not inner.any():
+                continue
+            for row in _cheapest(rows, rows.find(inner[None])[1]):
+                term = rows.term(row)
+                factor = _factor(inner, rows.values[row])
+                text = Factor(*constant_text(factor)).times(term.text)
+                yield Sketch((outer.format(pattern.format(text)),), term.cost + 2)
+
+
+def _factor(wanted: Array, values: Array) -> float:
+    """How many times some values the wanted ones are, which are a multiple of them."""
+    size = np.abs(wanted).sum() / np.abs(values).sum()
+    return float(size * np.sign(wanted @ values))
+
+
+def _clipped(rows: Rows, wanted: Array) -> Iterator[tuple[int, float, float]]:
+    """What gives the wanted values, with its factor and the number that it is clipped at."""
+    sizes = np.abs(wanted)
+    limit = float(sizes.max()) if np.isfinite(sizes).all() else 0.0
+    clipped = sizes >= limit * (1 - ROUNDING)
+    if not limit or clipped.sum() < LEAST_CLIPPED or (~clipped).sum() < LEAST_CLIPPED:
+        return
+    values, target = rows.values[:, ~clipped], wanted[~clipped]
+    factors = values @ target / (values**2).sum(1)
+    off = np.abs(factors[:, None] * values - target).max(1, initial=0)
+    for row in _cheapest(rows, np.flatnonzero(off <= 10 * ROUNDING * np.abs(target).max())):
+        yield row, float(factors[row]), limit
+
+
+def _alone(rows: Rows, wanted: Array) -> Iterator[Sketch]:
+    for row in _cheapest(rows, rows.find(wanted[None])[1]):
+        yield _sketch(rows, (row,), "({})")
+
+
+def _with_true(rows: Rows, wanted: Array, right: Array, true: str) -> Iterator[Sketch]:
+    """The true gradient times, divided by or plus something."""
+    queries = np.stack([wanted / right, right / wanted, wanted - right])
+    asked, found = rows.find(queries)
+    for query, pattern in enumerate((f"({true}) * ({{}})", f"({true}) / ({{}})")):
+        for row in _cheapest(rows, found[asked == query]):
+            yield _sketch(rows, (row,), pattern)
+    for row in _cheapest(rows, found[asked == 2]):
+        term = rows.term(row)
+        yield Sketch((true, term.text), term.cost + 2)
+
+
+def _products(rows: Rows, wanted: Array) -> Iterator[Sketch]:
+    """Two expressions multiplied, divided, added."""
+    sides = rows.simplest(SIDES)
+    values = rows.values[sides]
+    for queries, pattern in (
+        (wanted / values, "({}) * ({})"),
+        (values / wanted, "({}) / ({})"),
+    ):
+        asked, found = rows.find(queries)
+        yield from _pairs(rows, sides[asked], found, pattern)
+    asked, found = rows.find(wanted - values)
+    for one, other in _cheapest_pairs(rows, sides[asked], found):
+        left, right = rows.term(one), rows.term(other)
+        yield Sketch((left.text, right.text), left.cost + right.cost + 0.5)
+
+
+def _and_product(rows: Rows, rest: Array, true: str) -> Iterator[Sketch]:
+    """The true gradient, and a product of two expressions that is added to it."""
+    sides = rows.simplest(IN_SUMS)
+    asked, found = rows.find(rest / rows.values[sides])
+    for sketch in _pairs(rows, sides[asked], found, "({}) * ({})"):
+        yield Sketch((true, *sketch.parts), sketch.cost + 2.5)
+
+
+def _sums(rows: Rows, wanted: Array) -> Iterator[Sketch]:
+    """Two expressions added, each with a factor of its own."""
+    sides = rows.simplest(IN_SUMS)
+    values = rows.values[sides]
+    values = values / np.linalg.norm(values, axis=1, keepdims=True)
+    target = wanted / np.linalg.norm(wanted)
+    # What is left of the wanted values when both are taken out of them, by their inner products.
+    inner, along = values @ values.T, values @ target
+    apart = 1 - inner**2
+    one = (along[:, None] - inner * along[None]) / apart
+    fit = one * along[:, None] + one.T * along[None]
+    near = (np.abs(1 - fit) < 1e-7) & (apart > 1e-6)
+    first, second = np.nonzero(np.triu(near, 1))
+    left = one[first, second, None] * values[first] + one[second, first, None] * values[second]
+    same = np.abs(left - target).max(1, initial=0) <= 100 * ROUNDING
+    for i, j in _cheapest_pairs(rows, sides[first[same]], sides[second[same]]):
+        terms = rows.term(i), rows.term(j)
+        yield Sketch(tuple(term.text for term in terms), sum(term.cost for term in terms) + 1.5)
+
+
+def _sums_with_true(rows: Rows, wanted: Array, right: Array, true: str) -> Iterator[Sketch]:
+    """The true gradient with a factor, and something else with another."""
+    sides = rows.simplest(SIDES)
+    units = rows.values[sides] / np.linalg.norm(rows.values[sides], axis=1, keepdims=True)
+    first, target = right / np.linalg.norm(right), wanted / np.linalg.norm(wanted)
+    inner = units @ first
+    apart = 1 - inner**2
+    own = (units @ target - inner * (first @ target)) / apart
+    rest = target - own[:, None] * units
+    left = rest - (rest @ first)[:, None] * first
+    near = (np.abs(left).max(1, initial=0) <= 100 * ROUNDING) & (apart > 1e-6)
+    for row in _cheapest(rows, sides[near]):
+        term = rows.term(row)
+        yield Sketch((true, term.text), term.cost + 2.5)
+
+
+Places = NDArray[np.intp]
+
+
+def _pairs(rows: Rows, ones: Places, others: Places, pattern: str) -> Iterator[Sketch]:
+    for pair in _cheapest_pairs(rows, ones, others):
+        yield _sketch(rows, pair, pattern)
+
+
+def _sketch(rows: Rows, places: tuple[int, ...], pattern: str) -> Sketch:
+    terms = [rows.term(row) for row in places]
+    text = pattern.format(*(term.text for term in terms))
+    return Sketch((text,), sum(term.cost for term in terms) + 0.5 * len(terms))
+
+
+def _cheapest(rows: Rows, places: Places) -> list[int]:
+    order = np.argsort(rows.costs[places], kind="stable")[:MOST]
+    return [int(place) for place in places[order]]
+
+
+def _cheapest_pairs(rows: Rows, ones: Places, others: Places) -> list[tuple[int, int]]:
+    order = np.argsort(rows.costs[ones] + rows.costs[others], kind="stable")[:MOST]
+    return [(int(ones[at]), int(others[at])) for at in order]

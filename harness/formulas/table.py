@@ -1,0 +1,436 @@
+"""All small expressions over a stage's names, with their values at one point, to look values up in.
+
+Values of many expressions are computed at once with numpy, from arrays that hold those of smaller
+ones. An expression's text is only put together when it is asked for.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Shape = tuple[int, ...]
+
+# How far equal values may lie apart, relative to their size.
+ROUNDING = 1e-9
+# The seed of the direction along which rows are put in order.
+DIRECTION = 20
+
+
+@dataclass(frozen=True)
+class Term:
+    """An expression, with more brackets than it needs, and how simple it is (less is simpler)."""
+
+    text: str
+    cost: float
+
+    @property
+    def tidy(self) -> str:
+        """The expression with the brackets that it needs."""
+        return ast.unparse(ast.parse(self.text, mode="eval"))
+
+
+@dataclass(frozen=True)
+class Block:
+    """Expressions of one shape: their values, a row each, their costs, and how to write them."""
+
+    values: Array
+    costs: Array
+    write: Callable[[int], Term]
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way to make an expression of another: as text, ``_`` for the other, and on values."""
+
+    pattern: str
+    of: Callable[[Array], Array]
+    cost: float
+
+
+def _sigmoid(x: Array) -> Array:
+    return 1 / (1 + np.exp(-x))
+
+
+def _norm(x: Array, axis: int) -> Array:
+    size: Array = np.sqrt((x**2).sum(axis, keepdims=True))
+    return size
+
+
+def _softmax(x: Array, axis: int) -> Array:
+    powers = np.exp(x - x.max(axis, keepdims=True))
+    shares: Array = powers / powers.sum(axis, keepdims=True)
+    return shares
+
+
+def _largest(x: Array, axis: int) -> Array:
+    ones: Array = (x == x.max(axis, keepdims=True)).astype(np.float64)
+    return ones
+
+
+def _wound(x: Array) -> Array:
+    return x.reshape(len(x), x.shape[2], x.shape[1]).swapaxes(1, 2)
+
+
+# What students do to numbers one by one. A minus and constant factors are left to whoever looks up.
+ENTRYWISE = (
+    Way("_", lambda x: x, 0),
+    Way("(1 - _)", lambda x: 1 - x, 1),
+    Way("(1 + _)", lambda x: 1 + x, 1),
+    Way("_ ** 2", lambda x: x**2, 1),
+    Way("_ ** 3", lambda x: x**3, 1.2),
+    Way("(1 - _ ** 2)", lambda x: 1 - x**2, 2),
+    Way("(_ * (1 - _))", lambda x: x * (1 - x), 2.5),
+    Way("abs(_)", np.abs, 1),
+    Way("sign(_)", np.sign, 1),
+    Way("(_ > 0)", lambda x: (x > 0).astype(np.float64), 1),
+    Way("_.clamp(min=0)", lambda x: np.maximum(x, 0), 1.5),
+    Way("_.clamp(max=0)", lambda x: np.minimum(x, 0), 1.5),
+    Way("round(_)", np.round, 1),
+    Way("(_ - round(_))", lambda x: x - np.round(x), 2),
+    Way("sqrt(_)", np.sqrt, 1),
+    Way("exp(_)", np.exp, 1),
+    Way("exp(-_)", lambda x: np.exp(-x), 1.5),
+    Way("log(_)", np.log, 1),
+    Way("(1 + exp(-_))", lambda x: 1 + np.exp(-x), 2),
+    Way("(1 + exp(_))", lambda x: 1 + np.exp(x), 2),
+    Way("sigmoid(_)", _sigmoid, 1),
+    Way("(sigmoid(_) * (1 - sigmoid(_)))", lambda x: _sigmoid(x) * (1 - _sigmoid(x)), 3),
+    Way("tanh(_)", np.tanh, 1),
+    Way("(1 - tanh(_) ** 2)", lambda x: 1 - np.tanh(x) ** 2, 2.5),
+)
+# Those of them that are tried inside products of matrices too.
+FEW = tuple(
+    way
+    for way in ENTRYWISE
+    if way.pattern
+    in (
+        *("_", "(1 - _)", "_ ** 2", "abs(_)", "sign(_)", "(_ > 0)", "(_ * (1 - _))", "sigmoid(_)"),
+        "(sigmoid(_) * (1 - sigmoid(_)))",
+    )
+)
+# What they do with axes; values have the expressions' number for their first axis. Averages differ
+# from sums by a factor.
+ALONG_AXES = (
+    Way("_.T", lambda x: x.swapaxes(1, 2), 0.5),
+    Way("_.sum(0)", lambda x: x.sum(1), 1),
+    Way("_.sum(0)[:, None]", lambda x: x.sum(1)[..., None], 1.2),
+    Way("_.sum(1)", lambda x: x.sum(2), 1),
+    Way("_.sum(0, keepdim=True)", lambda x: x.sum(1, keepdims=True), 1.2),
+    Way("_.sum(1, keepdim=True)", lambda x: x.sum(2, keepdims=True), 1.2),
+    Way("_[0]", lambda x: x[:, 0], 1),
+    Way("_[-1]", lambda x: x[:, -1], 1),
+    Way("_[:, 0]", lambda x: x[:, :, 0], 1),
+    Way("_[:, -1]", lambda x: x[:, :, -1], 1),
+    Way("_.amax(0)", lambda x: x.max(1), 1.5),
+    Way("_.amax(1, keepdim=True)", lambda x: x.max(2, keepdims=True), 1.5),
+    Way("_[1:]", lambda x: x[:, 1:], 1),
+    Way("_[:-1]", lambda x: x[:, :-1], 1),
+    Way("_[1:].sum(0)", lambda x: x[:, 1:].sum(1), 1.5),
+    Way("_[:-1].sum(0)", lambda x: x[:, :-1].sum(1), 1.5),
+    Way("_[::2].sum(0)", lambda x: x[:, ::2].sum(1), 1.5),
+    Way("_.cumsum(0)", lambda x: x.cumsum(1), 1.5),
+    Way("_.cumsum(0).sum(0)", lambda x: x.cumsum(1).sum(1), 2),
+    Way("_.prod(0)", lambda x: x.prod(1), 1.5),
+    Way("_.norm(dim=0, keepdim=True)", lambda x: _norm(x, 1), 1.5),
+    Way("_.norm(dim=1, keepdim=True)", lambda x: _norm(x, 2), 1.5),
+    Way("_.mean()", lambda x: x.mean((1, 2)), 1),
+    Way("(_ - _.mean())", lambda x: x - x.mean((1, 2), keepdims=True), 2),
+    Way("(_ - _.mean(0))", lambda x: x - x.mean(1, keepdims=True), 2),
+    Way("(_ - _.mean(1, keepdim=True))", lambda x: x - x.mean(2, keepdims=True), 2),
+    Way("softmax(_, 0)", lambda x: _softmax(x, 1), 1.5),
+    Way("softmax(_, 1)", lambda x: _softmax(x, 2), 1.5),
+    Way("(_ == _.amax(1, keepdim=True)).double()", lambda x: _largest(x, 2), 2.5),
+    Way("(_ == _.amax(0)).double()", lambda x: _largest(x, 1), 2.5),
+    Way("_.roll(1, 0)", lambda x: np.roll(x, 1, 1), 1.5),
+    Way("_.roll(-1, 0)", lambda x: np.roll(x, -1, 1), 1.5),
+    Way("_.roll(1, 1)", lambda x: np.roll(x, 1, 2), 1.5),
+    Way("_.T.reshape(_.shape)", lambda x: x.swapaxes(1, 2).reshape(x.shape), 2),
+    Way("_.reshape(_.T.shape)", lambda x: x.reshape(len(x), x.shape[2], x.shape[1]), 2),
+    Way("_.reshape(_.T.shape).T", _wound, 2.2),
+    Way("_.flip(0)", lambda x: x[:, ::-1], 1.5),
+    Way("_.flip(1)", lambda x: x[:, :, ::-1], 1.5),
+)
+# What is left of a matrix when it is added up or cut down to a row, and what stays a matrix.
+_SUMS = (
+    "_.sum(0, keepdim=True)",
+    "_.sum(1, keepdim=True)",
+    "_.T",
+    "_.sum(0)",
+    "_.sum(1)",
+    "_[0]",
+    "_[-1]",
+    "_[1:].sum(0)",
+    "_[:-1].sum(0)",
+)
+_MATRICES = ("_.T", "_[1:]", "_[:-1]", "(_ - _.mean(0))")
+SUMS = tuple(way for way in ALONG_AXES if way.pattern in _SUMS)
+SIZES = tuple(way for way in ENTRYWISE if way.pattern in ("_ ** 2", "abs(_)"))
+MATRICES = tuple(way for way in ALONG_AXES if way.pattern in _MATRICES)
+
+
+class Table:
+    """Expressions of up to about four names, by shape, at one point.
+
+    ``names`` gives each name's value: the numbers at several points, along one axis, where the
+    stage works on single numbers (``shaped`` False), else a tensor.
+    """
+
+    def __init__(self, names: Mapping[str, Array], *, shaped: bool) -> None:
+        atoms = [
+            Block(value[None], np.ones(1), partial(_name, name)) for name, value in names.items()
+        ]
+        with np.errstate(all="ignore"):
+            blocks = list(_of_tensors(atoms) if shaped else _of_numbers(atoms))
+            self._blocks = _by_shape(blocks)
+        self._rows: dict[Shape, Rows] = {}
+
+    def rows(self, shape: Shape) -> Rows:
+        """All expressions that have a shape, or that torch broadcasts to it."""
+        if shape not in self._rows:
+            wide = [_widened(block, shape) for block in self._blocks.values()]
+            block = _one([block for block in wide if block is not None], shape)
+            self._rows[shape] = Rows(block, constants=shape in ((), (1,)))
+        return self._rows[shape]
+
+
+class Rows:
+    """Expressions of one shape, to be found by their values up to a constant factor.
+
+    Without ``constants``, those that are the same everywhere are left out: they are factors.
+    """
+
+    def __init__(self, block: Block, *, constants: bool = True) -> None:
+        values = block.values.reshape(len(block), -1)
+        good = np.isfinite(values).all(1) & (np.abs(values).max(1, initial=0) > 0)
+        if not constants:
+            good &= (values != values[:, :1]).any(1)
+        self._block, self._places = block, np.flatnonzero(good)
+        self.values, self.costs = values[good], block.costs[good]
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def place(self, row: int) -> int:
+        """Which of the expressions given, some without a value, a row is."""
+        return int(self._places[row])
+
+    def term(self, row: int) -> Term:
+        """The expression of a row."""
+        return self._block.write(self.place(row))
+
+    def simplest(self, count: int) -> NDArray[np.intp]:
+        """The rows of the simplest expressions."""
+        return np.argsort(self.costs, kind="stable")[:count]
+
+    def find(self, wanted: Array) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Pairs of a row of ``wanted`` and a row of this table, equal up to a constant factor."""
+        order, keys = self._sorted
+        units = _units(wanted)
+        probes = units @ self._direction
+        room = 10 * ROUNDING
+        first = np.searchsorted(keys, probes - room)
+        last = np.searchsorted(keys, probes + room)
+        counts = np.where(np.isfinite(probes), last - first, 0)
+        asked = np.repeat(np.arange(len(wanted)), counts)
+        offsets = np.arange(counts.sum()) - np.repeat(counts.cumsum() - counts, counts)
+        rows = order[np.repeat(first, counts) + offsets]
+        same = np.abs(units[asked] - self._units[rows]).max(1, initial=0) <= ROUNDING
+        return asked[same], rows[same]
+
+    @cached_property
+    def _units(self) -> Array:
+        return _units(self.values)
+
+    @cached_property
+    def _direction(self) -> Array:
+        direction: Array = np.random.default_rng(DIRECTION).normal(size=self.values.shape[1])
+        return direction
+
+    @cached_property
+    def _sorted(self) -> tuple[NDArray[np.intp], Array]:
+        keys = self._units @ self._direction
+        order = np.argsort(keys)
+        return order, keys[order]
+
+
+def _units(rows: Array) -> Array:
+    """Each row divided by its size, and by its sign: the same for all multiples of a row."""
+    with np.errstate(all="ignore"):
+        sizes = np.abs(rows).sum(1, keepdims=True)
+        clear = np.abs(rows) > 1e-6 * sizes
+        first = np.take_along_axis(rows, clear.argmax(1)[:, None], 1)
+        units: Array = rows / (sizes * np.sign(first))
+    return units
+
+
+def _of_numbers(atoms: Sequence[Block]) -> Iterator[Block]:
+    """Of single numbers: every way for every name, and all pairs of these."""
+    plain = _stacked(block for atom in atoms for block in _made(atom, ENTRYWISE))
+    yield from (*plain, *_pairs(plain, plain), *_twice(plain))
+    yield from (each for block in _pairs(atoms, atoms) for each in _made(block, ENTRYWISE[1:]))
+
+
+def _of_tensors(atoms: Sequence[Block]) -> Iterator[Block]:
+    """Of tensors: entries and axes alone, and products of some of these.
+
+    Whoever looks up multiplies and adds two of them; so there are no more pairs than have to be.
+    """
+    plain = _stacked(block for atom in atoms for block in _made(atom, ENTRYWISE))
+    few = _stacked(block for atom in atoms for block in _made(atom, FEW))
+    pairs = _stacked(_pairs(few, few))
+    singles = [*plain, *_along_axes(few)]
+    yield from (*singles, *_twice([*plain, *_along_axes(atoms)]))
+    yield from (*pairs, *_along_axes(pairs, SUMS))
+    around = _stacked(each for block in _pairs(atoms, atoms) for each in _made(block, ENTRYWISE))
+    yield from (*around, *_along_axes(_stacked(_pairs(atoms, atoms))))
+    squares = (each for block in _pairs(atoms, atoms) for each in _made(block, SIZES))
+    yield from _along_axes(_stacked(squares), SUMS)
+    along = _stacked([*_along_axes(atoms), *_of_rows(atoms)])
+    yield from (*along, *_pairs(atoms, along), *_pairs(along, atoms))
+    yield from _outer([*_along_axes(atoms, SUMS), *atoms])
+    sides = _stacked([*few, *_along_axes(few, MATRICES)])
+    yield from _matrix_products(sides, sides)
+    turned = [*pairs, *_along_axes(pairs, ALONG_AXES[:1])]
+    yield from _matrix_products(turned, atoms)
+
+
+def _twice(blocks: Iterable[Block]) -> Iterator[Block]:
+    """What has been worked on once, worked on once more."""
+    return (each for block in blocks for each in _made(block, ENTRYWISE[1:]))
+
+
+def _of_rows(blocks: Iterable[Block]) -> Iterator[Block]:
+    """Rows of numbers as columns."""
+    way = Way("_[:, None]", lambda x: x[:, :, None], 1)
+    return (each for block in blocks if block.values.ndim == 2 for each in _made(block, [way]))
+
+
+def _along_axes(blocks: Iterable[Block], ways: Iterable[Way] = ALONG_AXES) -> Iterator[Block]:
+    for block in blocks:
+        if block.values.ndim == 3:
+            yield from _made(block, ways)
+
+
+def _name(name: str, row: int) -> Term:
+    return Term(name, 1)
+
+
+def _made(block: Block, ways: Iterable[Way]) -> Iterator[Block]:
+    for way in ways:
+        yield Block(way.of(block.values), block.costs + way.cost, partial(_apply, block, way))
+
+
+def _apply(block: Block, way: Way, row: int) -> Term:
+    term = block.write(row)
+    return Term(way.pattern.replace("_", f"({term.text})"), term.cost + way.cost)
+
+
+OPERATORS: Mapping[str, Callable[[Array, Array], Array]] = {
+    "*": np.multiply,
+    "/": np.divide,
+    "+": np.add,
+    "-": np.subtract,
+}
+
+
+def _pairs(
+    lefts: Sequence[Block], rights: Sequence[Block], operators: str = "*/+-"
+) -> Iterator[Block]:
+    """Every left one with every right one, entry by entry, where the shapes go together."""
+    for left in lefts:
+        for right in rights:
+            if _go_together(left.values.shape[1:], right.values.shape[1:]):
+                for operator in operators:
+                    yield _joined(left, operator, right, OPERATORS[operator])
+
+
+def _go_together(one: Shape, other: Shape) -> bool:
+    """Whether torch would broadcast the shapes; no axis of the result is new to both."""
+    return all(x == y or 1 in (x, y) for x, y in zip(one[::-1], other[::-1], strict=False))
+
+
+def _outer(blocks: Sequence[Block]) -> Iterator[Block]:
+    rows = [block for block in blocks if block.values.ndim == 2]
+    for left in rows:
+        for right in rows:
+            product = left.values[:, None, :, None] * right.values[None, :, None, :]
+            yield _paired(left, right, product, "outer({}, {})")
+
+
+def _matrix_products(lefts: Sequence[Block], rights: Sequence[Block]) -> Iterator[Block]:
+    for left in lefts:
+        for right in rights:
+            if left.values.ndim == 3 and left.values.shape[2:] == right.values.shape[1:2]:
+                flat = right.values.ndim == 2
+                factor = right.values[..., None] if flat else right.values
+                product = left.values[:, None] @ factor[None]
+                yield _paired(left, right, product[..., 0] if flat else product, "({}) @ ({})")
+
+
+def _joined(left: Block, operator: str, right: Block, of: Callable[[Array, Array], Array]) -> Block:
+    deep = max(left.values.ndim, right.values.ndim)
+    one, other = _padded(left.values, deep), _padded(right.values, deep)
+    return _paired(left, right, of(one[:, None], other[None]), f"({{}}) {operator} ({{}})")
+
+
+def _padded(values: Array, deep: int) -> Array:
+    """Axes of size 1 before the entries' own, as broadcasting adds them."""
+    return values.reshape(len(values), *(1,) * (deep - values.ndim), *values.shape[1:])
+
+
+def _paired(left: Block, right: Block, values: Array, pattern: str) -> Block:
+    costs = left.costs[:, None] + right.costs[None] + 0.5
+    rows = values.reshape(-1, *values.shape[2:])
+    return Block(rows, costs.reshape(-1), partial(_pair, left, right, pattern))
+
+
+def _pair(left: Block, right: Block, pattern: str, row: int) -> Term:
+    one, other = left.write(row // len(right)), right.write(row % len(right))
+    return Term(pattern.format(one.text, other.text), one.cost + other.cost + 0.5)
+
+
+def _widened(block: Block, shape: Shape) -> Block | None:
+    """The expressions with their values broadcast to a shape; None where that does not go."""
+    own = block.values.shape[1:]
+    if len(own) > len(shape) or not _go_together(own, shape):
+        return None
+    padded = _padded(block.values, len(shape) + 1)
+    if any(size not in (1, wanted) for size, wanted in zip(padded.shape[1:], shape, strict=True)):
+        return None
+    wide = np.broadcast_to(padded, (len(block), *shape))
+    # Alone it has another shape; that it broadcasts in company counts for something.
+    return Block(wide, block.costs + (0 if own == shape else 0.3), block.write)
+
+
+def _stacked(blocks: Iterable[Block]) -> list[Block]:
+    """The blocks as one for each shape, so that they are worked with all at once."""
+    return list(_by_shape(blocks).values())
+
+
+def _by_shape(blocks: Iterable[Block]) -> dict[Shape, Block]:
+    found: dict[Shape, list[Block]] = {}
+    for block in blocks:
+        found.setdefault(block.values.shape[1:], []).append(block)
+    return {shape: _one(same, shape) for shape, same in found.items()}
+
+
+def _one(blocks: Sequence[Block], shape: Shape) -> Block:
+    ends = np.cumsum([len(block) for block in blocks])
+
+    def write(row: int) -> Term:
+        at = int(np.searchsorted(ends, row, side="right"))
+        return blocks[at].write(row - int(ends[at] - len(blocks[at])))
+
+    none = np.empty((0, *shape)), np.empty(0)
+    values = np.concatenate([none[0], *(block.values for block in blocks)])
+    return Block(values, np.concatenate([none[1], *(block.costs for block in blocks)]), write)
