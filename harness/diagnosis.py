@@ -16,12 +16,13 @@ from torch import Tensor
 from harness.candidate import Output, Returns
 from harness.formulas.identify import Found, formulas_for, found_of
 from harness.formulas.known import known_formulas
+from harness.formulas.limits import near_limits
 from harness.formulas.notation import as_written, plain
 from harness.formulas.observed import observed
 from harness.formulas.same import value_of
 from harness.formulas.samples import EXACT, Sample, reproduces, same_values
 from harness.probes.bench import Answer, Bench
-from harness.probes.cases import Case, fresh_cases
+from harness.probes.cases import NEAR_LIMITS, Case, case_of, fresh_cases
 from harness.report import Diagnosis
 from harness.settings import Settings
 
@@ -118,7 +119,8 @@ def _read(
     bench: Bench, name: str, column: Column, later: Column, told: Mapping[str, Column | None]
 ) -> Reading:
     for formula in islice(_formulas(bench, name, column), TRIES):
-        if later.gives(bench, formula.expression) and _goes_with(bench, formula, told):
+        holds = later.gives(bench, formula.expression) and _goes_with(bench, formula, told)
+        if holds and _holds_near_limits(bench, name, formula.expression):
             expected = bench.stage.gradients[name]
             return Reading(
                 Diagnosis(
@@ -132,6 +134,23 @@ def _read(
     if not all(same_values(one.got, other.got, EXACT) for one, other in pairs):
         return Reading(observation="The same question gets another answer the second time.")
     return Reading(observation=observed(bench.stage, name, column.samples))
+
+
+def _holds_near_limits(bench: Bench, name: str, expression: str) -> bool:
+    """Whether a formula that compares or clips gives what comes back close to its numbers."""
+    if expression == "None":
+        return True
+    first = bench.cases[0]
+    cases = [
+        case_of(bench.stage, bench.seed, first.sizes, NEAR_LIMITS, inputs, (upstream,))
+        for inputs, upstream in near_limits(
+            bench.stage, expression, (first.inputs, first.upstreams[0])
+        )
+    ]
+    if not cases:
+        return True
+    column = _column(bench, name, cases, bench.ask(cases))
+    return column is not None and column.gives(bench, expression)
 
 
 def _goes_with(bench: Bench, formula: Found, told: Mapping[str, Column | None]) -> bool:

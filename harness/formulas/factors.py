@@ -35,6 +35,8 @@ class Factor:
     def times(self, expression: str) -> str:
         """The expression with the factor, with more brackets than it needs."""
         scaled = f"({self.above}) * ({expression})" if self.above else expression
+        if self.above == "-1":
+            scaled = f"-({expression})"
         return f"({scaled}) / ({self.below})" if self.below else scaled
 
 
@@ -55,7 +57,9 @@ class Factors:
         for law in self._all():
             rest = values / law.values[known]
             constant = float(rest.mean())
-            if constant and bool(((rest - constant).abs() <= LOOSE * abs(constant)).all()):
+            if not constant or not math.isfinite(constant):
+                continue
+            if bool(((rest - constant).abs() <= LOOSE * abs(constant)).all()):
                 return _with_constant(law, constant)
         return None
 

@@ -76,9 +76,11 @@ class _Search:
         yield from self._known(point, wanted)
         for expression in cut_formulas(self._stage, self._name, self._samples):
             yield Found(expression, *CUT)
+        if wanted.size == 1 and not self._stage.is_scalar:
+            return
         yield from self._other(sketches(point, self._stage.gradients[self._name], wanted))
-        for point, wanted in self._points:
-            yield from self._other(peelings(point, wanted))
+        for place, values in self._points:
+            yield from self._other(peelings(place, values))
 
     @cached_property
     def _all_factors(self) -> Factors:
@@ -103,11 +105,26 @@ class _Search:
         for known in candidates:
             if reproduces(self._stage, known.expression, self._samples):
                 yield found_of(known)
+        if wanted.size == 1 and not self._stage.is_scalar:
+            yield from self._single(wanted)
+            return
         true = Known(self._stage.gradients[self._name], *FACTOR)
         for known in (true, *candidates[:TRIES]):
             scaled = self._scaled(known.expression)
             if scaled:
                 yield Found(scaled, known.mistake, known.hint)
+
+    def _single(self, wanted: Array) -> Iterator[Found]:
+        """Of one number, which any expression gives up to a factor: a factor by itself."""
+        one = f"ones({tuple(wanted.shape)})"
+        ratios = [_ratio(torch.ones(()), sample.got.reshape(-1)[:1]) for sample in self._samples]
+        factor = self._all_factors.find(ratios)
+        if factor:
+            bare = Factor(factor.above or "1", factor.below).times("")
+            for text in (bare.replace(" * ()", ""), factor.times(one)):
+                right = self._if_right(text)
+                if right:
+                    yield Found(right, "another-formula", ELSEWHERE)
 
     def _other(self, found: Sequence[Sketch]) -> Iterator[Found]:
         for sketch in found[:TRIES]:
@@ -168,7 +185,8 @@ def _ratio(value: Tensor, got: Tensor) -> float | None:
 
 def _coefficients(row: Tensor, got: Tensor, count: int) -> list[float | None]:
     """The factors of columns that add up to what is wanted; None where too little is known."""
-    if len(row) <= count or not bool(torch.isfinite(row).all()):
+    finite = bool(torch.isfinite(row).all()) and bool(torch.isfinite(got).all())
+    if len(row) <= count or not finite:
         return [None] * count
     sizes = row.norm(dim=0)
     if not bool(sizes.all()) or float(torch.linalg.svdvals(row / sizes)[-1]) < 1e-4:

@@ -92,6 +92,11 @@ class _Set:
             return self.pieces
         return (Piece("("), *self.pieces, Piece(")"))
 
+    def added(self) -> Formula:
+        """After a sign: with brackets where it begins with another."""
+        begins = self.pieces[0].text.startswith("−")
+        return self.within(NAME) if begins else self.within(PRODUCT)
+
 
 _FUNCTIONS = {
     "sigmoid": "σ",
@@ -118,10 +123,10 @@ class _Writer:
             case ast.Name(id=name):
                 return _Set(symbol(name), NAME, self._axes.get(name, ()))
             case ast.Constant(value=int() | float() as value):
-                return _Set(upright(f"{value:g}".replace("-", "−")))
+                return _number(value)
             case ast.UnaryOp(op=ast.USub(), operand=operand):
                 inner = self.set(operand)
-                return _Set((Piece("−"), *inner.within(PRODUCT)), SUM, inner.axes)
+                return _Set((Piece("−"), *inner.within(PRODUCT)), PRODUCT, inner.axes)
             case ast.BinOp():
                 return self._operation(node)
             case ast.Attribute(value=value, attr="T"):
@@ -149,9 +154,9 @@ class _Writer:
         axes = max(left.axes, right.axes, key=len)
         match node.op:
             case ast.Add():
-                return _Set((*left.pieces, Piece(" + "), *right.within(PRODUCT)), SUM, axes)
+                return _Set((*left.pieces, Piece(" + "), *right.added()), SUM, axes)
             case ast.Sub():
-                return _Set((*left.pieces, Piece(" − "), *right.within(PRODUCT)), SUM, axes)
+                return _Set((*left.pieces, Piece(" − "), *right.added()), SUM, axes)
             case ast.Mult():
                 sign = " ⊙ " if left.axes and right.axes else " · "
                 pieces = (*left.within(PRODUCT), Piece(sign), *right.within(POWER))
@@ -195,6 +200,14 @@ class _Writer:
                 return of
         shown = (*of.within(NAME), Piece(f".{method}({', '.join(arguments)})"))
         return _Set(shown, NAME, of.axes)
+
+
+def _number(value: float) -> _Set:
+    digits, _, power = f"{value:.10g}".replace("-", "−").partition("e")
+    if not power:
+        return _Set(upright(digits))
+    raised = (Piece("10"), Piece(power.replace("−0", "−").lstrip("+0"), place="above"))
+    return _Set(raised if digits == "1" else (Piece(f"{digits} · "), *raised), PRODUCT)
 
 
 def _reduced(method: str, arguments: list[str], of: _Set) -> _Set:

@@ -65,7 +65,9 @@ def observed(stage: Stage, name: str, samples: Sequence[Sample]) -> str:
         if sample.got.shape != right.shape or not right.numel():
             return ""
         seen.append(Seen(stage, sample, right))
-    for look in (_by_size, _by_row, _by_value, _by_factor, _by_digits):
+    if not any(bool(each.wrong.any()) for each in seen):
+        return ""
+    for look in (_by_row, _by_size, _by_value, _by_factor, _by_digits):
         for sentence in look(name, seen):
             return sentence
     return ""
@@ -158,8 +160,9 @@ def _by_digits(name: str, seen: Sequence[Seen]) -> Iterator[str]:
     worst = 0.0
     for each in seen:
         off = (each.sample.got - each.right).abs() / each.right.abs().max()
-        worst = max(worst, float(off.max()))
-    if worst < 1e-2:
+        # Not a number, where it is far off or all that is right is 0.
+        worst = max(worst, float(off.nan_to_num(1.0).max()))
+    if 0 < worst < 1e-2:
         digits = int(-math.log10(worst))
         yield f"It agrees with the right gradient to about {digits} digits, and not further."
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Sequence
 from functools import cached_property, lru_cache
 
@@ -75,7 +76,9 @@ class Point:
     @cached_property
     def table(self) -> Table:
         """All small expressions of the stage's names."""
-        return Table(self.names, shaped=not self._stage.is_scalar)
+        parts = ((text, self.value(text)) for text in _parts(self._stage))
+        whole = {text: value for text, value in parts if value is not None}
+        return Table(self.names, whole, shaped=not self._stage.is_scalar)
 
     def _by_shape(self, formulas: Sequence[Known]) -> dict[Shape, tuple[tuple[Known, ...], Rows]]:
         found: dict[Shape, list[tuple[Known, Array]]] = {}
@@ -84,6 +87,14 @@ class Point:
             if value is not None:
                 found.setdefault(value.shape, []).append((known, value))
         return {shape: _rows_of(pairs) for shape, pairs in found.items()}
+
+
+def _parts(stage: Stage) -> list[str]:
+    """What the true gradients are made of."""
+    trees = (ast.parse(text, mode="eval").body for text in stage.gradients.values())
+    nodes = (node for tree in trees for node in ast.walk(tree))
+    kinds = (ast.BinOp, ast.UnaryOp, ast.Call, ast.Compare)
+    return list(dict.fromkeys(ast.unparse(node) for node in nodes if isinstance(node, kinds)))
 
 
 def _rows_of(pairs: Sequence[tuple[Known, Array]]) -> tuple[tuple[Known, ...], Rows]:

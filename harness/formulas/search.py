@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -61,18 +62,23 @@ def _place_of_upstream(text: str) -> int:
 
 def peelings(point: Point, wanted: Array) -> list[Sketch]:
     """Products of matrices that give the wanted values, one factor of which is a single name."""
-    if wanted.ndim == 0 or wanted.ndim > 2:
+    if wanted.ndim == 0 or wanted.ndim > 2 or not np.isfinite(wanted).all():
         return []
+    with np.errstate(all="ignore"):
+        found = [*_peelings(point, wanted)]
+    return sorted(found, key=lambda each: each.cost)
+
+
+def _peelings(point: Point, wanted: Array) -> Iterator[Sketch]:
     column = wanted if wanted.ndim == 2 else wanted[:, None]
-    found: list[Sketch] = []
     for name, value in point.names.items():
-        if value.ndim != 2:
+        if value.ndim != 2 or not np.isfinite(value).all():
             continue
         for text, matrix in ((name, value), (f"{name}.T", value.T)):
-            found += _peeled(point, matrix, column, wanted.ndim, f"{text} @ ({{}})")
+            yield from _peeled(point, matrix, column, wanted.ndim, f"{text} @ ({{}})")
             if wanted.ndim == 2:
-                found += _peeled(point, matrix.T, column.T, 2, f"({{}}) @ {text}", turned=True)
-    return sorted(found, key=lambda each: each.cost)
+                pattern = f"({{}}) @ {text}"
+                yield from _peeled(point, matrix.T, column.T, 2, pattern, turned=True)
 
 
 def _peeled(
@@ -134,6 +140,8 @@ def _inside(
             for row in _cheapest(rows, rows.find(inner[None])[1]):
                 term = rows.term(row)
                 factor = _factor(inner, rows.values[row])
+                if not math.isfinite(factor):
+                    continue
                 text = Factor(*constant_text(factor)).times(term.text)
                 yield Sketch((outer.format(pattern.format(text)),), term.cost + 2)
 
@@ -154,7 +162,8 @@ def _clipped(rows: Rows, wanted: Array) -> Iterator[tuple[int, float, float]]:
     values, target = rows.values[:, ~clipped], wanted[~clipped]
     factors = values @ target / (values**2).sum(1)
     off = np.abs(factors[:, None] * values - target).max(1, initial=0)
-    for row in _cheapest(rows, np.flatnonzero(off <= 10 * ROUNDING * np.abs(target).max())):
+    good = np.isfinite(factors) & (off <= 10 * ROUNDING * np.abs(target).max())
+    for row in _cheapest(rows, np.flatnonzero(good)):
         yield row, float(factors[row]), limit
 
 
@@ -207,7 +216,7 @@ def _sums(rows: Rows, wanted: Array) -> Iterator[Sketch]:
     target = wanted / np.linalg.norm(wanted)
     # What is left of the wanted values when both are taken out of them, by their inner products.
     inner, along = values @ values.T, values @ target
-    apart = 1 - inner**2
+    apart = np.maximum(1 - inner**2, 1e-12)
     one = (along[:, None] - inner * along[None]) / apart
     fit = one * along[:, None] + one.T * along[None]
     near = (np.abs(1 - fit) < 1e-7) & (apart > 1e-6)

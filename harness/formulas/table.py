@@ -7,6 +7,7 @@ ones. An expression's text is only put together when it is asked for.
 from __future__ import annotations
 
 import ast
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -19,6 +20,8 @@ Shape = tuple[int, ...]
 
 # How far equal values may lie apart, relative to their size.
 ROUNDING = 1e-9
+# What an expression costs that is taken as it is.
+PART = 3.0
 # The seed of the direction along which rows are put in order.
 DIRECTION = 20
 
@@ -182,15 +185,23 @@ class Table:
     """Expressions of up to about four names, by shape, at one point.
 
     ``names`` gives each name's value: the numbers at several points, along one axis, where the
-    stage works on single numbers (``shaped`` False), else a tensor.
+    stage works on single numbers (``shaped`` False), else a tensor. ``parts`` are larger
+    expressions with their values, which are taken as they are.
     """
 
-    def __init__(self, names: Mapping[str, Array], *, shaped: bool) -> None:
+    def __init__(
+        self, names: Mapping[str, Array], parts: Mapping[str, Array], *, shaped: bool
+    ) -> None:
         atoms = [
-            Block(value[None], np.ones(1), partial(_name, name)) for name, value in names.items()
+            Block(value[None], np.ones(1), partial(_name, 1.0, name))
+            for name, value in names.items()
+        ]
+        whole = [
+            Block(value[None], np.full(1, PART), partial(_name, PART, text))
+            for text, value in parts.items()
         ]
         with np.errstate(all="ignore"):
-            blocks = list(_of_tensors(atoms) if shaped else _of_numbers(atoms))
+            blocks = [*whole, *(_of_tensors(atoms) if shaped else _of_numbers(atoms))]
             self._blocks = _by_shape(blocks)
         self._rows: dict[Shape, Rows] = {}
 
@@ -210,7 +221,7 @@ class Rows:
     """
 
     def __init__(self, block: Block, *, constants: bool = True) -> None:
-        values = block.values.reshape(len(block), -1)
+        values = block.values.reshape(len(block), math.prod(block.values.shape[1:]))
         good = np.isfinite(values).all(1) & (np.abs(values).max(1, initial=0) > 0)
         if not constants:
             good &= (values != values[:, :1]).any(1)
@@ -321,8 +332,8 @@ def _along_axes(blocks: Iterable[Block], ways: Iterable[Way] = ALONG_AXES) -> It
             yield from _made(block, ways)
 
 
-def _name(name: str, row: int) -> Term:
-    return Term(name, 1)
+def _name(cost: float, name: str, row: int) -> Term:
+    return Term(name, cost)
 
 
 def _made(block: Block, ways: Iterable[Way]) -> Iterator[Block]:

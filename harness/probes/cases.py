@@ -18,6 +18,7 @@ IN_FLOAT32 = -1
 # The indices of cases beside those that checks use, and their sizes, dimension by dimension.
 FRESH = (101, 102)
 FRESH_SIZES = (4, 8, 9, 2)
+NEAR_LIMITS = 201
 
 
 # Compared by identity: cases are made once, and tensors have no single equality.

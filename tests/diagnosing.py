@@ -1,0 +1,66 @@
+"""Candidates for one stage, judged by its gradients alone, and their formulas held against them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from grading.verify.writing import stage_text
+from harness.assignments import NAMES, load_assignment
+from harness.candidate import Backward, Forward, Operation, Output, Returns
+from harness.judge import judge
+from harness.probes.cases import make_case
+from harness.settings import Settings
+from harness.workbench import Workbench
+from tests.right import MANY, ONE
+
+RIGHT = {"many-neurons": MANY, "one-neuron": ONE}
+STAGES = [(name, stage) for name in NAMES for stage in load_assignment(name).stages]
+# Sizes and cases that neither a check nor a diagnosis looks at.
+SIZES = ({"N": 6, "n_in": 4, "K": 9}, {"N": 8, "n_in": 7, "K": 2}, {"N": 3, "n_in": 5, "K": 4})
+INDEX = 977
+
+
+def candidate_for(assignment, stage, gradients, forward=None, code=""):
+    """A class for the stage whose backward returns these expressions, the right ones elsewhere."""
+    scope = {"__name__": "candidate", **RIGHT[assignment]}
+    exec(stage_text(stage, gradients, forward=forward, code=code), scope)
+    return scope[stage.name]
+
+
+def gradient_checks(assignment, stage, candidate, settings=None):
+    """The checks of the stage's gradients, by input."""
+    only = [f"{stage.slug}/gradient/{name}" for name in stage.inputs]
+    names = {**RIGHT[assignment], stage.name: candidate}
+    judgement = judge(
+        load_assignment(assignment), Workbench(names), settings=settings or Settings(), only=only
+    )
+    return {check.id.rsplit("/", 1)[1]: check for check in judgement.report.checks}
+
+
+def reproduces(stage, name, candidate, expression, tolerance=1e-6):
+    """Whether the expression gives what backward returns, at inputs that nobody has looked at."""
+    at = tuple(stage.inputs).index(name)
+    for index, sizes in enumerate(SIZES):
+        case = make_case(stage, 4242, {} if stage.is_scalar else sizes, INDEX + index)
+        for upstream in case.upstreams:
+            asked: list[Operation] = [
+                Forward(1, stage.name, case.inputs, (True,) * len(case.inputs)),
+                Backward(1, upstream),
+            ]
+            output, returned = Workbench({stage.name: candidate}).perform(asked)
+            assert isinstance(output, Output) and isinstance(returned, Returns)
+            got = returned.values[at]
+            if expression == "None":
+                if got is not None:
+                    return False
+                continue
+            assert isinstance(got, Tensor)
+            value = stage.evaluate(expression, case.inputs, upstream, output.value).double()
+            got = got.double()
+            if value.shape != got.shape:
+                return False
+            room = tolerance * float(got.nan_to_num(0, 0, 0).abs().max())
+            if not torch.allclose(value, got, rtol=tolerance, atol=room, equal_nan=True):
+                return False
+    return True
