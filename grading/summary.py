@@ -158,7 +158,7 @@ def _print_mistakes(console: Console, results: Collection[Result]) -> None:
     if not mistakes:
         return
     console.print("Commonest mistakes:")
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
     table.add_column(justify="right", no_wrap=True)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")

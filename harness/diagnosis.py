@@ -17,7 +17,7 @@ from harness.candidate import Output, Returns
 from harness.formulas.identify import Found, formulas_for, found_of
 from harness.formulas.known import known_formulas
 from harness.formulas.limits import near_limits
-from harness.formulas.notation import as_written, plain
+from harness.formulas.notation import BEHAVES, RIGHT, as_written, plain
 from harness.formulas.observed import observed
 from harness.formulas.same import value_of
 from harness.formulas.samples import EXACT, Sample, reproduces, same_values
@@ -49,12 +49,12 @@ class Reading:
         name = self.diagnosis.gradient.removeprefix("grad_")
         if settings.shows("formula") and self.diagnosis.formula != "None":
             formula = plain(as_written(bench.stage, self.diagnosis.formula))
-            said.append(f"Your ∂C/∂{name} behaves like {formula}.")
+            said.append(f"Your ∂C/∂{name} {BEHAVES.format(formula)}")
         if settings.shows("hint"):
             said.append(self.diagnosis.hint)
         if settings.shows("solution"):
             right = plain(as_written(bench.stage, self.diagnosis.expected))
-            said.append(f"Right is {right}.")
+            said.append(RIGHT.format(right))
         return " ".join(said)
 
 

@@ -129,10 +129,17 @@ def test_a_wrong_gradient_is_told_from_the_verdict_to_the_next_step():
     assert places[0] == 0
 
 
-def test_the_chain_shows_the_wrong_edge_and_no_formula():
+def test_the_chain_shows_the_wrong_edge_and_no_answer():
     fragment = html(judged(WrongSigmoid).report)
     assert "∂a/∂z: wrong." in fragment and "∂z/∂w: right." in fragment
-    assert "1 − a" not in fragment and "g * a" not in fragment
+    assert "a · (1 − a)" not in body(fragment) and "g * a" not in fragment
+
+
+def test_what_was_written_is_set_as_mathematics():
+    fragment = html(judged(WrongSigmoid).report)
+    formula = "<i>g</i> · (1 − <i>a</i><sup>2</sup>)"
+    assert f'behaves like <span class="bph-formula">{formula}</span>.' in fragment
+    assert "behaves like g · (1 − a2)." in body(fragment)
 
 
 def test_a_stub_says_what_is_not_written_yet():
@@ -230,4 +237,4 @@ def test_the_page_keeps_its_own_font_and_colours():
 def test_a_typical_failure_is_small():
     # What a student has to read at once, apart from what is folded.
     fragment = re.sub(r"<details>.*?</details>", "", html(judged(WrongSigmoid).report))
-    assert len(body(fragment)) < 400
+    assert len(body(fragment)) < 450

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import io
 
 import pytest
+from msgspec import structs
 from rich.console import Console
 
-from grading.results import CheckLine, Result, Seconds, Status
+from grading.results import CheckLine, Result, Seconds, Status, publish
 from grading.summary import Counts, print_summary
 
 
@@ -80,6 +82,38 @@ def test_a_large_class_shows_its_lowest_marks(tmp_path):
     assert lines[0] == "The 100 lowest of 150 marks:"
     assert [line.split()[0] for line in lines[2:102]] == [f"s{number:03}" for number in range(100)]
     assert "150 submissions: 0 with full marks, median 3.725." in lines
+
+
+def diagnosed(mistake, formula, gradient="z"):
+    found = {"gradient": f"grad_{gradient}", "mistake": mistake, "formula": formula}
+    wrong = check(f"sigmoid/gradient/{gradient}", "Sigmoid", "failed")
+    return structs.replace(wrong, diagnosis={**found, "expected": "SECRET", "hint": ""})
+
+
+def test_the_commonest_mistakes_are_told_with_their_formulas(tmp_path):
+    many = [diagnosed("z-for-a", "g * z * (1 - z)")], [diagnosed("passed-through", "g")]
+    made = [*[many[0]] * 3, *[many[1]] * 2, [diagnosed("rare", "g * a")], [WRONG[1]]]
+    results = [result(f"s{number}", checks=checks) for number, checks in enumerate(made)]
+    lines = printed(results, 100, tmp_path)
+    at = lines.index("Commonest mistakes:")
+    assert lines[at + 1 : at + 3] == [
+        "  3 of 7  Sigmoid ∂C/∂z  behaves like g * z * (1 - z)  (z-for-a)",
+        "  2 of 7  Sigmoid ∂C/∂z  behaves like g  (passed-through)",
+    ]
+    assert "rare" not in " ".join(lines) and "SECRET" not in " ".join(lines)
+
+
+def test_a_class_without_a_common_mistake_hears_of_none(tmp_path):
+    assert "Commonest mistakes:" not in printed([result("s", checks=WRONG)], 100, tmp_path)
+
+
+def test_a_table_of_marks_names_the_mistakes(tmp_path):
+    wrong = diagnosed("z-for-a", "g * z * (1 - z)"), diagnosed("sign", "-g", "q")
+    publish(tmp_path, [result("s", checks=wrong), result("t", checks=WRONG[1:2])], {})
+    with (tmp_path / "grades.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert rows[0]["mistakes"] == "sigmoid/gradient/z:z-for-a sigmoid/gradient/q:sign"
+    assert rows[1]["mistakes"] == ""
 
 
 def test_open_marks_and_what_is_left_are_told(tmp_path):

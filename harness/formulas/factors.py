@@ -35,7 +35,7 @@ class Factor:
     def times(self, expression: str) -> str:
         """The expression with the factor, with more brackets than it needs."""
         scaled = f"({self.above}) * ({expression})" if self.above else expression
-        if self.above == "-1":
+        if self.above in ("-1", "(-1)"):
             scaled = f"-({expression})"
         return f"({scaled}) / ({self.below})" if self.below else scaled
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -172,7 +173,7 @@ class _Search:
         return found if len(found) == len(parts) else None
 
     def _if_right(self, text: str) -> str | None:
-        tidy = ast.unparse(ast.parse(text, mode="eval"))
+        tidy = re.sub(r"^-1 \* ", "-", ast.unparse(ast.parse(text, mode="eval")))
         return tidy if reproduces(self._stage, tidy, self._samples, 3 * EXACT) else None
 
 

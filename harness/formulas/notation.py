@@ -19,6 +19,8 @@ _LOWERED = str.maketrans("0123456789njk", "₀₁₂₃₄₅₆₇₈₉ₙⱼ�
 # The index that runs along a dimension.
 INDICES: Mapping[str, str] = MappingProxyType({"N": "n", "K": "j", "n_in": "k"})
 SUM, PRODUCT, POWER, NAME = range(4)
+# How messages speak of formulas.
+BEHAVES, RIGHT = "behaves like {}.", "Right is {}."
 
 
 @dataclass(frozen=True)

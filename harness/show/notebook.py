@@ -6,14 +6,17 @@ from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
+from harness.formulas.notation import BEHAVES, RIGHT, Formula, as_written, plain
 from harness.report import Report
 from harness.show.chain import chain_picture
 from harness.show.costs import costs_picture
 from harness.show.outline import MARKS, Finding, Part, advice, next_step, parts, verdict
 from harness.show.svg import BAD
+from harness.show.visible import visible
 
 if TYPE_CHECKING:
     from harness.assignment import Assignment
+    from harness.stage import Stage
     from harness.training.task import Run
 
 _STYLE = f"""
@@ -27,6 +30,9 @@ _STYLE = f"""
 .bph-report .bph-picture {{ max-width: 30em; margin: 0.5em 0; }}
 .bph-report .bph-finding {{ border-left: 3px solid {BAD}; padding: 0.1em 0 0.1em 0.7em;
   margin: 0.4em 0; overflow-wrap: anywhere; white-space: pre-line; }}
+.bph-report .bph-formula {{ font-family: "STIX Two Math", "Cambria Math", serif;
+  font-size: 1.1em; white-space: nowrap; }}
+.bph-report .bph-formula sub, .bph-report .bph-formula sup {{ line-height: 0; }}
 .bph-report .bph-mark {{ font-weight: 700; color: {BAD}; }}
 .bph-report details {{ margin: 0.35em 0; }}
 .bph-report summary {{ cursor: pointer; }}
@@ -49,7 +55,7 @@ def report_html(
         _paragraph(verdict(report), "bph-verdict"),
         _bar(report),
         _chain(report, assignment),
-        *(_findings(part) for part in said),
+        *(_findings(part, assignment) for part in said),
         _training(run, reference) if run else "",
         _waiting(said),
         _passed(said),
@@ -74,16 +80,48 @@ def _chain(report: Report, assignment: Assignment) -> str:
     return f'<div class="bph-picture">{chain_picture(assignment, report).svg}</div>'
 
 
-def _findings(part: Part) -> str:
+def _findings(part: Part, assignment: Assignment) -> str:
     if not part.findings:
         return ""
-    return f"<p><strong>{escape(part.title)}</strong></p>" + "".join(map(_finding, part.findings))
+    stage = next((each for each in assignment.stages if each.name == part.title), None)
+    told = "".join(_finding(finding, stage) for finding in part.findings)
+    return f"<p><strong>{escape(part.title)}</strong></p>{told}"
 
 
-def _finding(finding: Finding) -> str:
+def _finding(finding: Finding, stage: Stage | None) -> str:
     mark = f'<span class="bph-mark">{MARKS[finding.outcome]}</span>'
     labels = f"<strong>{escape(_listed(finding.labels))}</strong>"
-    return f'<div class="bph-finding">{mark} {labels}: {escape(finding.message)}</div>'
+    message = escape(finding.message)
+    if stage and finding.diagnosis:
+        for phrase, expression in (
+            (BEHAVES, finding.diagnosis.formula),
+            (RIGHT, finding.diagnosis.expected),
+        ):
+            message = _set(message, phrase, stage, expression)
+    return f'<div class="bph-finding">{mark} {labels}: {message}</div>'
+
+
+def _set(message: str, phrase: str, stage: Stage, expression: str) -> str:
+    """The message with the formula in a phrase of it set as mathematics, if it is there."""
+    if not expression:
+        return message
+    formula = as_written(stage, expression)
+    told = escape(phrase.format(plain(formula)))
+    return message.replace(told, phrase.format(formula_html(formula)))
+
+
+_PLACES = {"line": "{}", "above": "<sup>{}</sup>", "below": "<sub>{}</sub>"}
+
+
+def formula_html(formula: Formula) -> str:
+    """A formula as HTML: names lean, indices and powers stand below and above the line."""
+    pieces = (
+        _PLACES[piece.place].format(
+            f"<i>{escape(visible(piece.text))}</i>" if piece.leans else escape(visible(piece.text))
+        )
+        for piece in formula
+    )
+    return f'<span class="bph-formula">{"".join(pieces)}</span>'
 
 
 def _training(run: Run, reference: Run | None) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from types import MappingProxyType
 
-from harness.report import Check, Outcome, Report
+from harness.report import Check, Diagnosis, Outcome, Report
 from harness.show.visible import visible
 
 MARKS: Mapping[Outcome, str] = MappingProxyType(
@@ -17,11 +17,15 @@ MARKS: Mapping[Outcome, str] = MappingProxyType(
 
 @dataclass(frozen=True)
 class Finding:
-    """What went wrong, said once for all checks of which it is true."""
+    """What went wrong, said once for all checks of which it is true.
+
+    ``diagnosis`` is what the message tells of a formula, as far as it does.
+    """
 
     outcome: Outcome
     labels: tuple[str, ...]
     message: str
+    diagnosis: Diagnosis | None = None
 
 
 @dataclass(frozen=True)
@@ -106,8 +110,10 @@ def _part_title(check: Check) -> str:
 
 def _findings(checks: list[Check]) -> Iterable[Finding]:
     troubled = [check for check in checks if check.outcome in ("failed", "error")]
-    for (outcome, message), same in groupby(troubled, lambda each: (each.outcome, _said(each))):
-        yield Finding(outcome, tuple(_label(check.id) for check in same), message)
+    for (outcome, message), group in groupby(troubled, lambda each: (each.outcome, _said(each))):
+        same = list(group)
+        labels = tuple(_label(check.id) for check in same)
+        yield Finding(outcome, labels, message, same[0].diagnosis)
 
 
 def _said(check: Check) -> str:

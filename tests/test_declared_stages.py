@@ -1,0 +1,66 @@
+"""Stages that an instructor declares, as docs/diagnosis.md does, are read like any other."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from grading.verify.writing import stage_text
+from harness.assignment import Assignment
+from harness.formulas.same import same_as_true
+from harness.judge import judge
+from harness.many_neurons import MANY_NEURONS
+from harness.stage import Stage
+from harness.workbench import Workbench
+
+PAGE = (Path(__file__).parents[1] / "docs" / "diagnosis.md").read_text(encoding="utf-8")
+
+
+def declared():
+    """The stages that the page's code declares, by name."""
+    scope: dict[str, Any] = {}
+    for block in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL):
+        exec(block, scope)
+    return {value.name: value for value in scope.values() if isinstance(value, Stage)}
+
+
+STAGES = declared()
+ROWS = re.findall(r"^\| (\w+) \| ∂C/∂(\w+) = `(.+?)` \| `(.+?)` \| `(.+?)` \|$", PAGE, re.MULTILINE)
+
+
+def checked(stage, name, expression):
+    """The check of one gradient of a stage whose backward returns the expression there."""
+
+    class Solved(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, *inputs):
+            return stage.forward(*inputs)
+
+    scope = {stage.name: Solved}
+    exec(stage_text(stage, {name: expression}), scope)
+    assignment = Assignment("own", "Own", (stage,), MANY_NEURONS.sizes, (), MANY_NEURONS.task)
+    only = [f"{stage.slug}/gradient/{name}"]
+    return judge(assignment, Workbench(scope), only=only).report.checks[0]
+
+
+def test_the_page_declares_three_stages_and_shows_what_is_read():
+    assert set(STAGES) == {"ReLU", "CrossEntropy", "LayerNorm"}
+    assert len(ROWS) >= 10
+
+
+@pytest.mark.parametrize("stage", STAGES.values(), ids=lambda stage: stage.name)
+def test_declared_gradients_are_those_of_built_in_autograd(stage):
+    for name, expression in stage.gradients.items():
+        assert same_as_true(stage, name, expression)
+        assert checked(stage, name, expression).outcome == "passed"
+
+
+@pytest.mark.parametrize(("name", "gradient", "wrote", "read", "mistake"), ROWS)
+def test_a_wrong_gradient_is_read_as_the_page_says(name, gradient, wrote, read, mistake):
+    check = checked(STAGES[name], gradient, wrote)
+    assert check.outcome == "failed"
+    assert (check.diagnosis.formula, check.diagnosis.mistake) == (read, mistake)
