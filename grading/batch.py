@@ -6,14 +6,16 @@ This side decides who is tried again, and needs no torch.
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing import forkserver
 from multiprocessing.context import BaseContext, ForkServerContext
 from typing import TYPE_CHECKING
 
-from grading.jobs import Graded, Job, decode_graded
+from grading.jobs import WARM, Graded, Job, decode_graded
 from grading.results import Result
 from grading.sandbox.nursery import NurseryError
 from grading.submissions import Entry
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 # How often in a row everything may break without a single submission done, before each of those
 # left is tried alone; and how often each then is.
 TRIES = 2
+# The C library gives large tensors back as soon as they are freed, rather than keep their memory.
+FRUGAL = {"MALLOC_MMAP_THRESHOLD_": "262144", "MALLOC_ARENA_MAX": "1"}
 
 
 def grade_entries(
@@ -54,10 +58,26 @@ def grade_entries(
         yield _grade_alone(entry, job, zygote)
 
 
-def start_early() -> None:
-    """Has the process that workers are forked from load torch, while others do other things."""
+def start_early(job: Job) -> None:
+    """Has the process that workers are forked from make ready what all of them need.
+
+    It goes on with that while others do other things.
+    """
     if isinstance(_context(), ForkServerContext):
-        forkserver.ensure_running()
+        with _environment(FRUGAL | {WARM: f"{job.assignment} {job.seed}"}):
+            forkserver.ensure_running()
+
+
+@contextmanager
+def _environment(more: Mapping[str, str]) -> Iterator[None]:
+    """Environment variables for what is started meanwhile; those set by the user stay."""
+    added = {name: value for name, value in more.items() if name not in os.environ}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name in added:
+            del os.environ[name]
 
 
 def _grade_alone(entry: Entry, job: Job, zygote: Zygote | None) -> Result:
@@ -106,7 +126,7 @@ def _context() -> BaseContext:
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["grading.worker"])
+    context.set_forkserver_preload(["grading.warm"])
     return context
 
 

@@ -7,6 +7,9 @@ import msgspec
 from grading.results import Result
 from harness.settings import Settings
 
+# The environment variable that tells the process that workers are forked from what to have ready.
+WARM = "BACKPROP_WARM"
+
 
 class Job(msgspec.Struct, frozen=True):
     """What all submissions of a run share."""

@@ -139,7 +139,7 @@ class _Run:
             return
         try:
             with nursery_for(isolation) as zygote:
-                start_early()
+                start_early(self._job)
                 _check_points(self._job)
                 level = zygote.isolation if zygote else "minimal"
                 if level == "minimal":

@@ -30,11 +30,16 @@ from harness.assignments import load_assignment
 torch.set_num_threads(1)
 # The first use loads hundreds of modules, which each worker would load for itself.
 gradcheck(torch.sin, torch.zeros(1, dtype=torch.float64, requires_grad=True))
-# What is here now stays: the collector need not touch, and so copy, the pages shared by workers.
-gc.collect()
-gc.freeze()
-
 TRIES = 2
+
+
+def share_what_is_here() -> None:
+    """Keeps the collector from touching, and so copying, the pages that forks share."""
+    gc.collect()
+    gc.freeze()
+
+
+share_what_is_here()
 
 
 class _Workplace:

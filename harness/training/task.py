@@ -170,7 +170,8 @@ def _part(network: Network, labels: Tensor) -> _Part:
 
 def _examined(run: Run, task: Task, candidate: Candidate) -> Run:
     """The run with the share of unseen samples that the network at its end gets right."""
-    trained = {name: rows[-1] for name, rows in run.path.items()}
+    # Copies: whoever keeps one of them must not keep the whole path.
+    trained = {name: rows[-1].clone() for name, rows in run.path.items()}
     parts = _exam(task)
     replies = candidate.perform(
         [Chain(part.links, {**trained, **part.tensors}, part.answers) for part in parts]
