@@ -114,7 +114,7 @@ def _grades(results: Collection[Result]) -> Iterator[str]:
         mistakes = " ".join(
             f"{check.id}:{check.diagnosis['mistake']}" for check in result.checks if check.diagnosis
         )
-        yield _row([_inert(cell) for cell in [*row, mistakes, result.reason or ""]])
+        yield _row([inert(cell) for cell in [*row, mistakes, result.reason or ""]])
 
 
 def _row(cells: Sequence[str]) -> str:
@@ -123,7 +123,7 @@ def _row(cells: Sequence[str]) -> str:
     return text.getvalue()
 
 
-def _inert(cell: str) -> str:
+def inert(cell: str) -> str:
     """A cell that a spreadsheet shows and does not compute: a name may begin like a formula."""
     return f"'{cell}" if cell[:1] in ("=", "+", "-", "@", "\t", "\r") else cell
 

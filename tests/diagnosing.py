@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import textwrap
+import tomllib
+from pathlib import Path
+
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -64,3 +69,50 @@ def reproduces(stage, name, candidate, expression, tolerance=1e-6):
             if not torch.allclose(value, got, rtol=tolerance, atol=room, equal_nan=True):
                 return False
     return True
+
+
+# Names for one formula; which of them a diagnosis gives does not matter.
+SYNONYMS = (
+    {"bias-is-one", "upstream-missing"},
+    {"weights-summed-no-upstream", "weights-upstream-missing", "upstream-missing"},
+    {"bias-counts-samples", "upstream-missing"},
+)
+
+
+def is_named_so(given, name):
+    """Whether a diagnosis has a mistake's name, or that of another with the same formula."""
+    return given == name or any({given, name} <= names for names in SYNONYMS)
+
+
+FRESH = tomllib.loads((Path(__file__).parent / "fresh_mistakes.toml").read_text())["mistake"]
+CLASS = """def apply({inputs}):
+{forward}
+
+class {name}(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, {inputs}):
+        {output} = apply({inputs})
+        ctx.save_for_backward({inputs}, {output})
+        return {output}
+
+    @staticmethod
+    def backward(ctx, g):
+        {inputs}, {output} = ctx.saved_tensors
+{backward}
+"""
+
+
+def fresh_candidate(entry):
+    """The stage, and the class that an entry of ``fresh_mistakes.toml`` describes."""
+    stage = load_assignment(entry["assignment"]).stage(entry["stage"])
+    inputs = ", ".join(stage.inputs)
+    text = CLASS.format(
+        name=stage.name,
+        inputs=inputs,
+        output=stage.output,
+        forward=textwrap.indent(entry["forward"].strip() or f"return right({inputs})", "    "),
+        backward=textwrap.indent(entry["backward"].strip(), "        "),
+    )
+    scope = {"torch": torch, "np": np, "right": stage.forward}
+    exec(text, scope)
+    return stage, scope[stage.name]

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
-import tomllib
-from pathlib import Path
-
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -17,23 +12,21 @@ from harness.formulas.same import same_as_true
 from harness.formulas.variants import variants_of
 from harness.mistakes.everywhere import mistakes_in
 from harness.settings import FEEDBACK_LEVELS, Settings
-from tests.diagnosing import STAGES, candidate_for, gradient_checks, reproduces
+from tests.diagnosing import (
+    FRESH,
+    STAGES,
+    candidate_for,
+    fresh_candidate,
+    gradient_checks,
+    is_named_so,
+    reproduces,
+)
 from tests.right import SquaredError, with_backward, with_forward
 
 MANY_NEURONS = load_assignment("many-neurons")
 by_stage = pytest.mark.parametrize(
     ("assignment", "stage"), STAGES, ids=[f"{name}/{stage.name}" for name, stage in STAGES]
 )
-# Names for one formula; which of them a diagnosis gives does not matter.
-SYNONYMS = (
-    {"bias-is-one", "upstream-missing"},
-    {"weights-summed-no-upstream", "weights-upstream-missing", "upstream-missing"},
-    {"bias-counts-samples", "upstream-missing"},
-)
-
-
-def alike(one, other):
-    return one == other or any({one, other} <= names for names in SYNONYMS)
 
 
 @by_stage
@@ -50,7 +43,10 @@ def test_every_known_mistake_is_named_and_its_formula_holds(assignment, stage):
                 continue
             named += 1
             assert check.diagnosis is not None, (mistake.name, name, check.message)
-            assert alike(check.diagnosis.mistake, mistake.name), (mistake.name, check.diagnosis)
+            assert is_named_so(check.diagnosis.mistake, mistake.name), (
+                mistake.name,
+                check.diagnosis,
+            )
             assert check.diagnosis.hint in check.message
             assert reproduces(stage, name, candidate, check.diagnosis.formula), check.diagnosis
     assert named >= 20
@@ -68,40 +64,6 @@ def test_every_formula_made_by_rule_gets_a_formula_that_holds(assignment, stage)
             if check.outcome == "failed" and "where a tensor belongs" not in check.message:
                 assert check.diagnosis is not None, variant
                 assert reproduces(stage, name, candidate, check.diagnosis.formula), variant
-
-
-FRESH = tomllib.loads((Path(__file__).parent / "fresh_mistakes.toml").read_text())["mistake"]
-CLASS = """def apply({inputs}):
-{forward}
-
-class {name}(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, {inputs}):
-        {output} = apply({inputs})
-        ctx.save_for_backward({inputs}, {output})
-        return {output}
-
-    @staticmethod
-    def backward(ctx, g):
-        {inputs}, {output} = ctx.saved_tensors
-{backward}
-"""
-
-
-def fresh_candidate(entry):
-    """The stage, and the class that an entry of ``fresh_mistakes.toml`` describes."""
-    stage = load_assignment(entry["assignment"]).stage(entry["stage"])
-    inputs = ", ".join(stage.inputs)
-    text = CLASS.format(
-        name=stage.name,
-        inputs=inputs,
-        output=stage.output,
-        forward=textwrap.indent(entry["forward"].strip() or f"return right({inputs})", "    "),
-        backward=textwrap.indent(entry["backward"].strip(), "        "),
-    )
-    scope = {"torch": torch, "np": np, "right": stage.forward}
-    exec(text, scope)
-    return stage, scope[stage.name]
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ from harness.formulas.factors import Factor, Factors
 from harness.formulas.known import ELSEWHERE, Known, known_formulas
 from harness.formulas.point import Point, points_for
 from harness.formulas.samples import EXACT, SINGLE, Sample, reproduces, value_at
-from harness.formulas.search import Sketch, peelings, sketches
+from harness.formulas.search import Sketch, peelings, sketches, triples
 from harness.formulas.table import Array
 from harness.stage import Stage
 
@@ -82,6 +82,7 @@ class _Search:
         yield from self._other(sketches(point, self._stage.gradients[self._name], wanted))
         for place, values in self._points:
             yield from self._other(peelings(place, values))
+        yield from self._other(triples(point, self._stage.gradients[self._name], wanted))
 
     @cached_property
     def _all_factors(self) -> Factors:

@@ -12,13 +12,16 @@ from numpy.typing import NDArray
 
 from harness.formulas.factors import Factor, constant_text
 from harness.formulas.point import Point
-from harness.formulas.table import ROUNDING, Array, Rows
+from harness.formulas.table import ROUNDING, Array, Rows, Term
 
 # How many of the simplest expressions are tried as one side of a product or a sum.
 SIDES = 4000
 # How many are tried in sums in which each has a factor of its own.
 IN_SUMS = 220
 MOST = 200
+# How many are tried in sums of three, and how far apart two directions have to be.
+IN_TRIPLES = 80
+APART = 1e-5
 # A number is only taken for a limit where so many values are clipped, and so many are not.
 LEAST_CLIPPED = 3
 
@@ -38,8 +41,7 @@ def sketches(point: Point, true: str, wanted: Array) -> list[Sketch]:
     """
     flat = wanted.reshape(-1)
     if len(flat) > 1 and np.ptp(flat) <= ROUNDING * abs(flat[0]):
-        alike = [name for name, value in point.names.items() if value.shape == wanted.shape]
-        return [Sketch((f"ones_like({name})",), 1) for name in alike[::-1][:1]]
+        return [Sketch((f"ones_like({_like(point, wanted)})",), 1)]
     rows = point.table.rows(wanted.shape)
     right = point.value(true)
     with np.errstate(all="ignore"):
@@ -48,7 +50,7 @@ def sketches(point: Point, true: str, wanted: Array) -> list[Sketch]:
             found += _with_true(rows, flat, right.reshape(-1), true)
             found += _sums_with_true(rows, flat, right.reshape(-1), true)
             found += _and_product(rows, flat - right.reshape(-1), true)
-        found += _inside(point, rows, wanted, right, true)
+        found += _inside(point, rows, wanted, true)
         found += _products(rows, flat)
         found += _sums(rows, flat)
     return sorted(found, key=lambda each: (each.cost, _place_of_upstream(each.parts[0])))
@@ -58,6 +60,74 @@ def _place_of_upstream(text: str) -> int:
     """Of two ways to write a product, the one that begins with ``g``."""
     found = re.search(r"\bg\b", text)
     return found.start() if found else len(text)
+
+
+def triples(point: Point, true: str, wanted: Array) -> list[Sketch]:
+    """Sums of three expressions, each with a factor, that give the wanted values: by themselves,
+    or times ``g`` or the true gradient."""
+    flat = wanted.reshape(-1)
+    if flat.size <= 3 or not np.isfinite(flat).all():
+        return []
+    rows = point.table.rows(wanted.shape)
+    found: list[Sketch] = []
+    with np.errstate(all="ignore"):
+        for values, outer in _wholes(point, wanted, true):
+            alone = f"ones_like({_like(point, wanted)})" if outer == "{}" else "1"
+            found += _triples(rows, values.reshape(-1), outer, alone)
+    return sorted(found, key=lambda each: each.cost)
+
+
+def _triples(rows: Rows, wanted: Array, outer: str, alone: str) -> Iterator[Sketch]:
+    if not np.isfinite(wanted).all() or not wanted.any():
+        return
+    sides = rows.simplest(IN_TRIPLES)
+    values = np.concatenate([np.ones((1, len(wanted))), rows.values[sides]])
+    values = values / np.linalg.norm(values, axis=1, keepdims=True)
+    target = wanted / np.linalg.norm(wanted)
+    for places in _bases(values, target):
+        terms = [rows.term(int(sides[at - 1])) if at else Term(alone, 0.5) for at in places]
+        parts = tuple(outer.format(term.text) for term in terms)
+        yield Sketch(parts, sum(term.cost for term in terms) + 3)
+
+
+def _bases(values: Array, target: Array) -> Iterator[tuple[int, int, int]]:
+    """Three rows of which the target is a sum with factors, and not of fewer."""
+    for one in range(len(values)):
+        left, rest = _without(values[one], values, target)
+        for two in range(one + 1, len(values)):
+            size = np.linalg.norm(left[two])
+            if size < APART:
+                continue
+            others, last = _without(left[two] / size, left[two + 1 :], rest)
+            sizes = np.linalg.norm(others, axis=1)
+            along = others @ last / np.maximum(sizes, APART)
+            off = np.linalg.norm(
+                last[None] - (along / np.maximum(sizes, APART))[:, None] * others, axis=1
+            )
+            near = (off <= 100 * ROUNDING) & (sizes > APART)
+            if near.any() and np.linalg.norm(last) > APART:
+                yield one, two, two + 1 + int(np.flatnonzero(near)[0])
+
+
+def _without(direction: Array, rows: Array, target: Array) -> tuple[Array, Array]:
+    """Rows and target with their part along a direction of size 1 taken out."""
+    return rows - (rows @ direction)[:, None] * direction, target - (target @ direction) * direction
+
+
+def _wholes(point: Point, wanted: Array, true: str) -> Iterator[tuple[Array, str]]:
+    """The wanted values, and what ``g`` and the true gradient are multiplied with to give them."""
+    yield wanted, "{}"
+    g, right = point.names["g"], point.value(true)
+    if g.shape in (wanted.shape, ()):
+        yield wanted / g, "g * ({})"
+    if right is not None and right.shape == wanted.shape:
+        yield wanted / right, f"({true}) * ({{}})"
+
+
+def _like(point: Point, wanted: Array) -> str:
+    """A name of a tensor of the wanted shape, if there is one."""
+    alike = [name for name, value in point.names.items() if value.shape == wanted.shape]
+    return alike[-1] if alike else "g"
 
 
 def peelings(point: Point, wanted: Array) -> list[Sketch]:
@@ -112,17 +182,9 @@ AROUND: tuple[tuple[str, Callable[[Array], Array]], ...] = (
 )
 
 
-def _inside(
-    point: Point, rows: Rows, wanted: Array, right: Array | None, true: str
-) -> Iterator[Sketch]:
+def _inside(point: Point, rows: Rows, wanted: Array, true: str) -> Iterator[Sketch]:
     """``g`` times something; a function of something, alone or times ``g`` or what is true."""
-    g = point.names["g"]
-    whole = [(wanted, "{}")]
-    if g.shape in (wanted.shape, ()):
-        whole.append((wanted / g, "g * ({})"))
-    if right is not None and right.shape == wanted.shape:
-        whole.append((wanted / right, f"({true}) * ({{}})"))
-    for values, outer in whole:
+    for values, outer in _wholes(point, wanted, true):
         if outer != "{}":
             for row in _cheapest(rows, rows.find(values.reshape(1, -1))[1]):
                 yield _sketch(rows, (row,), outer)

@@ -1,0 +1,1 @@
+"""Where results go: the formats of other systems, made from what a grading run wrote."""

@@ -1,0 +1,62 @@
+"""What ``run_autograder`` runs on Gradescope: one submission, behind the wall, into results.json.
+
+python -m grading.exports.autograder ASSIGNMENT /autograder
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+# One thread: the default is half a core.
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ[_name] = "1"
+
+import torch
+
+from grading.exports.gradescope import gradescope_results
+from grading.grader import grade_submission
+from grading.sandbox import LEVELS, open_nursery
+from grading.submissions import Entry, read_submission
+from harness.assignments import load_assignment
+from harness.settings import Settings, settings_beside
+
+# Gradescope ends everything after ten minutes, loses it all, and has half a core to give.
+MOST_SECONDS = 180.0
+MEMORY_MIB = 512
+
+
+def grade(assignment_name: str, base: Path) -> None:
+    """Grades ``base/submission`` and writes ``base/results/results.json``, last of all."""
+    torch.set_num_threads(1)
+    settings = _within_limits(settings_beside(base / "source", assignment_name))
+    # A folder that a student hands in; its name says nothing.
+    entry = Entry("submission", (str(base / "submission"),))
+    submission = read_submission(entry, assignment_name)
+    with open_nursery(LEVELS) as nursery:
+        graded = grade_submission(
+            submission, load_assignment(assignment_name), settings, 0, nursery
+        )
+    results = base / "results"
+    results.mkdir(exist_ok=True)
+    text = json.dumps(gradescope_results(graded.result), ensure_ascii=False, indent=1)
+    (results / "results.json").write_text(text, encoding="utf-8")
+
+
+def _within_limits(settings: Settings) -> Settings:
+    limits = settings.limits
+    return replace(
+        settings,
+        limits=replace(
+            limits,
+            submission_seconds=min(limits.submission_seconds, MOST_SECONDS),
+            memory_mib=min(limits.memory_mib, MEMORY_MIB),
+        ),
+    )
+
+
+if __name__ == "__main__":
+    grade(sys.argv[1], Path(sys.argv[2]))

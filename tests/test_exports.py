@@ -1,0 +1,252 @@
+"""What other systems read, held against written-down descriptions of their formats."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import json
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from grading.exports.classroom import classroom_report, encoded_report, workflow
+from grading.exports.junit import junit
+from grading.exports.marks import CANVAS, POINTS_POSSIBLE, canvas, moodle
+from grading.record import RecordError
+from grading.results import CheckLine, Result, Seconds, Status, publish
+
+FORMATS = Path(__file__).parent / "formats"
+
+
+def check(outcome="passed", message="", id="sigmoid/gradient/z", stage="Sigmoid"):
+    points = 1.5 if outcome == "passed" else 0.0
+    waits = "sigmoid/gradient/z" if outcome == "not_run" else None
+    return CheckLine(
+        id,
+        stage,
+        "backward returns ∂C/∂z",
+        outcome,
+        points,
+        1.5,
+        waits,
+        message,
+        "STAFF",
+        None,
+        None,
+    )
+
+
+def result(name="alice", *checks, status: Status = "graded", reason=None):
+    total = sum(each.points for each in checks)
+    return Result(
+        submission=name,
+        assignment="many-neurons",
+        status=status,
+        reason=reason,
+        staff="STAFF",
+        score=None if status == "grader_error" else total,
+        max_score=10.0,
+        checks=list(checks),
+        digest="",
+        seconds=Seconds(0.25, 0.2),
+    )
+
+
+CLASS = [
+    result("alice", check(), check("failed", "It is <wrong>.\nLook & see.")),
+    result("bob", check("error", "It died."), check("not_run")),
+    result("eve", status="unreadable", reason="The file is empty."),
+    result("mallory", status="grader_error", reason="The grader failed."),
+]
+
+names = st.text(min_size=1)
+results = st.builds(
+    result,
+    names,
+    st.builds(check, st.sampled_from(["passed", "failed", "error", "not_run"]), st.text()),
+)
+
+
+def suites_of(data):
+    root = ET.fromstring(data)
+    assert root.tag == "testsuites"
+    for suite in root:
+        assert suite.tag == "testsuite"
+        cases = suite.findall("testcase")
+        assert suite.get("tests") == str(len(cases))
+        for kind, count in (("failure", "failures"), ("error", "errors"), ("skipped", "skipped")):
+            assert suite.get(count) == str(len(suite.findall(f"testcase/{kind}")))
+        for case in cases:
+            assert case.get("name") and case.get("classname")
+            assert len(case) <= 1
+        assert re.fullmatch(r"\d+\.\d+", suite.get("time", ""))
+    return list(root)
+
+
+def test_a_suite_is_a_submission_and_a_case_a_check():
+    alice, bob, eve, mallory = suites_of(junit(CLASS))
+    assert alice.get("name") == "alice"
+    assert (alice.get("tests"), alice.get("failures")) == ("2", "1")
+    told = alice.find("testcase/failure")
+    assert told is not None and told.text == "It is <wrong>.\nLook & see."
+    assert told.get("message") == "It is <wrong>."
+    assert (bob.get("errors"), bob.get("skipped")) == ("1", "1")
+    assert (eve.get("failures"), mallory.get("errors")) == ("1", "1")
+
+
+@given(st.lists(results, max_size=4))
+def test_whatever_students_wrote_the_xml_can_be_read(found):
+    assert len(suites_of(junit(found))) == len(found)
+
+
+def test_nothing_for_staff_is_exported():
+    everything = [
+        junit(CLASS).decode(),
+        moodle(CLASS, "m"),
+        canvas(CLASS, "m", None),
+        *(json.dumps(classroom_report(each)) for each in CLASS),
+    ]
+    assert not any("STAFF" in text for text in everything)
+
+
+SCHEMA = json.loads((FORMATS / "classroom.json").read_text())
+
+
+@pytest.mark.parametrize("each", CLASS, ids=lambda each: each.submission)
+def test_the_reporter_gets_what_it_reads(each):
+    report = json.loads(base64.b64decode(encoded_report(each)))
+    jsonschema.validate(report, SCHEMA)
+    expected = {"alice": "fail", "bob": "fail", "eve": "fail", "mallory": "error"}
+    assert report["status"] == expected[each.submission]
+    assert sum(test["score"] for test in report["tests"]) == (each.score or 0)
+
+
+def test_full_marks_pass():
+    assert classroom_report(result("a", check()))["status"] == "pass"
+
+
+@given(results)
+def test_every_report_fits_its_schema(found):
+    jsonschema.validate(classroom_report(found), SCHEMA)
+
+
+def test_the_workflow_hands_the_reporter_what_the_step_wrote():
+    made = yaml.safe_load(workflow("many-neurons", "*.ipynb", "'backprop-harness[grading]'"))
+    steps = made["jobs"]["grade"]["steps"]
+    (graded,) = [step for step in steps if step.get("id")]
+    report = steps[-1]
+    assert report["with"]["runners"] == graded["id"]
+    variable = f"{graded['id'].upper()}_RESULTS"
+    assert report["env"] == {variable: f"${{{{ steps.{graded['id']}.outputs.result }}}}"}
+    assert "backprop grade handed-in --assignment many-neurons" in graded["run"]
+    assert '>> "$GITHUB_OUTPUT"' in graded["run"]
+
+
+def rows(text):
+    return list(csv.reader(io.StringIO(text)))
+
+
+def test_moodle_gets_names_marks_and_feedback_and_no_open_mark():
+    head, *body = rows(moodle(CLASS, "Many neurons"))
+    assert head == ["username", "Many neurons", "Many neurons (feedback)"]
+    assert [row[:2] for row in body] == [["alice", "1.5"], ["bob", "0"], ["eve", "0"]]
+    assert body[0][2] == "It is <wrong>.\nLook & see." and body[2][2] == "The file is empty."
+
+
+def test_canvas_gets_its_own_columns_and_the_points_possible():
+    head, possible, *body = rows(canvas(CLASS, "Many neurons (17)", None))
+    assert head == [*CANVAS, "Many neurons (17)"]
+    assert possible == [POINTS_POSSIBLE, "", "", "", "", "10"]
+    assert body[0] == ["alice", "", "", "alice", "", "1.5"]
+    assert body[3] == ["mallory", "", "", "mallory", "", ""]
+
+
+ROSTER = """Student,ID,SIS User ID,SIS Login ID,Section,Homework 1 (3)
+    Points Possible,,,,,10
+"Liddell, Alice",11,s1,alice,A,4
+"Builder, Bob",12,bob,bob@x,A,
+"Online, Eve",eve,s3,evey,B,
+"Test, Student",,,,,
+"Absent, Ada",14,s4,ada,B,2
+"""
+
+
+def test_a_roster_keeps_its_students_and_finds_each_by_login_or_number(tmp_path):
+    roster = tmp_path / "grades.csv"
+    roster.write_text("\ufeff" + ROSTER, encoding="utf-8")
+    _, _, *body = rows(canvas(CLASS[:3], "M", roster))
+    assert body == [
+        ["Liddell, Alice", "11", "s1", "alice", "A", "1.5"],
+        ["Builder, Bob", "12", "bob", "bob@x", "A", "0"],
+        ["Online, Eve", "eve", "s3", "evey", "B", "0"],
+        ["Absent, Ada", "14", "s4", "ada", "B", ""],
+    ]
+
+
+def test_a_submission_of_nobody_in_the_roster_is_refused_by_name(tmp_path):
+    roster = tmp_path / "grades.csv"
+    roster.write_text(ROSTER, encoding="utf-8")
+    with pytest.raises(RecordError, match="has nobody for 1 of the submissions, such as 'mallory'"):
+        canvas(CLASS, "M", roster)
+
+
+@pytest.mark.parametrize("text", ["", "a,b\n1,2\n", "Student,ID\nx,1\n"])
+def test_a_roster_that_is_none_is_refused(tmp_path, text):
+    roster = tmp_path / "grades.csv"
+    roster.write_text(text, encoding="utf-8")
+    with pytest.raises(RecordError, match="give the gradebook as Canvas exports it"):
+        canvas(CLASS, "M", roster)
+
+
+def test_a_name_that_begins_like_a_formula_does_not_compute():
+    assert rows(moodle([result("=1+1", check())], "m"))[1][0] == "'=1+1"
+    assert rows(canvas([result("=1+1", check())], "m", None))[2][0] == "'=1+1"
+
+
+def backprop(*arguments):
+    command = [sys.executable, "-m", "grading.cli", "export", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_the_commands_print_or_write(tmp_path):
+    publish(tmp_path, CLASS[:1], {})
+    printed = backprop("junit", tmp_path)
+    assert printed.returncode == 0 and printed.stdout.startswith("<?xml")
+    out = tmp_path / "marks.csv"
+    assert backprop("csv", tmp_path, "--for", "moodle", "--out", out).returncode == 0
+    assert out.read_bytes().startswith(b"username,many-neurons,")
+    encoded = backprop("classroom", tmp_path).stdout
+    assert json.loads(base64.b64decode(encoded))["version"] == 3
+    assert "--assignment one-neuron" in backprop("workflow", "one-neuron").stdout
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        (None, "has no results.jsonl"),
+        (b"", "is empty"),
+        (b"{}\n", "Line 1 of"),
+        (b"!", "Line 1 of"),
+    ],
+)
+def test_what_cannot_be_read_is_said_in_a_sentence(tmp_path, lines, said):
+    if lines is not None:
+        (tmp_path / "results.jsonl").write_bytes(lines)
+    done = backprop("junit", tmp_path)
+    assert done.returncode == 2
+    assert said in done.stderr and "Traceback" not in done.stderr
+
+
+def test_the_reporter_takes_one_submission_only(tmp_path):
+    publish(tmp_path, CLASS[:2], {})
+    done = backprop("classroom", tmp_path)
+    assert done.returncode == 2 and "holds 2 submissions" in done.stderr

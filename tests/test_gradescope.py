@@ -1,0 +1,121 @@
+"""Gradescope's autograder: the zip, unpacked and run in Gradescope's layout."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from grading.exports.gradescope import autograder_zip, gradescope_results, requirements
+from grading.sandbox import can_fork
+from tests.test_exports import CLASS
+
+SCHEMA = json.loads((Path(__file__).parent / "formats" / "gradescope.json").read_text())
+CLASSES = Path(__file__).parent / "sample_class" / "many-neurons" / "submissions"
+LOOP = "import torch\nclass Sigmoid(torch.autograd.Function):\n    while True: pass\n"
+DEATH = "import os\nos._exit(0)\n"
+
+
+@pytest.mark.parametrize("each", CLASS[:3], ids=lambda each: each.submission)
+def test_results_fit_the_schema(each):
+    made = gradescope_results(each)
+    jsonschema.validate(made, SCHEMA)
+    assert made["score"] == each.score
+    assert sum(test["score"] for test in made["tests"]) == made["score"]
+    assert "STAFF" not in json.dumps(made)
+
+
+def test_no_gradebook_is_installed_and_torch_is():
+    names = " ".join(requirements())
+    assert "torch" in names and "msgspec" in names and "pyseccomp" in names
+    assert "nbgrader" not in names and "pytest" not in names and "jupyterlab" not in names
+
+
+def unpacked(base, settings=None):
+    """Gradescope's layout: the zip in source/, and run_autograder beside it."""
+    data = base / "autograder.zip"
+    data.write_bytes(autograder_zip("many-neurons", settings, None))
+    with zipfile.ZipFile(data) as file:
+        for info in file.infolist():
+            path = Path(file.extract(info, base / "source"))
+            path.chmod(info.external_attr >> 16)
+    (base / "source" / "run_autograder").rename(base / "run_autograder")
+    (base / "submission").mkdir()
+    (base / "results").mkdir()
+    return base
+
+
+def graded(base):
+    """What results.json holds after a run, or None where there is none."""
+    # The interpreter that has what setup.sh installs, and none of this checkout.
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path}
+    done = subprocess.run(
+        [base / "run_autograder"], cwd="/", env=environment, capture_output=True, check=False
+    )
+    results = base / "results" / "results.json"
+    if not results.exists():
+        assert done.returncode != 0
+        return None
+    assert done.returncode == 0, done.stderr
+    found = json.loads(results.read_text(encoding="utf-8"))
+    jsonschema.validate(found, SCHEMA)
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not can_fork(), reason="Gradescope runs Linux")
+class TestInGradescopesLayout:
+    def test_a_right_submission_gets_full_marks(self, tmp_path):
+        base = unpacked(tmp_path)
+        code = (CLASSES / "right-type-hints.py").read_bytes()
+        (base / "submission" / "work.py").write_bytes(code)
+        found = graded(base)
+        assert found["score"] == 10
+        assert {test["status"] for test in found["tests"]} == {"passed"}
+
+    def test_a_wrong_one_reads_what_it_wrote_at_the_level_of_the_settings(self, tmp_path):
+        settings = tmp_path / "assignment.toml"
+        settings.write_text('assignment = "many-neurons"\nfeedback = "where"\n')
+        base = unpacked(tmp_path, settings)
+        code = (CLASSES / "wrong-z-for-a.ipynb").read_bytes()
+        (base / "submission" / "work.ipynb").write_bytes(code)
+        found = graded(base)
+        assert 0 < found["score"] < 10
+        said = [test["output"] for test in found["tests"] if test["status"] == "failed"]
+        assert "Sigmoid.backward: ∂C/∂z is wrong." in said
+        assert not any("behaves like" in text for text in said)
+
+    @pytest.mark.parametrize(
+        ("files", "said"),
+        [
+            ({}, "There is no .py or .ipynb file."),
+            ({"work.py": "def f(:\n"}, "SyntaxError"),
+            ({"a.py": "x = 1\n", "b.py": "x = 2\n"}, "a.py"),
+        ],
+    )
+    def test_what_cannot_be_used_gets_a_result_with_a_reason(self, tmp_path, files, said):
+        base = unpacked(tmp_path)
+        for name, text in files.items():
+            (base / "submission" / name).write_text(text)
+        found = graded(base)
+        assert found["score"] == 0 and found["tests"] == []
+        assert said in found["output"]
+
+    @pytest.mark.parametrize("text", [LOOP, DEATH])
+    def test_one_that_loops_or_dies_gets_a_result_too(self, tmp_path, text):
+        base = unpacked(tmp_path)
+        (base / "submission" / "work.py").write_text(text)
+        found = graded(base)
+        assert found["score"] == 0 and (found["output"] or found["tests"])
+
+    def test_a_fault_of_the_grader_is_no_zero(self, tmp_path):
+        base = unpacked(tmp_path)
+        (base / "source" / "assignment.toml").write_text("assignment = 7")
+        assert graded(base) is None
