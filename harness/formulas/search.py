@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,10 +19,12 @@ SIDES = 4000
 IN_SUMS = 220
 MOST = 200
 # How many are tried in sums of three, and how far apart two directions have to be.
-IN_TRIPLES = 80
+IN_TRIPLES = 48
 APART = 1e-5
 # A number is only taken for a limit where so many values are clipped, and so many are not.
 LEAST_CLIPPED = 3
+# Beyond this the inverse of tanh or σ has too few digits.
+LEVEL, FAR = ("tanh({})", "sigmoid({})"), 6.0
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,9 @@ def sketches(point: Point, true: str, wanted: Array) -> list[Sketch]:
             found += _with_true(rows, flat, right.reshape(-1), true)
             found += _sums_with_true(rows, flat, right.reshape(-1), true)
             found += _and_product(rows, flat - right.reshape(-1), true)
+            g = point.names["g"]
+            if g.shape == wanted.shape:
+                found += _and_product(rows, flat - g.reshape(-1), "g")
         found += _inside(point, rows, wanted, true)
         found += _products(rows, flat)
         found += _sums(rows, flat)
@@ -185,48 +189,51 @@ AROUND: tuple[tuple[str, Callable[[Array], Array]], ...] = (
 def _inside(point: Point, rows: Rows, wanted: Array, true: str) -> Iterator[Sketch]:
     """``g`` times something; a function of something, alone or times ``g`` or what is true."""
     for values, outer in _wholes(point, wanted, true):
+        flat = values.reshape(-1)
         if outer != "{}":
-            for row in _cheapest(rows, rows.find(values.reshape(1, -1))[1]):
+            for row in _cheapest(rows, rows.find(flat[None])[1]):
                 yield _sketch(rows, (row,), outer)
-        for sketch in _sums(rows, np.nan_to_num(values).reshape(-1)) if outer != "{}" else ():
-            yield Sketch(tuple(outer.format(part) for part in sketch.parts), sketch.cost + 1)
-        for row, factor, limit in _clipped(rows, values.reshape(-1)):
-            term = rows.term(row)
-            text = Factor(*constant_text(factor)).times(term.text)
-            clipped = f"({text}).clamp(-{limit:.10g}, {limit:.10g})"
-            yield Sketch((outer.format(clipped),), term.cost + 2)
-        for pattern, undone in AROUND:
-            inner = undone(values).reshape(-1)
-            if not np.isfinite(inner).all() or not inner.any():
-                continue
-            for row in _cheapest(rows, rows.find(inner[None])[1]):
+            for sketch in _sums(rows, np.nan_to_num(flat)):
+                yield Sketch(tuple(outer.format(part) for part in sketch.parts), sketch.cost + 1)
+        for pattern, inner, clear in (*_clipped(flat), *_undone(flat)):
+            for row, factor in _multiples(rows, inner, clear):
                 term = rows.term(row)
-                factor = _factor(inner, rows.values[row])
-                if not math.isfinite(factor):
-                    continue
                 text = Factor(*constant_text(factor)).times(term.text)
                 yield Sketch((outer.format(pattern.format(text)),), term.cost + 2)
 
 
-def _factor(wanted: Array, values: Array) -> float:
-    """How many times some values the wanted ones are, which are a multiple of them."""
-    size = np.abs(wanted).sum() / np.abs(values).sum()
-    return float(size * np.sign(wanted @ values))
+Mask = NDArray[np.bool_]
 
 
-def _clipped(rows: Rows, wanted: Array) -> Iterator[tuple[int, float, float]]:
-    """What gives the wanted values, with its factor and the number that it is clipped at."""
+def _clipped(wanted: Array) -> Iterator[tuple[str, Array, Mask]]:
+    """Clipping at the largest size, where several values have it, and the values that have not."""
     sizes = np.abs(wanted)
     limit = float(sizes.max()) if np.isfinite(sizes).all() else 0.0
     clipped = sizes >= limit * (1 - ROUNDING)
-    if not limit or clipped.sum() < LEAST_CLIPPED or (~clipped).sum() < LEAST_CLIPPED:
+    if limit and clipped.sum() >= LEAST_CLIPPED:
+        yield f"({{}}).clamp(-{limit:.10g}, {limit:.10g})", wanted, ~clipped
+
+
+def _undone(wanted: Array) -> Iterator[tuple[str, Array, Mask]]:
+    """What functions were applied to, where they can be undone without losing digits."""
+    for pattern, undo in AROUND:
+        inner = undo(wanted)
+        clear = np.isfinite(inner)
+        if pattern in LEVEL:
+            clear &= np.abs(inner) < FAR
+        yield pattern, inner, clear
+
+
+def _multiples(rows: Rows, wanted: Array, clear: Mask) -> Iterator[tuple[int, float]]:
+    """The rows that give the clear values with one factor, and it."""
+    if clear.sum() < LEAST_CLIPPED or not wanted[clear].any():
         return
-    values, target = rows.values[:, ~clipped], wanted[~clipped]
+    values, target = rows.values[:, clear], wanted[clear]
     factors = values @ target / (values**2).sum(1)
     off = np.abs(factors[:, None] * values - target).max(1, initial=0)
-    good = np.isfinite(factors) & (off <= 10 * ROUNDING * np.abs(target).max())
+    good = np.isfinite(factors) & (off <= 100 * ROUNDING * np.abs(target).max())
     for row in _cheapest(rows, np.flatnonzero(good)):
-        yield row, float(factors[row]), limit
+        yield row, float(factors[row])
 
 
 def _alone(rows: Rows, wanted: Array) -> Iterator[Sketch]:
@@ -263,7 +270,7 @@ def _products(rows: Rows, wanted: Array) -> Iterator[Sketch]:
 
 
 def _and_product(rows: Rows, rest: Array, true: str) -> Iterator[Sketch]:
-    """The true gradient, and a product of two expressions that is added to it."""
+    """The true gradient, or ``g``, and a product of two expressions that is added to it."""
     sides = rows.simplest(IN_SUMS)
     asked, found = rows.find(rest / rows.values[sides])
     for sketch in _pairs(rows, sides[asked], found, "({}) * ({})"):

@@ -19,6 +19,8 @@ IN_FLOAT32 = -1
 FRESH = (101, 102)
 FRESH_SIZES = (4, 8, 9, 2)
 NEAR_LIMITS = 201
+# Of single numbers, how many more there are to be had.
+MORE_NUMBERS = range(301, 331)
 
 
 # Compared by identity: cases are made once, and tensors have no single equality.
@@ -128,6 +130,12 @@ def _cases(stage: Stage, seed: int, sizes: tuple[Frozen, ...]) -> tuple[Case, ..
 @lru_cache(maxsize=256)
 def _fresh_cases(stage: Stage, seed: int, sizes: Frozen) -> tuple[Case, ...]:
     return tuple(make_case(stage, seed, dict(sizes), index) for index in FRESH)
+
+
+@lru_cache(maxsize=256)
+def more_numbers(stage: Stage, seed: int) -> tuple[Case, ...]:
+    """Many cases of a stage that works on single numbers, which no check uses."""
+    return tuple(make_case(stage, seed, {}, index) for index in MORE_NUMBERS)
 
 
 @lru_cache(maxsize=256)
