@@ -25,6 +25,8 @@ from harness.training.task import train_reference
 from harness.workbench import Workbench
 from tests.right import MANY, Sigmoid, SquaredError, WeightedSum, with_backward
 
+pytestmark = pytest.mark.slow
+
 MANY_NEURONS = load_assignment("many-neurons")
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="the meter reads /proc")
 

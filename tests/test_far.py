@@ -170,7 +170,7 @@ print(mean + 1)
 
 
 def test_output_by_the_megabyte_harms_nobody(zygote):
-    noise = "print('x' * 10**7); sys.stderr.write('y' * 10**7)"
+    noise = "print('x' * 10**6); sys.stderr.write('y' * 10**6)"
     report, _ = graded(zygote, HEAD, noise, "\n", WEIGHTED_SUM, sigmoid_doing(noise), SQUARED_ERROR)
     assert report.passed
 
@@ -331,7 +331,7 @@ def test_replies_before_a_death_count_though_they_were_kept_back(zygote):
 
 
 def test_a_slow_student_has_the_time_of_a_call_for_each_step(zygote):
-    step = SLOW.replace(".4", ".02")
+    step = SLOW.replace(".4", ".006")
     slow = sigmoid_doing(f"{step} if len(g) == 20 else None")
     limits = Limits(call_seconds=1.0, submission_seconds=120.0)
     report, _ = graded(zygote, HEAD, WEIGHTED_SUM, slow, SQUARED_ERROR, limits=limits)

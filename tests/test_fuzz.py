@@ -146,6 +146,7 @@ MUTATIONS = st.one_of(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
 @given(MUTATIONS)
 def test_whatever_a_child_answers_each_operation_has_a_reply(mutate):
@@ -200,6 +201,7 @@ def test_a_frame_replayed_from_before_is_not_taken_for_an_answer():
         assert isinstance(far.perform(OPERATIONS)[0], Lost)
 
 
+@pytest.mark.slow
 @settings(max_examples=10, suppress_health_check=[HealthCheck.too_slow])
 @given(MUTATIONS)
 def test_a_whole_report_comes_of_answers_altered_at_random(mutate):

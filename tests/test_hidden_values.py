@@ -92,6 +92,7 @@ def is_of(text, numbers):
     return any(math.isclose(value, each, rel_tol=10.0 ** (1 - digits)) for each in numbers)
 
 
+@pytest.mark.slow
 @hypothesis_settings(max_examples=60)
 @given(st.sampled_from(MISTAKES), st.sampled_from(FEEDBACK_LEVELS), st.integers(0, 9))
 def test_the_numbers_that_a_student_reads_are_those_of_the_example(which, feedback, seed):

@@ -271,6 +271,7 @@ def test_every_way_is_right(assignment, stage):
         assert behaves(assignment, stage, way, "plain"), way.name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("assignment", "stage"), STAGES)
 def test_every_manner_is_right(assignment, stage):
     ways = ways_for(assignment, stage)

@@ -111,6 +111,7 @@ def zygote():
         yield running
 
 
+@pytest.mark.slow
 def test_a_stage_of_an_instructors_own_gets_mutants_that_are_all_rejected(zygote):
     """Declared in ten lines, with nothing said about mistakes."""
     declared = replace(MANY, stages=(*MANY.stages, RELU))
@@ -130,6 +131,7 @@ def test_mistakes_and_formulas_are_rejected_by_the_check_that_claims_them(stage)
     assert off(mutants_near(MANY, stage, RIGHT)) == {}
 
 
+@pytest.mark.slow
 def test_a_mutant_that_survives_is_named():
     """Without extreme values there is no check of stability, and overflow goes unseen."""
     blind = replace(MANY.stage("Sigmoid"), extremes={})

@@ -99,7 +99,7 @@ def plain_number_between(low: float, high: float) -> float | None:
     for digits in range(-2, 3):
         unit = 10.0**-digits
         first, last = math.ceil(low / unit), math.floor(high / unit)
-        if first == last:
+        if first == last and low <= first * unit <= high:
             return first * unit
         if first < last:
             return None
