@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
+import torch
 from torch import Tensor
 
 from harness.candidate import Output, Returns
@@ -28,6 +29,8 @@ from harness.settings import Settings
 
 # How many formulas are tried at fresh inputs.
 TRIES = 12
+# What is larger than any gradient of these sizes, or has more axes, is no formula's.
+MOST_ENTRIES, MOST_AXES = 50_000, 6
 NOTHING = (
     "none-returned",
     "None means that C does not depend on it at all. Does C stay as it is when it moves?",
@@ -102,7 +105,7 @@ def _column(
                 return None
             value, output = reply.values[at], _tensor(answer.output)
             nothing += value is None
-            if isinstance(value, Tensor) and not value.is_complex() and output is not None:
+            if isinstance(value, Tensor) and _can_be_read(value) and output is not None:
                 got = value.detach().double()
                 samples.append(Sample(case.inputs, output, upstream, got))
     asked = sum(len(case.upstreams) for case in cases)
@@ -111,8 +114,17 @@ def _column(
     return Column(tuple(samples)) if len(samples) == asked else None
 
 
+def _can_be_read(value: Tensor) -> bool:
+    """Whether there are plain numbers in it, and no more than a formula would be looked for in."""
+    plain_numbers = value.layout == torch.strided and value.device.type == "cpu"
+    small = value.numel() <= MOST_ENTRIES and value.dim() <= MOST_AXES
+    return plain_numbers and small and not value.is_complex()
+
+
 def _tensor(reply: object) -> Tensor | None:
-    return reply.value if isinstance(reply, Output) and isinstance(reply.value, Tensor) else None
+    """The output that forward returned, where it can be read."""
+    value = reply.value if isinstance(reply, Output) else None
+    return value if isinstance(value, Tensor) and _can_be_read(value) else None
 
 
 def _read(

@@ -252,6 +252,10 @@ ODD = {
     "five axes": "g[None, None, None]",
     "a column": "g[:, :1]",
     "large": "zeros(300, 400)",
+    "larger": "ones(3000, 3000)",
+    "sparse": "g.to_sparse()",
+    "seventy axes": "g.reshape([1] * 62 + [*g.shape])",
+    "without numbers": "g.to('meta')",
     "zeros": "0 * g",
     "minus zeros": "-0.0 * g",
     "alike": "ones_like(g)",
@@ -259,6 +263,17 @@ ODD = {
     "noise": "randn_like(g)",
     "a list": "g.tolist()",
 }
+
+
+ODD_OUTPUTS = (
+    "z / 0.0",
+    "z * nan",
+    "z * 1e300",
+    "exp(100 * z)",
+    "z.to_sparse()",
+    "z[:0]",
+    "z * 1j",
+)
 
 
 @pytest.mark.slow
@@ -277,20 +292,23 @@ def test_odd_returns_are_judged_like_any_other(odd):
 
         right = candidate_for(assignment, stage, {})
         check = gradient_checks(assignment, stage, with_backward(right, backward))["z"]
-        assert check.outcome == "failed"
+        assert check.outcome in ("failed", "error")
         if check.diagnosis:
             assert reproduces(stage, "z", with_backward(right, backward), check.diagnosis.formula)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("output", ["z / 0.0", "z * nan", "z * 1e300", "exp(100 * z)"])
+@pytest.mark.parametrize(
+    "output",
+    ["z / 0.0", "z * nan", "z * 1e300", "exp(100 * z)", "z.to_sparse()", "z[:0]", "z * 1j"],
+)
 def test_odd_outputs_are_judged_like_any_other(output):
     stage = MANY_NEURONS.stage("Sigmoid")
     odd = with_forward(
         candidate_for("many-neurons", stage, {"z": "g * a * (1 - z)"}),
         lambda ctx, z: kept(ctx, z, eval(output, {**vars(torch), "z": z, "nan": float("nan")})),
     )
-    assert gradient_checks("many-neurons", stage, odd)["z"].outcome == "failed"
+    assert gradient_checks("many-neurons", stage, odd)["z"].outcome != "passed"
 
 
 def kept(ctx, z, a):
