@@ -173,7 +173,7 @@ def _print_mistakes(console: Console, results: Collection[Result]) -> None:
 
 @dataclass(frozen=True)
 class Common:
-    """A mistake in one gradient, its commonest formula, and how many submissions make it."""
+    """A mistake in one gradient, with its formula, and how many submissions make it so."""
 
     stage: str
     gradient: str

@@ -30,6 +30,7 @@ from harness.assignments import load_assignment
 torch.set_num_threads(1)
 # The first use loads hundreds of modules, which each worker would load for itself.
 gradcheck(torch.sin, torch.zeros(1, dtype=torch.float64, requires_grad=True))
+
 TRIES = 2
 
 

@@ -1,6 +1,6 @@
 """What ``run_autograder`` runs on Gradescope: one submission, behind the wall, into results.json.
 
-python -m grading.exports.autograder ASSIGNMENT /autograder
+Called as ``python -m grading.exports.autograder ASSIGNMENT /autograder``.
 """
 
 from __future__ import annotations

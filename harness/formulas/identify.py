@@ -23,6 +23,7 @@ from harness.stage import Stage
 
 # How many of the simplest finds are tried at every sample.
 TRIES = 24
+OTHER = ("another-formula", ELSEWHERE)
 FACTOR = (
     "off-by-a-factor",
     "All is right but for a factor. Where does yours come from: a power, an average, a step size?",
@@ -122,17 +123,17 @@ class _Search:
         ratios = [_ratio(torch.ones(()), sample.got.reshape(-1)[:1]) for sample in self._samples]
         factor = self._all_factors.find(ratios)
         if factor:
-            bare = Factor(factor.above or "1", factor.below).times("")
-            for text in (bare.replace(" * ()", ""), factor.times(one)):
+            bare = Factor("", factor.below).times(factor.above or "1")
+            for text in (bare, factor.times(one)):
                 right = self._if_right(text)
                 if right:
-                    yield Found(right, "another-formula", ELSEWHERE)
+                    yield Found(right, *OTHER)
 
     def _other(self, found: Sequence[Sketch]) -> Iterator[Found]:
         for sketch in found[:TRIES]:
             text = self._filled(sketch)
             if text:
-                yield Found(text, "another-formula", ELSEWHERE)
+                yield Found(text, *OTHER)
 
     def _filled(self, sketch: Sketch) -> str | None:
         """The sketch with its factors, where it then reproduces every sample."""

@@ -68,12 +68,12 @@ def observed(stage: Stage, name: str, samples: Sequence[Sample]) -> str:
     if not any(bool(each.wrong.any()) for each in seen):
         return ""
     for look in (_by_row, _by_size, _by_value, _by_factor, _by_digits):
-        for sentence in look(name, seen):
+        for sentence in look(seen):
             return sentence
     return ""
 
 
-def _by_size(name: str, seen: Sequence[Seen]) -> Iterator[str]:
+def _by_size(seen: Sequence[Seen]) -> Iterator[str]:
     """Right for one sample, or one output, and wrong for more."""
     for dimension, one, more in (
         ("N", "a single sample (N = 1)", "more samples"),
@@ -88,7 +88,7 @@ def _by_size(name: str, seen: Sequence[Seen]) -> Iterator[str]:
             yield f"It is right for {one}, and wrong for {more}."
 
 
-def _by_row(name: str, seen: Sequence[Seen]) -> Iterator[str]:
+def _by_row(seen: Sequence[Seen]) -> Iterator[str]:
     """Right in one row or column only, or everywhere else."""
     wide = [each for each in seen if each.right.dim() == 2 and min(each.right.shape) > 2]
     if len(wide) < 2:
@@ -110,7 +110,7 @@ TESTS: tuple[tuple[str, Callable[[Tensor], Tensor]], ...] = (
 )
 
 
-def _by_value(name: str, seen: Sequence[Seen]) -> Iterator[str]:
+def _by_value(seen: Sequence[Seen]) -> Iterator[str]:
     """Wrong just where a value has one sign, or is large."""
     for other in seen[0].values:
         values = torch.cat([each.values[other].flatten() for each in seen if other in each.values])
@@ -127,7 +127,7 @@ def _by_value(name: str, seen: Sequence[Seen]) -> Iterator[str]:
             yield f"It is right where |{other}| is large, and wrong where {other} is small."
 
 
-def _by_factor(name: str, seen: Sequence[Seen]) -> Iterator[str]:
+def _by_factor(seen: Sequence[Seen]) -> Iterator[str]:
     """A multiple of the right gradient, whose factor changes."""
     factors = [each.factor for each in seen if each.right.numel() > 1]
     known = [factor for factor in factors if factor is not None]
@@ -155,7 +155,7 @@ def _grows(seen: Sequence[Seen], dimension: str) -> bool:
     )
 
 
-def _by_digits(name: str, seen: Sequence[Seen]) -> Iterator[str]:
+def _by_digits(seen: Sequence[Seen]) -> Iterator[str]:
     """Nearly right everywhere."""
     worst = 0.0
     for each in seen:

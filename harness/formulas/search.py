@@ -242,13 +242,11 @@ def _alone(rows: Rows, wanted: Array) -> Iterator[Sketch]:
 
 
 def _with_true(rows: Rows, wanted: Array, right: Array, true: str) -> Iterator[Sketch]:
-    """The true gradient times, divided by or plus something."""
-    queries = np.stack([wanted / right, right / wanted, wanted - right])
-    asked, found = rows.find(queries)
-    for query, pattern in enumerate((f"({true}) * ({{}})", f"({true}) / ({{}})")):
-        for row in _cheapest(rows, found[asked == query]):
-            yield _sketch(rows, (row,), pattern)
-    for row in _cheapest(rows, found[asked == 2]):
+    """The true gradient divided by something, or something with a factor added to it."""
+    asked, found = rows.find(np.stack([right / wanted, wanted - right]))
+    for row in _cheapest(rows, found[asked == 0]):
+        yield _sketch(rows, (row,), f"({true}) / ({{}})")
+    for row in _cheapest(rows, found[asked == 1]):
         term = rows.term(row)
         yield Sketch((true, term.text), term.cost + 2)
 
