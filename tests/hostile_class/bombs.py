@@ -61,7 +61,7 @@ def _beside(folder: Path) -> None:
 FILES: dict[str, Callable[[], str | bytes]] = {
     "bomb-brackets.py": lambda: RIGHT + "x = " + "[" * LARGE,
     "bomb-signs.py": lambda: RIGHT + "x = " + "-" * 10**6 + "1\n",
-    "bomb-attributes.py": lambda: RIGHT + "x = a" + ".a" * 10**6 + "\n",
+    "bomb-attributes.py": lambda: RIGHT + "x = a" + ".a" * 10**5 + "\n",
     "bomb-number.py": lambda: RIGHT + "x = " + "9" * 10**6 + "\n",
     "bomb-power.py": lambda: RIGHT + "x = 2 ** 2 ** 40\n",
     "bomb-f-strings.py": lambda: RIGHT + "x = " + "f'{" * 10**5 + "1\n",
