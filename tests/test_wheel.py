@@ -57,7 +57,7 @@ def test_wheel_holds_both_packages(names):
         for package in ("harness", "grading")
         for path in (ROOT / package).rglob("*.py")
     }
-    assert {"harness/__init__.py", "grading/cli.py"} <= expected
+    assert {"harness/__init__.py", "grading/cli/__init__.py"} <= expected
     assert expected <= names
 
 

@@ -1,0 +1,5 @@
+"""Runs the command as ``python -m grading.cli``."""
+
+from grading.cli import main
+
+main(prog_name="backprop")

@@ -1,0 +1,89 @@
+"""What the commands share: options, refusing a call, and writing what was asked for."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from grading.sandbox import LEVELS
+from harness.assignments import NAMES
+
+if TYPE_CHECKING:
+    from grading.results import Result
+
+
+class Unusable(click.ClickException):
+    """The call or its input cannot be used: one sentence, exit code 2."""
+
+    exit_code = 2
+
+
+def given_folder(context: click.Context, parameter: click.Parameter, value: str) -> Path:
+    """A folder's path as given on the command line. Raises Unusable for an empty one."""
+    if not value:
+        raise Unusable(f"{parameter.get_error_hint(context)} is empty: give a folder.")
+    return Path(value)
+
+
+ASSIGNMENT = click.Choice(NAMES)
+RESULTS = click.argument("results", metavar="DIR", callback=given_folder)
+WORKERS = click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    default=None,
+    help="Processes to work with; one for each core if left out.",
+)
+SEED = click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Which hidden inputs to try.",
+)
+ISOLATION = click.option(
+    "--isolation",
+    type=click.Choice(LEVELS),
+    default=None,
+    help="Insist on this level; the best that locks submissions down if left out.",
+)
+OUT = click.option(
+    "--out", type=click.Path(path_type=Path), help="Write it there instead of printing it."
+)
+
+
+def read_results(folder: Path) -> list[Result]:
+    """The results of the run in a folder. Raises Unusable where there are none."""
+    from grading import record
+
+    try:
+        return record.read_results(folder)
+    except record.RecordError as error:
+        raise Unusable(str(error)) from None
+
+
+def write(data: bytes, out: Path | None) -> None:
+    """Writes to a file, or prints. Raises Unusable where the file cannot be written."""
+    if out is None:
+        click.echo(data, nl=not data.endswith(b"\n"))
+        return
+    try:
+        out.write_bytes(data)
+    except OSError as error:
+        raise Unusable(f"{out} cannot be written: {error.strerror}.") from None
+
+
+def write_json(data: object, out: Path) -> None:
+    """Writes data to a file, as JSON to read."""
+    import msgspec
+
+    write(msgspec.json.format(msgspec.json.encode(data), indent=2) + b"\n", out)
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

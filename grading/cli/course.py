@@ -1,0 +1,72 @@
+"""What an instructor runs on a course and a machine: release, verify, doctor."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from grading.cli.common import ASSIGNMENT, SEED, WORKERS, Unusable, cores, write_json
+from harness.assignments import NAMES
+
+
+@click.command()
+@click.argument("assignment", type=ASSIGNMENT, required=False)
+def release(assignment: str | None) -> None:
+    """Makes what students get, assignments/, from solutions/, through nbgrader."""
+    from grading.release import ReleaseError, release_assignment
+
+    for name in [assignment] if assignment else NAMES:
+        try:
+            for path in release_assignment(Path(), name):
+                click.echo(f"Released {path}")
+        except ReleaseError as error:
+            raise Unusable(str(error)) from None
+
+
+@click.command()
+@click.argument("assignment", type=ASSIGNMENT, required=False)
+@WORKERS
+@SEED
+@click.option(
+    "--json", "json_file", type=click.Path(path_type=Path), help="Also write every verdict there."
+)
+def verify(assignment: str | None, workers: int | None, seed: int, json_file: Path | None) -> None:
+    """Proves that the checks work: what is right passes, and every mistake is found.
+
+    Run it in the course's folder. The solution must get full marks, the handout none; every mutant
+    of the solution must be rejected, and right submissions in odd styles must pass. Exit code 0:
+    so they do; 1: something is off; 2: there is nothing to verify.
+    """
+    from grading.verify.run import VerifyError
+    from grading.verify.show import verify_and_print
+
+    names = [assignment] if assignment else list(NAMES)
+    try:
+        proofs = verify_and_print(Path(), names, workers or cores(), seed)
+    except VerifyError as error:
+        raise Unusable(str(error)) from None
+    if json_file:
+        write_json([proof.as_dict() for proof in proofs], json_file)
+    sys.exit(1 if any(proof.off for proof in proofs) else 0)
+
+
+@click.command()
+def doctor() -> None:
+    """Says how well this machine can isolate submissions, and what to install for more.
+
+    Exit code 0: submissions can be locked down; 1: they cannot.
+    """
+    from grading.doctor import HOLDS, best, examine
+
+    findings = examine()
+    for each in findings:
+        click.echo(f"{'✓' if each.works else '✗'} {each.level:8} {HOLDS[each.level]}")
+        for line in filter(None, (each.why if not each.works else "", each.cure)):
+            click.echo(f"             {line}")
+    level = best(findings)
+    if level is None:
+        click.echo("backprop grade refuses to run here, unless told --isolation minimal.")
+        sys.exit(1)
+    click.echo(f"backprop grade isolates submissions here at the level {level}.")

@@ -1,0 +1,119 @@
+"""``backprop export``: what other systems read, from what a grading run wrote."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from grading.cli.common import ASSIGNMENT, OUT, RESULTS, Unusable, read_results, write
+
+
+@click.group()
+def export() -> None:
+    """Writes what other systems read, from what `backprop grade` wrote into DIR."""
+
+
+@export.command()
+@RESULTS
+@OUT
+def junit(results: Path, out: Path | None) -> None:
+    """JUnit XML for continuous integration: a suite a submission, a case a check."""
+    from grading.exports.junit import junit as made
+
+    write(made(read_results(results)), out)
+
+
+@export.command(name="csv")
+@RESULTS
+@click.option(
+    "--for",
+    "system",
+    type=click.Choice(["canvas", "moodle"]),
+    required=True,
+    help="Which system is to import it.",
+)
+@click.option("--column", help="What the column of marks is called; the assignment if left out.")
+@click.option(
+    "--roster",
+    type=click.Path(path_type=Path),
+    help="The gradebook that Canvas exported: its students, and they only.",
+)
+@OUT
+def marks(
+    results: Path, system: str, column: str | None, roster: Path | None, out: Path | None
+) -> None:
+    """A table of marks that Canvas or Moodle imports as it is."""
+    from grading.exports.marks import canvas, moodle
+    from grading.record import RecordError
+
+    if roster and system != "canvas":
+        raise Unusable("--roster is of Canvas: leave it out for moodle.")
+    found = read_results(results)
+    column = column or found[0].assignment
+    try:
+        text = canvas(found, column, roster) if system == "canvas" else moodle(found, column)
+    except RecordError as error:
+        raise Unusable(str(error)) from None
+    write(text.encode(), out)
+
+
+@export.command()
+@RESULTS
+@OUT
+def classroom(results: Path, out: Path | None) -> None:
+    """What GitHub Classroom's reporter reads of the one submission in DIR, in base64."""
+    from grading.exports.classroom import encoded_report
+
+    found = read_results(results)
+    if len(found) != 1:
+        raise Unusable(f"{results} holds {len(found)} submissions; the reporter takes one.")
+    write(encoded_report(found[0]).encode(), out)
+
+
+@export.command()
+@click.argument("assignment", type=ASSIGNMENT)
+@click.option(
+    "--index",
+    help="A package index that has torch without CUDA: an autograder needs no GPU, and the builds "
+    "for one take gigabytes.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Where to write the zip; gradescope-ASSIGNMENT.zip if left out.",
+)
+def gradescope(assignment: str, index: str | None, out: Path | None) -> None:
+    """An autograder for Gradescope: the zip to upload.
+
+    Run it in the course's folder: solutions/ASSIGNMENT/assignment.toml goes along.
+    """
+    from grading.exports.gradescope import autograder_zip
+    from harness.settings import SETTINGS_FILE, SettingsError, load_settings
+
+    settings = Path("solutions", assignment, SETTINGS_FILE)
+    try:
+        if settings.is_file():
+            load_settings(settings, assignment)
+    except SettingsError as error:
+        raise Unusable(f"{error}.") from None
+    out = out or Path(f"gradescope-{assignment}.zip")
+    write(autograder_zip(assignment, settings if settings.is_file() else None, index), out)
+    click.echo(f"Wrote {out}: upload it under Configure Autograder.")
+
+
+@export.command()
+@click.argument("assignment", type=ASSIGNMENT)
+@click.option("--files", default="*.ipynb", show_default=True, help="What students hand in.")
+@click.option(
+    "--requirement",
+    default="'backprop-harness[grading]'",
+    show_default=True,
+    help="What pip is to install.",
+)
+@OUT
+def workflow(assignment: str, files: str, requirement: str, out: Path | None) -> None:
+    """A workflow for students' repositories in GitHub Classroom."""
+    from grading.exports.classroom import workflow as made
+
+    write(made(assignment, files, requirement).encode(), out)
