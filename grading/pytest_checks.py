@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from grading.check import CheckError, Work, check_work, open_work
+from grading.check import check_work, checks_of
 from grading.sandbox import NurseryError, open_nursery
-from harness.assignments import NAMES
+from grading.work import CheckError, Work
 from harness.probes import Planned
 from harness.report import Check, Report
 from harness.show.outline import MARKS, advice, number
@@ -32,16 +32,13 @@ class NotPassed(Exception):
 class Checks:
     """A plugin for one run of pytest over one submission."""
 
-    def __init__(self, config: pytest.Config, file: str, assignment: str | None) -> None:
-        if assignment is not None and assignment not in NAMES:
-            raise pytest.UsageError(
-                f"There is no assignment {assignment}: there is {' and '.join(NAMES)}."
-            )
+    def __init__(self, config: pytest.Config, work: Work) -> None:
+        self.work = work
         try:
-            self.work: Work = open_work(Path(file), assignment)
+            self._all = checks_of(work)
         except CheckError as error:
             raise pytest.UsageError(str(error)) from None
-        self._path = Path(os.path.abspath(file))  # noqa: PTH100 - leaves links as they are
+        self._path = Path(os.path.abspath(work.file))  # noqa: PTH100 - leaves links as they are
         self._said: list[str] = []
         self._names = _named(config)
         self.planned = self._named_checks()
@@ -96,9 +93,9 @@ class Checks:
         """
         here = [name.partition("::")[2] for name in self._names if self._is_here(name)]
         ids = {id for id in here if id}
-        if unknown := ids - {planned.id for planned in self.work.planned}:
+        if unknown := ids - {planned.id for planned in self._all}:
             raise pytest.UsageError(f"No check is called {', '.join(sorted(unknown))}.")
-        return [planned for planned in self.work.planned if not ids or planned.id in ids]
+        return [planned for planned in self._all if not ids or planned.id in ids]
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Notes which checks are to be made."""
@@ -116,7 +113,7 @@ class Checks:
 
     def pytest_report_header(self) -> str:
         """Says what is checked."""
-        return f"submission: {self.work.file.name}, {self.work.assignment.name}"
+        return f"submission: {self.work.file.name}, {self.work.assignment}"
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """The points, a line for each check that failed, and what is worth knowing."""
@@ -130,7 +127,7 @@ class Checks:
         if not made:
             return
         terminalreporter.section("points")
-        terminalreporter.line(_points([facts for facts, _ in made], len(self.work.planned)))
+        terminalreporter.line(_points([facts for facts, _ in made], len(self._all)))
         for facts, report in made:
             if report.failed:
                 terminalreporter.line(f"{MARKS['failed']} {facts[ID]}: {report.longrepr}")

@@ -6,6 +6,8 @@ harness. Without the option nothing is loaded, and nothing is done.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 
@@ -30,6 +32,12 @@ def pytest_configure(config: pytest.Config) -> None:
         if assignment is not None:
             raise pytest.UsageError("--assignment says what --submission FILE is: add that.")
         return
+    from grading.work import CheckError, read_work
+
+    try:
+        work = read_work(Path(file), assignment)
+    except CheckError as error:
+        raise pytest.UsageError(str(error)) from None
     from grading.pytest_checks import Checks
 
-    config.pluginmanager.register(Checks(config, file, assignment), "backprop-checks")
+    config.pluginmanager.register(Checks(config, work), "backprop-checks")

@@ -3,11 +3,27 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from grading.sandbox.zygote import Zygote
 
 # Tests run side by side: threads of torch's own, in them and in what they start, would fight.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Speed is measured in benchmarks/; the first call into torch takes long on a busy machine.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+
+@pytest.fixture(scope="session")
+def zygote() -> Iterator[Zygote]:
+    """A warm process for all tests that do it no harm: each takes seconds to start."""
+    from grading.sandbox.zygote import Zygote
+
+    with Zygote() as running:
+        running.wait()
+        yield running

@@ -24,8 +24,14 @@ pytestmark = pytest.mark.slow
 JOB = Job("many-neurons", Settings(), 0)
 
 
+# What runs in this process's name, and has nothing to do with what is tested here.
+OTHERS: set[int] = set()
+
+
 @pytest.fixture(scope="module")
 def zygote():
+    """One that may be harmed, unlike that of the other tests."""
+    OTHERS.update(descendants(os.getpid()))
     with Zygote() as running:
         yield running
 
@@ -110,7 +116,8 @@ def workers():
 
 def students():
     """The process ids of what the warm process's nurses have started."""
-    forks = [pid for pid in descendants(os.getpid()) if "sandbox.forks" in command(pid)]
+    here = set(descendants(os.getpid())) - OTHERS
+    forks = [pid for pid in here if "sandbox.forks" in command(pid)]
     return [pid for pid in forks if parent(parent(pid)) in forks]
 
 

@@ -7,9 +7,13 @@ import json
 import subprocess
 import sys
 import zipfile
+from contextlib import nullcontext
+from importlib import import_module
 
 import pytest
+from click.testing import CliRunner
 
+from grading.cli import main
 from tests.test_far import HEAD, RIGHT, SIGMOID
 
 pytestmark = pytest.mark.slow
@@ -17,9 +21,9 @@ pytestmark = pytest.mark.slow
 WRONG = "".join(RIGHT).replace("g * a * (1 - a)", "g * (1 - a * a)")
 
 
-def backprop(*args, cwd):
+def backprop(*args, cwd, options=()):
     return subprocess.run(
-        [sys.executable, "-m", "grading.cli", *map(str, args)],
+        [sys.executable, *options, "-m", "grading.cli", *map(str, args)],
         cwd=cwd,
         capture_output=True,
         text=True,
@@ -32,15 +36,29 @@ def refused(run):
     return run.returncode == 2 and "Traceback" not in run.stderr and run.stderr.strip()
 
 
-def test_help_does_not_import_torch():
-    run = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "grading.cli", "--help"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+def quickly_refused(*args, cwd):
+    """What a call is refused with; fails where it is not, or where torch was loaded for it."""
+    run = backprop(*args, cwd=cwd, options=("-X", "importtime"))
+    lines = run.stderr.splitlines()
+    assert run.returncode == 2 and "Traceback" not in run.stderr
+    assert not any("torch" in line for line in lines if line.startswith("import time:"))
+    return "\n".join(line for line in lines if not line.startswith("import time:"))
+
+
+def test_help_does_not_import_torch(tmp_path):
+    run = backprop("--help", cwd=tmp_path, options=("-X", "importtime"))
+    assert run.returncode == 0
     assert "grade" in run.stdout
     assert "torch" not in run.stderr
+
+
+@pytest.fixture
+def check(tmp_path, monkeypatch, zygote):
+    """`backprop check` as its process runs it, in this one and with a nursery that is warm."""
+    monkeypatch.chdir(tmp_path)
+    module = import_module("grading.cli.check")
+    monkeypatch.setattr(module, "open_nursery", lambda: nullcontext(zygote))
+    return lambda *arguments: CliRunner(catch_exceptions=False).invoke(main, ["check", *arguments])
 
 
 class TestCheck:
@@ -58,37 +76,36 @@ class TestCheck:
         report = json.loads((tmp_path / "report.json").read_text())
         assert report["score"] < report["max_score"] == 10
 
-    def test_one_stage_can_be_checked_by_itself(self, tmp_path):
+    def test_one_stage_can_be_checked_by_itself(self, tmp_path, check):
         (tmp_path / "mine.py").write_text(HEAD + SIGMOID)
-        run = backprop("check", "mine.py", "--stage", "Sigmoid", cwd=tmp_path)
-        assert run.returncode == 0, run.stdout
+        run = check("mine.py", "--stage", "Sigmoid")
+        assert run.exit_code == 0, run.output
 
-    def test_the_assignment_is_told_by_the_folder_or_asked_for(self, tmp_path):
+    def test_the_assignment_is_told_by_the_folder_or_asked_for(self, tmp_path, check):
         text = "".join(RIGHT).replace("from harness.many_neurons import check, train", "")
         (tmp_path / "many-neurons").mkdir()
         (tmp_path / "many-neurons" / "mine.py").write_text(text)
         (tmp_path / "mine.py").write_text(text)
-        assert backprop("check", "many-neurons/mine.py", cwd=tmp_path).returncode == 0
-        unknown = backprop("check", "mine.py", cwd=tmp_path)
-        assert refused(unknown) and "--assignment" in unknown.stderr
-        told = backprop("check", "mine.py", "--assignment", "many-neurons", cwd=tmp_path)
-        assert told.returncode == 0
+        assert check("many-neurons/mine.py").exit_code == 0
+        assert check("mine.py", "--assignment", "many-neurons").exit_code == 0
+        unknown = quickly_refused("check", "mine.py", cwd=tmp_path)
+        assert "--assignment" in unknown
 
-    def test_a_folder_or_a_zip_that_holds_one_file_will_do(self, tmp_path):
+    def test_a_folder_or_a_zip_that_holds_one_file_will_do(self, tmp_path, check):
         for name in ("one-neuron", "many-neurons"):
             (tmp_path / "alice" / name).mkdir(parents=True)
         (tmp_path / "alice" / "many-neurons" / "mine.py").write_text("".join(RIGHT))
-        assert backprop("check", "alice", cwd=tmp_path).returncode == 0
+        assert check("alice").exit_code == 0
         (tmp_path / "alice" / "one-neuron" / "mine.py").write_text("x = 1")
-        several = backprop("check", "alice", cwd=tmp_path)
-        assert refused(several) and "more than one assignment" in several.stderr
+        several = quickly_refused("check", "alice", cwd=tmp_path)
+        assert "more than one assignment" in several
         with zipfile.ZipFile(tmp_path / "bob.zip", "w") as archive:
             archive.writestr("mine.py", WRONG)
-        assert backprop("check", "bob.zip", cwd=tmp_path).returncode == 1
+        assert check("bob.zip").exit_code == 1
         with zipfile.ZipFile(tmp_path / "bob.zip", "a") as archive:
             archive.writestr("other.py", WRONG)
-        two = backprop("check", "bob.zip", cwd=tmp_path)
-        assert refused(two) and "2 files where one is expected" in two.stderr
+        two = quickly_refused("check", "bob.zip", cwd=tmp_path)
+        assert "2 files where one is expected" in two
 
     @pytest.mark.parametrize(
         ("name", "text", "said"),
@@ -96,25 +113,34 @@ class TestCheck:
             ("none.py", None, "does not exist"),
             ("mine.txt", "x", "not a .py file or a notebook"),
             ("many-neurons.py", "", "empty"),
-            ("many-neurons.py", "def f(:", "SyntaxError at line 1"),
             ("many-neurons.ipynb", "{", "damaged"),
         ],
     )
-    def test_a_file_that_cannot_be_used_is_refused(self, tmp_path, name, text, said):
+    def test_a_file_that_cannot_be_used_is_refused_before_torch_is_loaded(
+        self, tmp_path, name, text, said
+    ):
         if text is not None:
             (tmp_path / name).write_text(text)
-        run = backprop("check", name, cwd=tmp_path)
-        assert refused(run) and said in run.stderr
+        assert said in quickly_refused("check", name, cwd=tmp_path)
 
-    def test_a_stage_that_does_not_exist_is_refused(self, tmp_path):
-        (tmp_path / "mine.py").write_text("".join(RIGHT))
-        run = backprop("check", "mine.py", "--stage", "Softmax", cwd=tmp_path)
-        assert refused(run) and "its stages are WeightedSum" in run.stderr
+    def test_code_that_does_not_parse_is_refused(self, tmp_path):
+        (tmp_path / "many-neurons.py").write_text("def f(:")
+        run = backprop("check", "many-neurons.py", cwd=tmp_path)
+        assert refused(run) and "SyntaxError at line 1" in run.stderr
 
-    def test_settings_that_mean_nothing_are_refused(self, tmp_path):
+    def test_a_stage_that_does_not_exist_is_refused(self, tmp_path, check):
         (tmp_path / "mine.py").write_text("".join(RIGHT))
-        (tmp_path / "assignment.toml").write_text('assignment = "many-neurons"\nfeedback = 3\n')
-        assert refused(backprop("check", "mine.py", cwd=tmp_path))
+        run = check("mine.py", "--stage", "Softmax")
+        assert run.exit_code == 2 and "its stages are WeightedSum" in run.stderr
+
+    def test_settings_that_mean_nothing_are_refused(self, tmp_path, check):
+        (tmp_path / "mine.py").write_text("".join(RIGHT))
+        settings = tmp_path / "assignment.toml"
+        settings.write_text('assignment = "many-neurons"\nfeedback = 3\n')
+        assert "feedback = 3" in quickly_refused("check", "mine.py", cwd=tmp_path)
+        settings.write_text('assignment = "many-neurons"\n[points]\ntrainng = 1\n')
+        run = check("mine.py")
+        assert run.exit_code == 2 and "no check is called 'trainng'" in run.stderr
 
 
 @pytest.fixture(scope="module")

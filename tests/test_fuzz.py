@@ -6,7 +6,7 @@ import contextlib
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import msgspec
 import pytest
@@ -19,7 +19,7 @@ from grading.sandbox.channel import LENGTH, Channel, ChannelClosed
 from grading.sandbox.far import Far
 from grading.sandbox.orders import End, Ended, Fork, Look
 from grading.sandbox.wire import Define, Defined, Perform
-from grading.sandbox.zygote import Connection, Zygote
+from grading.sandbox.zygote import Connection
 from grading.source import Cell, Source
 from harness.candidate import (
     Backward,
@@ -212,13 +212,6 @@ def test_a_whole_report_comes_of_answers_altered_at_random(mutate):
 
 
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="children are forked on Linux only")
-
-
-@pytest.fixture(scope="module")
-def zygote() -> Iterator[Zygote]:
-    with Zygote() as running:
-        running.wait()
-        yield running
 
 
 @on_linux

@@ -10,7 +10,6 @@ import torch
 from grading.sandbox.definitions import run_definitions
 from grading.sandbox.far import Far
 from grading.sandbox.words import Words
-from grading.sandbox.zygote import Zygote
 from grading.source import Cell, Source
 from harness.assignments import load_assignment
 from harness.candidate import Observed, Seen
@@ -569,12 +568,6 @@ def test_once_differentiable_and_setup_context_need_no_advice():
         report = judge(MANY_NEURONS, Workbench({**MANY, "Sigmoid": each})).report
         assert report.passed
         assert (report.flags, report.advice) == ((), ())
-
-
-@pytest.fixture(scope="module")
-def zygote():
-    with Zygote() as running:
-        yield running
 
 
 def graded(zygote, code):

@@ -6,7 +6,9 @@ import os
 import subprocess
 import sys
 import zipfile
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import pytest
@@ -20,11 +22,11 @@ WRONG = "".join(RIGHT).replace("g * a * (1 - a)", "g * (1 - a * a)")
 SWITCH = "open('ran', 'w').close()\n"
 
 
-def run(*arguments, cwd, plugins=()):
+def run(*arguments, cwd, plugins=(), options=()):
     """Runs pytest with the plugin, whether or not the installed package registers it."""
     given = [part for name in ("grading.pytest_plugin", *plugins) for part in ("-p", name)]
     return subprocess.run(
-        [sys.executable, "-m", "pytest", *given, *map(str, arguments)],
+        [sys.executable, *options, "-m", "pytest", *given, *map(str, arguments)],
         cwd=cwd,
         env=os.environ | {"PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         capture_output=True,
@@ -32,6 +34,21 @@ def run(*arguments, cwd, plugins=()):
         check=False,
         timeout=300,
     )
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch, capsys, zygote):
+    """`run`, in this process and with a nursery that is warm."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    monkeypatch.setattr("grading.pytest_checks.open_nursery", lambda: nullcontext(zygote))
+
+    def run_here(*arguments):
+        code = pytest.main(["-p", "grading.pytest_plugin", *arguments])
+        said = capsys.readouterr()
+        return SimpleNamespace(returncode=code, stdout=said.out, stderr=said.err)
+
+    return run_here
 
 
 @pytest.fixture
@@ -89,26 +106,26 @@ class TestRun:
         )
         assert total == pytest.approx(6)
 
-    def test_right_work_passes(self, tmp_path):
+    def test_right_work_passes(self, tmp_path, here):
         (tmp_path / "alice.py").write_text("".join(RIGHT))
-        done = run("--submission", "alice.py", cwd=tmp_path)
+        done = here("--submission", "alice.py")
         assert done.returncode == 0, done.stdout + done.stderr
         assert "10 of 10 points" in done.stdout
 
-    def test_chosen_checks_are_made_and_no_others(self, wrong):
+    def test_chosen_checks_are_made_and_no_others(self, wrong, here):
         (wrong / "test_mine.py").write_text("def test_mine(): pass")
-        done = run("--submission", "alice.py", "-k", "purity", "-rs", cwd=wrong)
+        done = here("--submission", "alice.py", "-k", "purity", "-rs")
         assert done.returncode == 0, done.stdout + done.stderr
         assert "collected 29 items / 26 deselected / 3 selected" in done.stdout
         assert "0.2 of 0.3 points (26 of 29 checks left out)" in done.stdout
         assert "alice.py:18: waits for sigmoid/gradient/z" in done.stdout
         named = ("alice.py::sigmoid/forward", "test_mine.py")
-        done = run("--submission", "alice.py", *named, "-p", "no:cacheprovider", "-v", cwd=wrong)
+        done = here("--submission", "alice.py", *named, "-p", "no:cacheprovider", "-v")
         assert "test_mine.py::test_mine PASSED" in done.stdout
         assert "1 passed, 1 skipped" in done.stdout
 
-    def test_it_stops_at_the_first_failure_where_it_is_told_to(self, wrong):
-        done = run("--submission", "alice.py", "-x", cwd=wrong)
+    def test_it_stops_at_the_first_failure_where_it_is_told_to(self, wrong, here):
+        done = here("--submission", "alice.py", "-x")
         assert done.returncode == 1
         assert "1 failed" in done.stdout and "checks left out" in done.stdout
 
@@ -121,48 +138,48 @@ class TestRun:
         assert "6 of 10 points" in done.stdout
         assert "✗ sigmoid/gradient/z: Sigmoid.backward: ∂C/∂z is wrong." in done.stdout
         assert done.stdout.count("raised ValueError: odd") == 1
-        named = "alice.py::sigmoid/gradient/z"
-        done = run(*arguments, named, "-q", cwd=wrong, plugins=["xdist"])
-        assert done.returncode == 1, done.stdout + done.stderr
-        assert "1 failed in" in done.stdout
 
-    def test_code_that_does_not_parse_is_refused_and_fails_every_check_of_a_worker(self, tmp_path):
+    def test_code_that_does_not_parse_is_refused_and_fails_every_check_of_a_worker(
+        self, tmp_path, here
+    ):
         (tmp_path / "many-neurons.py").write_text("x = 1\ndef f(:\n")
-        done = run("--submission", "many-neurons.py", cwd=tmp_path)
+        done = here("--submission", "many-neurons.py")
         assert done.returncode == 4, done.stdout + done.stderr
         assert "many-neurons.py: SyntaxError at line 2" in done.stdout
-        arguments = ("-k", "sigmoid/gradient", "-n", "1")
-        done = run("--submission", "many-neurons.py", *arguments, cwd=tmp_path, plugins=["xdist"])
+        named = [f"many-neurons.py::sigmoid/{each}" for each in ("forward", "gradient/z")]
+        arguments = ("--submission", "many-neurons.py", *named, "-n", "1", "-q")
+        done = run(*arguments, cwd=tmp_path, plugins=["xdist"])
         assert done.returncode == 1, done.stdout + done.stderr
         assert "many-neurons.py: SyntaxError at line 2" in done.stdout
+        assert "2 failed in" in done.stdout
 
-    def test_a_folder_or_a_zip_that_holds_one_file_will_do(self, tmp_path):
+    def test_a_folder_or_a_zip_that_holds_one_file_will_do(self, tmp_path, here):
         (tmp_path / "alice" / "many-neurons").mkdir(parents=True)
         (tmp_path / "alice" / "many-neurons" / "work.py").write_text(HEAD + SIGMOID)
         (tmp_path / "alice" / "conftest.py.txt").write_text(SWITCH)
-        done = run("--submission", "alice", "-k", "sigmoid/gradient", cwd=tmp_path)
+        done = here("--submission", "alice", "-k", "sigmoid/gradient")
         assert done.returncode == 0, done.stdout + done.stderr
         with zipfile.ZipFile(tmp_path / "bob.zip", "w") as archive:
             archive.writestr("work.py", HEAD + SIGMOID)
-        done = run("--submission", "bob.zip", "-k", "sigmoid/gradient", cwd=tmp_path)
+        done = here("--submission", "bob.zip", "-k", "sigmoid/gradient")
         assert done.returncode == 0, done.stdout + done.stderr
 
-    def test_what_lies_beside_the_file_is_not_imported(self, tmp_path):
+    def test_what_lies_beside_the_file_is_not_imported(self, tmp_path, here):
         (tmp_path / "alice").mkdir()
         (tmp_path / "alice" / "work.py").write_text(SWITCH + HEAD + SIGMOID)
         (tmp_path / "alice" / "conftest.py").write_text(SWITCH)
         (tmp_path / "alice" / "test_it.py").write_text(SWITCH)
-        done = run("--submission", "alice/work.py", "-k", "sigmoid/gradient", cwd=tmp_path)
+        done = here("--submission", "alice/work.py", "-k", "sigmoid/gradient")
         assert done.returncode == 0, done.stdout + done.stderr
         assert not (tmp_path / "ran").exists()
 
 
 class TestCollection:
-    def test_checks_are_listed_without_running_anything(self, wrong):
-        done = run("--submission", "alice.py", "--collect-only", "-q", cwd=wrong)
+    def test_checks_are_listed_without_running_anything(self, wrong, here):
+        done = here("--submission", "alice.py", "--collect-only", "-q")
         assert done.returncode == 0, done.stdout + done.stderr
         assert "alice.py::sigmoid/gradient/z" in done.stdout and "29 tests" in done.stdout
-        done = run("--submission", "alice.py", "--collect-only", cwd=wrong)
+        done = here("--submission", "alice.py", "--collect-only")
         assert "<Check sigmoid/gradient/z: backward returns ∂C/∂z>" in done.stdout
         assert not (wrong / "ran").exists()
 
@@ -172,20 +189,40 @@ class TestCollection:
             (("--submission", "none.py"), "none.py does not exist."),
             (("--submission", "mine.txt"), "mine.txt is not a .py file or a notebook"),
             (("--submission", "mine.py"), "add --assignment one-neuron or --assignment many"),
-            (("--submission", "many-neurons.py"), "many-neurons.py: "),
             (("--submission", "mine.py", "--assignment", "x"), "There is no assignment x"),
             (("--assignment", "one-neuron"), "--submission FILE"),
+        ],
+    )
+    def test_an_unusable_call_is_refused_in_a_sentence_before_torch_is_loaded(
+        self, tmp_path, arguments, said
+    ):
+        (tmp_path / "mine.txt").write_text("x")
+        (tmp_path / "mine.py").write_text("x = 1")
+        done = run(*arguments, cwd=tmp_path, options=("-X", "importtime"))
+        lines = done.stderr.splitlines()
+        assert done.returncode == 4, done.stdout + done.stderr
+        assert said in done.stdout + done.stderr
+        assert "Traceback" not in done.stdout + done.stderr
+        assert not any("torch" in line for line in lines if line.startswith("import time:"))
+
+    @pytest.mark.parametrize(
+        ("arguments", "said"),
+        [
+            (("--submission", "many-neurons.py"), "many-neurons.py: SyntaxError at line 1"),
             (
                 ("--submission", "alice.py", "alice.py::sigmoid/gradient/x"),
                 "No check is called sigmoid/gradient/x.",
             ),
+            (("--submission", "points/alice.py"), "no check is called 'trainng'"),
         ],
     )
-    def test_an_unusable_call_is_refused_in_a_sentence(self, wrong, arguments, said):
-        (wrong / "mine.txt").write_text("x")
-        (wrong / "mine.py").write_text("x = 1")
+    def test_what_only_the_checks_can_tell_is_refused_too(self, wrong, here, arguments, said):
         (wrong / "many-neurons.py").write_text("def f(:")
-        done = run(*arguments, cwd=wrong)
+        (wrong / "points").mkdir()
+        (wrong / "points" / "alice.py").write_text(WRONG)
+        settings = 'assignment = "many-neurons"\n[points]\ntrainng = 1\n'
+        (wrong / "points" / "assignment.toml").write_text(settings)
+        done = here(*arguments)
         assert done.returncode == 4, done.stdout + done.stderr
         assert said in done.stdout + done.stderr
         assert "Traceback" not in done.stdout + done.stderr

@@ -17,7 +17,6 @@ from grading.batch import grade_entries
 from grading.cli import main
 from grading.jobs import Job
 from grading.results import CheckLine, Result, Seconds
-from grading.sandbox.zygote import Zygote
 from grading.verify import show
 from grading.verify.mutants import formulas_of, mistakes_of, sources_of
 from grading.verify.run import Proof, VerifyError, judged, specimens_of, verify
@@ -103,12 +102,6 @@ def mutants_near(assignment, stage, solution, nursery=None):
 
 def off(verdicts):
     return {verdict.specimen.name: verdict.why for verdict in verdicts if verdict.outcome == "off"}
-
-
-@pytest.fixture(scope="module")
-def zygote():
-    with Zygote() as running:
-        yield running
 
 
 @pytest.mark.slow

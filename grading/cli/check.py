@@ -29,16 +29,19 @@ def check(
 
     Exit code 0: everything passed; 1: something did not; 2: the file or the call is unusable.
     """
+    from grading.work import CheckError, read_work
+
     try:
+        # Nobody waits for torch to be told of a file that cannot be used.
+        work = read_work(file, assignment)
         # The students' side and this one load torch at the same time.
         with open_nursery() as nursery:
-            from grading.check import CheckError, check_file
+            from grading.check import check_stages
             from harness.show.text import report_text
 
-            try:
-                report = check_file(file, assignment, stages, nursery)
-            except CheckError as error:
-                raise Unusable(str(error)) from None
+            report = check_stages(work, stages, nursery)
+    except CheckError as error:
+        raise Unusable(str(error)) from None
     except NurseryError as error:
         raise Unusable(f"A process for the code could not be started: {error}") from None
     if json_file:
