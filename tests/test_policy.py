@@ -276,13 +276,13 @@ FINITE = {
 }  # fmt: skip
 INSPECTING = {
     "sys._getframe": sigmoid("sys._getframe()\na = z.sigmoid()\nreturn g * a * (1 - a)"),
-    "inspect": sigmoid("import inspect as i\ni.stack()\na = z.sigmoid()\nreturn g * a * (1 - a)"),
+    "inspect": sigmoid("import inspect as i\ni.stack(0)\na = z.sigmoid()\nreturn g * a * (1 - a)"),
     "a frame": sigmoid(
         "try:\n    raise ValueError\nexcept ValueError as e:\n    e.__traceback__.tb_frame\n"
         "a = z.sigmoid()\nreturn g * a * (1 - a)"
     ),
     "gc": sigmoid(
-        "things()\na = z.sigmoid()\nreturn g * a * (1 - a)",
+        "things(0)\na = z.sigmoid()\nreturn g * a * (1 - a)",
         before="from gc import get_objects as things",
     ),
     "ctypes": sigmoid("__import__('ctypes').c_int\na = z.sigmoid()\nreturn g * a * (1 - a)"),
