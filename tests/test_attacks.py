@@ -145,7 +145,7 @@ def own_children() -> set[int]:
 
 def left_running(before: set[int]) -> set[int]:
     """The new children of ours that do not end by themselves, within a while."""
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60
     while left := own_children() - before:
         ended = {pid for pid in left if os.waitpid(pid, os.WNOHANG)[0]}
         if left == ended or time.monotonic() > until:

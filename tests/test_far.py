@@ -204,7 +204,7 @@ def test_a_stage_has_a_share_of_the_time_and_leaves_the_rest_to_the_others(zygot
 
 
 def test_top_level_code_has_its_share_of_the_time_too(zygote):
-    limits = Limits(call_seconds=1.0, submission_seconds=2.0)
+    limits = Limits(call_seconds=1.0, submission_seconds=5.0)
     report, definition = graded(zygote, "import time\n", f"{SLOW}\n" * 9, *RIGHT, limits=limits)
     assert report.passed
     assert "the most one part may" in definition.failed[0].text

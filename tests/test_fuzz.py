@@ -227,8 +227,8 @@ class TestTowardsTheChild:
             child.channel._socket.sendall(mutate(LENGTH.pack(len(frame)) + frame))
             child.channel._socket.shutdown(socket.SHUT_WR)
             while True:
-                child.channel.receive(wire.REPLY_LIMIT, 5.0)
-        ended = child.end(grace=5.0)
+                child.channel.receive(wire.REPLY_LIMIT, 60.0)
+        ended = child.end(grace=60.0)
         assert not ended.killed and ended.signal is None
 
     @pytest.mark.parametrize("payload", [b"", NESTED, b"\xdd\xff\xff\xff\xff", b"\xa1\xff"])
@@ -236,15 +236,15 @@ class TestTowardsTheChild:
         child = zygote.child(512, 5.0)
         child.channel.send(payload)
         with pytest.raises(ChannelClosed):
-            child.channel.receive(wire.REPLY_LIMIT, 5.0)
-        assert child.end(grace=5.0).exit_code == 1
+            child.channel.receive(wire.REPLY_LIMIT, 60.0)
+        assert child.end(grace=60.0).exit_code == 1
 
     def test_a_request_over_the_cap_is_not_read(self, zygote):
         child = zygote.child(512, 5.0)
         child.channel._socket.sendall(LENGTH.pack(HUGE))
         with pytest.raises(ChannelClosed):
-            child.channel.receive(wire.REPLY_LIMIT, 5.0)
-        assert child.end(grace=5.0).exit_code == 1
+            child.channel.receive(wire.REPLY_LIMIT, 60.0)
+        assert child.end(grace=60.0).exit_code == 1
 
 
 @on_linux
@@ -265,14 +265,14 @@ class TestTowardsTheWarmProcess:
         with Connection(zygote.address) as line:
             child = line.child(512, 5.0)
             with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as other:
-                other.settimeout(10)
+                other.settimeout(60)
                 other.connect(zygote.address)
                 other.send(junk)
                 assert other.recv(100) == b""
             child.channel.send(
                 wire.encode(Define(1, Source((Cell("a.py", "x = 1"),), notebook=False), [], None))
             )
-            assert child.channel.receive(wire.REPLY_LIMIT, 10.0)
+            assert child.channel.receive(wire.REPLY_LIMIT, 60.0)
             child.end()
         report, _ = graded(zygote, *RIGHT)
         assert report.passed
