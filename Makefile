@@ -11,6 +11,8 @@ VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2
 STAMPS := $(VENV)/stamps-$(VERSION)
 PINS := pyproject.toml constraints.txt
 CLASSES := tests/sample_class
+# A module on one core, for its fixtures; in the order of tests/conftest.py, the longest first.
+SIDE_BY_SIDE := -n auto --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -26,10 +28,10 @@ demo: $(STAMPS)/grading ## Grade two sample classes into demo/
 	$(BIN)/backprop grade $(CLASSES)/many-neurons/submissions --assignment many-neurons --out demo/many-neurons
 
 test: lint types ## Run every check and test (ARGS go to pytest)
-	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(ARGS)
 
 quick: lint types ## The same without the slow tests
-	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not slow" $(ARGS)
 
 lint: $(STAMPS)/dev ## Look for mistakes and for unformatted code
 	$(BIN)/python -m ruff check
