@@ -52,6 +52,7 @@ def test_a_caller_may_change_what_it_got(load):
     assert all(tensor.any() for tensor in load())
 
 
+@pytest.mark.slow
 def test_loading_imports_nothing_beyond_torch_and_numpy():
     program = """
 import sys

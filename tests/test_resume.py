@@ -310,6 +310,7 @@ class TestRefused:
             Path("other", student, "one-neuron").mkdir(parents=True)
         self.refused("holds work for one-neuron and none for many-neurons", folder="other")
 
+    @pytest.mark.slow
     def test_points_for_a_check_that_does_not_exist(self, course, grader):
         folder = course / "solutions" / MANY
         folder.mkdir(parents=True)
