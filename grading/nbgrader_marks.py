@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from nbformat import NotebookNode, from_dict
 
-from grading.release import cell_points, cell_stages
+from grading.check_cells import stages_checked
+from grading.release import cell_points
 from grading.results import Result
 from harness.assignments import NAMES, load_assignment
 from harness.report import Advice, Check, Report
@@ -90,7 +91,7 @@ def fill_outputs(notebook: NotebookNode, result: Result, task: Task) -> None:
         judge_points(
             task, cell.metadata.nbgrader.grade_id, cell.source, cell.metadata.nbgrader.points
         )
-        stages = cell_stages(cell.source) or set()
+        stages = stages_checked(cell.source) or frozenset()
         part = _part(report, stages, whole=number == 1)
         html = (
             report_html(for_student(part, task.settings), task.assignment)

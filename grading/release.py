@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import importlib.util
 import io
 import logging
@@ -11,6 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from grading.check_cells import stages_checked
 from harness.assignments import load_assignment
 from harness.settings import SETTINGS_FILE, SettingsError, settings_beside
 
@@ -93,22 +93,10 @@ def give_points(content: Any, planned: tuple[Planned, ...], notebook: Path) -> b
 
 def cell_points(source: str, planned: tuple[Planned, ...]) -> float | None:
     """The points of the checks that a cell makes in its last line; None if it makes none."""
-    stages = cell_stages(source)
-    if stages is None:
+    wanted = stages_checked(source)
+    if wanted is None:
         return None
-    return round(sum(check.max_points for check in planned if check.stage in stages), 9)
-
-
-def cell_stages(source: str) -> set[str | None] | None:
-    """The stages that a cell checks in its last line, {None} for the training's; None if none."""
-    body = ast.parse(source).body
-    call = body[-1].value if body and isinstance(body[-1], ast.Expr) else None
-    if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name)):
-        return None
-    if call.func.id not in ("check", "train"):
-        return None
-    names = {arg.id for arg in call.args if isinstance(arg, ast.Name)}
-    return {None} if call.func.id == "train" else {*names}
+    return round(sum(check.max_points for check in planned if check.stage in wanted), 9)
 
 
 def refuse_leaks(source: Path) -> None:
