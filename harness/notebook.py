@@ -20,7 +20,6 @@ from harness.training.task import Run, train_reference
 from harness.visibility import for_student
 from harness.workbench import Workbench
 
-
 # nbgrader sets the variable where it runs submissions in a kernel for their marks.
 _UNTRUSTED = (
     "<p><em>These marks come from the submission's own process, which can change them.</em></p>"
