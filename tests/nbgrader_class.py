@@ -1,4 +1,4 @@
-"""A class that hands in one-neuron notebooks: right, wrong, stubs, broken, altered, and attackers."""
+"""A class that hands in one-neuron notebooks: right, wrong, broken, altered, and attackers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 Notebook = dict[str, Any]
-ORDINARY = {"alice": 10.0, "bob": 6.0, "carol": 0.0, "zoe": 6.4}
+ORDINARY = {"alice": 10.0, "bob": 6.0, "carol": 0.0, "zoe": 5.7}
 # A written answer, which a person marks.
 ANSWER = {
     "cell_type": "markdown",
@@ -164,7 +164,7 @@ def _without_checks(cells: list[Notebook]) -> None:
 
 
 def _altered(cells: list[Notebook]) -> None:
-    """Points, ids, kinds and locks are others, a cell stands twice, and a check gives itself all."""
+    """Points, ids and kinds are others, a cell stands twice, and a check gives itself all."""
     _cell(cells, "check-sigmoid")["metadata"]["nbgrader"]["points"] = 100
     _cell(cells, "check-sigmoid")["source"] = "100.0"
     cells.append(copy.deepcopy(_cell(cells, "train")))

@@ -23,6 +23,7 @@ NAME = "one-neuron"
 GUIDE = PROJECT / "docs" / "instructors.md"
 # Short loops, so that the endless one costs little.
 SETTINGS = f'assignment = "{NAME}"\n[limits]\ncall_seconds = 1.0\n'
+DUE = datetime(2020, 1, 1, tzinfo=UTC)
 STUDENTS_OWN = ("fetch_assignment", "validate", "submit")
 LATE = """
 from nbgrader.plugins import BasePlugin
@@ -180,13 +181,10 @@ def _configure(course: Course, root: Path) -> None:
     two_lines, own = config("nbgrader")
     own = own.replace("/srv/nbgrader/exchange", str(root / "exchange"))
     path = course.folder / "nbgrader_config.py"
-    assert two_lines.strip().splitlines() == [
-        line.split("  #")[0]
-        for line in path.read_text().splitlines()
-        if re.match(r"from|conf", line)
-    ]
+    text = path.read_text(encoding="utf-8")
+    assert all(line in text for line in two_lines.splitlines())
     late = 'c.AssignLatePenalties.plugin_class = "late.OnePoint"\n'
-    path.write_text(path.read_text() + own + late)
+    path.write_text(text + own + late, encoding="utf-8")
     (course.folder / "late.py").write_text(LATE)
     (course.student / "nbgrader_config.py").write_text(own)
 
