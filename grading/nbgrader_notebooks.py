@@ -28,6 +28,7 @@ SCHEMA_VERSION = 3
 
 _IDENTIFIER = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _BASE64 = re.compile(r"[A-Za-z0-9+/=\s]*")
+_MARK = ("grade_id", "cell_type", "grade", "solution", "locked", "points")
 _PICTURES = ("image/png", "image/jpeg", "image/gif")
 
 
@@ -67,15 +68,17 @@ def mend(notebook: NotebookNode, gradebook: Gradebook, name: str, assignment: st
         had = cell.metadata.pop("nbgrader", None)
         if had is None:
             continue
-        id = had.get("grade_id")
+        id = str(had.get("grade_id"))
         if id not in known or id in seen:
             what = "stands more than once" if id in seen else "is none of the assignment's"
-            changes.append(f"cell {id!r} {what}")
+            changes.append(f"cell {id[:40]!r} {what}")
+            if had.get("grade") and not had.get("solution"):
+                cell.metadata["tags"] = [UNGRADED]  # a check, though not one that counts
             continue
         seen.add(id)
         mark = known[id]
         changes += [
-            f"cell {id!r} came with {key} = {had.get(key)!r} for {mark[key]!r}"
+            f"cell {id!r} came with {key} = {str(had.get(key))[:40]} for {mark[key]}"
             for key in ("grade", "solution", "locked", "points")
             if key in mark and had.get(key) != mark[key]
         ]
@@ -126,10 +129,14 @@ def _free(taken: Collection[str], first: int) -> str:
 def _cell(found: Mapping[str, Any]) -> NotebookNode:
     """A cell of a student's: its text, what means something of its metadata, its pictures."""
     text = "".join(found.get("source") or "").encode("utf-8", "replace").decode("utf-8")
+    metadata = _metadata(found.get("metadata"))
+    mark = metadata.get("nbgrader", {})
     kind = found["cell_type"] if found["cell_type"] in ("code", "markdown") else "raw"
+    if mark.get("solution") and mark.get("cell_type") == "code":
+        kind = "code"  # its type was changed by accident, as read_source has it
     if kind != "code" and len(text) > TEXT_LIMIT:
         text = f"{text[:TEXT_LIMIT]}\n\n(shortened: it had {len(text)} characters)"
-    cell = _made(kind, text, _metadata(found.get("metadata")))
+    cell = _made(kind, text, metadata)
     id = found.get("id")
     cell["id"] = id if isinstance(id, str) and _IDENTIFIER.fullmatch(id) else ""
     if kind == "markdown" and (pictures := _attachments(found.get("attachments"))):
@@ -157,9 +164,8 @@ def _metadata(found: object) -> dict[str, Any]:
     found = found if isinstance(found, dict) else {}
     kept: dict[str, Any] = {}
     mark, tags = found.get("nbgrader"), found.get("tags")
-    if isinstance(mark, dict) and isinstance(mark.get("grade_id"), str):
-        keys = ("grade_id", "grade", "solution", "locked", "points")
-        kept["nbgrader"] = {key: mark[key] for key in keys if key in mark}
+    if isinstance(mark, dict):
+        kept["nbgrader"] = {key: mark[key] for key in _MARK if key in mark}
     if isinstance(tags, list) and UNGRADED in tags:
         kept["tags"] = [UNGRADED]
     return kept
