@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import ast
 import importlib.util
 import io
 import logging
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from grading.check_cells import stages_checked
 from harness.assignments import load_assignment
-from harness.probes import Planned, plan
 from harness.settings import SETTINGS_FILE, SettingsError, settings_beside
+
+if TYPE_CHECKING:
+    from harness.probes import Planned
 
 SOURCE, RELEASE = "solutions", "assignments"
 
@@ -33,8 +35,10 @@ def release_assignment(course: Path, name: str, target: Path | None = None) -> l
         raise ReleaseError(
             "nbgrader is not installed: pip install 'backprop-harness[grading]' and try again."
         )
+    from harness.probes import plan
+
     source = course / SOURCE / name
-    _refuse_leaks(source)
+    refuse_leaks(source)
     try:
         settings = settings_beside(source, name)
         planned = plan(load_assignment(name), settings)
@@ -62,9 +66,19 @@ def set_points(notebook: Path, planned: tuple[Planned, ...]) -> None:
         content: Any = nbformat.read(notebook, nbformat.NO_CONVERT)  # type: ignore[no-untyped-call]
     except (nbformat.reader.NotJSONError, ValueError) as error:
         raise ReleaseError(f"{notebook} is not a notebook: {error}.") from None
+    if give_points(content, planned, notebook):
+        nbformat.write(content, notebook)  # type: ignore[no-untyped-call]
+
+
+def give_points(content: Any, planned: tuple[Planned, ...], notebook: Path) -> bool:
+    """Gives each check cell of a notebook's content its points; returns whether any changed.
+
+    Raises ReleaseError, which names ``notebook``, for a check cell that makes no checks.
+    """
     changed = False
     for cell in content.cells:
         mark = cell.metadata.get("nbgrader", {})
+        # A written answer, and code that a person marks, keep the points they have.
         if mark.get("grade") and not mark.get("solution"):
             points = cell_points(cell.source, planned)
             if points is None:
@@ -74,25 +88,22 @@ def set_points(notebook: Path, planned: tuple[Planned, ...]) -> None:
                 )
             changed |= mark.get("points") != points
             mark["points"] = points
-    if changed:
-        nbformat.write(content, notebook)  # type: ignore[no-untyped-call]
+    return changed
 
 
 def cell_points(source: str, planned: tuple[Planned, ...]) -> float | None:
     """The points of the checks that a cell makes in its last line; None if it makes none."""
-    body = ast.parse(source).body
-    call = body[-1].value if body and isinstance(body[-1], ast.Expr) else None
-    if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name)):
+    wanted = stages_checked(source)
+    if wanted is None:
         return None
-    if call.func.id not in ("check", "train"):
-        return None
-    names = {arg.id for arg in call.args if isinstance(arg, ast.Name)}
-    wanted: set[str | None] = {None} if call.func.id == "train" else {*names}
     return round(sum(check.max_points for check in planned if check.stage in wanted), 9)
 
 
-def _refuse_leaks(source: Path) -> None:
-    """nbgrader copies whatever is no notebook as it is: a module beside it would be handed out."""
+def refuse_leaks(source: Path) -> None:
+    """Raises ReleaseError for a source folder with anything but notebooks and settings.
+
+    nbgrader copies whatever is no notebook as it is: a module beside it would be handed out.
+    """
     if not any(source.glob("*.ipynb")):
         raise ReleaseError(f"{source} holds no notebook: run this in the course's folder.")
     for path in sorted(source.iterdir()):

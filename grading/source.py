@@ -41,6 +41,7 @@ class Source(msgspec.Struct, frozen=True):
 class _NbgraderMark(msgspec.Struct, frozen=True):
     grade: bool | None = False
     solution: bool | None = False
+    cell_type: object = None
 
 
 class _Metadata(msgspec.Struct, frozen=True):
@@ -100,7 +101,7 @@ def _read_notebook(data: bytes) -> Source:
         raise Unreadable("The notebook is not UTF-8 text.") from None
     except (ValueError, msgspec.ValidationError, RecursionError) as error:
         raise Unreadable(f"The notebook is damaged, not a notebook's JSON: {error}.") from None
-    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    code = [cell for cell in notebook.cells if _is_code(cell)]
     cells = tuple(
         Cell(f"<cell {number}>", _newlines("".join(cell.source or "")))
         for number, cell in enumerate(code, start=1)
@@ -109,6 +110,13 @@ def _read_notebook(data: bytes) -> Source:
     if not any(cell.text.strip() for cell in cells):
         raise Unreadable("The notebook has no code of yours.")
     return Source(cells, notebook=True)
+
+
+def _is_code(cell: _NotebookCell) -> bool:
+    """Whether it is code: also a cell for a student's code whose type was changed by accident."""
+    mark = cell.metadata.nbgrader
+    meant = mark is not None and bool(mark.solution) and mark.cell_type == "code"
+    return cell.cell_type == "code" or meant
 
 
 def _is_check(cell: _NotebookCell) -> bool:

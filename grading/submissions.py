@@ -139,7 +139,7 @@ def _collected(entry: Entry, assignment: str) -> tuple[list[File], str]:
         if _is_folder(path):
             _collect(path, assignment, files)
         else:
-            files.append(File(path.name, _plain_bytes(path, path.name)))
+            files.append(File(path.name, plain_bytes(path, path.name)))
     except Unreadable as why:
         return files, str(why)
     return files, ""
@@ -156,7 +156,7 @@ def _collect(folder: Path, assignment: str, files: list[File]) -> None:
     total = 0
     for name in sorted(_code_in(root, frozenset(others), notes)):
         try:
-            data = _plain_bytes(root / name, name)
+            data = plain_bytes(root / name, name)
         except _NotPlain as why:
             notes.append(str(why))
             continue
@@ -243,7 +243,7 @@ def _odd(path: Path, name: str) -> _NotPlain:
     return _NotPlain(link or f"{_short(name)} is not a plain file.")
 
 
-def _plain_bytes(path: Path, name: str) -> bytes:
+def plain_bytes(path: Path, name: str) -> bytes:
     """The bytes of a plain file. Raises Unreadable for anything else, and never waits for it."""
     with _theirs(name):
         if not stat.S_ISREG(path.lstat().st_mode):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,13 @@ from harness.show.text import report_text
 from harness.training.task import Run, train_reference
 from harness.visibility import for_student
 from harness.workbench import Workbench
+
+# nbgrader sets the variable where it runs submissions in a kernel for their marks.
+_UNTRUSTED = (
+    "<p><em>These marks come from the submission's own process, which can change them.</em></p>"
+    if os.environ.get("NBGRADER_EXECUTION") == "autograde"
+    else ""
+)
 
 
 @dataclass(frozen=True)
@@ -46,10 +54,8 @@ class Checked:
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         # nbgrader reads a cell's partial credit as float(text/plain).
-        return {
-            "text/plain": repr(float(self.report.score)),
-            "text/html": report_html(self.report, self.assignment, self.run, self.reference),
-        }
+        html = report_html(self.report, self.assignment, self.run, self.reference)
+        return {"text/plain": repr(float(self.report.score)), "text/html": html + _UNTRUSTED}
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,14 @@ def test_locked_check_cells_are_not_the_students_work_and_keep_their_number():
     assert [cell.name for cell in cells] == ["<cell 2>", "<cell 3>"]
 
 
+def test_a_cell_for_code_that_was_retyped_by_accident_is_code():
+    retyped = {"cell_type": "markdown"}
+    work = code("x = 1", grade=False, solution=True, cell_type="code") | retyped
+    answer = code("Because.", grade=True, solution=True, cell_type="markdown") | retyped
+    source = read_source("alice.ipynb", notebook(work, answer).encode())
+    assert [(cell.name, cell.text) for cell in source.cells] == [("<cell 1>", "x = 1")]
+
+
 def test_cells_that_the_handout_marks_as_ungraded_are_left_out():
     picture = code("draw_chain()") | {"metadata": {"tags": ["ungraded"]}}
     odd = code("x = 1") | {"metadata": {"tags": 3}}
