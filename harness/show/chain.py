@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import product
 from typing import TYPE_CHECKING
 
-from harness.formulas.notation import upright
-from harness.report import Outcome, Report
+from harness.formulas.notation import BEHAVES, Formula, as_written, plain, upright
+from harness.report import Check, Diagnosis, Outcome, Report
 from harness.show.expressions import local_derivative
 from harness.show.graph import INDICES, SAMPLES, Edge, Graph, graph_of
 from harness.show.layout import FRAME, NEURON, RADIUS, Layout, Node, lay_out
 from harness.show.marks import WORDS, edge_style, mark
 from harness.show.mathematics import Block, derivative, row, set_formula, summation
 from harness.show.svg import Picture, Point, arrow, line, picture, towards, words
+from harness.show.written import written_tag
 
 if TYPE_CHECKING:
     from harness.assignment import Assignment
@@ -29,7 +30,8 @@ def chain_picture(
 ) -> Picture:
     """The assignment's chain, each edge with its local derivative as a symbol.
 
-    With a report, each edge that it judges is marked right, wrong, an error or not yet.
+    With a report, each edge that it judges is marked right, wrong, an error or not yet, and beside
+    a wrong one stands the formula that the student wrote, where the report tells one.
     ``derivatives`` writes out what each local derivative is, and for layers the sums of the chain
     rule; a report is never shown together with what a student has to find. Raises ValueError
     where both are asked for, or where the assignment has no chain.
@@ -37,31 +39,60 @@ def chain_picture(
     if report and derivatives:
         raise ValueError("a picture with a report does not write the derivatives out")
     graph = graph_of(assignment)
-    outcomes = _outcomes(graph, report)
+    checks = _checks(graph, report)
+    outcomes = {edge: check.outcome for edge, check in checks.items()}
+    written = _written(checks)
     labels = {
-        edge: _label(graph, edge, outcomes.get(edge), derivatives=derivatives)
+        edge: _judged_label(graph, edge, outcomes.get(edge))
+        if report
+        else _label(graph, edge, derivatives=derivatives)
         for edge in graph.edges
     }
-    layout = lay_out(graph, labels, lifted=derivatives)
+    tags = {edge: written_tag(formula, f"∂C/∂{edge.input}") for edge, formula in written.items()}
+    layout = lay_out(graph, labels, tags, lifted=derivatives)
     body = [_drawn_edge(graph, layout, edge, outcomes.get(edge)) for edge in graph.edges]
     body += [labels[edge].draw(*layout.labels[edge]) for edge in graph.edges]
+    body += [tag.draw(*layout.tags[edge]) for edge, tag in tags.items()]
     body += [node.draw() for node in layout.nodes.values()]
     notes, height = _notes(graph, layout, outcomes, derivatives=derivatives)
     return picture(
         "".join(body) + notes,
         layout.width,
         height,
-        title=f"{assignment.title}: the chain from the inputs to the cost",
-        description=_description(graph, outcomes),
+        title=_title(assignment, graph, outcomes),
+        description=_description(graph, outcomes, written),
     )
 
 
-def _outcomes(graph: Graph, report: Report | None) -> dict[Edge, Outcome]:
-    found = {check.id: check.outcome for check in report.checks} if report else {}
+def _checks(graph: Graph, report: Report | None) -> dict[Edge, Check]:
+    found = {check.id: check for check in report.checks} if report else {}
     return {edge: found[edge.check] for edge in graph.edges if edge.check in found}
 
 
-def _label(graph: Graph, edge: Edge, outcome: Outcome | None, *, derivatives: bool) -> Block:
+def _written(checks: Mapping[Edge, Check]) -> dict[Edge, Formula]:
+    """What the student wrote for the gradient along each wrong edge, where the message tells it."""
+    return {
+        edge: as_written(edge.stage, check.diagnosis.formula)
+        for edge, check in checks.items()
+        if check.outcome == "failed" and check.diagnosis and _tells(edge, check, check.diagnosis)
+    }
+
+
+def _tells(edge: Edge, check: Check, diagnosis: Diagnosis) -> bool:
+    """Whether the message holds the formula: it is written for the level of feedback."""
+    if diagnosis.formula == "None":
+        return diagnosis.hint in check.message
+    return BEHAVES.format(plain(as_written(edge.stage, diagnosis.formula))) in check.message
+
+
+def _judged_label(graph: Graph, edge: Edge, outcome: Outcome | None) -> Block:
+    """The local derivative, of layers with the sum that the gradient takes over it."""
+    signs = [] if edge.input in edge.stage.optional else [*_summations(graph, edge)]
+    marks = [mark(outcome)] if outcome else []
+    return row(*signs, _local(graph, edge, indexed=True), *marks)
+
+
+def _label(graph: Graph, edge: Edge, *, derivatives: bool) -> Block:
     blocks = [_local(graph, edge, indexed=derivatives)]
     if derivatives and edge.input not in edge.stage.optional:
         names = {
@@ -73,9 +104,15 @@ def _label(graph: Graph, edge: Edge, outcome: Outcome | None, *, derivatives: bo
         right_side = local_derivative(edge.stage.gradients[edge.input], names)
         if right_side:
             blocks += [set_formula(upright("=")), set_formula(right_side)]
-    if outcome:
-        blocks.append(mark(outcome))
     return row(*blocks)
+
+
+def _summations(graph: Graph, edge: Edge) -> Iterator[Block]:
+    """A sum sign for each dimension over which the gradient of the edge's source adds up."""
+    for dimension in graph.summed(edge):
+        index = INDICES.get(dimension, "n" if dimension == SAMPLES else "")
+        if index:
+            yield summation(index)
 
 
 def _local(graph: Graph, edge: Edge, *, indexed: bool) -> Block:
@@ -168,28 +205,43 @@ def _sums(graph: Graph) -> dict[Edge, Block]:
     cost = graph.symbol(graph.spine[-1])
     made = {}
     for edge in graph.edges:
-        indices = [INDICES.get(each, "n" if each == SAMPLES else "") for each in graph.summed(edge)]
-        if not indices or edge.input in edge.stage.optional:
+        signs = [*_summations(graph, edge)]
+        if not signs or edge.input in edge.stage.optional:
             continue
         source, target = (graph.symbol(each, indexed=True) for each in (edge.source, edge.target))
         made[edge] = row(
             derivative(cost, source),
             set_formula(upright("=")),
-            *(summation(index) for index in indices),
+            *signs,
             _local(graph, edge, indexed=True),
             derivative(cost, target),
         )
     return made
 
 
-def _description(graph: Graph, outcomes: Mapping[Edge, Outcome]) -> str:
+def _title(assignment: Assignment, graph: Graph, outcomes: Mapping[Edge, Outcome]) -> str:
+    bad = [_name(graph, edge) for edge, outcome in outcomes.items() if outcome == "failed"]
+    if not bad:
+        return f"{assignment.title}: the chain from the inputs to the cost"
+    wrong = f"{', '.join(bad)} {'is' if len(bad) == 1 else 'are'} wrong"
+    return f"{assignment.title}: the chain from the inputs to the cost, in which {wrong}"
+
+
+def _name(graph: Graph, edge: Edge) -> str:
+    return f"∂{graph.names[edge.target]}/∂{edge.source}"
+
+
+def _description(
+    graph: Graph, outcomes: Mapping[Edge, Outcome], written: Mapping[Edge, Formula]
+) -> str:
     steps = []
     for value in graph.spine[1:]:
         sources = [edge.source for edge in graph.edges if edge.target == value]
         leads = "leads" if len(sources) == 1 else "lead"
         steps.append(f"{' and '.join(sources)} {leads} to {graph.names[value]}.")
-    said = [
-        f"∂{graph.names[edge.target]}/∂{edge.source}: {WORDS[outcome]}."
-        for edge, outcome in outcomes.items()
+    said = [f"{_name(graph, edge)}: {WORDS[outcome]}." for edge, outcome in outcomes.items()]
+    said += [
+        f"Your ∂C/∂{edge.input} {BEHAVES.format(plain(formula))}"
+        for edge, formula in written.items()
     ]
     return " ".join(steps + said)

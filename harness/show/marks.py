@@ -16,7 +16,7 @@ WORDS: Mapping[Outcome, str] = MappingProxyType(
 )
 _STYLES: Mapping[Outcome, Style] = MappingProxyType(
     {
-        "passed": {"stroke": GOOD, "stroke_width": 2.0},
+        "passed": {"stroke_width": 1.25},
         "failed": {"stroke": BAD, "stroke_width": 3.0, "stroke_dasharray": "8 4"},
         "error": {"stroke": BAD, "stroke_width": 3.0, "stroke_dasharray": "8 3 2 3"},
         "not_run": {"stroke_width": 1.5, "stroke_dasharray": "1.5 4"},

@@ -16,10 +16,24 @@ from harness.show.svg import SIZE, element, line
 from harness.show.visible import visible
 
 SMALL = 0.72
-_WIDE = MappingProxyType({"m": 0.72, "w": 0.67, "C": 0.67, "N": 0.67, "Σ": 0.71, "z": 0.4})
-_NARROW = MappingProxyType({"(": 0.33, ")": 0.33, " ": 0.25, "j": 0.28, ".": 0.25, ",": 0.25})
-_SIGNS = MappingProxyType({"=": 0.68, "−": 0.68, "+": 0.68, "·": 0.25, "\u2009": 0.17})
-_WIDTHS: Mapping[str, float] = MappingProxyType({**_WIDE, **_NARROW, **_SIGNS})
+# Widths of letters of Times, in parts of their size; 0.5 for those not named.
+_WIDTHS: Mapping[str, float] = MappingProxyType(
+    {
+        character: width
+        for width, characters in {
+            0.17: "\u2009",
+            0.25: " ·.,|",
+            0.3: "jlit",
+            0.34: "()[]f/",
+            0.42: "zsrce",
+            0.58: "√<>≤≥≠∂",
+            0.68: "+−=±",
+            0.7: "wCKNTΣ",
+            0.75: "m⊙",
+        }.items()
+        for character in characters
+    }
+)
 
 
 @dataclass(frozen=True)

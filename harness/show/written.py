@@ -1,0 +1,105 @@
+"""What a student wrote for a gradient, as a tag that stands beside its edge."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from harness.formulas.notation import Formula, Piece, upright
+from harness.show.mathematics import SMALL, Block, set_formula, width_of
+from harness.show.svg import BAD, SIZE, box, words
+
+WIDEST, MOST_LINES = 118.0, 3
+LINE, CAPTION, PADDING = 19.0, 15.0, 5.0
+# Fonts differ: where one is wider than what is reckoned with, the frame still holds its text.
+_SLACK = 1.08
+# After these a formula is not broken: each belongs to what comes next.
+_SIGNS = frozenset("+−·⊙/=<>≤≥≠Σ")
+
+
+def written_tag(formula: Formula, label: str) -> Block:
+    """A formula in a frame, under the words "your ``label``"; at most so wide, and so many lines.
+
+    What goes beyond three lines ends in an ellipsis; messages and descriptions have all of it.
+    """
+    lines = [set_formula(each) for each in broken(formula, WIDEST, MOST_LINES)]
+    caption = f"your {label}"
+    widest = max(6.2 * len(caption), *(_SLACK * line.width for line in lines))
+    width = widest + 2 * PADDING
+    height = CAPTION + LINE * len(lines) + 2 * PADDING
+
+    def draw(x: float, middle: float) -> str:
+        top, centre = middle - height / 2, x + width / 2
+        frame = box(x, top, width, height, rx=4, stroke=BAD, stroke_width=1.2)
+        said = words(centre, top + PADDING + 10, caption, font_size=11.5, text_anchor="middle")
+        first = top + PADDING + CAPTION + LINE / 2
+        drawn = (
+            line.draw(centre - line.width / 2, first + at * LINE) for at, line in enumerate(lines)
+        )
+        return frame + said + "".join(drawn)
+
+    return Block(width, height, draw)
+
+
+def broken(formula: Formula, width: float, most: int) -> tuple[Formula, ...]:
+    """The formula on lines of at most ``width``, broken before signs where it can be.
+
+    Past ``most`` lines the rest is left out, and the last line ends in an ellipsis.
+    """
+    lines: list[Formula] = []
+    for part in _parts(formula, width):
+        if lines and width_of(_trimmed((*lines[-1], *part))) <= width:
+            lines[-1] = (*lines[-1], *part)
+        else:
+            lines.append(part)
+    made = [_trimmed(line) for line in lines]
+    if len(made) <= most:
+        return tuple(made)
+    return (*made[: most - 1], (*_cut(made[most - 1], width), *upright(" …")))
+
+
+def _parts(formula: Formula, width: float) -> Iterator[Formula]:
+    """What stays together: a name with what is below and above it, a sign with what follows."""
+    part: list[Piece] = []
+    for piece in _split(formula, width):
+        new = bool(part) and piece.place == "line" and part[-1].text.endswith(" ")
+        if (new and not _is_sign(part)) or width_of((*part, piece)) > width:
+            yield tuple(part)
+            part = []
+        part.append(piece)
+    if part:
+        yield tuple(part)
+
+
+def _is_sign(part: list[Piece]) -> bool:
+    """Whether there is but a sign so far, such as ⊙ or Σ with its index."""
+    return "".join(each.text for each in part if each.place == "line").strip() in _SIGNS
+
+
+def _split(formula: Formula, width: float) -> Iterator[Piece]:
+    """The pieces, cut after each space, and what is wider than a line anywhere."""
+    for piece in formula:
+        for word in piece.text.replace(" ", " \0").split("\0"):
+            size = SIZE if piece.place == "line" else SMALL * SIZE
+            # No letter is wider than its size.
+            room = max(int(width / size), 1)
+            whole = width_of((replace(piece, text=word),)) <= width
+            step = max(len(word), 1) if whole else room
+            for start in range(0, len(word), step):
+                yield replace(piece, text=word[start : start + step])
+
+
+def _cut(line: Formula, width: float) -> Formula:
+    """The line, less what leaves no room for an ellipsis."""
+    while line and width_of((*line, Piece(" …"))) > width:
+        last = line[-1]
+        line = (*line[:-1], replace(last, text=last.text[:-1])) if last.text[1:] else line[:-1]
+    return line
+
+
+def _trimmed(line: Formula) -> Formula:
+    """The line without a space at its end."""
+    if not line or not line[-1].text.endswith(" "):
+        return line
+    last = replace(line[-1], text=line[-1].text.rstrip())
+    return (*line[:-1], last) if last.text else _trimmed(line[:-1])
