@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from harness.assignment import Assignment
+from harness.candidate import Candidate, Chained, Descend, Operation, Reply
 from harness.judge import judge
 from harness.probes import plan
 from harness.report import Report
 from harness.settings import settings_beside
 from harness.show.chain import Picture, chain_picture
+from harness.show.live import Tell, progress
 from harness.show.notebook import report_html
 from harness.show.text import report_text
 from harness.training.task import Run, train_reference
@@ -50,12 +52,32 @@ class Checked:
         return self.report.score
 
     def __repr__(self) -> str:
-        return report_text(self.report)
+        return report_text(self.report, self.run, self.reference)
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         # nbgrader reads a cell's partial credit as float(text/plain).
         html = report_html(self.report, self.assignment, self.run, self.reference)
         return {"text/plain": repr(float(self.report.score)), "text/html": html + _UNTRUSTED}
+
+
+class _Watched(Workbench):
+    """Classes at hand; how far they are with the steps of a training is told."""
+
+    def __init__(self, names: dict[str, type], tell: Tell) -> None:
+        super().__init__(names)
+        self._tell = tell
+
+    def perform(self, operations: Sequence[Operation]) -> list[Reply]:
+        """As a workbench does; a training comes as one list of steps."""
+        if not isinstance(operations[-1], Descend):
+            return super().perform(operations)
+        replies: list[Reply] = []
+        for operation in operations:
+            reply = self.perform_one(operation)
+            replies.append(reply)
+            cost = reply.cost if isinstance(reply, Chained) else None
+            self._tell("Training", len(replies), len(operations), cost)
+        return replies
 
 
 @dataclass(frozen=True)
@@ -72,7 +94,7 @@ class Handout:
         """
         names = self._named(stages)
         wanted = [name for name in self._ids() if self._stage_of(name) in names]
-        return self._judged(names, wanted)
+        return self._judged(wanted, Workbench(names))
 
     def train(self, *stages: type) -> Checked:
         """Connects all classes of the assignment to a chain and trains a network with them.
@@ -88,15 +110,16 @@ class Handout:
                 f"train() needs all stages: call train({everything}); {missing[0]} is missing"
             )
         wanted = [name for name in self._ids() if self._stage_of(name) is None]
-        return self._judged(names, wanted)
+        with progress() as tell:
+            return self._judged(wanted, _Watched(names, tell))
 
     def draw_chain(self, *, derivatives: bool = False) -> Picture:
         """The chain from the inputs to the cost; ``derivatives`` writes out what each one is."""
         return chain_picture(self.assignment, derivatives=derivatives)
 
-    def _judged(self, names: dict[str, type], wanted: Iterable[str]) -> Checked:
+    def _judged(self, wanted: Iterable[str], candidate: Candidate) -> Checked:
         settings = settings_beside(Path.cwd(), self.assignment.name)
-        judged = judge(self.assignment, Workbench(names), settings=settings, only=wanted)
+        judged = judge(self.assignment, candidate, settings=settings, only=wanted)
         reference = None
         if judged.run:
             forwards = tuple((stage.name, stage.forward) for stage in self.assignment.stages)

@@ -155,7 +155,8 @@ def test_full_marks_show_the_training():
     assert body(fragment).startswith("All 26 checks passed: 10 of 10 points.")
     assert f"Your network gets {right} of the unseen samples right; trained with" in body(fragment)
     assert "it gets 50.0 %." in body(fragment)
-    assert fragment.count("<svg") == 2
+    assert fragment.count("<svg") == 3
+    assert "How much the cost feels each parameter, at step 1" in fragment
     assert "not made yet" not in fragment
 
 

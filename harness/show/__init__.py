@@ -2,18 +2,23 @@
 
 from harness.show.chain import chain_picture
 from harness.show.costs import costs_picture
+from harness.show.heat import heat_picture
 from harness.show.layer_sum import layer_sum_picture
 from harness.show.notebook import report_html
+from harness.show.samples import Sample, samples_picture
 from harness.show.sensitivity import sensitivity_picture
 from harness.show.svg import Picture
 from harness.show.text import report_text
 
 __all__ = [
     "Picture",
+    "Sample",
     "chain_picture",
     "costs_picture",
+    "heat_picture",
     "layer_sum_picture",
     "report_html",
     "report_text",
+    "samples_picture",
     "sensitivity_picture",
 ]

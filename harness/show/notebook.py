@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from harness.formulas.notation import BEHAVES, RIGHT, Formula, as_written, plain
 from harness.report import Report
 from harness.show.chain import chain_picture
-from harness.show.costs import costs_picture
 from harness.show.outline import MARKS, Finding, Part, advice, next_step, parts, verdict
 from harness.show.svg import BAD
+from harness.show.trained import accuracy_line, training_pictures
 from harness.show.visible import visible
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ _STYLE = f"""
   max-width: 28em; margin: 0.35em 0 0.7em; }}
 .bph-report .bph-bar span {{ display: block; border-top: 0.5em solid; border-radius: 0.2em; }}
 .bph-report .bph-picture {{ max-width: 30em; margin: 0.5em 0; }}
+.bph-report .bph-pictures {{ display: flex; flex-wrap: wrap; gap: 0 1.5em; }}
+.bph-report .bph-pictures .bph-picture {{ flex: 1 1 21em; }}
 .bph-report .bph-finding {{ border-left: 3px solid {BAD}; padding: 0.1em 0 0.1em 0.7em;
   margin: 0.4em 0; overflow-wrap: anywhere; white-space: pre-line; }}
 .bph-report .bph-formula {{ font-family: "STIX Two Math", "Cambria Math", serif;
@@ -46,8 +48,9 @@ def report_html(
 ) -> str:
     """The report for a student, as a piece of HTML that stands by itself and runs nothing.
 
-    The picture of the chain is there where the report judges an edge of it; the costs of ``run``
-    beside those of ``reference`` where there was a training. Messages are text, never markup.
+    The picture of the chain is there where the report judges an edge of it. Where there was a
+    training: the costs of ``run`` beside those of ``reference``, what the network says of some
+    samples, and how much the cost feels each parameter. Messages are text, never markup.
     """
     said = parts(report)
     blocks = [
@@ -56,7 +59,7 @@ def report_html(
         _bar(report),
         _chain(report, assignment),
         *(_findings(part, assignment) for part in said),
-        _training(run, reference) if run else "",
+        _training(run, reference, assignment) if run else "",
         _waiting(said),
         _passed(said),
         _advice(advice(report)),
@@ -124,18 +127,10 @@ def formula_html(formula: Formula) -> str:
     return f'<span class="bph-formula">{"".join(pieces)}</span>'
 
 
-def _training(run: Run, reference: Run | None) -> str:
-    curves = costs_picture(run.costs, reference.costs if reference else ())
-    return _paragraph(_accuracy(run, reference)) + f'<div class="bph-picture">{curves.svg}</div>'
-
-
-def _accuracy(run: Run, reference: Run | None) -> str:
-    if run.accuracy is None:
-        return f"The training stopped after {len(run.trail)} steps."
-    mine = f"Your network gets {_percent(run.accuracy)} of the unseen samples right"
-    if reference is None or reference.accuracy is None:
-        return f"{mine}."
-    return f"{mine}; trained with torch's own gradients, it gets {_percent(reference.accuracy)}."
+def _training(run: Run, reference: Run | None, assignment: Assignment) -> str:
+    pictures = training_pictures(assignment.task, run, reference)
+    drawn = "".join(f'<div class="bph-picture">{each.svg}</div>' for each in pictures)
+    return _paragraph(accuracy_line(run, reference)) + f'<div class="bph-pictures">{drawn}</div>'
 
 
 def _waiting(said: Sequence[Part]) -> str:
@@ -181,7 +176,3 @@ def _checks(count: int) -> str:
 
 def _listed(labels: Sequence[str]) -> str:
     return ", ".join(labels)
-
-
-def _percent(share: float) -> str:
-    return f"{share:.1%}".replace("%", " %")

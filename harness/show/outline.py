@@ -13,6 +13,8 @@ from harness.show.visible import visible
 MARKS: Mapping[Outcome, str] = MappingProxyType(
     {"passed": "✓", "failed": "✗", "error": "!", "not_run": "–"}
 )
+# What the part is called that tells of the training.
+TRAINING = "Training"
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ def _part(report: Report, title: str, checks: list[Check]) -> Part:
 def _part_title(check: Check) -> str:
     if check.stage:
         return visible(check.stage)
-    return {"chain": "The chain", "training": "Training"}.get(_slug(check.id), _label(check.id))
+    return {"chain": "The chain", "training": TRAINING}.get(_slug(check.id), _label(check.id))
 
 
 def _findings(checks: list[Check]) -> Iterable[Finding]:

@@ -7,10 +7,13 @@ from io import StringIO
 from typing import TYPE_CHECKING
 
 from harness.report import Outcome, Report
-from harness.show.outline import MARKS, Part, advice, next_step, parts, verdict
+from harness.show.outline import MARKS, TRAINING, Part, advice, next_step, parts, verdict
+from harness.show.trained import training_lines
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+
+    from harness.training.task import Run
 
 LEAST_WIDTH = 20
 _STYLES: dict[Outcome, str] = {
@@ -21,13 +24,21 @@ _STYLES: dict[Outcome, str] = {
 }
 
 
-def report_text(report: Report, *, colour: bool = False, width: int = 80) -> str:
+def report_text(
+    report: Report,
+    run: Run | None = None,
+    reference: Run | None = None,
+    *,
+    colour: bool = False,
+    width: int = 80,
+) -> str:
     """The report for a student, in lines of at most ``width`` (or 20) characters.
 
+    Where there was a training, it says what came of ``run``, beside ``reference``.
     ``colour`` adds ANSI styles; nothing is told by colour alone. Messages are shown as they are,
     with control characters written out.
     """
-    return rendered(_blocks(report), colour=colour, width=max(width, LEAST_WIDTH))
+    return rendered(_blocks(report, run, reference), colour=colour, width=max(width, LEAST_WIDTH))
 
 
 def rendered(blocks: Iterable[RenderableType], *, colour: bool, width: int) -> str:
@@ -48,7 +59,7 @@ def rendered(blocks: Iterable[RenderableType], *, colour: bool, width: int) -> s
     return "\n".join(line.rstrip() for line in captured.get().rstrip().split("\n"))
 
 
-def _blocks(report: Report) -> Iterator[RenderableType]:
+def _blocks(report: Report, run: Run | None, reference: Run | None) -> Iterator[RenderableType]:
     from rich.text import Text
 
     yield Text(verdict(report), style="bold")
@@ -56,6 +67,8 @@ def _blocks(report: Report) -> Iterator[RenderableType]:
         yield ""
         yield Text(part.title, style="bold")
         yield from _lines(part)
+        if run and part.title == TRAINING:
+            yield from (_marked("", "", Text(told)) for told in training_lines(run, reference))
     found = advice(report)
     if found:
         yield ""

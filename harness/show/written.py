@@ -59,14 +59,18 @@ def broken(formula: Formula, width: float, most: int) -> tuple[Formula, ...]:
 
 
 def _parts(formula: Formula, width: float) -> Iterator[Formula]:
-    """What stays together: a name with what is below and above it, a sign with what follows."""
+    """What stays together where it fits on a line: a name with what is below and above it, a sign
+    with what follows, what is in brackets.
+    """
     part: list[Piece] = []
+    depth = 0
     for piece in _split(formula, width):
-        new = bool(part) and piece.place == "line" and part[-1].text.endswith(" ")
+        new = depth == 0 and piece.place == "line" and part and part[-1].text.endswith(" ")
         if (new and not _is_sign(part)) or width_of((*part, piece)) > width:
             yield tuple(part)
             part = []
         part.append(piece)
+        depth += piece.text.count("(") - piece.text.count(")")
     if part:
         yield tuple(part)
 

@@ -9,14 +9,17 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from harness.show.samples import Sample, samples_picture
+from harness.show.svg import Picture
 from harness.training.datasets import load_digits
 from harness.training.networks import batch_network
-from harness.training.task import Parameters, Task
+from harness.training.task import Parameters, Run, Task
 
 WIDTHS = (64, 16, 16, 10)
 STEPS = 300
 BATCH = 20
 UNSEEN = 360
+IMAGE = (8, 8)
 
 
 @cache
@@ -66,11 +69,21 @@ def _unseen() -> tuple[Tensor, Tensor, Tensor]:
     return images, targets_of(labels), labels
 
 
-def _correct(answers: Sequence[Tensor | None], labels: Tensor) -> int:
+def _read(answers: Sequence[Tensor | None], count: int) -> Tensor:
     (output,) = answers
-    if output is None or output.shape != (len(labels), WIDTHS[-1]):
-        return 0
-    return int((output.argmax(1) == labels).sum())
+    if output is None or output.shape != (count, WIDTHS[-1]):
+        return torch.full((count,), -1)
+    return output.argmax(1)
+
+
+def _picture(run: Run) -> Picture:
+    *_, images, labels = split_digits()
+    assert run.read is not None
+    drawn = [
+        Sample(tuple(image), int(said), int(label))
+        for image, said, label in zip(images.tolist(), run.read, labels, strict=True)
+    ]
+    return samples_picture(drawn, IMAGE)
 
 
 DIGITS = Task(
@@ -79,8 +92,10 @@ DIGITS = Task(
     network=partial(batch_network, len(WIDTHS) - 1),
     batch=_batch,
     unseen=_unseen,
-    correct=_correct,
+    read=_read,
     steps=STEPS,
     rate=3.0,
     accuracy=0.90,
+    image=IMAGE,
+    picture=_picture,
 )

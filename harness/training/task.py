@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from harness.candidate import Candidate, Chain, Chained, Descend, Link, Trouble
+from harness.show.svg import Picture
 from harness.workbench import Workbench
 
 Parameters = dict[str, Tensor]
@@ -35,9 +36,10 @@ class Task:
     ``network(inputs, targets)`` lays the network out for a batch; the full cost is the average of
     the ``costs`` it names. ``batch(step)`` gives the inputs and targets of a step, which differ in
     their values only (and not at all where it is the same object as before), ``unseen()``
-    inputs, targets and labels for the test; ``correct`` counts the right ones among the network's
-    answers, given the labels. ``rate`` is the learning rate, ``accuracy`` the share of unseen
-    samples to get right.
+    inputs, targets and labels for the test; ``read`` says which labels so many answers of the
+    network stand for, -1 where an answer is none. ``rate`` is the learning rate, ``accuracy`` the
+    share of unseen samples to get right. ``image`` is the shape of an input that is an image, and
+    ``picture`` draws what a run's network says of some unseen samples, where that can be drawn.
     """
 
     name: str
@@ -45,10 +47,12 @@ class Task:
     network: Callable[[Tensor, Tensor], Network]
     batch: Callable[[int], tuple[Tensor, Tensor]]
     unseen: Callable[[], tuple[Tensor, Tensor, Tensor]]
-    correct: Callable[[Sequence[Tensor | None], Tensor], int]
+    read: Callable[[Sequence[Tensor | None], int], Tensor]
     steps: int
     rate: float
     accuracy: float
+    image: tuple[int, int] | None = None
+    picture: Callable[[Run], Picture] | None = None
 
 
 @dataclass(frozen=True)
@@ -56,13 +60,15 @@ class Run:
     """A training run: the cost at each step, where it led, the share of unseen samples that the
     trained network gets right, and, if it stopped early, the trouble.
 
-    ``path[name][k]`` is the parameter after step k.
+    ``path[name][k]`` is the parameter after step k; ``read`` holds the label that the trained
+    network gives each of the unseen samples.
     """
 
     costs: tuple[float, ...]
     path: Mapping[str, Tensor]
     accuracy: float | None
     trouble: Trouble | None = None
+    read: Tensor | None = None
 
     @property
     def trail(self) -> tuple[Parameters, ...]:
@@ -176,10 +182,13 @@ def _examined(run: Run, task: Task, candidate: Candidate) -> Run:
     replies = candidate.perform(
         [Chain(part.links, {**trained, **part.tensors}, part.answers) for part in parts]
     )
-    correct = 0
+    read: list[Tensor] = []
     for part, reply in zip(parts, replies, strict=True):
         if isinstance(reply, Trouble):
             return replace(run, trouble=reply)
         assert isinstance(reply, Chained)
-        correct += task.correct([reply.outputs.get(name) for name in part.answers], part.labels)
-    return replace(run, accuracy=correct / sum(len(part.labels) for part in parts))
+        answers = [reply.outputs.get(name) for name in part.answers]
+        read.append(task.read(answers, len(part.labels)))
+    said = torch.cat(read)
+    correct = int((said == torch.cat([part.labels for part in parts])).sum())
+    return replace(run, accuracy=correct / len(said), read=said)

@@ -58,12 +58,12 @@ def _unseen() -> tuple[Tensor, Tensor, Tensor]:
     return values, labels, labels
 
 
-def _correct(answers: Sequence[Tensor | None], labels: Tensor) -> int:
-    pairs = zip(answers, labels.tolist(), strict=True)
-    return sum(
-        answer is not None and answer.numel() == 1 and (float(answer) > 0.5) == bool(label)
-        for answer, label in pairs
-    )
+def _read(answers: Sequence[Tensor | None], count: int) -> Tensor:
+    read = [
+        -1.0 if answer is None or answer.numel() != 1 else float(float(answer) > 0.5)
+        for answer in answers
+    ]
+    return torch.tensor(read, dtype=torch.float64)
 
 
 TUMOURS = Task(
@@ -72,7 +72,7 @@ TUMOURS = Task(
     network=partial(sample_network, LAYERS),
     batch=_batch,
     unseen=_unseen,
-    correct=_correct,
+    read=_read,
     steps=30,
     rate=5.0,
     accuracy=0.85,

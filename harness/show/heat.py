@@ -1,0 +1,146 @@
+"""How sensitive the cost is to each entry of whole matrices, as maps of signed marks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from harness.formulas.notation import symbol
+from harness.show.mathematics import set_formula
+from harness.show.svg import Picture, element, line, picture, words
+
+Matrix = Sequence[Sequence[float]]
+WIDTH = 408.0
+CELL, GAP, HEAD = 5.0, 8.0, 24.0
+MARGIN = 8.0
+UP, DOWN = "#d2691e", "#3f7fd0"  # beside their shapes; both stand out from white and from black
+
+
+def heat_picture(
+    matrices: Mapping[str, Matrix],
+    title: str = "How sensitive the cost is to each parameter",
+    *,
+    tiles: tuple[int, int] | None = None,
+) -> Picture:
+    """A map for each matrix: squares where more of the entry raises C, bars where it lowers C.
+
+    The larger the mark, the more the cost feels the entry; the largest of each matrix fills its
+    cell, and is written beside the matrix's name. ``tiles`` is the height and width at which to
+    lay the rows of the first matrix out, where each belongs to the pixels of an image. Raises
+    ValueError where there is nothing to draw, or a value is not finite.
+    """
+    if not matrices or not all(row for rows in matrices.values() for row in rows):
+        raise ValueError("there are no values to draw")
+    for name, rows in matrices.items():
+        if not all(math.isfinite(value) for row in rows for value in row):
+            raise ValueError(f"a value of {name} is not finite")
+    first = next(iter(matrices))
+    maps = [_laid(name, rows, tiles if name == first else None) for name, rows in matrices.items()]
+    placed, bottom = _placed(maps)
+    drawn = [words(MARGIN, 20, title, font_size=14, font_weight="bold")]
+    for each, (x, y) in placed:
+        drawn += each.draw(x, y)
+    return picture(
+        "".join([*drawn, *_key(bottom + 18)]),
+        WIDTH,
+        bottom + 44,
+        title=title,
+        description="; ".join(f"{each.name}: {each.said}" for each in maps),
+        zoom=1.6,
+    )
+
+
+@dataclass(frozen=True)
+class _Map:
+    """A matrix as cells: each value with its column and row, which may leave gaps."""
+
+    name: str
+    cells: tuple[tuple[float, float, float], ...]
+    width: float
+    height: float
+    most: float
+
+    @property
+    def said(self) -> str:
+        """What the map shows, in words."""
+        up = sum(value > 0 for *_, value in self.cells)
+        down = sum(value < 0 for *_, value in self.cells)
+        return f"{up} raise C, {down} lower it, by at most {self.most:.2g}"
+
+    @property
+    def room(self) -> float:
+        """How wide the map is with its heading."""
+        return max(self.width, 92.0)
+
+    def draw(self, x: float, y: float) -> Iterator[str]:
+        """The heading at the top, the frame and the marks below it."""
+        name = set_formula(symbol(self.name))
+        yield name.draw(x, y + 10)
+        yield words(x + name.width + 6, y + 15, f"up to {self.most:.2g}", font_size=12)
+        top = y + HEAD
+        for ends in (((x, top), (x + self.width, top)), ((x, top), (x, top + self.height))):
+            yield line(*ends, stroke_width=0.6, stroke_opacity=0.6)
+        for sign, colour in ((1, UP), (-1, DOWN)):
+            path = "".join(
+                _mark(x + column, top + row, abs(value) / self.most, sign)
+                for column, row, value in self.cells
+                if value * sign > 0
+            )
+            if path:
+                yield element("path", d=path, fill=colour)
+
+
+def _mark(x: float, y: float, share: float, sign: int) -> str:
+    """A square for more, a flat bar for less, in a cell whose corner is at (x, y)."""
+    # The area tells the size.
+    side = max((CELL - 0.6) * math.sqrt(share), 0.5)
+    high = side if sign > 0 else max(0.3 * side, 0.4)
+    left, top = x + (CELL - side) / 2, y + (CELL - high) / 2
+    return f"M{left:.1f} {top:.1f}h{side:.1f}v{high:.1f}h-{side:.1f}z"
+
+
+def _laid(name: str, rows: Matrix, tiles: tuple[int, int] | None) -> _Map:
+    if tiles is None or any(len(row) != tiles[0] * tiles[1] for row in rows):
+        cells = [
+            (column * CELL, at * CELL, value)
+            for at, row in enumerate(rows)
+            for column, value in enumerate(row)
+        ]
+        width, height = max(map(len, rows)) * CELL, len(rows) * CELL
+    else:
+        high, wide = ((size + 1) * CELL for size in tiles)
+        across = max(int((WIDTH - 2 * MARGIN + CELL) // wide), 1)
+        cells = [
+            (
+                at % across * wide + pixel % tiles[1] * CELL,
+                at // across * high + pixel // tiles[1] * CELL,
+                value,
+            )
+            for at, row in enumerate(rows)
+            for pixel, value in enumerate(row)
+        ]
+        width = min(across, len(rows)) * wide - CELL
+        height = -(-len(rows) // across) * high - CELL
+    most = max(abs(value) for *_, value in cells) or 1.0
+    return _Map(name, tuple(cells), width, height, most)
+
+
+def _placed(maps: Sequence[_Map]) -> tuple[list[tuple[_Map, tuple[float, float]]], float]:
+    """Where each map goes, in rows that fill the width, and where the last row ends."""
+    placed: list[tuple[_Map, tuple[float, float]]] = []
+    x, y, lowest = MARGIN, 34.0, 34.0
+    for each in maps:
+        if x > MARGIN and x + each.room > WIDTH - MARGIN:
+            x, y = MARGIN, lowest + 2 * GAP
+        placed.append((each, (x, y)))
+        x += each.room + GAP
+        lowest = max(lowest, y + HEAD + each.height)
+    return placed, lowest
+
+
+def _key(y: float) -> Iterator[str]:
+    yield element("path", d=f"M{MARGIN} {y - 5}h10v10h-10z", fill=UP)
+    yield words(MARGIN + 16, y + 4.5, "square: more of it raises C")
+    yield element("path", d=f"M{MARGIN + 196} {y - 1.5}h10v3h-10z", fill=DOWN)
+    yield words(MARGIN + 212, y + 4.5, "bar: more of it lowers C")

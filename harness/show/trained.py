@@ -1,0 +1,72 @@
+"""A training that has ended, to look at: costs, accuracy, samples, sensitivities."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from harness.show.costs import costs_picture
+from harness.show.heat import heat_picture
+from harness.show.sensitivity import sensitivity_picture
+from harness.show.svg import Picture
+
+if TYPE_CHECKING:
+    from harness.training.task import Run, Task
+
+FELT = "How much the cost feels each parameter, at step 1"
+
+
+def training_lines(run: Run, reference: Run | None) -> Iterator[str]:
+    """What came of a training, in sentences."""
+    yield accuracy_line(run, reference)
+    if run.costs:
+        yield (
+            f"The cost fell from {run.costs[0]:.3g} to {run.costs[-1]:.3g} "
+            f"in {len(run.costs)} steps."
+            if run.costs[-1] < run.costs[0]
+            else f"The cost went from {run.costs[0]:.3g} to {run.costs[-1]:.3g} "
+            f"in {len(run.costs)} steps."
+        )
+
+
+def accuracy_line(run: Run, reference: Run | None) -> str:
+    """How many of the unseen samples the network gets right, beside the reference's."""
+    if run.accuracy is None:
+        return f"The training stopped after {len(run.costs)} steps."
+    mine = f"Your network gets {_percent(run.accuracy)} of the unseen samples right"
+    if reference is None or reference.accuracy is None:
+        return f"{mine}."
+    return f"{mine}; trained with torch's own gradients, it gets {_percent(reference.accuracy)}."
+
+
+def training_pictures(task: Task, run: Run, reference: Run | None) -> Iterator[Picture]:
+    """The costs, some samples with what the network says, and the sensitivities at step 1."""
+    yield costs_picture(run.costs, reference.costs if reference else ())
+    if task.picture and run.read is not None:
+        yield task.picture(run)
+    felt = felt_picture(task, run)
+    if felt:
+        yield felt
+
+
+def felt_picture(task: Task, run: Run) -> Picture | None:
+    """∂C/∂parameter at step 1, as bars for single numbers and as maps for matrices."""
+    if run.accuracy is None:
+        return None
+    start = task.parameters()
+    # One step of gradient descent is the rate times the gradient.
+    felt = {name: (value - run.path[name][0]) / task.rate for name, value in start.items()}
+    if not all(bool(value.isfinite().all()) for value in felt.values()):
+        return None
+    if all(value.dim() == 0 for value in felt.values()):
+        return sensitivity_picture({name: float(value) for name, value in felt.items()}, FELT)
+    ordered = sorted(felt.items(), key=lambda pair: -pair[1].dim())
+    matrices = {
+        name: value.reshape(-1, value.shape[-1] if value.dim() else 1).tolist()
+        for name, value in ordered
+    }
+    return heat_picture(matrices, FELT, tiles=task.image)
+
+
+def _percent(share: float) -> str:
+    return f"{share:.1%}".replace("%", " %")
