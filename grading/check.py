@@ -10,15 +10,15 @@ from grading.sandbox import Nursery
 from grading.sandbox.far import Far
 from grading.work import CheckError, Work
 from harness.assignments import load_assignment
-from harness.judge import judge
+from harness.judge import Judgement, judge
 from harness.probes import Planned, plan
-from harness.report import Advice, Report
+from harness.report import Advice
 from harness.settings import SettingsError
 from harness.visibility import for_student
 
 
-def check_stages(work: Work, stages: Sequence[str], nursery: Nursery) -> Report:
-    """The report on a student's code, all of it or the given stages only.
+def check_stages(work: Work, stages: Sequence[str], nursery: Nursery) -> Judgement:
+    """What is to be told of a student's code, all of it or the given stages only.
 
     Raises CheckError for a stage that the assignment does not have, or code that is none.
     """
@@ -40,12 +40,15 @@ def checks_of(work: Work) -> tuple[Planned, ...]:
         raise CheckError(f"{error}.") from None
 
 
-def check_work(work: Work, only: Iterable[str], nursery: Nursery) -> Report:
-    """The report on the checks named by ``only``. Raises CheckError for code that is none."""
+def check_work(work: Work, only: Iterable[str], nursery: Nursery) -> Judgement:
+    """What is to be told of the checks named by ``only``: the report as a student may see it, and
+    the training, if it came to that. Raises CheckError for code that is none.
+    """
     with Far(nursery, work.source, work.settings.limits) as far:
         if far.definition.unusable:
             raise CheckError(f"{work.file}: {far.definition.unusable}")
         assignment = load_assignment(work.assignment)
-        report = judge(assignment, far, settings=work.settings, only=only).report
+        judged = judge(assignment, far, settings=work.settings, only=only)
         advice = tuple(Advice(None, text) for text in definition_advice(far.definition))
-    return for_student(replace(report, advice=advice + report.advice), work.settings)
+    report = replace(judged.report, advice=advice + judged.report.advice)
+    return replace(judged, report=for_student(report, work.settings))

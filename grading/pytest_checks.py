@@ -60,7 +60,7 @@ class Checks:
         """The report, or why there is none."""
         try:
             with open_nursery() as nursery:
-                report = check_work(self.work, self._chosen, nursery)
+                report = check_work(self.work, self._chosen, nursery).report
         except CheckError as error:
             # pytest-xdist would start another worker for one that exits, and again.
             if self._worker:

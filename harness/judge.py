@@ -18,10 +18,11 @@ from harness.training.task import Run
 
 @dataclass(frozen=True)
 class Judgement:
-    """A report, and the training run behind it, if it came to that."""
+    """A report, and the training run behind it with the reference's, if it came to that."""
 
     report: Report
     run: Run | None
+    reference: Run | None = None
 
 
 def judge(
@@ -65,7 +66,7 @@ def judge(
         advice,
         tuple(each.flag for each in evidence),
     )
-    return Judgement(report, trial.run)
+    return Judgement(report, trial.run, trial.reference)
 
 
 def _diagnosed(trial: Trial, checks: Sequence[Check], settings: Settings) -> list[Check]:

@@ -18,7 +18,7 @@ from harness.show.chain import Picture, chain_picture
 from harness.show.live import Tell, progress
 from harness.show.notebook import report_html
 from harness.show.text import report_text
-from harness.training.task import Run, train_reference
+from harness.training.task import Run
 from harness.visibility import for_student
 from harness.workbench import Workbench
 
@@ -120,12 +120,8 @@ class Handout:
     def _judged(self, wanted: Iterable[str], candidate: Candidate) -> Checked:
         settings = settings_beside(Path.cwd(), self.assignment.name)
         judged = judge(self.assignment, candidate, settings=settings, only=wanted)
-        reference = None
-        if judged.run:
-            forwards = tuple((stage.name, stage.forward) for stage in self.assignment.stages)
-            reference = train_reference(self.assignment.task, forwards)
         report = for_student(judged.report, settings)
-        return Checked(report, self.assignment, judged.run, reference)
+        return Checked(report, self.assignment, judged.run, judged.reference)
 
     def _named(self, stages: tuple[Any, ...]) -> dict[str, type]:
         known = [stage.name for stage in self.assignment.stages]

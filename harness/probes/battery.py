@@ -18,7 +18,7 @@ from harness.probes.gradient import gradient
 from harness.probes.training import training
 from harness.settings import Settings, SettingsError
 from harness.stage import Stage
-from harness.training.task import Run
+from harness.training.task import Run, train_reference
 
 
 class Trial:
@@ -29,6 +29,7 @@ class Trial:
         self.candidate = candidate
         self.seed = seed
         self.run: Run | None = None
+        self.reference: Run | None = None
         handles = count(1)
         self.benches = {
             stage.name: Bench(stage, candidate, seed, assignment.sizes, handles)
@@ -46,9 +47,10 @@ class Trial:
         return ChainBench(self.benches, self.assignment.chain)
 
     def train(self) -> None:
-        """Runs the training probe and keeps its run."""
+        """Runs the training probe and keeps its run, with the one it is held against."""
         stages = tuple((stage.name, stage.forward) for stage in self.assignment.stages)
         self.run = training(self.assignment.task, self.candidate, stages)
+        self.reference = train_reference(self.assignment.task, stages)
 
 
 @dataclass(frozen=True)

@@ -93,8 +93,8 @@ class _Map:
 
 def _mark(x: float, y: float, share: float, sign: int) -> str:
     """A square for more, a flat bar for less, in a cell whose corner is at (x, y)."""
-    # The area tells the size.
-    side = max((CELL - 0.6) * math.sqrt(share), 0.5)
+    # Less than in proportion, so that entries far below the largest are still seen.
+    side = max((CELL - 0.5) * share**0.4, 0.5)
     high = side if sign > 0 else max(0.3 * side, 0.4)
     left, top = x + (CELL - side) / 2, y + (CELL - high) / 2
     return f"M{left:.1f} {top:.1f}h{side:.1f}v{high:.1f}h-{side:.1f}z"
