@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,7 +39,7 @@ def _stamp(path: Path) -> Stamp:
     found = []
     for file in files:
         try:
-            state = os.stat(file)
+            state = file.stat()
         except OSError:
             continue
         found.append((str(file), state.st_mtime_ns, state.st_size))

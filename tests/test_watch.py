@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 
 import pytest
 
@@ -26,6 +27,17 @@ class Clock:
             event()
 
 
+def checked(path, look):
+    """What is seen at each check, until the events end."""
+    seen = []
+    try:
+        for _ in saves(path):
+            seen += [look()]
+    except KeyboardInterrupt:
+        return seen
+    raise AssertionError("watching does not end by itself")
+
+
 @pytest.fixture
 def watched(monkeypatch, tmp_path):
     """How often a file is checked while the given events happen to it."""
@@ -36,11 +48,7 @@ def watched(monkeypatch, tmp_path):
         monkeypatch.setattr(
             "grading.saves.time", Clock(*(event and event(file) for event in events))
         )
-        seen = []
-        with pytest.raises(KeyboardInterrupt):
-            for _ in saves(file):
-                seen.append(file.read_text() if file.exists() else None)
-        return seen
+        return checked(file, file.read_text)
 
     return count
 
@@ -78,68 +86,52 @@ def test_a_folder_is_watched_for_the_files_in_it(monkeypatch, tmp_path):
         None,
     )
     monkeypatch.setattr("grading.saves.time", Clock(*events))
-    seen = 0
-    with pytest.raises(KeyboardInterrupt):
-        for _ in saves(tmp_path):
-            seen += 1
-    assert seen == 2
+    assert len(checked(tmp_path, lambda: None)) == 2
+
+
+@contextmanager
+def watching(folder, *options):
+    """The command, in a process of its own, and what it says up to each wait for a save."""
+    command = [sys.executable, "-m", "grading.cli", "check", "mine.py", "--watch", *options]
+    with subprocess.Popen(
+        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+
+        def said():
+            lines = []
+            while not lines or "Ctrl-C" not in lines[-1]:
+                lines.append(process.stdout.readline())
+                assert lines[-1], process.stderr.read()
+            return "".join(lines)
+
+        try:
+            yield process, said
+        finally:
+            process.kill()
+
+
+def interrupted(process):
+    """The exit code and the errors of the command once it is interrupted."""
+    process.send_signal(signal.SIGINT)
+    return process.wait(), process.stderr.read()
 
 
 @pytest.mark.slow
 def test_every_save_is_checked_until_it_is_interrupted(tmp_path):
     file = tmp_path / "mine.py"
     file.write_text(WRONG)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "grading.cli", "check", "mine.py", "--stage", "Sigmoid", "--watch"],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    said = ""
-
-    def until(words):
-        nonlocal said
-        said = ""
-        assert process.stdout is not None
-        while words not in said:
-            line = process.stdout.readline()
-            assert line, process.communicate()
-            said += line
-
-    try:
-        until("Ctrl-C")
-        assert "∂C/∂z is wrong" in said and "mine.py" in said
+    with watching(tmp_path, "--stage", "Sigmoid") as (process, said):
+        first = said()
+        assert "mine.py" in first and "∂C/∂z is wrong" in first
         file.write_text("class Sigmoid(")
-        until("Ctrl-C")
-        assert "mine.py" in said and "Traceback" not in said
+        assert "mine.py" in said()
         file.write_text("".join(RIGHT))
-        until("Ctrl-C")
-        assert "All 6 checks passed" in said
-        process.send_signal(signal.SIGINT)
-        _, errors = process.communicate()
-    finally:
-        process.kill()
-        process.wait()
-    assert errors == ""
-    assert process.returncode == 0
+        assert "All 7 checks passed" in said()
+        assert interrupted(process) == (0, "")
 
 
 @pytest.mark.slow
 def test_a_file_that_does_not_exist_yet_is_waited_for(tmp_path):
-    process = subprocess.Popen(
-        [sys.executable, "-m", "grading.cli", "check", "mine.py", "--watch"],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    line = ""
-    while "Ctrl-C" not in line:
-        line = process.stdout.readline()
-        if "mine.py does not exist." in line:
-            break
-    process.send_signal(signal.SIGINT)
-    process.communicate()
-    assert "mine.py does not exist." in line
-    assert process.returncode == 2
+    with watching(tmp_path) as (process, said):
+        assert "mine.py does not exist." in said()
+        assert interrupted(process) == (2, "")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from harness.formulas.notation import symbol
 from harness.show.mathematics import set_formula
-from harness.show.svg import Picture, element, line, picture, words
+from harness.show.svg import Picture, Point, element, line, picture, words
 
 Matrix = Sequence[Sequence[float]]
 WIDTH = 408.0
@@ -69,6 +69,11 @@ class _Map:
         return f"{up} raise C, {down} lower it, by at most {self.most:.2g}"
 
     @property
+    def is_vector(self) -> bool:
+        """Whether it is one row only."""
+        return self.height <= CELL
+
+    @property
     def room(self) -> float:
         """How wide the map is with its heading."""
         return max(self.width, 92.0)
@@ -126,11 +131,20 @@ def _laid(name: str, rows: Matrix, tiles: tuple[int, int] | None) -> _Map:
     return _Map(name, tuple(cells), width, height, most)
 
 
-def _placed(maps: Sequence[_Map]) -> tuple[list[tuple[_Map, tuple[float, float]]], float]:
-    """Where each map goes, in rows that fill the width, and where the last row ends."""
-    placed: list[tuple[_Map, tuple[float, float]]] = []
+def _placed(maps: Sequence[_Map]) -> tuple[list[tuple[_Map, Point]], float]:
+    """Where each map goes, in rows that fill the width, and where the last row ends.
+
+    Vectors stand one below the other beside a matrix that is high enough.
+    """
+    placed: list[tuple[_Map, Point]] = []
     x, y, lowest = MARGIN, 34.0, 34.0
     for each in maps:
+        if placed and each.is_vector and placed[-1][0].is_vector:
+            before, (left, top) = placed[-1]
+            below = top + HEAD + before.height + GAP
+            if below + HEAD + each.height <= lowest:
+                placed.append((each, (left, below)))
+                continue
         if x > MARGIN and x + each.room > WIDTH - MARGIN:
             x, y = MARGIN, lowest + 2 * GAP
         placed.append((each, (x, y)))

@@ -1,0 +1,1 @@
+"""Pictures of what people look at, made by one command: ``make screenshots``."""
