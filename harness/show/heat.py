@@ -22,13 +22,14 @@ def heat_picture(
     title: str = "How sensitive the cost is to each parameter",
     *,
     tiles: tuple[int, int] | None = None,
+    meanings: tuple[str, str] = ("more of it raises C", "more of it lowers C"),
 ) -> Picture:
-    """A map for each matrix: squares where more of the entry raises C, bars where it lowers C.
+    """A map for each matrix: squares for positive entries, flat bars for negative ones.
 
-    The larger the mark, the more the cost feels the entry; the largest of each matrix fills its
-    cell, and is written beside the matrix's name. ``tiles`` is the height and width at which to
-    lay the rows of the first matrix out, where each belongs to the pixels of an image. Raises
-    ValueError where there is nothing to draw, or a value is not finite.
+    The larger the mark, the larger the entry; the largest of each matrix fills its cell, and is
+    written beside the matrix's name. ``meanings`` says what the two signs mean. ``tiles`` is the
+    height and width at which to lay the rows of the first matrix out, where each belongs to the
+    pixels of an image. Raises ValueError where there is nothing to draw, or a value is not finite.
     """
     if not matrices or not all(row for rows in matrices.values() for row in rows):
         raise ValueError("there are no values to draw")
@@ -42,11 +43,12 @@ def heat_picture(
     for each, (x, y) in placed:
         drawn += each.draw(x, y)
     return picture(
-        "".join([*drawn, *_key(bottom + 18)]),
+        "".join([*drawn, *_key(bottom + 18, meanings)]),
         WIDTH,
         bottom + 44,
         title=title,
-        description="; ".join(f"{each.name}: {each.said}" for each in maps),
+        description=f"Squares: {meanings[0]}. Bars: {meanings[1]}. "
+        + "; ".join(f"{each.name}: {each.said}" for each in maps),
         zoom=1.6,
     )
 
@@ -66,7 +68,7 @@ class _Map:
         """What the map shows, in words."""
         up = sum(value > 0 for *_, value in self.cells)
         down = sum(value < 0 for *_, value in self.cells)
-        return f"{up} raise C, {down} lower it, by at most {self.most:.2g}"
+        return f"{up} squares, {down} bars, up to {self.most:.2g}"
 
     @property
     def is_vector(self) -> bool:
@@ -153,8 +155,10 @@ def _placed(maps: Sequence[_Map]) -> tuple[list[tuple[_Map, Point]], float]:
     return placed, lowest
 
 
-def _key(y: float) -> Iterator[str]:
+def _key(y: float, meanings: tuple[str, str]) -> Iterator[str]:
+    up, down = meanings
     yield element("path", d=f"M{MARGIN} {y - 5}h10v10h-10z", fill=UP)
-    yield words(MARGIN + 16, y + 4.5, "square: more of it raises C")
-    yield element("path", d=f"M{MARGIN + 196} {y - 1.5}h10v3h-10z", fill=DOWN)
-    yield words(MARGIN + 212, y + 4.5, "bar: more of it lowers C")
+    yield words(MARGIN + 16, y + 4.5, f"square: {up}")
+    middle = WIDTH / 2
+    yield element("path", d=f"M{middle} {y - 1.5}h10v3h-10z", fill=DOWN)
+    yield words(middle + 16, y + 4.5, f"bar: {down}")

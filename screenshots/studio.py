@@ -1,0 +1,92 @@
+"""Where pictures are taken: one browser, one JupyterLab, and a list of what to take."""
+
+from __future__ import annotations
+
+import io
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import nbformat
+from PIL import Image
+from selenium.webdriver import Chrome
+
+from screenshots.browser import LAPTOP, browser, resize
+from screenshots.lab import ROOT, Notebook, lab, open_notebook
+
+IMAGES = ROOT / "docs" / "images"
+COLOURS = 96
+
+Shot = Callable[["Studio"], bytes]
+SHOTS: dict[str, Shot] = {}
+
+
+def shot(name: str) -> Callable[[Shot], Shot]:
+    """Adds a picture to those that are made: the function takes it, as a PNG, for NAME.png."""
+
+    def added(take: Shot) -> Shot:
+        SHOTS[name] = take
+        return take
+
+    return added
+
+
+@dataclass
+class Studio:
+    """What a picture is taken with. ``folder`` is for files of its own."""
+
+    chrome: Chrome
+    folder: Path
+    stack: ExitStack
+
+    @cached_property
+    def notebook(self) -> Notebook:
+        """The released notebook of many-neurons in JupyterLab, with all right solutions pasted."""
+        released = self.folder / "lab" / "many-neurons"
+        shutil.copytree(ROOT / "assignments" / "many-neurons", released)
+        address = self.stack.enter_context(lab(released.parent))
+        opened = open_notebook(self.chrome, address, "many-neurons/many-neurons.ipynb")
+        opened.run("imports")
+        for cell, source in solutions("many-neurons").items():
+            opened.paste(cell, source)
+            opened.run(cell)
+        return opened
+
+
+def solutions(name: str) -> dict[str, str]:
+    """The cells of an assignment in which students write, as the instructor has them."""
+    notebook = nbformat.read(ROOT / "solutions" / name / f"{name}.ipynb", nbformat.NO_CONVERT)
+    return {
+        cell.id: cell.source
+        for cell in notebook.cells
+        if cell.metadata.get("nbgrader", {}).get("solution")
+    }
+
+
+def with_wrong_sigmoid(source: str) -> str:
+    """The sigmoid with z where a belongs, as students write it."""
+    return (
+        source.replace("save_for_backward(a)", "save_for_backward(z)")
+        .replace("(a,) = ctx", "(z,) = ctx")
+        .replace("g * a * (1 - a)", "g * z * (1 - z)")
+    )
+
+
+@contextmanager
+def studio(folder: Path) -> Iterator[Studio]:
+    """A studio with a browser; JupyterLab starts when a picture first needs it."""
+    with ExitStack() as stack:
+        chrome = stack.enter_context(browser())
+        yield Studio(chrome, folder, stack)
+
+
+def take(made: Studio, name: str) -> Path:
+    """Takes one picture and keeps it in docs/images, in few colours, as the repository holds it."""
+    resize(made.chrome, LAPTOP)
+    file = IMAGES / f"{name}.png"
+    picture = Image.open(io.BytesIO(SHOTS[name](made))).convert("RGB")
+    picture.quantize(COLOURS).save(file, optimize=True)
+    return file
