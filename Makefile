@@ -17,11 +17,11 @@ SIDE_BY_SIDE := -n auto --dist loadfile --no-loadscope-reorder
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test quick lint types format release verify benchmark clean
+.PHONY: help demo test quick lint types format release verify benchmark screenshots clean
 
 help: ## List what can be made
 	@echo "make [PYTHON=python3.12] TARGET"
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-9s  %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-11s  %s\n", $$1, $$2 }' Makefile
 
 demo: $(STAMPS)/grading ## Grade two sample classes into demo/
 	$(BIN)/backprop grade $(CLASSES)/one-neuron/submissions --assignment one-neuron --out demo/one-neuron
@@ -52,6 +52,9 @@ verify: $(STAMPS)/grading ## Prove that every mistake is found and no right answ
 
 benchmark: $(STAMPS)/dev ## Measure grading side by side with other graders (ARGS go to the benchmark)
 	$(BIN)/python -m benchmarks $(ARGS)
+
+screenshots: $(STAMPS)/dev ## Take the pictures of README.md and docs/ anew (ARGS name some of them)
+	$(BIN)/python -m screenshots $(ARGS)
 
 clean: ## Remove .venv, demo/ and every cache
 	rm -rf $(VENV) demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -18,7 +19,7 @@ from screenshots.browser import LAPTOP, browser, resize
 from screenshots.lab import ROOT, Notebook, lab, open_notebook
 
 IMAGES = ROOT / "docs" / "images"
-COLOURS = 96
+COLOURS = 256
 
 Shot = Callable[["Studio"], bytes]
 SHOTS: dict[str, Shot] = {}
@@ -60,7 +61,7 @@ def solutions(name: str) -> dict[str, str]:
     """The cells of an assignment in which students write, as the instructor has them."""
     notebook = nbformat.read(ROOT / "solutions" / name / f"{name}.ipynb", nbformat.NO_CONVERT)
     return {
-        cell.id: cell.source
+        cell.id: re.sub(r" *### (BEGIN|END) SOLUTION\n?", "", cell.source).rstrip()
         for cell in notebook.cells
         if cell.metadata.get("nbgrader", {}).get("solution")
     }

@@ -31,7 +31,7 @@ def heat_picture(
     height and width at which to lay the rows of the first matrix out, where each belongs to the
     pixels of an image. Raises ValueError where there is nothing to draw, or a value is not finite.
     """
-    if not matrices or not all(row for rows in matrices.values() for row in rows):
+    if not matrices or not all(rows and all(rows) for rows in matrices.values()):
         raise ValueError("there are no values to draw")
     for name, rows in matrices.items():
         if not all(math.isfinite(value) for row in rows for value in row):
