@@ -59,7 +59,8 @@ class Studio:
 
 def solutions(name: str) -> dict[str, str]:
     """The cells of an assignment in which students write, as the instructor has them."""
-    notebook = nbformat.read(ROOT / "solutions" / name / f"{name}.ipynb", nbformat.NO_CONVERT)
+    file = ROOT / "solutions" / name / f"{name}.ipynb"
+    notebook = nbformat.read(file, nbformat.NO_CONVERT)  # type: ignore[no-untyped-call]
     return {
         cell.id: re.sub(r" *### (BEGIN|END) SOLUTION\n?", "", cell.source).rstrip()
         for cell in notebook.cells

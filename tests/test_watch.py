@@ -98,7 +98,8 @@ def watching(folder, *options):
     ) as process:
 
         def said():
-            lines = []
+            assert process.stdout and process.stderr
+            lines: list[str] = []
             while not lines or "Ctrl-C" not in lines[-1]:
                 lines.append(process.stdout.readline())
                 assert lines[-1], process.stderr.read()
