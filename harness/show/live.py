@@ -6,6 +6,7 @@ for a failure.
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -54,8 +55,8 @@ def _nothing(what: str, done: int, total: int, cost: float | None = None) -> Non
 
 def _in_notebook() -> bool:
     """Whether a kernel runs this code, for a notebook to show what it displays."""
-    # Whoever has no IPython loaded is in no notebook.
-    if "IPython" not in sys.modules:
+    # Whoever has no IPython loaded is in no notebook, and where nbgrader runs it nobody looks.
+    if "IPython" not in sys.modules or "NBGRADER_EXECUTION" in os.environ:
         return False
     from IPython import get_ipython
 
