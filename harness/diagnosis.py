@@ -35,6 +35,10 @@ NOTHING = (
     "none-returned",
     "None means that C does not depend on it at all. Does C stay as it is when it moves?",
 )
+WRAPPED = (
+    "more-axes",
+    "Count the axes of what you return, and those of the input that it is the gradient of.",
+)
 
 
 @dataclass(frozen=True)
@@ -203,14 +207,35 @@ def _formulas(bench: Bench, name: str, column: Column) -> Iterator[Found]:
         yield Found("None", *NOTHING)
         return
     yield from formulas_for(bench.stage, name, column.samples)
-    # Leading axes of size 1 that torch drops are part of what came back.
+    for pattern, bare in _unwrapped(bench, name, column):
+        true = bench.stage.gradients[name]
+        whole = [Found(true, *WRAPPED)] if reproduces(bench.stage, true, bare) else []
+        for formula in (*whole, *formulas_for(bench.stage, name, bare)):
+            text = ast.unparse(ast.parse(pattern.format(formula.expression), mode="eval"))
+            yield replace(formula, expression=text)
+
+
+def _unwrapped(
+    bench: Bench, name: str, column: Column
+) -> Iterator[tuple[str, tuple[Sample, ...]]]:
+    """What came back without axes that it has beyond its input's, and how they come about."""
     at = tuple(bench.stage.inputs).index(name)
+    got = [sample.got for sample in column.samples]
     extra = min(sample.got.dim() - sample.inputs[at].dim() for sample in column.samples)
-    if extra > 0 and all(set(sample.got.shape[:extra]) == {1} for sample in column.samples):
-        bare = [
-            replace(sample, got=sample.got.reshape(sample.got.shape[extra:]))
-            for sample in column.samples
-        ]
-        for formula in formulas_for(bench.stage, name, bare):
-            text = f"({formula.expression})[{', '.join(['None'] * extra)}]"
-            yield replace(formula, expression=ast.unparse(ast.parse(text, mode="eval")))
+    if extra <= 0:
+        return
+    if all(set(value.shape[:extra]) == {1} for value in got):
+        # Torch drops them.
+        bare = [value.reshape(value.shape[extra:]) for value in got]
+        yield f"({{}})[{', '.join(['None'] * extra)}]", _with(column, bare)
+    if all(set(value.shape[-extra:]) == {1} for value in got):
+        bare = [value.reshape(value.shape[:-extra]) for value in got]
+        yield f"({{}})[..., {', '.join(['None'] * extra)}]", _with(column, bare)
+    diagonals = [value.diagonal(dim1=-2, dim2=-1) for value in got if value.dim() > 1]
+    if len(diagonals) == len(got) and all(map(torch.equal, map(torch.diag_embed, diagonals), got)):
+        yield "diag_embed({})", _with(column, diagonals)
+
+
+def _with(column: Column, values: Sequence[Tensor]) -> tuple[Sample, ...]:
+    pairs = zip(column.samples, values, strict=True)
+    return tuple(replace(sample, got=value) for sample, value in pairs)

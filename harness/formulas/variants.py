@@ -37,6 +37,14 @@ def variants_of(stage: Stage, name: str) -> tuple[Variant, ...]:
     return tuple(Variant(how, text) for text, how in found.items())
 
 
+def parts_of(*expressions: str) -> list[str]:
+    """What expressions are made of: all of their operations, themselves included."""
+    trees = (ast.parse(text, mode="eval").body for text in expressions)
+    nodes = (node for tree in trees for node in ast.walk(tree))
+    kinds = (ast.BinOp, ast.UnaryOp, ast.Call, ast.Compare)
+    return list(dict.fromkeys(ast.unparse(node) for node in nodes if isinstance(node, kinds)))
+
+
 def _everywhere(tree: ast.expr, rules: Sequence[Rule]) -> Iterator[Change]:
     """The tree with one of the rules applied at one of its nodes."""
     count = sum(isinstance(node, ast.expr) for node in ast.walk(tree))
