@@ -15,6 +15,7 @@ from harness.stage import Stage
 
 # A limit is only named where enough entries have it.
 LEAST = 3
+LEAST_FOR_PAIRS = 20
 
 
 def cut_formulas(stage: Stage, name: str, samples: Sequence[Sample]) -> Iterator[str]:
@@ -115,8 +116,10 @@ def _places(stage: Stage, name: str) -> Iterator[str]:
 
 def _sides(stage: Stage, samples: Sequence[Sample], kept: Tensor) -> Iterator[str]:
     names = (*stage.inputs, stage.output, "g")
-    pairs = (f"{one} {sign} {two}" for one, two in combinations(names, 2) for sign in "*-+")
-    for name in (*names, *pairs):
+    pairs = [f"{one} {sign} {two}" for one, two in combinations(names, 2) for sign in "*-+"]
+    # Few numbers leave open what of two quantities is compared.
+    several = LEAST_FOR_PAIRS <= int(kept.sum()) <= len(kept) - LEAST_FOR_PAIRS
+    for name in (*names, *(pairs if several and not stage.is_scalar else ())):
         together = _together(stage, name, samples)
         if together is None or together.shape != kept.shape:
             continue

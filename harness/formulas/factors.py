@@ -72,7 +72,8 @@ class _Tier:
         rest = ratios[known] / self._values[:, known]
         constants = rest.mean(1)
         off = np.abs(rest - constants[:, None]).max(1)
-        good = np.flatnonzero((off <= LOOSE * np.abs(constants)) & (constants != 0))
+        fits = (off <= LOOSE * np.abs(constants)) & (constants != 0) & np.isfinite(constants)
+        good = np.flatnonzero(fits)
         if not len(good):
             return None
         return _with_constant(self._laws[good[0]], float(constants[good[0]]))

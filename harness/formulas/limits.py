@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import math
 from collections.abc import Iterator
 
 import torch
@@ -10,8 +11,10 @@ from torch import Tensor
 
 from harness.stage import Stage
 
-# How far from a number, as parts of it, a formula is tried on both sides.
+# How far from a number, as parts of it, a formula is tried on both sides; and at which numbers it
+# is tried besides.
 NEAR = (0.98, 1.02, 0.9, 1.1, 0.75, 1.3)
+BESIDES = (0.03, 0.2, 0.45, 0.8, 1.7, 2.6, 4.5)
 
 Place = tuple[tuple[Tensor, ...], Tensor]
 
@@ -24,7 +27,7 @@ def near_limits(stage: Stage, expression: str, place: Place) -> Iterator[Place]:
     inputs, upstream = place
     names = ("g", *stage.inputs)
     for name, limit in dict.fromkeys(_limits(expression)):
-        if name not in names or not limit:
+        if name not in names:
             continue
         values = [upstream, *inputs]
         at = names.index(name)
@@ -35,13 +38,15 @@ def near_limits(stage: Stage, expression: str, place: Place) -> Iterator[Place]:
 
 def _around(limit: float, like: Tensor) -> Iterator[Tensor]:
     """Tensors of a shape that hold values on both sides of a limit, and of minus the limit."""
-    wanted = torch.tensor([sign * part * limit for part in NEAR for sign in (1, -1)])
+    sizes = [*(part * limit for part in NEAR if limit), *BESIDES]
+    wanted = torch.tensor([sign * size for size in sizes for sign in (1, -1)])
     wanted = wanted.to(torch.float64)
     if not like.dim():
         yield from wanted
         return
-    count = like.numel()
-    yield wanted.repeat(count // len(wanted) + 1)[:count].reshape(like.shape)
+    tensors = math.ceil(len(wanted) / like.numel())
+    places = torch.arange(tensors * like.numel()) % len(wanted)
+    yield from wanted[places].reshape(tensors, *like.shape)
 
 
 def _limits(expression: str) -> Iterator[tuple[str, float]]:
@@ -54,6 +59,8 @@ def _limits(expression: str) -> Iterator[tuple[str, float]]:
             case ast.Call(func=ast.Attribute(value=value, attr="clamp"), args=limits):
                 for limit in (*limits, *(each.value for each in node.keywords)):
                     yield from _named(value, limit)
+            case ast.Call(func=ast.Name(id="relu" | "sign"), args=[value]):
+                yield from _named(value, ast.Constant(0))
             case ast.Call(func=ast.Name(id="clamp"), args=[value, *limits]):
                 for limit in limits:
                     yield from _named(value, limit)
