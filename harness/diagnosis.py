@@ -206,18 +206,37 @@ def _formulas(bench: Bench, name: str, column: Column) -> Iterator[Found]:
                 yield found_of(known)
         yield Found("None", *NOTHING)
         return
+    diagonals = _diagonals(bench, name, column)
+    if diagonals:
+        yield from _wrapped(bench, name, "diag_embed({})", diagonals)
+        return
     yield from formulas_for(bench.stage, name, column.samples)
     for pattern, bare in _unwrapped(bench, name, column):
-        true = bench.stage.gradients[name]
-        whole = [Found(true, *WRAPPED)] if reproduces(bench.stage, true, bare) else []
-        for formula in (*whole, *formulas_for(bench.stage, name, bare)):
-            text = ast.unparse(ast.parse(pattern.format(formula.expression), mode="eval"))
-            yield replace(formula, expression=text)
+        yield from _wrapped(bench, name, pattern, bare)
 
 
-def _unwrapped(
-    bench: Bench, name: str, column: Column
-) -> Iterator[tuple[str, tuple[Sample, ...]]]:
+def _wrapped(bench: Bench, name: str, pattern: str, samples: tuple[Sample, ...]) -> Iterator[Found]:
+    """Formulas for what stands inside the pattern."""
+    true = bench.stage.gradients[name]
+    whole = [Found(true, *WRAPPED)] if reproduces(bench.stage, true, samples) else []
+    for formula in (*whole, *formulas_for(bench.stage, name, samples)):
+        text = ast.unparse(ast.parse(pattern.format(formula.expression), mode="eval"))
+        yield replace(formula, expression=text)
+
+
+def _diagonals(bench: Bench, name: str, column: Column) -> tuple[Sample, ...]:
+    """What stands in the diagonals of what came back, where nothing stands beside them."""
+    at = tuple(bench.stage.inputs).index(name)
+    got = [sample.got for sample in column.samples]
+    if any(sample.got.dim() != sample.inputs[at].dim() + 1 for sample in column.samples):
+        return ()
+    if any(value.dim() < 2 or value.shape[-1] != value.shape[-2] for value in got):
+        return ()
+    inner = [value.diagonal(dim1=-2, dim2=-1) for value in got]
+    return _with(column, inner) if all(map(torch.equal, map(torch.diag_embed, inner), got)) else ()
+
+
+def _unwrapped(bench: Bench, name: str, column: Column) -> Iterator[tuple[str, tuple[Sample, ...]]]:
     """What came back without axes that it has beyond its input's, and how they come about."""
     at = tuple(bench.stage.inputs).index(name)
     got = [sample.got for sample in column.samples]
@@ -231,9 +250,6 @@ def _unwrapped(
     if all(set(value.shape[-extra:]) == {1} for value in got):
         bare = [value.reshape(value.shape[:-extra]) for value in got]
         yield f"({{}})[..., {', '.join(['None'] * extra)}]", _with(column, bare)
-    diagonals = [value.diagonal(dim1=-2, dim2=-1) for value in got if value.dim() > 1]
-    if len(diagonals) == len(got) and all(map(torch.equal, map(torch.diag_embed, diagonals), got)):
-        yield "diag_embed({})", _with(column, diagonals)
 
 
 def _with(column: Column, values: Sequence[Tensor]) -> tuple[Sample, ...]:

@@ -75,7 +75,7 @@ def _inside_clipped(stage: Stage, true: str, samples: Sequence[Sample]) -> Itera
 
 
 def _ways_to_write(stage: Stage, true: str) -> Iterator[str]:
-    """The true gradient with the output, and with what the output is made of, where torch has it."""
+    """The true gradient with the output by name, and as what torch makes of the input."""
     yield true
     function = getattr(stage.forward, "__name__", "")
     if len(stage.inputs) == 1 and getattr(torch, function, None) is stage.forward:

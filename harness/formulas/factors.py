@@ -16,15 +16,22 @@ from numpy.typing import NDArray
 from harness.formulas.same import close
 from harness.formulas.samples import EXACT, Sample, value_at
 from harness.formulas.table import Array
-from harness.formulas.variants import parts_of
+from harness.formulas.variants import parts_of, without_factor
 from harness.stage import Stage
 
 POWERS = (-1.0, 1.0, -0.5, 0.5, -2.0, 2.0)
 PAIRS = (*product((-1.0, 1.0), repeat=2), (-0.5, -0.5), (0.5, 0.5), (-1.0, -0.5), (-0.5, -1.0))
 LARGEST_DENOMINATOR = 64
 # Numbers that tensors are made into; those of the first line are also tried two at a time.
-IN_PAIRS = ("{}", "{}.norm()", "{}.sum()", "{}.mean()", "abs({}).max()")
-SCALARS = ("{}.std()", "{}.var()", "{}.max()", "{}.min()", "abs({}).sum()", "abs({}).mean()")
+IN_PAIRS: tuple[str, ...] = ("{}", "{}.norm()", "{}.sum()", "{}.mean()", "abs({}).max()")
+SCALARS: tuple[str, ...] = (
+    "{}.std()",
+    "{}.var()",
+    "{}.max()",
+    "{}.min()",
+    "abs({}).sum()",
+    "abs({}).mean()",
+)
 SCALARS += ("({} ** 2).mean()", "({} ** 2).sum()", "(({0} - {0}.mean()) ** 2).sum()")
 SCALARS += ("exp({})", "sqrt({})", "(1 - {}.mean())")
 # What is added to a norm so that nothing is divided by zero.
@@ -110,7 +117,7 @@ class Factors:
             slope = float(spread @ below / (spread @ spread))
             number = float((below - slope * values).mean()) / slope if slope else 0.0
             off = np.abs(slope * (values + number) - below)
-            if number and (off <= LOOSE * np.abs(below)).all():
+            if number and np.isfinite(number / slope) and (off <= LOOSE * np.abs(below)).all():
                 return _with_constant(_Law("", f"({text} + {rounded(number)})", values), 1 / slope)
         return None
 
@@ -193,8 +200,10 @@ class Factors:
     @cached_property
     def _names(self) -> tuple[str, ...]:
         """What is added up: names, and what the true gradient is made of."""
-        parts = (f"({part})" for part in parts_of(self._stage.gradients[self._name]))
-        return ("g", *self._stage.inputs, self._stage.output, *parts)
+        true = self._stage.gradients[self._name]
+        slope = without_factor("g", true)
+        parts = (f"({part})" for part in parts_of(true, *([slope] if slope else [])))
+        return ("g", *self._stage.inputs, self._stage.output, *dict.fromkeys(parts))
 
     @cached_property
     def _norms(self) -> list[tuple[str, Array]]:

@@ -153,7 +153,9 @@ class _Search:
         true = self._stage.gradients[self._name]
         for body in islice(dict.fromkeys((true, "g", *unmasked(point, true, wanted))), TRIES):
             factor = self._factor_where_not_zero(body)
-            for test in tests if factor else ():
+            if factor is None:
+                continue
+            for test in tests:
                 right = self._if_right(f"({factor.times(body)}) * ({test})")
                 if right:
                     yield right
@@ -181,7 +183,9 @@ class _Search:
                 continue
             with np.errstate(all="ignore"):
                 inner = undo(wanted)
-            known = [each.expression for each in point.near(self._name, np.ascontiguousarray(inner))]
+            known = [
+                each.expression for each in point.near(self._name, np.ascontiguousarray(inner))
+            ]
             for expression in (true, *known):
                 right = self._if_right(pattern.format(expression, self._name))
                 if right:

@@ -102,6 +102,7 @@ UPSTREAM = (
     ("normalised by its sum", "(g / g.sum())"),
     ("normalised by its largest", "(g / abs(g).max())"),
     ("centred", "(g - g.mean())"),
+    ("through a softmax", "softmax(g, -1)"),
     *((f"normalised entry by entry {eps}", f"(g / (abs(g) + {eps}))") for eps in EPSILONS),
     *((f"normalised with {eps}", f"(g / (g.norm() + {eps}))") for eps in EPSILONS),
     ("summed up", "(g.sum() * ones_like(g))"),

@@ -46,7 +46,8 @@ class Point:
     def joined(self, values: Sequence[Tensor]) -> Array:
         """The values at the places, as they are compared."""
         together = torch.stack(list(values)) if self._stage.is_scalar else values[0]
-        return np.ascontiguousarray(together.numpy())
+        # Numpy would give a single number an axis.
+        return np.ascontiguousarray(together.numpy()).reshape(together.shape)
 
     def near(self, name: str, wanted: Array) -> list[Known]:
         """The known formulas for input ``name`` that have the wanted values up to a factor."""

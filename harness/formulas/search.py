@@ -189,7 +189,7 @@ def _peeled(
     """What the matrix is multiplied with; only told where one thing alone can stand there."""
     if len(matrix) != len(wanted) or matrix.shape[0] < matrix.shape[1]:
         return
-    other = np.linalg.lstsq(matrix, wanted, rcond=None)[0]
+    other = np.asarray(np.linalg.lstsq(matrix, wanted, rcond=None)[0], np.float64)
     if np.abs(matrix @ other - wanted).max() > 1e-10 * np.abs(wanted).max():
         return
     if np.linalg.matrix_rank(matrix) < matrix.shape[1]:
@@ -289,12 +289,15 @@ Mask = NDArray[np.bool_]
 
 
 def _clipped(wanted: Array) -> Iterator[tuple[str, Array, Mask]]:
-    """Clipping at the largest size, where several values have it, and the values that have not."""
-    sizes = np.abs(wanted)
-    limit = float(sizes.max())
-    clipped = sizes >= limit * (1 - ROUNDING)
-    if limit and clipped.sum() >= LEAST_CLIPPED:
-        yield f"({{}}).clamp(-{limit:.10g}, {limit:.10g})", wanted, ~clipped
+    """Clipping at the least and the largest value, where several values have it, and the values
+    that have not."""
+    low, high = float(wanted.min()), float(wanted.max())
+    room = ROUNDING * max(abs(low), abs(high))
+    limits = {"min": (low, wanted <= low + room), "max": (high, wanted >= high - room)}
+    held = {side: each for side, each in limits.items() if each[1].sum() >= LEAST_CLIPPED}
+    if held:
+        given = ", ".join(f"{side}={limit:.10g}" for side, (limit, _) in held.items())
+        yield f"({{}}).clamp({given})", wanted, ~np.any([at for _, at in held.values()], axis=0)
 
 
 def _undone(wanted: Array) -> Iterator[tuple[str, Array, Mask]]:
@@ -350,8 +353,8 @@ def unmasked(point: Point, true: str, wanted: Array) -> list[str]:
     found: list[Sketch] = []
     with np.errstate(all="ignore"):
         for values, outer in _wholes(point, wanted, true):
-            for row in _with_one_factor(rows, values.reshape(-1), clear):
-                found.append(_sketch(rows, (row,), outer))
+            places = _with_one_factor(rows, values.reshape(-1), clear)
+            found += (_sketch(rows, (row,), outer) for row in places)
     return [sketch.parts[0] for sketch in sorted(found, key=lambda each: each.cost)]
 
 

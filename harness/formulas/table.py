@@ -113,6 +113,7 @@ ENTRYWISE = (
     Way("exp(_)", np.exp, 1),
     Way("exp(-_)", lambda x: np.exp(-x), 1.5),
     Way("log(_)", np.log, 1),
+    Way("log(abs(_))", lambda x: np.log(np.abs(x)), 2),
     Way("(1 + exp(-_))", lambda x: 1 + np.exp(-x), 2),
     Way("(1 + exp(_))", lambda x: 1 + np.exp(x), 2),
     Way("(1 - exp(-_))", lambda x: 1 - np.exp(-x), 2),
@@ -240,7 +241,7 @@ class Rows:
 
     def __init__(self, block: Block, *, constants: bool = True) -> None:
         values = block.values.reshape(len(block), math.prod(block.values.shape[1:]))
-        good = np.isfinite(values).all(1) & (np.abs(values).max(1, initial=0) > 0)
+        good = np.isfinite(values).all(1) & (_seen(values) >= min(LEAST, values.shape[1]))
         if not constants:
             good &= (values != values[:, :1]).any(1)
         self._block, self._places = block, np.flatnonzero(good)
@@ -269,7 +270,8 @@ class Rows:
         """The same of rows that are equal up to a factor and a number added to all values."""
         wanted = np.asarray(wanted, np.float64)
         # With few different values, a factor and a number make anything of anything.
-        steps = np.diff(np.sort(wanted, 1), axis=1) > FINE * np.abs(wanted).max(1, keepdims=True)
+        largest: Array = np.abs(wanted).max(1, keepdims=True)
+        steps = np.diff(np.sort(wanted, 1), axis=1) > FINE * largest
         asked, found = self._lines.find(
             np.where(steps.sum(1, keepdims=True) >= LEAST, _centred(wanted), np.nan)
         )
@@ -297,16 +299,15 @@ class _Index:
 
     def __init__(self, values: Array) -> None:
         self._units = _units(values)
-        self._direction: Array = np.random.default_rng(DIRECTION).normal(size=values.shape[1])
-        keys = self._units @ self._direction
+        self._direction = np.random.default_rng(DIRECTION).normal(size=values.shape[1])
+        keys: Array = self._units @ self._direction
         self._order = np.argsort(keys)
         self._keys = keys[self._order]
 
     def find(self, wanted: Array) -> tuple[Places, Places]:
         """Pairs of a row of ``wanted`` and a row here that are equal up to a factor."""
         units = _units(wanted)
-        seen = np.abs(wanted) > FAINT * np.abs(wanted).max(1, initial=0, keepdims=True)
-        few = np.count_nonzero(seen, axis=1) < min(LEAST, wanted.shape[1])
+        few = _seen(wanted) < min(LEAST, wanted.shape[1])
         probes = np.where(few, np.nan, units @ self._direction)
         room = 10 * ROUNDING
         first = np.searchsorted(self._keys, probes - room)
@@ -324,12 +325,18 @@ class _Index:
         return asked[same], rows[same]
 
 
+def _seen(rows: Array) -> Places:
+    """How many values of each row are not zero, or as good as that beside the largest."""
+    sizes = np.abs(rows)
+    seen: Places = (sizes > FAINT * sizes.max(1, initial=0, keepdims=True)).sum(1)
+    return seen
+
+
 def _centred(rows: Array) -> Array:
     """Each row less its mean; not a number where little but roundings is left of it."""
     centred: Array = rows - rows.mean(1, keepdims=True)
     flat = np.abs(centred).max(1, initial=0) <= LEVEL * np.abs(rows).max(1, initial=0)
-    centred[flat] = np.nan
-    return centred
+    return np.where(flat[:, None], np.nan, centred)
 
 
 def _units(rows: Array) -> Array:
