@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import chain, islice
 
 import torch
 from torch import Tensor
@@ -219,7 +219,7 @@ def _wrapped(bench: Bench, name: str, pattern: str, samples: tuple[Sample, ...])
     """Formulas for what stands inside the pattern."""
     true = bench.stage.gradients[name]
     whole = [Found(true, *WRAPPED)] if reproduces(bench.stage, true, samples) else []
-    for formula in (*whole, *formulas_for(bench.stage, name, samples)):
+    for formula in chain(whole, formulas_for(bench.stage, name, samples)):
         text = ast.unparse(ast.parse(pattern.format(formula.expression), mode="eval"))
         yield replace(formula, expression=text)
 

@@ -89,7 +89,7 @@ FRESH = {
     name: tomllib.loads((Path(__file__).parent / f"fresh_mistakes/{name}.toml").read_text())[
         "mistake"
     ]
-    for name in ("strange", "ordinary", "late")
+    for name in ("strange", "ordinary", "late", "last")
 }
 CLASS = """def apply({inputs}):
 {forward}
