@@ -14,7 +14,9 @@ from harness.stage import Stage
 # How far from a number, as parts of it, a formula is tried on both sides; and at which numbers it
 # is tried besides.
 NEAR = (0.98, 1.02, 0.9, 1.1, 0.75, 1.3)
-BESIDES = (0.03, 0.2, 0.45, 0.8, 1.7, 2.6, 4.5)
+BESIDES = (0.03, 0.15, 0.35, 0.6, 0.9, 1.2, 1.8, 2.7, 4.5)
+# What makes steps or bends.
+BENDS = {"round", "sign", "abs", "relu", "clamp", "amax"}
 
 Place = tuple[tuple[Tensor, ...], Tensor]
 
@@ -22,11 +24,14 @@ Place = tuple[tuple[Tensor, ...], Tensor]
 def near_limits(stage: Stage, expression: str, place: Place) -> Iterator[Place]:
     """Inputs and upstreams like the given ones, with values close to each limit in a formula.
 
-    Only limits of the upstream and of inputs are tried: what else is compared cannot be set.
+    Only limits of the upstream and of inputs can be set. Where a formula has steps or bends at all,
+    each of these is also moved along by itself.
     """
     inputs, upstream = place
     names = ("g", *stage.inputs)
-    for name, limit in dict.fromkeys(_limits(expression)):
+    tree = ast.parse(expression, mode="eval")
+    limits = [*_limits(tree), *((name, 0.0) for name in names if _bends(tree))]
+    for name, limit in dict.fromkeys(limits):
         if name not in names:
             continue
         values = [upstream, *inputs]
@@ -34,6 +39,17 @@ def near_limits(stage: Stage, expression: str, place: Place) -> Iterator[Place]:
         for around in _around(limit, values[at]):
             values[at] = around
             yield tuple(values[1:]), values[0]
+
+
+def _bends(tree: ast.AST) -> bool:
+    """Whether anything is compared, rounded, clipped, or without its sign."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Compare():
+                return True
+            case ast.Name(id=name) | ast.Attribute(attr=name) if name in BENDS:
+                return True
+    return False
 
 
 def _around(limit: float, like: Tensor) -> Iterator[Tensor]:
@@ -49,9 +65,9 @@ def _around(limit: float, like: Tensor) -> Iterator[Tensor]:
     yield from wanted[places].reshape(tensors, *like.shape)
 
 
-def _limits(expression: str) -> Iterator[tuple[str, float]]:
+def _limits(tree: ast.AST) -> Iterator[tuple[str, float]]:
     """The names that are compared with a number, or clipped at one, and the numbers."""
-    for node in ast.walk(ast.parse(expression, mode="eval")):
+    for node in ast.walk(tree):
         match node:
             case ast.Compare(left=left, comparators=[right]):
                 yield from _named(left, right)
@@ -59,8 +75,6 @@ def _limits(expression: str) -> Iterator[tuple[str, float]]:
             case ast.Call(func=ast.Attribute(value=value, attr="clamp"), args=limits):
                 for limit in (*limits, *(each.value for each in node.keywords)):
                     yield from _named(value, limit)
-            case ast.Call(func=ast.Name(id="relu" | "sign"), args=[value]):
-                yield from _named(value, ast.Constant(0))
             case ast.Call(func=ast.Name(id="clamp"), args=[value, *limits]):
                 for limit in limits:
                     yield from _named(value, limit)
