@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -80,18 +81,20 @@ def by_rule() -> Iterator[Wrong]:
                     yield Wrong(stage, name, candidate, check)
 
 
-def fresh() -> Iterator[Wrong]:
-    """Mistakes written for the purpose; some have no formula."""
-    for entry in FRESH:
+def fresh(name: str) -> Iterator[Wrong]:
+    """Mistakes written for the purpose, one set of them; some have no formula."""
+    for entry in FRESH[name]:
         stage, candidate = fresh_candidate(entry)
-        for name, check in gradient_checks(entry["assignment"], stage, candidate).items():
-            if name in entry["wrong"]:
-                yield Wrong(
-                    stage, name, candidate, check, has_formula=bool(entry["formula"].get(name))
-                )
+        for of, check in gradient_checks(entry["assignment"], stage, candidate).items():
+            if of in entry["wrong"]:
+                yield Wrong(stage, of, candidate, check, has_formula=bool(entry["formula"].get(of)))
 
 
-SETS = {"known mistakes": known, "made by rule": by_rule, "fresh mistakes": fresh}
+SETS: dict[str, Callable[[], Iterator[Wrong]]] = {
+    "known mistakes": known,
+    "made by rule": by_rule,
+    **{f"fresh, {name}": partial(fresh, name) for name in FRESH},
+}
 
 
 def _row(name: str, found: list[Wrong]) -> tuple[str, ...]:

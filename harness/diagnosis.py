@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import chain, islice
 
 import torch
 from torch import Tensor
@@ -34,6 +34,10 @@ MOST_ENTRIES, MOST_AXES = 50_000, 6
 NOTHING = (
     "none-returned",
     "None means that C does not depend on it at all. Does C stay as it is when it moves?",
+)
+WRAPPED = (
+    "more-axes",
+    "Count the axes of what you return, and those of the input that it is the gradient of.",
 )
 
 
@@ -202,15 +206,52 @@ def _formulas(bench: Bench, name: str, column: Column) -> Iterator[Found]:
                 yield found_of(known)
         yield Found("None", *NOTHING)
         return
+    diagonals = _diagonals(bench, name, column)
+    if diagonals:
+        yield from _wrapped(bench, name, "diag_embed({})", diagonals)
+        return
     yield from formulas_for(bench.stage, name, column.samples)
-    # Leading axes of size 1 that torch drops are part of what came back.
+    for pattern, bare in _unwrapped(bench, name, column):
+        yield from _wrapped(bench, name, pattern, bare)
+
+
+def _wrapped(bench: Bench, name: str, pattern: str, samples: tuple[Sample, ...]) -> Iterator[Found]:
+    """Formulas for what stands inside the pattern."""
+    true = bench.stage.gradients[name]
+    whole = [Found(true, *WRAPPED)] if reproduces(bench.stage, true, samples) else []
+    for formula in chain(whole, formulas_for(bench.stage, name, samples)):
+        text = ast.unparse(ast.parse(pattern.format(formula.expression), mode="eval"))
+        yield replace(formula, expression=text)
+
+
+def _diagonals(bench: Bench, name: str, column: Column) -> tuple[Sample, ...]:
+    """What stands in the diagonals of what came back, where nothing stands beside them."""
     at = tuple(bench.stage.inputs).index(name)
+    got = [sample.got for sample in column.samples]
+    if any(sample.got.dim() != sample.inputs[at].dim() + 1 for sample in column.samples):
+        return ()
+    if any(value.dim() < 2 or value.shape[-1] != value.shape[-2] for value in got):
+        return ()
+    inner = [value.diagonal(dim1=-2, dim2=-1) for value in got]
+    return _with(column, inner) if all(map(torch.equal, map(torch.diag_embed, inner), got)) else ()
+
+
+def _unwrapped(bench: Bench, name: str, column: Column) -> Iterator[tuple[str, tuple[Sample, ...]]]:
+    """What came back without axes that it has beyond its input's, and how they come about."""
+    at = tuple(bench.stage.inputs).index(name)
+    got = [sample.got for sample in column.samples]
     extra = min(sample.got.dim() - sample.inputs[at].dim() for sample in column.samples)
-    if extra > 0 and all(set(sample.got.shape[:extra]) == {1} for sample in column.samples):
-        bare = [
-            replace(sample, got=sample.got.reshape(sample.got.shape[extra:]))
-            for sample in column.samples
-        ]
-        for formula in formulas_for(bench.stage, name, bare):
-            text = f"({formula.expression})[{', '.join(['None'] * extra)}]"
-            yield replace(formula, expression=ast.unparse(ast.parse(text, mode="eval")))
+    if extra <= 0:
+        return
+    if all(set(value.shape[:extra]) == {1} for value in got):
+        # Torch drops them.
+        bare = [value.reshape(value.shape[extra:]) for value in got]
+        yield f"({{}})[{', '.join(['None'] * extra)}]", _with(column, bare)
+    if all(set(value.shape[-extra:]) == {1} for value in got):
+        bare = [value.reshape(value.shape[:-extra]) for value in got]
+        yield f"({{}})[..., {', '.join(['None'] * extra)}]", _with(column, bare)
+
+
+def _with(column: Column, values: Sequence[Tensor]) -> tuple[Sample, ...]:
+    pairs = zip(column.samples, values, strict=True)
+    return tuple(replace(sample, got=value) for sample, value in pairs)

@@ -84,7 +84,13 @@ def is_named_so(given, name):
     return given == name or any({given, name} <= names for names in SYNONYMS)
 
 
-FRESH = tomllib.loads((Path(__file__).parent / "fresh_mistakes.toml").read_text())["mistake"]
+# Wrong backwards that were written without a look at the rules, in the order of their writing.
+FRESH = {
+    name: tomllib.loads((Path(__file__).parent / f"fresh_mistakes/{name}.toml").read_text())[
+        "mistake"
+    ]
+    for name in ("strange", "ordinary", "late", "last")
+}
 CLASS = """def apply({inputs}):
 {forward}
 
@@ -103,7 +109,7 @@ class {name}(torch.autograd.Function):
 
 
 def fresh_candidate(entry):
-    """The stage, and the class that an entry of ``fresh_mistakes.toml`` describes."""
+    """The stage, and the class that an entry of ``FRESH`` describes."""
     stage = load_assignment(entry["assignment"]).stage(entry["stage"])
     inputs = ", ".join(stage.inputs)
     text = CLASS.format(

@@ -69,9 +69,9 @@ def test_every_formula_made_by_rule_gets_a_formula_that_holds(assignment, stage)
 
 @pytest.mark.slow
 def test_of_fresh_mistakes_nine_in_ten_get_a_formula_and_each_holds():
-    """They were written without a look at the rules, some of them stranger than any student's."""
+    """They were written without a look at the rules; `python -m benchmarks.diagnoses` takes all."""
     closed = found = 0
-    for entry in FRESH:
+    for entry in [entry for entries in FRESH.values() for entry in entries][::8]:
         stage, candidate = fresh_candidate(entry)
         for name, check in gradient_checks(entry["assignment"], stage, candidate).items():
             if name not in entry["wrong"]:
@@ -82,7 +82,7 @@ def test_of_fresh_mistakes_nine_in_ten_get_a_formula_and_each_holds():
             if check.diagnosis is not None:
                 found += name in entry["formula"]
                 assert reproduces(stage, name, candidate, check.diagnosis.formula), entry
-    assert closed > 150
+    assert closed > 60
     assert found / closed > 0.9
 
 

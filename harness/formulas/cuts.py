@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Sequence
+from itertools import combinations
 
 import torch
 from torch import Tensor
@@ -14,12 +15,13 @@ from harness.stage import Stage
 
 # A limit is only named where enough entries have it.
 LEAST = 3
+LEAST_FOR_PAIRS = 20
 
 
 def cut_formulas(stage: Stage, name: str, samples: Sequence[Sample]) -> Iterator[str]:
-    """Formulas with one limit that give what was returned for input ``name`` in every sample."""
+    """Formulas with a limit that give what was returned for input ``name`` in every sample."""
     true = stage.gradients[name]
-    for text in (*_clipped(stage, true, samples), *_masked(stage, true, samples)):
+    for text in (*_clipped(stage, true, samples), *_inside_clipped(stage, true, samples)):
         if reproduces(stage, text, samples, 3 * EXACT):
             yield text
 
@@ -51,37 +53,75 @@ def _limit(values: Sequence[Tensor]) -> str:
     return f"{largest:.10g}" if several and largest else ""
 
 
-def _masked(stage: Stage, true: str, samples: Sequence[Sample]) -> Iterator[str]:
-    """The true gradient or the upstream, with a factor, where some value is on one side of a
-    number, and zero on the other."""
-    for whole in dict.fromkeys((true, "g")):
-        values = [value_at(stage, whole, sample) for sample in samples]
-        pairs = [
-            (sample.got.flatten(), value.flatten())
-            for sample, value in zip(samples, values, strict=True)
-            if value is not None and value.shape == sample.got.shape
-        ]
-        if len(pairs) < len(samples):
-            continue
-        got, value = (torch.cat([*column]) for column in zip(*pairs, strict=True))
-        kept = got != 0
-        ratios = got[kept] / value[kept]
-        if not LEAST <= int(kept.sum()) <= len(got) - LEAST or bool(
-            ((ratios - ratios[0]).abs() > EXACT * ratios[0].abs()).any()
-        ):
-            continue
-        factor = float(ratios[0])
-        scaled = whole if math.isclose(factor, 1, rel_tol=EXACT) else f"{factor:.10g} * ({whole})"
-        for condition in _conditions(stage, samples, kept):
-            yield f"({scaled}) * ({condition})"
+def _inside_clipped(stage: Stage, true: str, samples: Sequence[Sample]) -> Iterator[str]:
+    """The true gradient with one of its quantities kept between two numbers."""
+    right: list[Tensor] = []
+    for sample in samples:
+        value = value_at(stage, true, sample)
+        if value is None or value.shape != sample.got.shape:
+            return
+        off = (value - sample.got).abs()
+        right.append(off.flatten() <= EXACT * (value.abs().flatten() + 1e-3 * value.abs().max()))
+    same = torch.cat(right)
+    if not LEAST <= int(same.sum()) <= len(same) - LEAST:
+        return
+    for text in _ways_to_write(stage, true):
+        for name in (*stage.inputs, stage.output):
+            values = _together(stage, name, samples)
+            if re.search(rf"\b{name}\b", text) and values is not None and len(values) == len(same):
+                limits = _limits_between(values[same], values[~same])
+                if limits:
+                    yield re.sub(rf"\b{name}\b", f"{name}.clamp({limits})", text)
 
 
-def _conditions(stage: Stage, samples: Sequence[Sample], kept: Tensor) -> Iterator[str]:
-    for name in (*stage.inputs, stage.output, "g"):
-        found = [value_at(stage, name, sample) for sample in samples]
-        values = [value.flatten() for value in found if value is not None]
-        together = torch.cat(values)
-        if together.shape != kept.shape:
+def _ways_to_write(stage: Stage, true: str) -> Iterator[str]:
+    """The true gradient with the output by name, and as what torch makes of the input."""
+    yield true
+    function = getattr(stage.forward, "__name__", "")
+    if len(stage.inputs) == 1 and getattr(torch, function, None) is stage.forward:
+        yield re.sub(rf"\b{stage.output}\b", f"{function}({next(iter(stage.inputs))})", true)
+
+
+def _limits_between(inside: Tensor, outside: Tensor) -> str:
+    """The arguments of a clamp that leaves some values as they are, and none of the others."""
+    low, high = float(inside.min()), float(inside.max())
+    below, above = outside[outside < low], outside[outside > high]
+    if len(below) + len(above) < len(outside):
+        return ""
+    least = plain_number_between(float(below.max()), low) if len(below) else None
+    most = plain_number_between(high, float(above.min())) if len(above) else None
+    if (len(below) and least is None) or (len(above) and most is None):
+        return ""
+    given = (("min", least), ("max", most))
+    return ", ".join(f"{side}={limit:g}" for side, limit in given if limit is not None)
+
+
+def conditions(stage: Stage, name: str, samples: Sequence[Sample]) -> Iterator[str]:
+    """Conditions that may hold where what was returned for input ``name`` is not zero: on the
+    place, or that something is on one side of a number."""
+    kept = torch.cat([sample.got.flatten() != 0 for sample in samples])
+    if LEAST <= int(kept.sum()) <= len(kept) - LEAST:
+        yield from _places(stage, name)
+        yield from _sides(stage, samples, kept)
+
+
+def _places(stage: Stage, name: str) -> Iterator[str]:
+    dimensions = stage.inputs[name].split()
+    for axis, dimension in enumerate(dimensions):
+        size = dimension if dimension in ("N", "K") else f"{name}.shape[{axis}]"
+        index = f"arange({size})" + "[:, None]" * (axis + 1 < len(dimensions))
+        for test in ("== 0", f"== {size} - 1", "> 0", f"< {size} - 1"):
+            yield f"{index} {test}"
+
+
+def _sides(stage: Stage, samples: Sequence[Sample], kept: Tensor) -> Iterator[str]:
+    names = (*stage.inputs, stage.output, "g")
+    pairs = [f"{one} {sign} {two}" for one, two in combinations(names, 2) for sign in "*-+"]
+    # Few numbers leave open what of two quantities is compared.
+    several = LEAST_FOR_PAIRS <= int(kept.sum()) <= len(kept) - LEAST_FOR_PAIRS
+    for name in (*names, *(pairs if several and not stage.is_scalar else ())):
+        together = _together(stage, name, samples)
+        if together is None or together.shape != kept.shape:
             continue
         for text, of in ((f"abs({name})", together.abs()), (name, together)):
             for sign, inside, outside in (("<", kept, ~kept), (">", ~kept, kept)):
@@ -90,6 +130,13 @@ def _conditions(stage: Stage, samples: Sequence[Sample], kept: Tensor) -> Iterat
                     limit = plain_number_between(low, high)
                     if limit is not None:
                         yield f"{text} {sign} {limit:g}"
+
+
+def _together(stage: Stage, expression: str, samples: Sequence[Sample]) -> Tensor | None:
+    """The values of an expression in all samples, one after the other."""
+    found = [value_at(stage, expression, sample) for sample in samples]
+    values = [value.flatten() for value in found if value is not None]
+    return torch.cat(values) if len(values) == len(found) else None
 
 
 def plain_number_between(low: float, high: float) -> float | None:

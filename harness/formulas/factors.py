@@ -6,21 +6,36 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property, lru_cache
 from itertools import combinations, product
+from operator import is_
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
+from harness.formulas.same import close
 from harness.formulas.samples import EXACT, Sample, value_at
+from harness.formulas.table import Array
+from harness.formulas.variants import parts_of, without_factor
 from harness.stage import Stage
 
 POWERS = (-1.0, 1.0, -0.5, 0.5, -2.0, 2.0)
 PAIRS = (*product((-1.0, 1.0), repeat=2), (-0.5, -0.5), (0.5, 0.5), (-1.0, -0.5), (-0.5, -1.0))
 LARGEST_DENOMINATOR = 64
-# Numbers that tensors are made into.
-SCALARS: tuple[str, ...] = ("_", "_.norm()", "_.sum()", "_.mean()", "_.std()", "_.max()")
-SCALARS += ("_.min()", "abs(_).sum()", "abs(_).mean()", "abs(_).max()", "(_ ** 2).mean()")
-SCALARS += ("exp(_)", "sqrt(_)")
+# Numbers that tensors are made into; those of the first line are also tried two at a time.
+IN_PAIRS: tuple[str, ...] = ("{}", "{}.norm()", "{}.sum()", "{}.mean()", "abs({}).max()")
+SCALARS: tuple[str, ...] = (
+    "{}.std()",
+    "{}.var()",
+    "{}.max()",
+    "{}.min()",
+    "abs({}).sum()",
+    "abs({}).mean()",
+)
+SCALARS += ("({} ** 2).mean()", "({} ** 2).sum()", "(({0} - {0}.mean()) ** 2).sum()")
+SCALARS += ("exp({})", "sqrt({})", "(1 - {}.mean())")
+# What is added to a norm so that nothing is divided by zero.
+GUARDS = (0.0, 1e-6, 1e-8)
 # How far the factors in several samples may lie apart: each is read from values with roundings.
 LOOSE = 1e-8
 
@@ -40,96 +55,215 @@ class Factor:
         return f"({scaled}) / ({self.below})" if self.below else scaled
 
 
+@dataclass(frozen=True, eq=False)
+class _Law:
+    above: str
+    below: str
+    values: Array
+
+
+class _Tier:
+    """Laws that are tried together, the simplest first."""
+
+    def __init__(self, laws: Iterable[_Law]) -> None:
+        self._laws = [law for law in laws if np.isfinite(law.values).all() and law.values.all()]
+
+    @cached_property
+    def _values(self) -> Array:
+        return np.stack([law.values for law in self._laws])
+
+    def find(self, ratios: Array, known: NDArray[np.bool_]) -> Factor | None:
+        """The first law that the known ratios follow, each with the same constant."""
+        if not self._laws:
+            return None
+        rest = ratios[known] / self._values[:, known]
+        constants = rest.mean(1)
+        off = np.abs(rest - constants[:, None]).max(1)
+        fits = (off <= LOOSE * np.abs(constants)) & (constants != 0) & np.isfinite(constants)
+        good = np.flatnonzero(fits)
+        if not len(good):
+            return None
+        return _with_constant(self._laws[good[0]], float(constants[good[0]]))
+
+
 class Factors:
     """The factors that can be told in some samples of a stage: what is worked out once for all."""
 
     def __init__(self, stage: Stage, name: str, samples: Sequence[Sample]) -> None:
         self._stage, self._name, self._samples = stage, name, samples
-        self._made: list[_Law] = []
-        self._more = self._laws()
+        self._made: list[_Tier] = []
+        kinds = (self._constant, self._of_sizes, self._of_scalars, self._of_pairs)
+        self._kinds = iter(kinds[:1] if stage.is_scalar else kinds)
 
     def find(self, ratios: Sequence[float | None]) -> Factor | None:
         """The simplest factor with the value ``ratios[s]`` in sample s, where that is known."""
-        known = torch.tensor([ratio is not None for ratio in ratios])
-        if not bool(known.any()):
+        known = np.array([ratio is not None for ratio in ratios])
+        values = np.array([ratio or 0.0 for ratio in ratios])
+        if not known.any() or not np.isfinite(values).all():
             return None
-        values = torch.tensor([ratio or 0.0 for ratio in ratios], dtype=torch.float64)[known]
-        for law in self._all():
-            rest = values / law.values[known]
-            constant = float(rest.mean())
-            if not constant or not math.isfinite(constant):
+        with np.errstate(all="ignore"):
+            found = (tier.find(values, known) for tier in self._tiers())
+            return next((factor for factor in found if factor), None)
+
+    def find_sum(self, ratios: Sequence[float | None]) -> Factor | None:
+        """A factor that divides by a norm or a sum, and a number that is added to it."""
+        if self._stage.is_scalar or any(not ratio for ratio in ratios):
+            return None
+        below = 1 / np.array(ratios, np.float64)
+        for text, values in (*self._few, *self._scalars):
+            spread = values - values.mean()
+            if not np.abs(spread).max() > 1e-6 * np.abs(values).max():
                 continue
-            if bool(((rest - constant).abs() <= LOOSE * abs(constant)).all()):
-                return _with_constant(law, constant)
+            slope = float(spread @ below / (spread @ spread))
+            number = float((below - slope * values).mean()) / slope if slope else 0.0
+            off = np.abs(slope * (values + number) - below)
+            if number and np.isfinite(number / slope) and (off <= LOOSE * np.abs(below)).all():
+                return _with_constant(_Law("", f"({text} + {rounded(number)})", values), 1 / slope)
         return None
 
-    def _all(self) -> Iterator[_Law]:
-        yield from self._made
-        for law in self._more:
-            self._made.append(law)
-            yield law
+    def find_limit(self, ratios: Sequence[float | None]) -> Factor | None:
+        """A factor that keeps a norm from being larger than a number: 1 where it is smaller."""
+        if any(ratio is None or not 0 < ratio < 1 + LOOSE for ratio in ratios):
+            return None
+        values = np.array(ratios, np.float64)
+        cut = values < 1 - LOOSE
+        if not 2 <= cut.sum() < len(values):
+            return None
+        for (text, sizes), guard in product(self._norms, GUARDS):
+            limits = (values * (sizes + guard))[cut]
+            limit = float(limits.mean())
+            if np.abs(limits - limit).max() <= LOOSE * limit and sizes[~cut].max() <= limit:
+                above, below = constant_text(limit)
+                size = f"{text} + {guard:g}" if guard else text
+                number = f"{above or 1} / {below}" if below else above or "1"
+                return Factor(f"({number} / ({size})).clamp(max=1)")
+        return None
 
-    def _laws(self) -> Iterator[_Law]:
-        """The simplest first: nothing, a size, two sizes, a size and one more, a norm or a sum."""
-        yield _Law("", "", torch.ones(len(self._samples), dtype=torch.float64))
-        if self._stage.is_scalar:
-            return
-        names = tuple(self._sizes())
-        known = self._known(names)
+    def _tiers(self) -> Iterator[_Tier]:
+        yield from self._made
+        for laws in self._kinds:
+            self._made.append(_Tier(laws()))
+            yield self._made[-1]
+
+    def _constant(self) -> Iterator[_Law]:
+        yield _Law("", "", np.ones(len(self._samples)))
+
+    def _of_sizes(self) -> Iterator[_Law]:
+        """A size, two sizes, sums of sizes."""
+        known = self._sizes
         for (text, values), power in product(known, POWERS):
             yield _power(text, values, power)
         for (one, other), powers in product(combinations(known, 2), PAIRS):
             yield _both(_power(*one, powers[0]), _power(*other, powers[1]))
+        names = [text for text, _ in known]
         sums = [*(f"{size} {more}" for size in names for more in ("+ 1", "- 1"))]
         sums += [f"{one} + {other}" for one, other in combinations(names, 2)]
+        sums += [f"({size} - 1 + ({size} == 1))" for size in names]
         for (text, values), power in product(self._known(sums), POWERS[:4]):
             yield _power(text, values, power)
-        for (text, values), power in product(self._known(self._scalars()), POWERS[:2]):
+
+    def _of_scalars(self) -> Iterator[_Law]:
+        """A norm or a sum, and a size."""
+        for (text, values), power in product((*self._few, *self._scalars), POWERS[:2]):
             law = _power(text, values, power)
             yield law
-            yield from (_both(law, _power(*size, -1.0)) for size in known)
+            yield from (_both(law, _power(*size, -1.0)) for size in self._sizes)
 
-    def _sizes(self) -> Iterator[str]:
+    def _of_pairs(self) -> Iterator[_Law]:
+        """Two norms or sums, or one with a power."""
+        for (text, values), power in product(self._few, POWERS[2:]):
+            yield _power(text, values, power)
+        for (one, other), powers in product(combinations(self._few, 2), PAIRS[:4]):
+            yield _both(_power(*one, powers[0]), _power(*other, powers[1]))
+
+    @cached_property
+    def _sizes(self) -> list[tuple[str, Array]]:
         """The sizes as expressions, of the axes of the inputs."""
-        seen: set[str] = set()
+        seen: dict[str, str] = {}
         for name, dimensions in self._stage.inputs.items():
             for axis, dimension in enumerate(dimensions.split()):
-                if dimension not in seen:
-                    seen.add(dimension)
-                    yield dimension if dimension in ("N", "K") else f"{name}.shape[{axis}]"
+                short = dimension in ("N", "K")
+                seen.setdefault(dimension, dimension if short else f"{name}.shape[{axis}]")
+        return self._known(seen.values())
 
-    def _scalars(self) -> Iterator[str]:
-        true = self._stage.gradients[self._name]
+    @cached_property
+    def _few(self) -> list[tuple[str, Array]]:
+        return self._known(pattern.format(name) for name in self._names for pattern in IN_PAIRS)
+
+    @cached_property
+    def _scalars(self) -> list[tuple[str, Array]]:
         names = ("g", *self._stage.inputs, self._stage.output)
-        for name in (*names, f"({true})"):
-            yield from (pattern.replace("_", name) for pattern in SCALARS)
-        yield from (f"{one} * {other}" for one, other in combinations(names, 2))
+        products = (f"{one} * {other}" for one, other in combinations(names, 2))
+        single = (pattern.format(name) for name in self._names for pattern in SCALARS)
+        return [*self._known([*single, *products]), *self._norms]
 
-    def _known(self, texts: Iterable[str]) -> list[tuple[str, Tensor]]:
+    @cached_property
+    def _names(self) -> tuple[str, ...]:
+        """What is added up: names, and what the true gradient is made of."""
+        true = self._stage.gradients[self._name]
+        slope = without_factor("g", true)
+        parts = (f"({part})" for part in parts_of(true, *([slope] if slope else [])))
+        return ("g", *self._stage.inputs, self._stage.output, *dict.fromkeys(parts))
+
+    @cached_property
+    def _norms(self) -> list[tuple[str, Array]]:
+        """How large one gradient is, or several together."""
+        names = [name for name in self._stage.inputs if name not in self._stage.optional]
+        texts = [f"({self._stage.gradients[self._name]}).norm()", "g.norm()"]
+        for count in range(2, len(names) + 1):
+            for some in combinations(names, count):
+                sums = (f"(({self._stage.gradients[name]}) ** 2).sum()" for name in some)
+                texts.append(f"sqrt({' + '.join(sums)})")
+        return self._known(texts)
+
+    def _known(self, texts: Iterable[str]) -> list[tuple[str, Array]]:
         """The expressions that are one number, not 0, in every sample, with those numbers."""
-        found: list[tuple[str, Tensor]] = []
+        found: list[tuple[str, Array]] = []
         for text in texts:
-            values = [
-                value_at(self._stage, f"ones(()) * ({text})", sample) for sample in self._samples
-            ]
-            numbers = [float(each) for each in values if each is not None and each.numel() == 1]
-            if len(numbers) == len(values) and all(map(math.isfinite, numbers)) and all(numbers):
-                found.append((text, torch.tensor(numbers, dtype=torch.float64)))
+            numbers: list[float] = []
+            for sample in self._samples:
+                value = value_at(self._stage, f"ones(()) * ({text})", sample)
+                number = float(value) if value is not None and value.numel() == 1 else math.nan
+                if not math.isfinite(number) or not number:
+                    break
+                numbers.append(number)
+            else:
+                found.append((text, np.array(numbers)))
         return found
 
 
-@dataclass(frozen=True, eq=False)
-class _Law:
-    above: str
-    below: str
-    values: Tensor
+def factors_for(stage: Stage, name: str, samples: Sequence[Sample]) -> Factors:
+    """The factors that can be told in the samples; made once where forward is as it should be."""
+    if all(close(sample.output, stage.forward(*sample.inputs)) for sample in samples):
+        return _reference_factors(stage, name, tuple(map(_Place, samples)))
+    return Factors(stage, name, samples)
 
 
-def _power(text: str, values: Tensor, power: float) -> _Law:
+class _Place:
+    """A sample, the same as any other with its inputs and upstream; tensors go by identity."""
+
+    def __init__(self, sample: Sample) -> None:
+        self.sample = sample
+        self._key = (*sample.inputs, sample.upstream)
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Place) and all(map(is_, self._key, other._key))
+
+
+@lru_cache(maxsize=64)
+def _reference_factors(stage: Stage, name: str, places: tuple[_Place, ...]) -> Factors:
+    return Factors(stage, name, [place.sample for place in places])
+
+
+def _power(text: str, values: Array, power: float) -> _Law:
     size = abs(power)
     raised = text if size == 1 else f"({text}) ** {size:g}"
-    scaled = values.abs() ** size if size != 1 else values
-    return _Law(raised, "", scaled) if power > 0 else _Law("", raised, 1 / scaled)
+    with np.errstate(all="ignore"):
+        scaled = np.abs(values) ** size if size != 1 else values
+        return _Law(raised, "", scaled) if power > 0 else _Law("", raised, 1 / scaled)
 
 
 def _both(one: _Law, other: _Law) -> _Law:
@@ -143,6 +277,13 @@ def _with_constant(law: _Law, constant: float) -> Factor:
     above = " * ".join(f"({text})" for text in (above, law.above) if text)
     below = " * ".join(f"({text})" for text in (below, law.below) if text)
     return Factor(above, below)
+
+
+def rounded(value: float) -> str:
+    """A number with as few digits as its own digits leave open: 0.0009999999 is 0.001."""
+    short = (f"{value:.{digits}g}" for digits in range(1, 6))
+    near = (text for text in short if abs(float(text) - value) <= 1e-6 * abs(value))
+    return next(near, f"{value:.11g}")
 
 
 def constant_text(value: float) -> tuple[str, str]:

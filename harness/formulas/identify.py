@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from harness.formulas.cuts import cut_formulas
-from harness.formulas.factors import Factor, Factors
+from harness.formulas.cuts import conditions, cut_formulas
+from harness.formulas.factors import Factor, Factors, factors_for
 from harness.formulas.known import ELSEWHERE, Known, known_formulas
 from harness.formulas.point import Point, points_for
 from harness.formulas.samples import EXACT, SINGLE, Sample, reproduces, value_at
-from harness.formulas.search import Sketch, peelings, sketches, triples
+from harness.formulas.search import Sketch, peelings, sketches, triples, unmasked
 from harness.formulas.table import Array
 from harness.stage import Stage
 
 # How many of the simplest finds are tried at every sample.
-TRIES = 24
+TRIES = 30
+# How many samples of single numbers are looked at before all are.
+FIRST = 9
+# How far off a value may be, relative to the largest, before it is taken for another.
+NEAR = 1e-6
 OTHER = ("another-formula", ELSEWHERE)
 FACTOR = (
     "off-by-a-factor",
@@ -31,6 +36,25 @@ FACTOR = (
 CUT = (
     "cut-off",
     "Your result is cut off somewhere. Does the slope of this stage jump, or stop, at a number?",
+)
+
+
+# What is done to a whole matrix, and how to undo it. {1} is the input of the same shape.
+TURNS: tuple[tuple[str, Callable[[Array], Array]], ...] = (
+    ("({}).T", lambda x: x.T),
+    ("({}).T.reshape({}.shape)", lambda x: x.reshape(x.T.shape).T),
+    ("({}).reshape({}.T.shape)", lambda x: x.reshape(x.T.shape)),
+    ("({}).flip(0)", lambda x: x[::-1]),
+    ("({}).flip(1)", lambda x: x[:, ::-1]),
+    ("({}).roll(1, 0)", lambda x: np.roll(x, -1, 0)),
+    ("({}).roll(-1, 0)", lambda x: np.roll(x, 1, 0)),
+)
+AROUND: tuple[tuple[str, Callable[[Array], Array]], ...] = (
+    ("tanh({})", np.arctanh),
+    ("sigmoid({})", lambda x: np.log(x) - np.log1p(-x)),
+    ("sqrt({})", np.square),
+    ("exp({})", np.log),
+    ("({}) ** 3", np.cbrt),
 )
 
 
@@ -78,6 +102,10 @@ class _Search:
         yield from self._known(point, wanted)
         for expression in cut_formulas(self._stage, self._name, self._samples):
             yield Found(expression, *CUT)
+        for expression in self._masked(point, wanted):
+            yield Found(expression, *CUT)
+        for expression in self._turned(point, wanted):
+            yield Found(expression, *OTHER)
         if wanted.size == 1 and not self._stage.is_scalar:
             return
         yield from self._other(sketches(point, self._stage.gradients[self._name], wanted))
@@ -87,7 +115,7 @@ class _Search:
 
     @cached_property
     def _all_factors(self) -> Factors:
-        return Factors(self._stage, self._name, self._samples)
+        return factors_for(self._stage, self._name, self._samples)
 
     def _one_by_one(self) -> Iterator[Found]:
         """Of values that cannot be compared up to a factor: zeros, and what is not finite."""
@@ -117,6 +145,52 @@ class _Search:
             if scaled:
                 yield Found(scaled, known.mistake, known.hint)
 
+    def _masked(self, point: Point, wanted: Array) -> Iterator[str]:
+        """What has some value where a condition holds, and is zero elsewhere."""
+        tests = [*conditions(self._stage, self._name, self._samples)]
+        if not tests:
+            return
+        true = self._stage.gradients[self._name]
+        for body in islice(dict.fromkeys((true, "g", *unmasked(point, true, wanted))), TRIES):
+            factor = self._factor_where_not_zero(body)
+            if factor is None:
+                continue
+            for test in tests:
+                right = self._if_right(f"({factor.times(body)}) * ({test})")
+                if right:
+                    yield right
+
+    def _factor_where_not_zero(self, expression: str) -> Factor | None:
+        """The factor with which the expression has every value that is not zero."""
+        ratios: list[float | None] = []
+        for sample in self._samples:
+            value = value_at(self._stage, f"({expression}) * ones_like({self._name})", sample)
+            if value is None or value.shape != sample.got.shape:
+                return None
+            kept = sample.got != 0
+            ratio = _ratio(value[kept], sample.got[kept]) if bool(kept.any()) else None
+            if ratio is not None and not _is_multiple(value[kept], sample.got[kept], ratio):
+                return None
+            ratios.append(ratio)
+        return self._all_factors.find(ratios)
+
+    def _turned(self, point: Point, wanted: Array) -> Iterator[str]:
+        """The true gradient, or a known formula, turned about as a whole or sent through something
+        that can be undone."""
+        true = self._stage.gradients[self._name]
+        for pattern, undo in (() if self._stage.is_scalar else TURNS) + AROUND:
+            if wanted.ndim < 2 and (pattern, undo) in TURNS:
+                continue
+            with np.errstate(all="ignore"):
+                inner = undo(wanted)
+            known = [
+                each.expression for each in point.near(self._name, np.ascontiguousarray(inner))
+            ]
+            for expression in (true, *known):
+                right = self._if_right(pattern.format(expression, self._name))
+                if right:
+                    yield right
+
     def _single(self, wanted: Array) -> Iterator[Found]:
         """Of one number, which any expression gives up to a factor: a factor by itself."""
         one = f"ones({tuple(wanted.shape)})"
@@ -130,7 +204,7 @@ class _Search:
                     yield Found(right, *OTHER)
 
     def _other(self, found: Sequence[Sketch]) -> Iterator[Found]:
-        for sketch in found[:TRIES]:
+        for sketch in islice(_without_doubles(found), TRIES):
             text = self._filled(sketch)
             if text:
                 yield Found(text, *OTHER)
@@ -152,31 +226,60 @@ class _Search:
             value = value_at(self._stage, expression, sample)
             if value is None or value.shape != sample.got.shape:
                 return None
-            ratios.append(_ratio(value, sample.got))
-        factor = self._all_factors.find(ratios)
-        return self._if_right(factor.times(expression)) if factor else None
+            ratio = _ratio(value, sample.got)
+            if not _is_multiple(value, sample.got, ratio or 0.0):
+                return None
+            ratios.append(ratio)
+        factors = self._all_factors
+        finds = (factors.find, factors.find_limit, factors.find_sum)
+        for factor in (find(ratios) for find in finds):
+            right = self._if_right(factor.times(expression)) if factor else None
+            if right:
+                return right
+        return None
 
     def _factors(self, parts: Sequence[str]) -> list[Factor] | None:
         """For each part, the factor with which their sum reproduces every sample."""
         rows: list[tuple[Tensor, Tensor]] = []
+        columns: list[list[float | None]] = []
         for sample in self._samples:
             values = [value_at(self._stage, part, sample) for part in parts]
             fits = [each for each in values if each is not None and each.shape == sample.got.shape]
             if len(fits) < len(parts):
                 return None
-            rows.append((torch.stack([each.flatten() for each in fits], 1), sample.got.flatten()))
-        if self._stage.is_scalar:
+            row = torch.stack([each.flatten() for each in fits], 1), sample.got.flatten()
+            if self._stage.is_scalar:
+                rows.append(row)
+                if len(rows) == FIRST and _together(rows, len(parts)) is None:
+                    return None
+                continue
+            found = _coefficients(*row, len(parts))
+            if found is None:
+                return None
+            columns.append(found)
+        if rows:
             # One number does not tell two factors apart, and there are no sizes to depend on.
-            together = torch.cat([row for row, _ in rows]), torch.cat([got for _, got in rows])
-            rows = [together] * len(rows)
-        columns = zip(*(_coefficients(*row, len(parts)) for row in rows), strict=True)
-        factors = [self._all_factors.find(column) for column in columns]
-        found = [factor for factor in factors if factor is not None]
-        return found if len(found) == len(parts) else None
+            found = _together(rows, len(parts))
+            if found is None:
+                return None
+            columns = [found] * len(self._samples)
+        factors = [self._all_factors.find(column) for column in zip(*columns, strict=True)]
+        known = [factor for factor in factors if factor is not None]
+        return known if len(known) == len(parts) else None
 
     def _if_right(self, text: str) -> str | None:
         tidy = re.sub(r"^-1 \* ", "-", ast.unparse(ast.parse(text, mode="eval")))
         return tidy if reproduces(self._stage, tidy, self._samples, 3 * EXACT) else None
+
+
+def _without_doubles(sketches: Sequence[Sketch]) -> Iterator[Sketch]:
+    """The sketches without those that differ in brackets only."""
+    seen: set[str] = set()
+    for sketch in sketches:
+        text = " + ".join(ast.unparse(ast.parse(part, mode="eval")) for part in sketch.parts)
+        if text not in seen:
+            seen.add(text)
+            yield sketch
 
 
 def _ratio(value: Tensor, got: Tensor) -> float | None:
@@ -186,13 +289,29 @@ def _ratio(value: Tensor, got: Tensor) -> float | None:
     return float(got.flatten()[at]) / largest if largest else None
 
 
-def _coefficients(row: Tensor, got: Tensor, count: int) -> list[float | None]:
-    """The factors of columns that add up to what is wanted; None where too little is known."""
+def _is_multiple(value: Tensor, got: Tensor, factor: float) -> bool:
+    """Whether a tensor is that many times another one, as far as roundings let it be seen."""
+    room = NEAR * float(got.abs().max())
+    return bool(((got - factor * value).abs() <= room).all())
+
+
+def _together(rows: Sequence[tuple[Tensor, Tensor]], count: int) -> list[float | None] | None:
+    """The factors that are the same in several samples."""
+    columns, got = zip(*rows, strict=True)
+    return _coefficients(torch.cat(columns), torch.cat(got), count)
+
+
+def _coefficients(row: Tensor, got: Tensor, count: int) -> list[float | None] | None:
+    """The factors of columns that add up to what is wanted, None for each where too little is
+    known; None where nothing adds up to it."""
     finite = bool(torch.isfinite(row).all()) and bool(torch.isfinite(got).all())
     if len(row) <= count or not finite:
         return [None] * count
     sizes = row.norm(dim=0)
     if not bool(sizes.all()) or float(torch.linalg.svdvals(row / sizes)[-1]) < 1e-4:
         return [None] * count
-    solution = torch.linalg.lstsq(row / sizes, got[:, None]).solution[:, 0]
+    units = row / sizes
+    solution = torch.linalg.lstsq(units, got[:, None]).solution[:, 0]
+    if float((units @ solution - got).abs().max()) > NEAR * float(got.abs().max()):
+        return None
     return [*(solution / sizes).tolist()]

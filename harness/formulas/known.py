@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import product
 
 from harness.formulas.variants import variants_of
 from harness.mistakes.everywhere import mistakes_in
@@ -70,6 +71,8 @@ def _neighbours(stage: Stage, name: str) -> Iterator[Known]:
     for other, expression in stage.gradients.items():
         if other != name:
             yield Known(expression, f"gradient-of-{_slug(other)}", _hint("gradient of another"))
+    for how, expression in (*_substituted(stage, name), *_slopes(stage), *_shortened(stage, name)):
+        yield Known(expression, _slug(how), _hint(how))
     for how, wrong in (*UPSTREAM, *_folded(stage)):
         yield Known(
             re.sub(r"\bg\b", wrong, stage.gradients[name]),
@@ -78,6 +81,8 @@ def _neighbours(stage: Stage, name: str) -> Iterator[Known]:
         )
 
 
+# What students add so that nothing is divided by zero.
+EPSILONS = ("1e-8", "1e-6", "1e-3")
 # Besides those that `harness.mistakes.everywhere` names.
 UPSTREAM = (
     ("halved", "(g / 2)"),
@@ -97,11 +102,90 @@ UPSTREAM = (
     ("normalised by its sum", "(g / g.sum())"),
     ("normalised by its largest", "(g / abs(g).max())"),
     ("centred", "(g - g.mean())"),
+    ("through a softmax", "softmax(g, -1)"),
+    *((f"normalised entry by entry {eps}", f"(g / (abs(g) + {eps}))") for eps in EPSILONS),
+    *((f"normalised with {eps}", f"(g / (g.norm() + {eps}))") for eps in EPSILONS),
     ("summed up", "(g.sum() * ones_like(g))"),
     ("averaged", "(g.mean() * ones_like(g))"),
     *((f"clipped at {limit:g}", f"g.clamp(-{limit:g}, {limit:g})") for limit in (0.1, 0.5, 5, 10)),
     *((f"clipped at {limit:g}", f"g.clamp(-{limit:g}, {limit:g})") for limit in (2, 3, 100)),
 )
+
+
+# What students do to a quantity before they take the slope at it.
+DONE_TO = (
+    "sigmoid({})",
+    "tanh({})",
+    "relu({})",
+    "softmax({}, -1)",
+    "softmax({}, 0)",
+    "({} > 0.5)",
+    "{}.clamp(0, 1)",
+    "{}.clamp(-1, 1)",
+    "{}.clamp(1e-3, 1 - 1e-3)",
+    "{}.mean()",
+    "{}.mean(0)",
+    "{}.mean(-1, keepdim=True)",
+    "({0} - {0}.mean())",
+    "({0} - {0}.mean(0))",
+    "({0} - {0}.mean(-1, keepdim=True))",
+    "({0} / {0}.norm())",
+    "({0} / abs({0}).max())",
+    "(1 - {})",
+)
+# Slopes of the functions among them, times what comes from above.
+BACK_THROUGH = {
+    "sigmoid({})": "({1}) * sigmoid({0}) * (1 - sigmoid({0}))",
+    "tanh({})": "({1}) * (1 - tanh({0}) ** 2)",
+    "relu({})": "({1}) * ({0} > 0)",
+    "softmax({}, -1)": (
+        "softmax({0}, -1) * (({1}) - (({1}) * softmax({0}, -1)).sum(-1, keepdim=True))"
+    ),
+}
+
+
+def _substituted(stage: Stage, name: str) -> Iterator[tuple[str, str]]:
+    """Something done to one quantity of the true gradient first, and its slope folded in too."""
+    true = stage.gradients[name]
+    for quantity in (*stage.inputs, stage.output):
+        if not re.search(rf"\b{quantity}\b", true):
+            continue
+        for pattern in DONE_TO:
+            changed = re.sub(rf"\b{quantity}\b", pattern.format(quantity), true)
+            yield f"something done to {quantity}", changed
+            if pattern in BACK_THROUGH:
+                back = BACK_THROUGH[pattern].format(quantity, changed)
+                yield f"something done to {quantity} and back", back
+
+
+# Slopes of functions that a neuron could have instead.
+SLOPES = (
+    "(({0} > 0) + 0.01 * ({0} <= 0))",
+    "(({0} > 0) + 0.1 * ({0} <= 0))",
+    "(({0} > 0) + exp({0}) * ({0} <= 0))",
+    "(0.5 * (1 + erf({0} / 2 ** 0.5)) + {0} * exp(-({0} ** 2) / 2) / 6.283185307179586 ** 0.5)",
+    "(sigmoid({0}) * (1 + {0} * (1 - sigmoid({0}))))",
+    "(sigmoid(1.702 * {0}) * (1 + 1.702 * {0} * (1 - sigmoid(1.702 * {0}))))",
+    "(1 / (1 + abs({0})) ** 2)",
+    "(0.2 * (abs({0}) < 2.5))",
+    "((abs({0}) < 3) / 6)",
+    "((abs({0}) < 1) * 1.0)",
+    "(-2 * {0} * exp(-({0} ** 2)))",
+)
+
+
+def _slopes(stage: Stage) -> Iterator[tuple[str, str]]:
+    for quantity, slope in product((*stage.inputs, stage.output), SLOPES):
+        yield f"another slope at {quantity}", f"g * {slope.format(quantity)}"
+
+
+def _shortened(stage: Stage, name: str) -> Iterator[tuple[str, str]]:
+    """The true gradient made shorter, as optimizers do it."""
+    true = stage.gradients[name]
+    for eps in EPSILONS:
+        yield f"normalised with {eps}", f"({true}) / (({true}).norm() + {eps})"
+        yield f"normalised entry by entry {eps}", f"({true}) / (abs({true}) + {eps})"
+        yield f"normalised by a root {eps}", f"({true}) / sqrt(({true}) ** 2 + {eps})"
 
 
 def _folded(stage: Stage) -> Iterator[tuple[str, str]]:
@@ -112,6 +196,9 @@ def _folded(stage: Stage) -> Iterator[tuple[str, str]]:
         yield f"times sigmoid slope of {name}", f"(g * {slope})"
         yield f"times tanh slope of {name}", f"(g * (1 - {name} ** 2))"
         yield f"times relu slope of {name}", f"(g * ({name} > 0))"
+        if not stage.is_scalar:
+            inner = f"(g * {name}).sum(-1, keepdim=True)"
+            yield f"times softmax slope of {name}", f"({name} * (g - {inner}))"
         yield f"times {name}", f"(g * {name})"
         yield f"plus {name}", f"(g + {name})"
         yield f"minus {name}", f"(g - {name})"
@@ -149,6 +236,24 @@ HINTS = (
     (
         r"transpose|swapped",
         ("Go through the product factor by factor: which comes first, and what shape has each?"),
+    ),
+    (
+        r"^something done to",
+        (
+            "The slope is taken at the quantity that the forward pass uses, as it is there. What "
+            "has been done to it in your result?"
+        ),
+    ),
+    (
+        r"^another slope",
+        (
+            "Which function does this stage compute, and is what you multiply g with the slope of "
+            "that one?"
+        ),
+    ),
+    (
+        r"^normalised",
+        ("Backward returns a gradient as long as it is. Whose job is it to make it shorter?"),
     ),
     (
         r" for ",

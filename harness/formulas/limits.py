@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import math
 from collections.abc import Iterator
 
 import torch
@@ -10,8 +11,12 @@ from torch import Tensor
 
 from harness.stage import Stage
 
-# How far from a number, as parts of it, a formula is tried on both sides.
+# How far from a number, as parts of it, a formula is tried on both sides; and at which numbers it
+# is tried besides.
 NEAR = (0.98, 1.02, 0.9, 1.1, 0.75, 1.3)
+BESIDES = (0.03, 0.15, 0.35, 0.6, 0.9, 1.2, 1.8, 2.7, 4.5)
+# What makes steps or bends.
+BENDS = {"round", "sign", "abs", "relu", "clamp", "amax"}
 
 Place = tuple[tuple[Tensor, ...], Tensor]
 
@@ -19,12 +24,15 @@ Place = tuple[tuple[Tensor, ...], Tensor]
 def near_limits(stage: Stage, expression: str, place: Place) -> Iterator[Place]:
     """Inputs and upstreams like the given ones, with values close to each limit in a formula.
 
-    Only limits of the upstream and of inputs are tried: what else is compared cannot be set.
+    Only limits of the upstream and of inputs can be set. Where a formula has steps or bends at all,
+    each of these is also moved along by itself.
     """
     inputs, upstream = place
     names = ("g", *stage.inputs)
-    for name, limit in dict.fromkeys(_limits(expression)):
-        if name not in names or not limit:
+    tree = ast.parse(expression, mode="eval")
+    limits = [*_limits(tree), *((name, 0.0) for name in names if _bends(tree))]
+    for name, limit in dict.fromkeys(limits):
+        if name not in names:
             continue
         values = [upstream, *inputs]
         at = names.index(name)
@@ -33,20 +41,33 @@ def near_limits(stage: Stage, expression: str, place: Place) -> Iterator[Place]:
             yield tuple(values[1:]), values[0]
 
 
+def _bends(tree: ast.AST) -> bool:
+    """Whether anything is compared, rounded, clipped, or without its sign."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Compare():
+                return True
+            case ast.Name(id=name) | ast.Attribute(attr=name) if name in BENDS:
+                return True
+    return False
+
+
 def _around(limit: float, like: Tensor) -> Iterator[Tensor]:
     """Tensors of a shape that hold values on both sides of a limit, and of minus the limit."""
-    wanted = torch.tensor([sign * part * limit for part in NEAR for sign in (1, -1)])
+    sizes = [*(part * limit for part in NEAR if limit), *BESIDES]
+    wanted = torch.tensor([sign * size for size in sizes for sign in (1, -1)])
     wanted = wanted.to(torch.float64)
     if not like.dim():
         yield from wanted
         return
-    count = like.numel()
-    yield wanted.repeat(count // len(wanted) + 1)[:count].reshape(like.shape)
+    tensors = math.ceil(len(wanted) / like.numel())
+    places = torch.arange(tensors * like.numel()) % len(wanted)
+    yield from wanted[places].reshape(tensors, *like.shape)
 
 
-def _limits(expression: str) -> Iterator[tuple[str, float]]:
+def _limits(tree: ast.AST) -> Iterator[tuple[str, float]]:
     """The names that are compared with a number, or clipped at one, and the numbers."""
-    for node in ast.walk(ast.parse(expression, mode="eval")):
+    for node in ast.walk(tree):
         match node:
             case ast.Compare(left=left, comparators=[right]):
                 yield from _named(left, right)

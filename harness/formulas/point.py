@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Sequence
 from functools import cached_property, lru_cache
 
@@ -14,6 +13,7 @@ from harness.formulas.known import Known, known_formulas
 from harness.formulas.same import close, value_of
 from harness.formulas.samples import Sample
 from harness.formulas.table import Array, Block, Rows, Shape, Table, Term
+from harness.formulas.variants import parts_of
 from harness.stage import Stage
 
 Place = tuple[tuple[Tensor, ...], Tensor]
@@ -46,7 +46,8 @@ class Point:
     def joined(self, values: Sequence[Tensor]) -> Array:
         """The values at the places, as they are compared."""
         together = torch.stack(list(values)) if self._stage.is_scalar else values[0]
-        return np.ascontiguousarray(together.numpy())
+        # Numpy would give a single number an axis.
+        return np.ascontiguousarray(together.numpy()).reshape(together.shape)
 
     def near(self, name: str, wanted: Array) -> list[Known]:
         """The known formulas for input ``name`` that have the wanted values up to a factor."""
@@ -76,7 +77,7 @@ class Point:
     @cached_property
     def table(self) -> Table:
         """All small expressions of the stage's names."""
-        parts = ((text, self.value(text)) for text in _parts(self._stage))
+        parts = ((text, self.value(text)) for text in parts_of(*self._stage.gradients.values()))
         whole = {text: value for text, value in parts if value is not None}
         return Table(self.names, whole, shaped=not self._stage.is_scalar)
 
@@ -87,14 +88,6 @@ class Point:
             if value is not None:
                 found.setdefault(value.shape, []).append((known, value))
         return {shape: _rows_of(pairs) for shape, pairs in found.items()}
-
-
-def _parts(stage: Stage) -> list[str]:
-    """What the true gradients are made of."""
-    trees = (ast.parse(text, mode="eval").body for text in stage.gradients.values())
-    nodes = (node for tree in trees for node in ast.walk(tree))
-    kinds = (ast.BinOp, ast.UnaryOp, ast.Call, ast.Compare)
-    return list(dict.fromkeys(ast.unparse(node) for node in nodes if isinstance(node, kinds)))
 
 
 def _rows_of(pairs: Sequence[tuple[Known, Array]]) -> tuple[tuple[Known, ...], Rows]:

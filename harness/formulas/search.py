@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.formulas.factors import Factor, constant_text
+from harness.formulas.factors import Factor, constant_text, rounded
 from harness.formulas.point import Point
-from harness.formulas.table import ROUNDING, Array, Rows, Term
+from harness.formulas.table import ROUNDING, Array, Places, Rows, Term
 
 # How many of the simplest expressions are tried as one side of a product or a sum.
 SIDES = 4000
@@ -20,11 +21,23 @@ IN_SUMS = 220
 MOST = 200
 # How many are tried in sums of three, and how far apart two directions have to be.
 IN_TRIPLES = 48
+# How many are tried beside something that a number is added to, and inside what is known outside.
+BESIDE = 600
+WITHIN = 1500
+# How much larger than a sum its parts may be.
+MOST_LARGER = 1e4
+# How many are tried for what is left where the rest is zero.
+UNMASKED = 8000
 APART = 1e-5
 # A number is only taken for a limit where so many values are clipped, and so many are not.
 LEAST_CLIPPED = 3
+# With fewer values a number added to them fits too much.
+LEAST_FOR_NUMBERS = 5
 # Beyond this the inverse of tanh or σ has too few digits.
 LEVEL, FAR = ("tanh({})", "sigmoid({})"), 6.0
+FAR_OF_LOG = 12.0
+# A factor inside these can stand outside.
+POWERS = ("sqrt({})", "({}) ** 2")
 
 
 @dataclass(frozen=True)
@@ -143,12 +156,27 @@ def peelings(point: Point, wanted: Array) -> list[Sketch]:
     return sorted(found, key=lambda each: each.cost)
 
 
+# What students do to one factor of such a product.
+DONE_TO: tuple[tuple[str, Callable[[Array], Array]], ...] = (
+    ("{}", lambda x: x),
+    ("sigmoid({})", lambda x: 1 / (1 + np.exp(-x))),
+    ("({0} * (1 - {0}))", lambda x: x * (1 - x)),
+    ("{} ** 2", np.square),
+    ("abs({})", np.abs),
+    ("(1 - {})", lambda x: 1 - x),
+    ("relu({})", lambda x: np.maximum(x, 0)),
+    ("sign({})", np.sign),
+)
+
+
 def _peelings(point: Point, wanted: Array) -> Iterator[Sketch]:
     column = wanted if wanted.ndim == 2 else wanted[:, None]
-    for name, value in point.names.items():
+    for (name, plain), (done, of) in product(point.names.items(), DONE_TO):
+        value = of(plain)
         if value.ndim != 2 or not np.isfinite(value).all():
             continue
-        for text, matrix in ((name, value), (f"{name}.T", value.T)):
+        one = done.format(name)
+        for text, matrix in ((one, value), (f"({one}).T", value.T)):
             yield from _peeled(point, matrix, column, wanted.ndim, f"{text} @ ({{}})")
             if wanted.ndim == 2:
                 pattern = f"({{}}) @ {text}"
@@ -161,28 +189,42 @@ def _peeled(
     """What the matrix is multiplied with; only told where one thing alone can stand there."""
     if len(matrix) != len(wanted) or matrix.shape[0] < matrix.shape[1]:
         return
-    other = np.linalg.lstsq(matrix, wanted, rcond=None)[0]
-    if np.linalg.matrix_rank(matrix) < matrix.shape[1]:
-        return
+    other = np.asarray(np.linalg.lstsq(matrix, wanted, rcond=None)[0], np.float64)
     if np.abs(matrix @ other - wanted).max() > 1e-10 * np.abs(wanted).max():
+        return
+    if np.linalg.matrix_rank(matrix) < matrix.shape[1]:
         return
     factor = other.T if turned else other if axes == 2 else other[:, 0]
     rows = point.table.rows(factor.shape)
-    flat = np.asarray(factor.reshape(-1), np.float64)
-    for row in _cheapest(rows, rows.find(flat[None])[1]):
-        yield _sketch(rows, (row,), pattern)
-    for sketch in _sums(rows, flat):
-        yield Sketch(tuple(pattern.format(part) for part in sketch.parts), sketch.cost + 1)
+    for inner, outer in _and_upstream(point, factor):
+        flat = np.asarray(inner.reshape(-1), np.float64)
+        if np.isfinite(flat).all():
+            for sketch in _looked_up(rows, flat):
+                parts = tuple(pattern.format(outer.format(part)) for part in sketch.parts)
+                yield Sketch(parts, sketch.cost + 1)
+
+
+def _and_upstream(point: Point, factor: Array) -> Iterator[tuple[Array, str]]:
+    """A factor of a product of matrices, and what ``g`` in it is multiplied with."""
+    yield factor, "{}"
+    g = point.names["g"]
+    for value, text in ((g, "(g * ({}))"), (g.T, "(g.T * ({}))")):
+        if value.ndim == 2 and value.shape == factor.shape:
+            yield factor / value, text
+            return
 
 
 # Functions that students put around something, and how to undo them.
 AROUND: tuple[tuple[str, Callable[[Array], Array]], ...] = (
     ("sqrt({})", np.square),
+    ("({}) ** 2", np.sqrt),
     ("exp({})", np.log),
     ("tanh({})", np.arctanh),
     ("sigmoid({})", lambda x: np.log(x) - np.log1p(-x)),
-    ("log({})", np.exp),
+    ("log({})", lambda x: np.exp(np.where(np.abs(x) < FAR_OF_LOG, x, np.nan))),
     ("sin({})", np.arcsin),
+    ("(sigmoid({0}) * (1 - sigmoid({0})))", lambda x: np.arccosh(0.5 / x - 1)),
+    ("(1 - tanh({}) ** 2)", lambda x: np.arctanh(np.sqrt(1 - x))),
 )
 
 
@@ -190,28 +232,72 @@ def _inside(point: Point, rows: Rows, wanted: Array, true: str) -> Iterator[Sket
     """``g`` times something; a function of something, alone or times ``g`` or what is true."""
     for values, outer in _wholes(point, wanted, true):
         flat = values.reshape(-1)
+        if not np.isfinite(flat).all():
+            continue
         if outer != "{}":
-            for row in _cheapest(rows, rows.find(flat[None])[1]):
-                yield _sketch(rows, (row,), outer)
-            for sketch in _sums(rows, np.nan_to_num(flat)):
+            for sketch in _looked_up(rows, flat):
                 yield Sketch(tuple(outer.format(part) for part in sketch.parts), sketch.cost + 1)
+        alone = f"ones_like({_like(point, wanted)})" if outer == "{}" else "1"
+        yield from _with_numbers(rows, flat, outer, alone)
         for pattern, inner, clear in (*_clipped(flat), *_undone(flat)):
-            for row, factor in _multiples(rows, inner, clear):
-                term = rows.term(row)
-                text = Factor(*constant_text(factor)).times(term.text)
-                yield Sketch((outer.format(pattern.format(text)),), term.cost + 2)
+            for text, cost in _multiples(rows, inner, clear, scaled=pattern not in POWERS):
+                yield Sketch((outer.format(pattern.format(text)),), cost + 2)
+
+
+def _looked_up(rows: Rows, wanted: Array) -> Iterator[Sketch]:
+    """One expression, two multiplied or divided, two added: what stands inside something else."""
+    for row in _cheapest(rows, rows.find(wanted[None])[1]):
+        yield _sketch(rows, (row,), "{}")
+    yield from _products(rows, wanted, WITHIN)
+    yield from _sums(rows, wanted)
+
+
+def _with_numbers(rows: Rows, wanted: Array, outer: str, alone: str) -> Iterator[Sketch]:
+    """A number is added somewhere: to the whole, to one side of a product, below a fraction."""
+    if len(wanted) < LEAST_FOR_NUMBERS:
+        return
+    for row in _cheapest(rows, rows.find_lines(wanted[None])[1]):
+        term = rows.term(row)
+        yield Sketch((outer.format(term.text), outer.format(alone)), term.cost + 1.5)
+    sides = rows.simplest(BESIDE)
+    asked, found = rows.find_lines(wanted / rows.values[sides])
+    for one, other in _cheapest_pairs(rows, sides[asked], found):
+        left, right = rows.term(one), rows.term(other)
+        parts = outer.format(f"({left.text}) * ({right.text})"), outer.format(left.text)
+        yield Sketch(parts, left.cost + right.cost + 2)
+    values = np.concatenate([np.ones((1, len(wanted))), rows.values[sides]]) / wanted
+    asked, found = rows.find_lines(values)
+    order = np.argsort(asked, kind="stable")[:MOST]
+    for at, row in zip(asked[order], found[order], strict=True):
+        slope, number = _line(rows.values[row], values[at])
+        if not slope or not np.isfinite(number / slope):
+            continue
+        above = rows.term(int(sides[at - 1])) if at else Term("1", 0.5)
+        below = rows.term(int(row))
+        text = f"({above.text}) / ({below.text} + {rounded(number / slope)})"
+        yield Sketch((outer.format(text),), above.cost + below.cost + 2)
+
+
+def _line(values: Array, wanted: Array) -> tuple[float, float]:
+    """The factor and the number with which values become what is wanted."""
+    off = values - values.mean()
+    slope = float(off @ wanted / (off @ off))
+    return slope, float((wanted - slope * values).mean())
 
 
 Mask = NDArray[np.bool_]
 
 
 def _clipped(wanted: Array) -> Iterator[tuple[str, Array, Mask]]:
-    """Clipping at the largest size, where several values have it, and the values that have not."""
-    sizes = np.abs(wanted)
-    limit = float(sizes.max()) if np.isfinite(sizes).all() else 0.0
-    clipped = sizes >= limit * (1 - ROUNDING)
-    if limit and clipped.sum() >= LEAST_CLIPPED:
-        yield f"({{}}).clamp(-{limit:.10g}, {limit:.10g})", wanted, ~clipped
+    """Clipping at the least and the largest value, where several values have it, and the values
+    that have not."""
+    low, high = float(wanted.min()), float(wanted.max())
+    room = ROUNDING * max(abs(low), abs(high))
+    limits = {"min": (low, wanted <= low + room), "max": (high, wanted >= high - room)}
+    held = {side: each for side, each in limits.items() if each[1].sum() >= LEAST_CLIPPED}
+    if held:
+        given = ", ".join(f"{side}={limit:.10g}" for side, (limit, _) in held.items())
+        yield f"({{}}).clamp({given})", wanted, ~np.any([at for _, at in held.values()], axis=0)
 
 
 def _undone(wanted: Array) -> Iterator[tuple[str, Array, Mask]]:
@@ -224,16 +310,52 @@ def _undone(wanted: Array) -> Iterator[tuple[str, Array, Mask]]:
         yield pattern, inner, clear
 
 
-def _multiples(rows: Rows, wanted: Array, clear: Mask) -> Iterator[tuple[int, float]]:
-    """The rows that give the clear values with one factor, and it."""
-    if clear.sum() < LEAST_CLIPPED or not wanted[clear].any():
+def _multiples(
+    rows: Rows, wanted: Array, clear: Mask, *, scaled: bool
+) -> Iterator[tuple[str, float]]:
+    """What gives the clear values, with a factor and, where all are clear, a number added."""
+    if len(np.unique(wanted[clear])) < LEAST_CLIPPED or 2 * clear.sum() < len(wanted):
         return
-    values, target = rows.values[:, clear], wanted[clear]
+    for row in _with_one_factor(rows, wanted, clear):
+        values, term = rows.values[row][clear], rows.term(row)
+        factor = float(values @ wanted[clear] / (values @ values))
+        if np.isfinite(factor):
+            factor = factor if scaled else np.sign(factor)
+            yield Factor(*constant_text(factor)).times(term.text), term.cost
+    if clear.all() and len(wanted) >= LEAST_FOR_NUMBERS:
+        for row in _cheapest(rows, rows.find_lines(wanted[None])[1]):
+            slope, number = _line(rows.values[row], wanted)
+            if not np.isfinite(slope + number):
+                continue
+            text = Factor(*constant_text(slope)).times(rows.term(row).text)
+            yield f"{text} + {rounded(number)}", rows.term(row).cost + 1
+
+
+def _with_one_factor(rows: Rows, wanted: Array, clear: Mask) -> list[int]:
+    """The rows that give the clear values with one factor."""
+    if clear.all():
+        return _cheapest(rows, rows.find(wanted[None])[1])
+    sides = rows.simplest(UNMASKED)
+    values, target = rows.values[sides][:, clear], wanted[clear]
     factors = values @ target / (values**2).sum(1)
     off = np.abs(factors[:, None] * values - target).max(1, initial=0)
     good = np.isfinite(factors) & (off <= 100 * ROUNDING * np.abs(target).max())
-    for row in _cheapest(rows, np.flatnonzero(good)):
-        yield row, float(factors[row])
+    return _cheapest(rows, sides[good])
+
+
+def unmasked(point: Point, true: str, wanted: Array) -> list[str]:
+    """Expressions that have the wanted values, up to a factor, where those are not zero."""
+    flat = wanted.reshape(-1)
+    clear = (flat != 0) & np.isfinite(flat)
+    if clear.all() or clear.sum() < LEAST_CLIPPED:
+        return []
+    rows = point.table.rows(wanted.shape)
+    found: list[Sketch] = []
+    with np.errstate(all="ignore"):
+        for values, outer in _wholes(point, wanted, true):
+            places = _with_one_factor(rows, values.reshape(-1), clear)
+            found += (_sketch(rows, (row,), outer) for row in places)
+    return [sketch.parts[0] for sketch in sorted(found, key=lambda each: each.cost)]
 
 
 def _alone(rows: Rows, wanted: Array) -> Iterator[Sketch]:
@@ -251,9 +373,9 @@ def _with_true(rows: Rows, wanted: Array, right: Array, true: str) -> Iterator[S
         yield Sketch((true, term.text), term.cost + 2)
 
 
-def _products(rows: Rows, wanted: Array) -> Iterator[Sketch]:
+def _products(rows: Rows, wanted: Array, most: int = SIDES) -> Iterator[Sketch]:
     """Two expressions multiplied, divided, added."""
-    sides = rows.simplest(SIDES)
+    sides = rows.simplest(most)
     values = rows.values[sides]
     for queries, pattern in (
         (wanted / values, "({}) * ({})"),
@@ -261,10 +383,12 @@ def _products(rows: Rows, wanted: Array) -> Iterator[Sketch]:
     ):
         asked, found = rows.find(queries)
         yield from _pairs(rows, sides[asked], found, pattern)
-    asked, found = rows.find(wanted - values)
-    for one, other in _cheapest_pairs(rows, sides[asked], found):
-        left, right = rows.term(one), rows.term(other)
-        yield Sketch((left.text, right.text), left.cost + right.cost + 0.5)
+    sides = sides[np.abs(values).max(1) < MOST_LARGER * np.abs(wanted).max()]
+    for rest in (wanted - rows.values[sides], wanted + rows.values[sides]):
+        asked, found = rows.find(rest)
+        for one, other in _cheapest_pairs(rows, sides[asked], found):
+            left, right = rows.term(one), rows.term(other)
+            yield Sketch((left.text, right.text), left.cost + right.cost + 0.5)
 
 
 def _and_product(rows: Rows, rest: Array, true: str) -> Iterator[Sketch]:
@@ -309,9 +433,6 @@ def _sums_with_true(rows: Rows, wanted: Array, right: Array, true: str) -> Itera
     for row in _cheapest(rows, sides[near]):
         term = rows.term(row)
         yield Sketch((true, term.text), term.cost + 2.5)
-
-
-Places = NDArray[np.intp]
 
 
 def _pairs(rows: Rows, ones: Places, others: Places, pattern: str) -> Iterator[Sketch]:

@@ -16,12 +16,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+Places = NDArray[np.intp]
 Shape = tuple[int, ...]
 
 # How far equal values may lie apart, relative to their size.
 ROUNDING = 1e-9
+# How far each of them may, relative to itself, and to the largest.
+FINE, FINEST = 1e-5, 1e-13
+# Fewer values that are not zero, or as good as that, could be those of anything.
+LEAST, FAINT = 3, 1e-8
 # What an expression costs that is taken as it is.
 PART = 3.0
+# How many of the simplest are found with a number added to them; and what is as good as one number
+# everywhere.
+LINES = 6000
+LEVEL = 1e-3
 # The seed of the direction along which rows are put in order.
 DIRECTION = 20
 
@@ -104,8 +113,14 @@ ENTRYWISE = (
     Way("exp(_)", np.exp, 1),
     Way("exp(-_)", lambda x: np.exp(-x), 1.5),
     Way("log(_)", np.log, 1),
+    Way("log(abs(_))", lambda x: np.log(np.abs(x)), 2),
     Way("(1 + exp(-_))", lambda x: 1 + np.exp(-x), 2),
     Way("(1 + exp(_))", lambda x: 1 + np.exp(x), 2),
+    Way("(1 - exp(-_))", lambda x: 1 - np.exp(-x), 2),
+    Way("(1 + _ ** 2)", lambda x: 1 + x**2, 2),
+    Way("(1 + abs(_))", lambda x: 1 + np.abs(x), 2),
+    Way("(_ > 0.5)", lambda x: (x > 0.5).astype(np.float64), 1.5),
+    Way("(_ < 1)", lambda x: (x < 1).astype(np.float64), 1.5),
     Way("sigmoid(_)", _sigmoid, 1),
     Way("(sigmoid(_) * (1 - sigmoid(_)))", lambda x: _sigmoid(x) * (1 - _sigmoid(x)), 3),
     Way("tanh(_)", np.tanh, 1),
@@ -138,6 +153,8 @@ ALONG_AXES = (
     Way("_.amax(1, keepdim=True)", lambda x: x.max(2, keepdims=True), 1.5),
     Way("_[1:]", lambda x: x[:, 1:], 1),
     Way("_[:-1]", lambda x: x[:, :-1], 1),
+    Way("_[:, 1:]", lambda x: x[:, :, 1:], 1),
+    Way("_[:, :-1]", lambda x: x[:, :, :-1], 1),
     Way("_[1:].sum(0)", lambda x: x[:, 1:].sum(1), 1.5),
     Way("_[:-1].sum(0)", lambda x: x[:, :-1].sum(1), 1.5),
     Way("_[::2].sum(0)", lambda x: x[:, ::2].sum(1), 1.5),
@@ -175,10 +192,12 @@ _SUMS = (
     "_[1:].sum(0)",
     "_[:-1].sum(0)",
 )
-_MATRICES = ("_.T", "_[1:]", "_[:-1]", "(_ - _.mean(0))")
+_MATRICES = ("_.T", "_[1:]", "_[:-1]", "_[:, 1:]", "_[:, :-1]", "(_ - _.mean(0))")
+_COLUMNS = ("_[:, 0]", "_[:, -1]")
 SUMS = tuple(way for way in ALONG_AXES if way.pattern in _SUMS)
 SIZES = tuple(way for way in ENTRYWISE if way.pattern in ("_ ** 2", "abs(_)"))
 MATRICES = tuple(way for way in ALONG_AXES if way.pattern in _MATRICES)
+COLUMNS = tuple(way for way in ALONG_AXES if way.pattern in _COLUMNS)
 
 
 class Table:
@@ -222,7 +241,7 @@ class Rows:
 
     def __init__(self, block: Block, *, constants: bool = True) -> None:
         values = block.values.reshape(len(block), math.prod(block.values.shape[1:]))
-        good = np.isfinite(values).all(1) & (np.abs(values).max(1, initial=0) > 0)
+        good = np.isfinite(values).all(1) & (_seen(values) >= min(LEAST, values.shape[1]))
         if not constants:
             good &= (values != values[:, :1]).any(1)
         self._block, self._places = block, np.flatnonzero(good)
@@ -239,39 +258,85 @@ class Rows:
         """The expression of a row."""
         return self._block.write(self.place(row))
 
-    def simplest(self, count: int) -> NDArray[np.intp]:
+    def simplest(self, count: int) -> Places:
         """The rows of the simplest expressions."""
-        return np.argsort(self.costs, kind="stable")[:count]
+        return self._order[:count]
 
-    def find(self, wanted: Array) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    def find(self, wanted: Array) -> tuple[Places, Places]:
         """Pairs of a row of ``wanted`` and a row of this table, equal up to a constant factor."""
-        order, keys = self._sorted
+        return self._multiples.find(wanted)
+
+    def find_lines(self, wanted: Array) -> tuple[Places, Places]:
+        """The same of rows that are equal up to a factor and a number added to all values."""
+        wanted = np.asarray(wanted, np.float64)
+        # With few different values, a factor and a number make anything of anything.
+        largest: Array = np.abs(wanted).max(1, keepdims=True)
+        steps = np.diff(np.sort(wanted, 1), axis=1) > FINE * largest
+        asked, found = self._lines.find(
+            np.where(steps.sum(1, keepdims=True) >= LEAST, _centred(wanted), np.nan)
+        )
+        return asked, self._simple[found]
+
+    @cached_property
+    def _order(self) -> Places:
+        return np.argsort(self.costs, kind="stable")
+
+    @cached_property
+    def _multiples(self) -> _Index:
+        return _Index(self.values)
+
+    @cached_property
+    def _simple(self) -> Places:
+        return self.simplest(LINES)
+
+    @cached_property
+    def _lines(self) -> _Index:
+        return _Index(_centred(self.values[self._simple]))
+
+
+class _Index:
+    """Rows of values, put in order along a direction, to be found up to a constant factor."""
+
+    def __init__(self, values: Array) -> None:
+        self._units = _units(values)
+        self._direction = np.random.default_rng(DIRECTION).normal(size=values.shape[1])
+        keys: Array = self._units @ self._direction
+        self._order = np.argsort(keys)
+        self._keys = keys[self._order]
+
+    def find(self, wanted: Array) -> tuple[Places, Places]:
+        """Pairs of a row of ``wanted`` and a row here that are equal up to a factor."""
         units = _units(wanted)
-        probes = units @ self._direction
+        few = _seen(wanted) < min(LEAST, wanted.shape[1])
+        probes = np.where(few, np.nan, units @ self._direction)
         room = 10 * ROUNDING
-        first = np.searchsorted(keys, probes - room)
-        last = np.searchsorted(keys, probes + room)
+        first = np.searchsorted(self._keys, probes - room)
+        last = np.searchsorted(self._keys, probes + room)
         counts = np.where(np.isfinite(probes), last - first, 0)
         asked = np.repeat(np.arange(len(wanted)), counts)
         offsets = np.arange(counts.sum()) - np.repeat(counts.cumsum() - counts, counts)
-        rows = order[np.repeat(first, counts) + offsets]
-        same = np.abs(units[asked] - self._units[rows]).max(1, initial=0) <= ROUNDING
+        rows = self._order[np.repeat(first, counts) + offsets]
+        near = np.abs(units[asked] - self._units[rows]).max(1, initial=0) <= ROUNDING
+        asked, rows = asked[near], rows[near]
+        # Beside one huge value all others look alike.
+        sizes = np.abs(units[asked])
+        off = np.abs(units[asked] - self._units[rows])
+        same = (off <= FINE * sizes + FINEST).all(1)
         return asked[same], rows[same]
 
-    @cached_property
-    def _units(self) -> Array:
-        return _units(self.values)
 
-    @cached_property
-    def _direction(self) -> Array:
-        direction: Array = np.random.default_rng(DIRECTION).normal(size=self.values.shape[1])
-        return direction
+def _seen(rows: Array) -> Places:
+    """How many values of each row are not zero, or as good as that beside the largest."""
+    sizes = np.abs(rows)
+    seen: Places = (sizes > FAINT * sizes.max(1, initial=0, keepdims=True)).sum(1)
+    return seen
 
-    @cached_property
-    def _sorted(self) -> tuple[NDArray[np.intp], Array]:
-        keys = self._units @ self._direction
-        order = np.argsort(keys)
-        return order, keys[order]
+
+def _centred(rows: Array) -> Array:
+    """Each row less its mean; not a number where little but roundings is left of it."""
+    centred: Array = rows - rows.mean(1, keepdims=True)
+    flat = np.abs(centred).max(1, initial=0) <= LEVEL * np.abs(rows).max(1, initial=0)
+    return np.where(flat[:, None], np.nan, centred)
 
 
 def _units(rows: Array) -> Array:
@@ -308,7 +373,7 @@ def _of_tensors(atoms: Sequence[Block]) -> Iterator[Block]:
     yield from _along_axes(_stacked(squares), SUMS)
     along = _stacked([*_along_axes(atoms), *_of_rows(atoms)])
     yield from (*along, *_pairs(atoms, along), *_pairs(along, atoms))
-    yield from _outer([*_along_axes(atoms, SUMS), *atoms])
+    yield from _outer([*_along_axes(atoms, (*SUMS, *COLUMNS)), *atoms])
     sides = _stacked([*few, *_along_axes(few, MATRICES)])
     yield from _matrix_products(sides, sides)
     turned = [*pairs, *_along_axes(pairs, ALONG_AXES[:1])]

@@ -37,6 +37,32 @@ def variants_of(stage: Stage, name: str) -> tuple[Variant, ...]:
     return tuple(Variant(how, text) for text, how in found.items())
 
 
+def parts_of(*expressions: str) -> list[str]:
+    """What expressions are made of: all of their operations, themselves included."""
+    trees = (ast.parse(text, mode="eval").body for text in expressions)
+    nodes = (node for tree in trees for node in ast.walk(tree))
+    kinds = (ast.BinOp, ast.UnaryOp, ast.Call, ast.Compare)
+    return list(dict.fromkeys(ast.unparse(node) for node in nodes if isinstance(node, kinds)))
+
+
+def without_factor(name: str, expression: str) -> str | None:
+    """A product without the factor of that name; None where it is no such product."""
+    left = _without(name, ast.parse(expression, mode="eval").body)
+    return ast.unparse(left) if left else None
+
+
+def _without(name: str, tree: ast.expr) -> ast.expr | None:
+    match tree:
+        case ast.BinOp(left=left, op=ast.Mult() | ast.Div() as operator, right=right):
+            if isinstance(operator, ast.Mult):
+                for one, other in ((left, right), (right, left)):
+                    if isinstance(one, ast.Name) and one.id == name:
+                        return other
+            rest = _without(name, left)
+            return ast.BinOp(rest, operator, right) if rest else None
+    return None
+
+
 def _everywhere(tree: ast.expr, rules: Sequence[Rule]) -> Iterator[Change]:
     """The tree with one of the rules applied at one of its nodes."""
     count = sum(isinstance(node, ast.expr) for node in ast.walk(tree))
