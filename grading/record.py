@@ -33,6 +33,7 @@ class Run(msgspec.Struct, frozen=True):
     seed: int
     settings: Settings
     versions: dict[str, str]
+    missing: list[str] = []
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,10 @@ class Record:
     result: Result
     submission: Submission
     checks: tuple[CheckLine, ...]
+
+
+class _Missing(msgspec.Struct, frozen=True):
+    missing: list[str] = []
 
 
 class _Head(msgspec.Struct, frozen=True):
@@ -91,6 +96,12 @@ def each_line(results: Path) -> Iterator[tuple[bytes, Result]]:
             yield line, _decoded(line, Result, what)
     if not number:
         raise RecordError(f"{path} is empty: grade something first.")
+
+
+def read_missing(results: Path) -> list[str]:
+    """Who is on the roster of the run in ``results`` and has handed nothing in."""
+    path = results / RUN
+    return _decoded(_bytes(path), _Missing, f"{path} is damaged").missing if path.exists() else []
 
 
 def read_run(results: Path) -> Run:
