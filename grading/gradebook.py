@@ -236,7 +236,8 @@ def _write(gradebook: Any, result: Result, cells: Cells, worth: Mapping[str, flo
     try:
         submission = gradebook.find_submission(result.assignment, result.submission)
     except MissingEntry:
-        submission = gradebook.add_submission(result.assignment, result.submission)
+        with gradebook.db.no_autoflush:  # which would warn of what is half put together
+            submission = gradebook.add_submission(result.assignment, result.submission)
     # Writing the row, as it is, keeps other writers of this submission out, on any database.
     gradebook.db.execute(
         update(SubmittedAssignment)

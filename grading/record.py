@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import msgspec
 
+from grading.attempts import attempts_of
 from grading.results import LINES, RUN, CheckLine, Result, decode_result
 from grading.submissions import Submission, find_submissions, read_submission
 from harness.assignments import NAMES
@@ -115,6 +116,11 @@ def read_run(results: Path) -> Run:
     return run
 
 
+def read_run(results: Path) -> Run:
+    """How the results in a folder were made. Raises RecordError where that cannot be read."""
+    return _run(results / RUN)
+
+
 def _result(path: Path, name: str) -> Result:
     """The line of a submission. What is wrong with another one's is no reason to stop."""
     damaged = 0
@@ -135,7 +141,7 @@ def _result(path: Path, name: str) -> Result:
     what = f"{path} has no submission called {visible(name)}"
     if damaged:
         raise RecordError(f"{what}, and its line {damaged} is damaged: grade again.")
-    raise RecordError(f"{what}: {_hint(name, names)}")
+    raise RecordError(f"{what}: {hint(name, names)}")
 
 
 def _asked(result: Result, ids: Sequence[str]) -> tuple[CheckLine, ...]:
@@ -163,7 +169,7 @@ def _judge_asked(
     """Raises RecordError for a check that there is nothing to say about."""
     those = f"What failed is {', '.join(failed)}."
     if check is None:
-        raise RecordError(f"No check of {name} is called {visible(id)}: {_hint(id, known)} {those}")
+        raise RecordError(f"No check of {name} is called {visible(id)}: {hint(id, known)} {those}")
     if check.outcome == "passed":
         raise RecordError(f"{id} of {name} passed. {those}")
     if check.outcome == "not_run":
@@ -178,7 +184,12 @@ def _submission(result: Result, folder: Path) -> Submission:
         entries = {entry.name: entry for entry in find_submissions(folder)}
         if result.submission not in entries:
             raise RecordError(f"{folder} has no submission called {name}: give the graded folder.")
-        submission = read_submission(entries[result.submission], result.assignment)
+        entry = entries[result.submission]
+        for attempt in result.attempts or ():
+            if attempt.counts:
+                parts = {each.name: each for each in attempts_of(entry, result.assignment)}
+                entry = parts.get(f"{entry.name}/{attempt.attempt}", entry)
+        submission = read_submission(entry, result.assignment)
     except OSError as error:
         raise RecordError(f"{error.filename or folder} cannot be read: {error.strerror}.") from None
     if submission.digest != result.digest or submission.source is None:
@@ -226,6 +237,7 @@ def _judge_schema(head: _Head, path: Path) -> None:
         )
 
 
-def _hint(name: str, known: Iterable[str]) -> str:
+def hint(name: str, known: Iterable[str]) -> str:
+    """What to say of a name that is not among those known."""
     near = get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f"did you mean {visible(near[0])}?" if near else "is it spelled right?"

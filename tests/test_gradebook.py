@@ -216,9 +216,14 @@ def test_graders_at_once_lose_nothing_and_mix_nothing(kind, request, tmp_path):
         commands.append(export)
     # alembic, which makes a gradebook, is found beside this Python.
     environment = {**os.environ, "PYTHONPATH": str(COURSE), "PATH": "/nowhere"}
-    kept = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     processes = [
-        subprocess.Popen([sys.executable, *command], env=environment, **kept)
+        subprocess.Popen(
+            [sys.executable, *command],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
         for command in commands
     ]
     for process in processes:

@@ -150,3 +150,24 @@ def nbgrader(results: Path, url: str, course: str) -> None:
         raise Unusable(str(error)) from None
     for line in written.said():
         click.echo(line)
+
+
+@export.command()
+@RESULTS
+@OUT
+def pseudonymous(results: Path, out: Path | None) -> None:
+    """Results to share: without names, and without what students wrote.
+
+    The pseudonyms hang on a secret that is kept in DIR/pseudonyms.key: who has it can tell who is
+    who, and without it they cannot be made again.
+    """
+    from grading.exports.pseudonyms import pseudonymous as made
+    from grading.exports.pseudonyms import secret_in
+    from grading.record import RecordError
+
+    found = read_results(results)
+    try:
+        secret = secret_in(results)
+    except RecordError as error:
+        raise Unusable(str(error)) from None
+    write(made(found, secret), out)
