@@ -1,4 +1,4 @@
-"""``backprop grade``, and what is done with one result of it: ``replay`` and ``override``."""
+"""``backprop grade``, and what is done with a class beside it: replay, override, similar."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from grading.cli.common import (
     Unusable,
     cores,
     given_folder,
+    write_json,
 )
 from grading.sandbox import LOCKED, Isolation, NurseryError, open_nursery
 from harness.show.visible import visible_line
@@ -177,3 +178,38 @@ def override(
     automatic = "open" if result.score is None else f"{result.score:g}"
     mark = "open" if result.mark is None else f"{result.mark:g}"
     click.echo(f"{visible_line(name)}: {mark} of {result.max_score:g}, automatically {automatic}.")
+
+
+@click.command()
+@click.argument("folder", callback=given_folder)
+@click.option("--assignment", required=True, type=ASSIGNMENT, help="Which assignment FOLDER holds.")
+@click.option(
+    "--handout",
+    type=click.Path(path_type=Path),
+    help="What students began with; assignments/NAME/NAME.ipynb if left out.",
+)
+@click.option(
+    "--json", "json_file", type=click.Path(path_type=Path), help="Also write the groups there."
+)
+def similar(folder: Path, assignment: str, handout: Path | None, json_file: Path | None) -> None:
+    """Points out submissions in FOLDER that share more than chance lets expect.
+
+    Names, comments and layout aside. What many write, or was handed out, does not count. It is
+    evidence for a person to judge and changes no mark.
+    """
+    from grading.similar import SimilarError, similar_in, told
+
+    handout = handout or Path("assignments", assignment, f"{assignment}.ipynb")
+    if not handout.is_file():
+        raise Unusable(
+            f"{handout} is not there, and without the handout its code would count as students' "
+            "own: run this in the course's folder, or name it with --handout."
+        )
+    try:
+        groups, unread = similar_in(folder, assignment, handout)
+    except SimilarError as error:
+        raise Unusable(str(error)) from None
+    for line in told(groups, unread):
+        click.echo(line)
+    if json_file:
+        write_json([group.as_dict() for group in groups], json_file)
