@@ -116,11 +116,6 @@ def read_run(results: Path) -> Run:
     return run
 
 
-def read_run(results: Path) -> Run:
-    """How the results in a folder were made. Raises RecordError where that cannot be read."""
-    return _run(results / RUN)
-
-
 def _result(path: Path, name: str) -> Result:
     """The line of a submission. What is wrong with another one's is no reason to stop."""
     damaged = 0

@@ -140,6 +140,23 @@ def report_of(result: Result) -> Report:
     return msgspec.convert(result, Report, from_attributes=True)
 
 
+def checks_told(result: Result) -> list[CheckLine]:
+    """The checks of a result; where there are none, one that says why, for whoever needs one."""
+    if result.checks:
+        return result.checks
+    outcome: Literal["failed", "error"] = "failed"
+    if result.status == "grader_error":
+        outcome = "error"
+    reason, mark = result.reason or "", result.mark or 0.0
+    title = "the submission can be judged"
+    return [
+        CheckLine(
+            *(result.status, None, title, outcome, mark, result.max_score),
+            *(None, reason, result.staff, None, None),
+        )
+    ]
+
+
 def as_marked(result: Result) -> Result:
     """The result with the points that count in the place of the automatic ones.
 

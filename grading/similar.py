@@ -33,12 +33,14 @@ WEIGHT = 2.0
 MOST_SHARING = 30
 # How likely two students have a detail in common, before looking at the class; and how many of a
 # kind count, as those of one kind come together.
-GUESSES = {"text": 0.3, "string": 0.05, "name": 0.2}
+GUESSES = {"text": 0.3, "string": 0.05, "name": 0.4}
 # Natural words are common, whether or not others in this class happen to use them.
 FLOORS = {"unit": 0.01, "text": 0.1, "comment": 0.003, "string": 0.03, "name": 0.15}
 COUNTED = {"unit": 8, "text": 1, "comment": 4, "string": 2, "name": 3}
-# Without one of these, names and strings are no evidence.
-TELLING = ("file", "unit", "comment")
+# Without one of these, names and strings are no evidence; and in a class smaller than this there
+# are too few others to tell how common a way to write a function is.
+TELLING = ("file", "comment")
+LEAST_CLASS = 10
 # The same for a comment of at least so many words: a short one is nobody's own.
 COMMENTS = ((5, 0.01), (3, 0.03), (0, 0.3))
 MOST_SHOWN = 80
@@ -167,8 +169,8 @@ def groups(read: Mapping[str, Details], handout: Details) -> list[Group]:
     closest: list[tuple[float, str, str, list[Shared]]] = []
     for one, other in sorted(_candidates(having)):
         chance, shared = _judged(own[one], own[other], having, called, len(own))
-        told = any(each.kind in TELLING for each in shared)
-        if told and chance < EXPECTED:
+        telling = (*TELLING, "unit") if len(own) >= LEAST_CLASS else TELLING
+        if chance < EXPECTED and any(each.kind in telling for each in shared):
             closest.append((chance, one, other, shared))
     return _joined(sorted(closest, key=lambda pair: pair[:3]))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from pathlib import Path
 
 import jsonschema
@@ -43,7 +44,7 @@ def work(error, sigmoid, total, name="g", comment=""):
     """A module with these backward passes, and ``name`` for the upstream gradient."""
 
     def renamed(line):
-        return line.replace("g ", f"{name} ").replace("g.", f"{name}.").replace("(g", f"({name}")
+        return re.sub(r"\bg\b", name, line)
 
     bodies = [
         ("SquaredError", "a, y", error),
@@ -75,14 +76,12 @@ def handout():
 
 def honest(seed, count):
     chance = random.Random(seed)
+
+    def chosen(ways):
+        return chance.choices(ways, weights=range(len(ways), 0, -1))[0]
+
     return {
-        f"s{number}": work(
-            *(
-                chance.choices(ways, weights=range(len(ways), 0, -1))[0]
-                for ways in (ERROR, SIGMOID, SUM)
-            ),
-            name=chance.choice(NAMES),
-        )
+        f"s{number}": work(chosen(ERROR), chosen(SIGMOID), chosen(SUM), chance.choice(NAMES))
         + f"# {number}\n"
         for number in range(count)
     }

@@ -171,3 +171,26 @@ def pseudonymous(results: Path, out: Path | None) -> None:
     except RecordError as error:
         raise Unusable(str(error)) from None
     write(made(found, secret), out)
+
+
+@export.command()
+@RESULTS
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("feedback.zip"),
+    show_default=True,
+    help="Where to write the zip.",
+)
+def feedback(results: Path, out: Path) -> None:
+    """A zip of feedback pages, one a student, at the assignment's level of feedback."""
+    from grading.exports.feedback import feedback_zip
+    from grading.record import RecordError, read_run
+
+    found = read_results(results)
+    try:
+        settings = read_run(results).settings
+    except RecordError as error:
+        raise Unusable(str(error)) from None
+    write(feedback_zip(found, settings), out)
+    click.echo(f"Wrote {out}: {len(found)} pages.")
