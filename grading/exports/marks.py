@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from grading.record import RecordError
-from grading.results import Result, checks_told, inert
+from grading.results import Result, inert
 from grading.roster import find
 
 CANVAS = ("Student", "ID", "SIS User ID", "SIS Login ID", "Section")
@@ -95,7 +95,9 @@ def _mark(result: Result) -> str:
 
 def _feedback(result: Result) -> str:
     """What went wrong, as students read it, a line for each check."""
-    wrong = [check for check in checks_told(result) if check.outcome in ("failed", "error")]
+    wrong = [check for check in result.checks if check.outcome in ("failed", "error")]
+    if not result.checks:
+        return result.reason or ""
     return "\n".join(check.message or check.title for check in wrong)
 
 
