@@ -74,7 +74,7 @@ $(STAMPS)/base: PARTS := base
 $(STAMPS)/grading: PARTS := base grading
 $(STAMPS)/grading: EXTRAS := [grading]
 $(STAMPS)/dev: PARTS := base grading dev
-$(STAMPS)/dev: EXTRAS := [notebook,grading,dev]
+$(STAMPS)/dev: EXTRAS := [notebook,grading,postgresql,dev]
 $(STAMPS)/base $(STAMPS)/grading $(STAMPS)/dev: $(STAMPS)/venv $(PINS)
 	@echo "Installing backprop-harness$(EXTRAS) into $(VENV); the first time takes minutes, as torch is large"
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.$(EXTRAS)'

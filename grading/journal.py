@@ -12,7 +12,7 @@ import os
 import sys
 import time
 import zlib
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -57,7 +57,11 @@ class Keys:
     the harness's own source too, as a checkout changes without a new version."""
 
     def __init__(self, job: Job, versions: Mapping[str, str]) -> None:
-        shared = [job.assignment, job.settings.as_dict(), job.seed, dict(versions), _own_source()]
+        # Which of several attempts counts changes none of their marks.
+        settings = {
+            key: value for key, value in job.settings.as_dict().items() if key != "attempts"
+        }
+        shared = [job.assignment, settings, job.seed, dict(versions), _own_source()]
         self._shared = hashlib.sha256(msgspec.json.encode(shared, order="deterministic"))
 
     def key(self, name: str, digest: str) -> str:
@@ -197,17 +201,17 @@ class Journal:
 
 
 class Kept(Collection[Result]):
-    """Results that a journal has, read one by one as they are asked for, in the order of names."""
+    """Results in the order of their names, each read as it is asked for, with ``read``."""
 
-    def __init__(self, journal: Journal, names: Iterable[str]) -> None:
-        self._journal = journal
+    def __init__(self, names: Iterable[str], read: Callable[[str], Result]) -> None:
         self._names = dict.fromkeys(sorted(names))
+        self._read = read
 
     def __contains__(self, result: object) -> bool:
         return any(result == each for each in self)
 
     def __iter__(self) -> Iterator[Result]:
-        return map(self._journal.read, self._names)
+        return map(self._read, self._names)
 
     def __len__(self) -> int:
         return len(self._names)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TypeVar
 
 import msgspec
 
+from grading.attempts import attempts_of
 from grading.results import LINES, RUN, CheckLine, Result, decode_result
 from grading.submissions import Submission, find_submissions, read_submission
 from harness.assignments import NAMES
@@ -32,6 +34,7 @@ class Run(msgspec.Struct, frozen=True):
     seed: int
     settings: Settings
     versions: dict[str, str]
+    missing: list[str] = []
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,10 @@ class Record:
     result: Result
     submission: Submission
     checks: tuple[CheckLine, ...]
+
+
+class _Missing(msgspec.Struct, frozen=True):
+    missing: list[str] = []
 
 
 class _Head(msgspec.Struct, frozen=True):
@@ -60,7 +67,7 @@ def find_record(results: Path, name: str, folder: Path, checks: Sequence[str]) -
         raise RecordError(
             f"{results} is not a folder: give the one that `backprop grade` wrote with --out."
         )
-    run = _run(results / RUN)
+    run = read_run(results)
     result = _result(results / LINES, name)
     if result.assignment != run.assignment:
         raise RecordError(
@@ -73,18 +80,34 @@ def find_record(results: Path, name: str, folder: Path, checks: Sequence[str]) -
 
 def read_results(results: Path) -> list[Result]:
     """All lines of the run in ``results``. Raises RecordError where one cannot be read."""
+    return [result for _, result in each_line(results)]
+
+
+def each_line(results: Path) -> Iterator[tuple[bytes, Result]]:
+    """The lines of the run in ``results`` one by one, each as it stands there and as read.
+
+    Raises RecordError where one cannot be read, or where there is none.
+    """
     path = results / LINES
-    found: list[Result] = []
-    for number, line in enumerate(_bytes(path).splitlines(), 1):
-        what = f"line {number} of {path} is damaged"
-        _judge_schema(_decoded(line, _Head, what), path)
-        found.append(_decoded(line, Result, what))
-    if not found:
+    number = 0
+    with _reading(path), path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            what = f"line {number} of {path} is damaged"
+            _judge_schema(_decoded(line, _Head, what), path)
+            yield line, _decoded(line, Result, what)
+    if not number:
         raise RecordError(f"{path} is empty: grade something first.")
-    return found
 
 
-def _run(path: Path) -> Run:
+def read_missing(results: Path) -> list[str]:
+    """Who is on the roster of the run in ``results`` and has handed nothing in."""
+    path = results / RUN
+    return _decoded(_bytes(path), _Missing, f"{path} is damaged").missing if path.exists() else []
+
+
+def read_run(results: Path) -> Run:
+    """How the run in ``results`` was made. Raises RecordError where that cannot be read."""
+    path = results / RUN
     data = _bytes(path)
     _judge_schema(_decoded(data, _Head, f"{path} is damaged"), path)
     run = _decoded(data, Run, f"{path} is damaged")
@@ -113,7 +136,7 @@ def _result(path: Path, name: str) -> Result:
     what = f"{path} has no submission called {visible(name)}"
     if damaged:
         raise RecordError(f"{what}, and its line {damaged} is damaged: grade again.")
-    raise RecordError(f"{what}: {_hint(name, names)}")
+    raise RecordError(f"{what}: {hint(name, names)}")
 
 
 def _asked(result: Result, ids: Sequence[str]) -> tuple[CheckLine, ...]:
@@ -141,7 +164,7 @@ def _judge_asked(
     """Raises RecordError for a check that there is nothing to say about."""
     those = f"What failed is {', '.join(failed)}."
     if check is None:
-        raise RecordError(f"No check of {name} is called {visible(id)}: {_hint(id, known)} {those}")
+        raise RecordError(f"No check of {name} is called {visible(id)}: {hint(id, known)} {those}")
     if check.outcome == "passed":
         raise RecordError(f"{id} of {name} passed. {those}")
     if check.outcome == "not_run":
@@ -156,7 +179,12 @@ def _submission(result: Result, folder: Path) -> Submission:
         entries = {entry.name: entry for entry in find_submissions(folder)}
         if result.submission not in entries:
             raise RecordError(f"{folder} has no submission called {name}: give the graded folder.")
-        submission = read_submission(entries[result.submission], result.assignment)
+        entry = entries[result.submission]
+        for attempt in result.attempts or ():
+            if attempt.counts:
+                parts = {each.name: each for each in attempts_of(entry, result.assignment)}
+                entry = parts.get(f"{entry.name}/{attempt.attempt}", entry)
+        submission = read_submission(entry, result.assignment)
     except OSError as error:
         raise RecordError(f"{error.filename or folder} cannot be read: {error.strerror}.") from None
     if submission.digest != result.digest or submission.source is None:
@@ -168,8 +196,14 @@ def _submission(result: Result, folder: Path) -> Submission:
 
 
 def _bytes(path: Path) -> bytes:
-    try:
+    with _reading(path):
         return path.read_bytes()
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
     except FileNotFoundError:
         raise RecordError(
             f"{path.parent} has no {path.name}: give the folder that `backprop grade` wrote with "
@@ -198,6 +232,7 @@ def _judge_schema(head: _Head, path: Path) -> None:
         )
 
 
-def _hint(name: str, known: Iterable[str]) -> str:
+def hint(name: str, known: Iterable[str]) -> str:
+    """What to say of a name that is not among those known."""
     near = get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f"did you mean {visible(near[0])}?" if near else "is it spelled right?"

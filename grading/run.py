@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
@@ -19,10 +19,15 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from grading import journal as journals
+from grading.attempts import attempts_of, combined
 from grading.batch import grade_entries, start_early
 from grading.jobs import Job
 from grading.journal import Busy, Journal, Kept, Keys, only_run_in
+from grading.overrides import Overrides, read_overrides
+from grading.preview import compared, print_moves, published
+from grading.record import RecordError
 from grading.results import GRADES, LINES, RUN, Result, publish
+from grading.roster import Attendance, Roster, read_roster
 from grading.sandbox import LEVELS, LOCKED, Isolation, NurseryError, can_fork
 from grading.stop import Stopped, stoppable, unstoppable
 from grading.submissions import Entry, digest_of, find_submissions, holds_only
@@ -52,7 +57,8 @@ class Wish:
 
     ``isolation`` is the level asked for by name; without it, the best this machine gives of those
     that hold against strangers' code. ``only`` names the submissions to grade, where not all.
-    ``fresh`` forgets what earlier runs have finished of them.
+    ``fresh`` forgets what earlier runs have finished of them. ``roster`` is a file that says who is
+    in the class.
     """
 
     workers: int = 1
@@ -60,6 +66,7 @@ class Wish:
     isolation: Isolation | None = None
     only: Sequence[str] = ()
     fresh: bool = False
+    roster: Path | None = None
 
 
 def grade_folder(folder: Path, assignment: str, out: Path, wish: Wish) -> bool:
@@ -69,24 +76,57 @@ def grade_folder(folder: Path, assignment: str, out: Path, wish: Wish) -> bool:
     to be graded has its mark. Raises RunError for an unusable call, and Stopped where a signal
     ends the run, with all that is finished kept.
     """
-    with stoppable():
-        entries = _entries(folder, assignment, out)
-        wanted = _wanted(entries, wish.only, folder)
-        job = Job(assignment, _settings(assignment), wish.seed)
-        with _journal_in(out) as journal:
-            run = _Run(entries, wanted, job, journal, out)
-            try:
-                run.look(fresh=wish.fresh)
-                run.grade(wish.workers, wish.isolation)
-            except Stopped as stop:
-                stop.said = run.goes_on(fresh=wish.fresh)
-                raise
-            results = Kept(journal, run.current)
-            with unstoppable(), _writing(out):
-                publish(out, results, run.facts())
-                journal.keep_only({entry.name for entry in entries})
-            print_summary(Console(), results, out, run.counts())
-            return run.is_complete()
+    with stoppable(), _finished(folder, assignment, out, wish) as run:
+        results = run.results()
+        with unstoppable(), _writing(out):
+            publish(out, results, run.facts())
+            run.forget_others()
+        print_summary(Console(), results, out, run.counts())
+        for line in run.attendance().said():
+            Console().print(line, markup=False, highlight=False)
+        return run.is_complete()
+
+
+def preview_folder(folder: Path, assignment: str, out: Path, wish: Wish) -> tuple[bool, bool]:
+    """Grades as `grade_folder`, and prints whose mark would move, and why, in place of publishing.
+
+    Returns whether every submission has its mark, and whether a mark would move. What was graded
+    is kept for the run that publishes. Raises as `grade_folder`.
+    """
+    with stoppable(), _finished(folder, assignment, out, wish) as run:
+        try:
+            before = published(out)
+        except RecordError as error:
+            raise RunError(str(error)) from None
+        moves = compared(before, run.results(), run.facts())
+        print_moves(Console(), moves)
+        return run.is_complete(), moves.any()
+
+
+@contextmanager
+def _finished(folder: Path, assignment: str, out: Path, wish: Wish) -> Iterator[_Run]:
+    """A run over the folder, with everything that was to be graded in its journal."""
+    entries = _entries(folder, assignment, out)
+    wanted = _wanted(entries, wish.only, folder)
+    job = Job(assignment, _settings(assignment), wish.seed)
+    try:
+        roster = read_roster(wish.roster) if wish.roster else None
+    except RecordError as error:
+        raise RunError(str(error)) from None
+    students = {each.name: attempts_of(each, assignment) or [each] for each in entries}
+    with _journal_in(out) as journal:
+        run = _Run(students, wanted, job, journal, out)
+        run.roster = roster
+        try:
+            run.overrides = Overrides(read_overrides(out))
+            run.look(fresh=wish.fresh)
+            run.grade(wish.workers, wish.isolation)
+        except Stopped as stop:
+            stop.said = run.goes_on(fresh=wish.fresh)
+            raise
+        except RecordError as error:
+            raise RunError(str(error)) from None
+        yield run
 
 
 def warn_not_locked() -> None:
@@ -100,23 +140,26 @@ def course_settings(assignment: str, course: Path) -> Settings:
 
 
 class _Run:
-    """One run over ``entries``, of which those in ``wanted`` are to be graded.
+    """One run over ``students``, each with what they handed in: one thing, or several attempts.
 
-    ``current`` names the submissions whose result in the journal is that of their files as they
-    are, under this run's settings.
+    Those in ``wanted`` are to be graded. ``current`` names the submissions whose result in the
+    journal is that of their files as they are, under this run's settings.
     """
 
     def __init__(
         self,
-        entries: Sequence[Entry],
+        students: Mapping[str, Sequence[Entry]],
         wanted: Sequence[Entry],
         job: Job,
         journal: Journal,
         out: Path,
     ) -> None:
         self.current: set[str] = set()
-        self._entries = entries
-        self._wanted = wanted
+        self.roster: Roster | None = None
+        self.overrides = Overrides(())
+        self._students = students
+        self._entries = [entry for entries in students.values() for entry in entries]
+        self._wanted = [entry for each in wanted for entry in students[each.name]]
         self._job = job
         self._journal = journal
         self._out = out
@@ -170,6 +213,23 @@ class _Run:
         """Whether everything wanted has its mark."""
         return all(map(self._is_finished, self._wanted))
 
+    def results(self) -> Collection[Result]:
+        """The results, a student each, in the order of names, read as they are asked for."""
+        graded = [
+            name
+            for name, entries in self._students.items()
+            if all(entry.name in self.current for entry in entries)
+        ]
+        return Kept(graded, self._result)
+
+    def attendance(self) -> Attendance:
+        """Whom the roster misses, and who is not on it; nobody where there is none."""
+        return self.roster.attendance(self._students) if self.roster else Attendance([], [])
+
+    def forget_others(self) -> None:
+        """Takes what is no longer in the folder out of the journal."""
+        self._journal.keep_only({entry.name for entry in self._entries})
+
     def counts(self) -> Counts:
         """How many were graded now, taken from before, and left ungraded."""
         return Counts(
@@ -180,6 +240,12 @@ class _Run:
         """What ``run.json`` tells. The isolation is the weakest that a result was graded at."""
         places = filter(None, map(self._journal.place, self.current))
         levels = {place.isolation for place in places}
+        attendance = self.attendance()
+        roster = (
+            {"missing": attendance.missing, "not_on_roster": attendance.strangers}
+            if self.roster
+            else {}
+        )
         return {
             "schema": 1,
             "assignment": self._job.assignment,
@@ -187,7 +253,15 @@ class _Run:
             "settings": self._job.settings.as_dict(),
             "isolation": max(levels, key=LEVELS.index),
             "versions": versions(),
+            **roster,
         }
+
+    def _result(self, student: str) -> Result:
+        """What counts of a student's work, as the journal has it."""
+        found = [self._journal.read(entry.name) for entry in self._students[student]]
+        several = len(found) > 1
+        result = combined(student, found, self._job.settings.attempts) if several else found[0]
+        return self.overrides.applied(result)
 
     def _is_current(self, entry: Entry) -> bool:
         place = self._journal.place(entry.name)

@@ -58,7 +58,7 @@ def print_summary(console: Console, results: Collection[Result], out: Path, coun
 
 
 def _rank(result: Result) -> tuple[bool, float]:
-    return result.score is not None, result.score or 0.0
+    return result.mark is not None, result.mark or 0.0
 
 
 def _table(results: Sequence[Result], width: int) -> Table:
@@ -80,7 +80,7 @@ def _table(results: Sequence[Result], width: int) -> Table:
     if left >= len(MEND):
         table.add_column(MEND, no_wrap=True)
     for result in results:
-        score = "open" if result.score is None else f"{result.score:.4g} / {result.max_score:.4g}"
+        score = "open" if result.mark is None else f"{result.mark:.4g} / {result.max_score:.4g}"
         marks = [_mark([c for c in result.checks if _column(c) == stage]) for stage in stages]
         cells: list[Text | str] = [_cropped(result.submission, names), score]
         cells += marks if roomy or not stages else [" ".join(marks)]
@@ -128,12 +128,12 @@ def _print_overall(console: Console, results: Collection[Result], counts: Counts
     failed: list[str] = []
     full = unreadable = 0
     for result in results:
-        full += result.score == result.max_score
+        full += result.mark == result.max_score
         unreadable += result.status == "unreadable"
-        if result.score is None:
+        if result.mark is None:
             failed.append(result.submission)
         else:
-            scores.append(result.score)
+            scores.append(result.mark)
     middle = f", median {statistics.median(scores):.4g}" if scores else ""
     without = f", {unreadable} without usable code" if unreadable else ""
     console.print(f"{_submissions(len(results))}: {full} with full marks{without}{middle}.")
@@ -182,15 +182,27 @@ class Common:
     count: int
 
 
+def mistakes_of(result: Result) -> list[tuple[str, str, str, str]]:
+    """The mistakes that a submission makes: of each the stage, the gradient, its name and formula.
+
+    Each stands there once.
+    """
+    found = (
+        (
+            check.stage or "",
+            check.diagnosis["gradient"].removeprefix("grad_"),
+            check.diagnosis["mistake"],
+            check.diagnosis["formula"],
+        )
+        for check in result.checks
+        if check.diagnosis
+    )
+    return list(dict.fromkeys(found))
+
+
 def commonest_mistakes(results: Iterable[Result]) -> list[Common]:
     """The mistakes that more than one submission makes in the same gradient, most of all first."""
-    counted: Counter[tuple[str, str, str, str]] = Counter()
-    for result in results:
-        for check in result.checks:
-            if check.diagnosis:
-                gradient = check.diagnosis["gradient"].removeprefix("grad_")
-                names = check.diagnosis["mistake"], check.diagnosis["formula"]
-                counted[(check.stage or "", gradient, *names)] += 1
+    counted = Counter(mistake for result in results for mistake in mistakes_of(result))
     found = [Common(*mistake, count) for mistake, count in counted.items() if count > 1]
     return sorted(found, key=lambda each: (-each.count, each.stage, each.gradient, each.formula))
 

@@ -13,6 +13,7 @@ from harness.report import FlagKind
 
 FEEDBACK_LEVELS = ("verdict", "where", "hint", "formula", "solution")
 SETTINGS_FILE = "assignment.toml"
+ATTEMPTS = ("latest", "best")
 Consequence = Literal["flag", "zero", "ignore"]
 
 
@@ -34,13 +35,15 @@ class Settings:
     """``points`` maps check ids to points, over those declared with the assignment.
 
     ``policy`` says what evidence of each kind brings: a flag for a person to judge, which is what
-    it brings where nothing is said, no points for the stage, or nothing.
+    it brings where nothing is said, no points for the stage, or nothing. ``attempts`` says which
+    of a student's attempts counts, where there are several.
     """
 
     points: Mapping[str, float] = field(default_factory=dict)
     feedback: str = "formula"
     policy: Mapping[FlagKind, Consequence] = field(default_factory=dict)
     limits: Limits = Limits()
+    attempts: str = "latest"
 
     def as_dict(self) -> dict[str, Any]:
         """The settings as JSON-ready data."""
@@ -49,6 +52,7 @@ class Settings:
             "feedback": self.feedback,
             "policy": dict(self.policy),
             "limits": asdict(self.limits),
+            "attempts": self.attempts,
         }
 
     def shows(self, level: str) -> bool:
@@ -87,6 +91,7 @@ def _settings(table: dict[str, Any], assignment: str) -> Settings:
         "feedback": _feedback,
         "policy": _policy,
         "limits": _limits,
+        "attempts": _attempts,
     }
     unknown = sorted(set(table) - set(known))
     if unknown:
@@ -105,6 +110,12 @@ def _points(value: Any) -> dict[str, float]:
 def _feedback(value: Any) -> str:
     if value not in FEEDBACK_LEVELS:
         raise SettingsError(f"feedback = {value!r}; it is one of {', '.join(FEEDBACK_LEVELS)}")
+    return str(value)
+
+
+def _attempts(value: Any) -> str:
+    if value not in ATTEMPTS:
+        raise SettingsError(f"attempts = {value!r}; it is one of {', '.join(ATTEMPTS)}")
     return str(value)
 
 

@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+import zipfile
 from pathlib import Path
 
 import jsonschema
@@ -250,3 +251,23 @@ def test_the_reporter_takes_one_submission_only(tmp_path):
     publish(tmp_path, CLASS[:2], {})
     done = backprop("classroom", tmp_path)
     assert done.returncode == 2 and "holds 2 submissions" in done.stderr
+
+
+def test_feedback_is_a_page_a_student_with_their_words_and_nobody_elses(tmp_path):
+    publish(
+        tmp_path,
+        CLASS,
+        {"schema": 1, "assignment": "many-neurons", "seed": 0, "settings": {}, "versions": {}},
+    )
+    out = tmp_path / "feedback.zip"
+    done = backprop("feedback", tmp_path, "--out", out)
+    assert done.returncode == 0, done.stderr
+    with zipfile.ZipFile(out) as file:
+        pages = {name: file.read(name).decode() for name in file.namelist()}
+    assert list(pages) == ["alice.html", "bob.html", "eve.html", "mallory.html"]
+    assert "It is &lt;wrong&gt;." in pages["alice.html"]
+    assert "The file is empty." in pages["eve.html"] and "0 of 10" in pages["eve.html"]
+    assert "open" in pages["mallory.html"]
+    for name, page in pages.items():
+        others = {"alice", "bob", "eve", "mallory"} - {name.removesuffix(".html")}
+        assert "STAFF" not in page and not any(f">{other}<" in page for other in others)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -37,6 +38,13 @@ def test_no_gradebook_is_installed_and_torch_is():
     assert "nbgrader" not in names and "pytest" not in names and "jupyterlab" not in names
 
 
+def test_the_log_of_the_build_says_what_can_be_locked():
+    with zipfile.ZipFile(io.BytesIO(autograder_zip("many-neurons", None, None))) as file:
+        setup = file.read("setup.sh").decode()
+    assert "grading.cli doctor ||" in setup and "are not locked down in this image" in setup
+    subprocess.run(["bash", "-n"], input=setup.encode(), check=True)
+
+
 def unpacked(base, settings=None):
     """Gradescope's layout: the zip in source/, and run_autograder beside it."""
     data = base / "autograder.zip"
@@ -53,6 +61,11 @@ def unpacked(base, settings=None):
 
 def graded(base):
     """What results.json holds after a run, or None where there is none."""
+    return graded_saying(base)[0]
+
+
+def graded_saying(base):
+    """The same, and what the run printed."""
     # The interpreter that has what setup.sh installs, and none of this checkout.
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = {**os.environ, "PATH": path}
@@ -62,11 +75,11 @@ def graded(base):
     results = base / "results" / "results.json"
     if not results.exists():
         assert done.returncode != 0
-        return None
+        return None, ""
     assert done.returncode == 0, done.stderr
     found = json.loads(results.read_text(encoding="utf-8"))
     jsonschema.validate(found, SCHEMA)
-    return found
+    return found, done.stdout.decode()
 
 
 @pytest.mark.slow
@@ -114,6 +127,16 @@ class TestInGradescopesLayout:
         (base / "submission" / "work.py").write_text(text)
         found = graded(base)
         assert found["score"] == 0 and (found["output"] or found["tests"])
+
+    def test_staff_are_told_where_nothing_can_be_locked(self, tmp_path):
+        base = unpacked(tmp_path)
+        (base / "submission" / "work.py").write_text("x = 1\n")
+        python = base / "source" / "packages" / "grading" / "sandbox" / "__init__.py"
+        with python.open("a") as file:
+            file.write('\nLEVELS = ("minimal",)\n')
+        found, said = graded_saying(base)
+        assert "isolation: minimal" in said and found["stdout_visibility"] == "hidden"
+        assert "minimal" not in json.dumps(found)
 
     def test_a_fault_of_the_grader_is_no_zero(self, tmp_path):
         base = unpacked(tmp_path)

@@ -131,7 +131,7 @@ def test_results_are_read_in_the_order_of_their_names(tmp_path):
     with Journal(tmp_path / FILE) as journal:
         for name in "cab":
             journal.append("k", "full", result(name))
-        kept = Kept(journal, ["c", "a"])
+        kept = Kept(["c", "a"], journal.read)
         assert [each.submission for each in kept] == ["a", "c"]
         assert len(kept) == 2 and result("a") in kept and result("b") not in kept
 

@@ -10,7 +10,7 @@ import click
 from grading.cli.check import check
 from grading.cli.course import doctor, release, verify
 from grading.cli.export import export
-from grading.cli.grade import grade, replay
+from grading.cli.grade import grade, override, replay, similar
 
 __all__ = ["main"]
 
@@ -25,5 +25,5 @@ def main() -> None:
             stream.reconfigure(errors="replace")
 
 
-for command in (check, grade, replay, release, verify, export, doctor):
+for command in (check, grade, replay, override, similar, release, verify, export, doctor):
     main.add_command(command)

@@ -55,11 +55,15 @@ OUT = click.option(
 
 
 def read_results(folder: Path) -> list[Result]:
-    """The results of the run in a folder. Raises Unusable where there are none."""
+    """The results of the run in a folder, with the points that count.
+
+    Raises Unusable where there are none.
+    """
     from grading import record
+    from grading.results import as_marked
 
     try:
-        return record.read_results(folder)
+        return [as_marked(result) for result in record.read_results(folder)]
     except record.RecordError as error:
         raise Unusable(str(error)) from None
 

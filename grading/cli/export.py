@@ -117,3 +117,80 @@ def workflow(assignment: str, files: str, requirement: str, out: Path | None) ->
     from grading.exports.classroom import workflow as made
 
     write(made(assignment, files, requirement).encode(), out)
+
+
+@export.command()
+@RESULTS
+@click.option(
+    "--db",
+    "url",
+    default="sqlite:///gradebook.db",
+    show_default=True,
+    help="The gradebook's address: sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME.",
+)
+@click.option(
+    "--course",
+    default="default_course",
+    show_default=True,
+    help="The course_id of a gradebook that is new.",
+)
+def nbgrader(results: Path, url: str, course: str) -> None:
+    """Marks into nbgrader's gradebook, which is made where there is none.
+
+    They go to the check cells of the released notebook where the gradebook has it, else to a cell
+    for each check. What people graded by hand stays; a mark that is open is left for a person.
+    """
+    from grading.gradebook import GradebookError, export_marks
+    from grading.record import RecordError, read_missing
+
+    found = read_results(results)
+    try:
+        written = export_marks(url, found, read_missing(results), course_id=course)
+    except (GradebookError, RecordError) as error:
+        raise Unusable(str(error)) from None
+    for line in written.said():
+        click.echo(line)
+
+
+@export.command()
+@RESULTS
+@OUT
+def pseudonymous(results: Path, out: Path | None) -> None:
+    """Results to share: without names, and without what students wrote.
+
+    The pseudonyms hang on a secret that is kept in DIR/pseudonyms.key: who has it can tell who is
+    who, and without it they cannot be made again.
+    """
+    from grading.exports.pseudonyms import pseudonymous as made
+    from grading.exports.pseudonyms import secret_in
+    from grading.record import RecordError
+
+    found = read_results(results)
+    try:
+        secret = secret_in(results)
+    except RecordError as error:
+        raise Unusable(str(error)) from None
+    write(made(found, secret), out)
+
+
+@export.command()
+@RESULTS
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("feedback.zip"),
+    show_default=True,
+    help="Where to write the zip.",
+)
+def feedback(results: Path, out: Path) -> None:
+    """A zip of feedback pages, one a student, at the assignment's level of feedback."""
+    from grading.exports.feedback import feedback_zip
+    from grading.record import RecordError, read_run
+
+    found = read_results(results)
+    try:
+        settings = read_run(results).settings
+    except RecordError as error:
+        raise Unusable(str(error)) from None
+    write(feedback_zip(found, settings), out)
+    click.echo(f"Wrote {out}: {len(found)} pages.")

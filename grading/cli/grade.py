@@ -1,7 +1,8 @@
-"""``backprop grade`` and ``backprop replay``: many submissions, and one of them again."""
+"""``backprop grade``, and what is done with a class beside it: replay, override, similar."""
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 
@@ -16,8 +17,10 @@ from grading.cli.common import (
     Unusable,
     cores,
     given_folder,
+    write_json,
 )
 from grading.sandbox import LOCKED, Isolation, NurseryError, open_nursery
+from harness.show.visible import visible_line
 
 
 @click.command()
@@ -36,6 +39,16 @@ from grading.sandbox import LOCKED, Isolation, NurseryError, open_nursery
     help="Grade this submission only, and keep the results of others; can be repeated.",
 )
 @click.option("--fresh", is_flag=True, help="Grade again what an earlier run has finished.")
+@click.option(
+    "--roster",
+    type=click.Path(path_type=Path),
+    help="Who is in the class: a CSV file with a column of the names that submissions go by.",
+)
+@click.option(
+    "--preview",
+    is_flag=True,
+    help="Publish nothing: print whose mark would move, and why.",
+)
 def grade(
     folder: Path,
     assignment: str,
@@ -45,26 +58,32 @@ def grade(
     isolation: Isolation | None,
     only: tuple[str, ...],
     fresh: bool,
+    roster: Path | None,
+    preview: bool,
 ) -> None:
     """Grades every submission in FOLDER and writes the results to the folder given by --out.
 
     FOLDER holds one file, zip or folder for each student, or nbgrader's student/assignment
     folders. A run that was stopped, or repeated, grades only what is new or changed. Exit code 0:
     every submission has its mark; 1: the grader failed on some, whose mark stays open; 2: the call
-    is unusable.
+    is unusable; 3, with --preview: marks would move.
     """
-    from grading.run import RunError, Wish, grade_folder
+    from grading.run import RunError, Wish, grade_folder, preview_folder
     from grading.stop import Stopped
 
-    wish = Wish(workers or cores(), seed, isolation, only, fresh)
+    wish = Wish(workers or cores(), seed, isolation, only, fresh, roster)
+    moves = False
     try:
-        complete = grade_folder(folder, assignment, out, wish)
+        if preview:
+            complete, moves = preview_folder(folder, assignment, out, wish)
+        else:
+            complete = grade_folder(folder, assignment, out, wish)
     except RunError as error:
         raise Unusable(str(error)) from None
     except Stopped as stop:
         click.echo(stop.said, err=True)
         sys.exit(stop.exit_code)
-    sys.exit(0 if complete else 1)
+    sys.exit(1 if not complete else 3 if moves else 0)
 
 
 @click.command()
@@ -117,3 +136,80 @@ def replay(
         ) from None
     click.echo(replay_text(record, replays, colour=sys.stdout.isatty()))
     sys.exit(0 if all(each.same for each in replays) else 1)
+
+
+@click.command()
+@RESULTS
+@click.argument("name")
+@click.option(
+    "--check", metavar="ID", help="Of this check only; of the whole submission if left out."
+)
+@click.option("--points", type=click.FloatRange(min=0, max=1e6), help="What it is worth.")
+@click.option("--reason", help="Why, for whoever asks later.")
+@click.option("--remove", is_flag=True, help="Take the override back.")
+def override(
+    results: Path,
+    name: str,
+    check: str | None,
+    points: float | None,
+    reason: str | None,
+    remove: bool,
+) -> None:
+    """Gives the submission NAME, or a check of it, points in place of the automatic ones.
+
+    It is kept in DIR/overrides.json with its reason, and stays when DIR is graded again.
+    """
+    from grading import overrides
+    from grading.record import RecordError
+
+    if remove == (points is not None) or (reason is not None and remove):
+        raise Unusable("Give --points with --reason, or --remove.")
+    if points is not None and math.isnan(points):
+        raise Unusable("--points nan is no number of points.")
+    if points is not None and not (reason or "").strip():
+        raise Unusable("An override needs a --reason: it is asked for later.")
+    try:
+        if points is None:
+            result = overrides.remove(results, name, check)
+        else:
+            result = overrides.override(results, name, check, points, str(reason).strip())
+    except RecordError as error:
+        raise Unusable(str(error)) from None
+    automatic = "open" if result.score is None else f"{result.score:g}"
+    mark = "open" if result.mark is None else f"{result.mark:g}"
+    click.echo(f"{visible_line(name)}: {mark} of {result.max_score:g}, automatically {automatic}.")
+
+
+@click.command()
+@click.argument("folder", callback=given_folder)
+@click.option("--assignment", required=True, type=ASSIGNMENT, help="Which assignment FOLDER holds.")
+@click.option(
+    "--handout",
+    type=click.Path(path_type=Path),
+    help="What students began with; assignments/NAME/NAME.ipynb if left out.",
+)
+@click.option(
+    "--json", "json_file", type=click.Path(path_type=Path), help="Also write the groups there."
+)
+def similar(folder: Path, assignment: str, handout: Path | None, json_file: Path | None) -> None:
+    """Points out submissions in FOLDER that share more than chance lets expect.
+
+    Names, comments and layout aside. What many write, or was handed out, does not count. It is
+    evidence for a person to judge and changes no mark.
+    """
+    from grading.similar import SimilarError, similar_in, told
+
+    handout = handout or Path("assignments", assignment, f"{assignment}.ipynb")
+    if not handout.is_file():
+        raise Unusable(
+            f"{handout} is not there, and without the handout its code would count as students' "
+            "own: run this in the course's folder, or name it with --handout."
+        )
+    try:
+        groups, unread = similar_in(folder, assignment, handout)
+    except SimilarError as error:
+        raise Unusable(str(error)) from None
+    for line in told(groups, unread):
+        click.echo(line)
+    if json_file:
+        write_json([group.as_dict() for group in groups], json_file)

@@ -19,7 +19,8 @@ import torch
 
 from grading.exports.gradescope import gradescope_results
 from grading.grader import grade_submission
-from grading.sandbox import LEVELS, open_nursery
+from grading.sandbox import LEVELS
+from grading.sandbox.zygote import Zygote
 from grading.submissions import Entry, read_submission
 from harness.assignments import load_assignment
 from harness.settings import Settings, settings_beside
@@ -27,6 +28,12 @@ from harness.settings import Settings, settings_beside
 # Gradescope ends everything after ten minutes, loses it all, and has half a core to give.
 MOST_SECONDS = 180.0
 MEMORY_MIB = 512
+# Standard output is shown to staff only.
+NOT_LOCKED = (
+    "WARNING: this container lets nothing be locked (isolation: minimal). The submission ran in a "
+    "process of its own, limited in time and memory, that could read the autograder's files and "
+    "use the network. Where much is at stake, grade again with `backprop grade` elsewhere."
+)
 
 
 def grade(assignment_name: str, base: Path) -> None:
@@ -36,7 +43,9 @@ def grade(assignment_name: str, base: Path) -> None:
     # A folder that a student hands in; its name says nothing.
     entry = Entry("submission", (str(base / "submission"),))
     submission = read_submission(entry, assignment_name)
-    with open_nursery(LEVELS) as nursery:
+    with Zygote(LEVELS) as nursery:
+        if nursery.isolation == "minimal":
+            print(NOT_LOCKED)
         graded = grade_submission(
             submission, load_assignment(assignment_name), settings, 0, nursery
         )

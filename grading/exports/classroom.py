@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from grading.results import CheckLine, Result
+from grading.results import CheckLine, Result, checks_told
 from harness.show.visible import visible, visible_line
 
 VERSION = 3
@@ -73,7 +73,7 @@ def encoded_report(result: Result) -> str:
 
 def classroom_report(result: Result) -> dict[str, Any]:
     """The report on one submission. It always has a test: the reporter fails without one."""
-    tests = [_test(check) for check in result.checks] or [_without_checks(result)]
+    tests = [_test(check) for check in checks_told(result)]
     passed = all(test["status"] == "pass" for test in tests)
     if result.status == "grader_error":
         status = "error"
@@ -94,22 +94,12 @@ def _test(check: CheckLine) -> dict[str, Any]:
         message = f"waits for {check.waits_for}"
     else:
         message = visible(check.message)
-    return _entry(visible_line(check.title), status, check.points, message, check.id)
-
-
-def _without_checks(result: Result) -> dict[str, Any]:
-    status = "error" if result.status == "grader_error" else "fail"
-    reason = visible(result.reason or "")
-    return _entry("the submission can be judged", status, 0.0, reason, result.status)
-
-
-def _entry(name: str, status: str, score: float, message: str, code: str) -> dict[str, Any]:
     return {
-        "name": name,
+        "name": visible_line(check.title),
         "status": status,
-        "score": score,
+        "score": check.points,
         "message": message,
-        "test_code": code,
+        "test_code": check.id,
         "task_id": 0,
         "filename": "",
         "line_no": 0,

@@ -39,6 +39,9 @@ python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {{
 }}
 python3 -m venv /autograder/venv
 /autograder/venv/bin/pip install {options}{requirements}
+# What the image can lock is told in the log; each run says it again to staff, if it is nothing.
+PYTHONPATH=/autograder/source/{packages} /autograder/venv/bin/python -m grading.cli doctor || \\
+  echo "WARNING: submissions are not locked down in this image." >&2
 """
 
 RUN = """\
@@ -63,7 +66,12 @@ def autograder_zip(assignment: str, settings: Path | None, index: str | None) ->
     wanted = " ".join(f"'{each}'" for each in requirements())
     data = io.BytesIO()
     with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as file:
-        _add(file, "setup.sh", SETUP.format(options=options, requirements=wanted), runs=True)
+        _add(
+            file,
+            "setup.sh",
+            SETUP.format(options=options, requirements=wanted, packages=PACKAGES),
+            runs=True,
+        )
         run = RUN.format(packages=PACKAGES, assignment=assignment)
         _add(file, "run_autograder", run, runs=True)
         if settings:

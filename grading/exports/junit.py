@@ -8,7 +8,7 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable
 
-from grading.results import CheckLine, Result
+from grading.results import CheckLine, Result, checks_told
 from harness.show.visible import visible, visible_line
 
 
@@ -25,9 +25,7 @@ def junit(results: Iterable[Result]) -> bytes:
 
 
 def _suite(result: Result) -> ET.Element:
-    cases = [_case(result, check) for check in result.checks]
-    if not cases:
-        cases = [_without_checks(result)]
+    cases = [_case(result, check) for check in checks_told(result)]
     suite = ET.Element(
         "testsuite",
         name=visible_line(result.submission),
@@ -62,18 +60,6 @@ def _case(result: Result, check: CheckLine) -> ET.Element:
             told.text = said
         case "not_run":
             ET.SubElement(case, "skipped", message=f"waits for {check.waits_for}")
-    return case
-
-
-def _without_checks(result: Result) -> ET.Element:
-    """Of a submission without usable code, or that the grader failed on."""
-    case = ET.Element(
-        "testcase", name="the submission can be judged", classname=result.assignment, time="0"
-    )
-    said = visible(result.reason or "")
-    tag = "error" if result.status == "grader_error" else "failure"
-    told = ET.SubElement(case, tag, message=said.split("\n")[0], type=result.status)
-    told.text = said
     return case
 
 

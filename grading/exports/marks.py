@@ -9,6 +9,7 @@ from pathlib import Path
 
 from grading.record import RecordError
 from grading.results import Result, inert
+from grading.roster import find
 
 CANVAS = ("Student", "ID", "SIS User ID", "SIS Login ID", "Section")
 # By which of Canvas's columns a submission's name is looked up, in this order.
@@ -71,14 +72,15 @@ def _marks_of(
     people: Sequence[Sequence[str]], results: Sequence[Result], roster: Path
 ) -> list[str]:
     """The mark of each person, in their order; empty for those who handed nothing in."""
+    keys = [[person[CANVAS.index(key)] for key in KEYS] for person in people]
     found: dict[int, str] = {}
     strangers: list[str] = []
     for result in results:
-        place = _place(people, result.submission)
+        place = find(keys, result.submission)
         if place is None:
             strangers.append(result.submission)
         else:
-            found[place] = _mark(result)
+            found[place[0]] = _mark(result)
     if strangers:
         raise RecordError(
             f"{roster} has nobody for {len(strangers)} of the submissions, such as "
@@ -87,24 +89,15 @@ def _marks_of(
     return [found.get(place, "") for place in range(len(people))]
 
 
-def _place(people: Sequence[Sequence[str]], name: str) -> int | None:
-    for key in KEYS:
-        column = CANVAS.index(key)
-        places = [place for place, person in enumerate(people) if person[column] == name]
-        if len(places) == 1:
-            return places[0]
-    return None
-
-
 def _mark(result: Result) -> str:
     return "" if result.score is None else f"{result.score:g}"
 
 
 def _feedback(result: Result) -> str:
     """What went wrong, as students read it, a line for each check."""
-    if result.reason:
-        return result.reason
     wrong = [check for check in result.checks if check.outcome in ("failed", "error")]
+    if not result.checks:
+        return result.reason or ""
     return "\n".join(check.message or check.title for check in wrong)
 
 

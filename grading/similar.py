@@ -1,0 +1,293 @@
+"""Groups of submissions that share more than chance lets expect: evidence for a person to judge.
+
+Short exercises are solved alike honestly. So what counts is how few others write the same: what
+many have, or was handed out, says nothing, and a group is named only if a class of this size would
+hardly hold a pair like it by chance.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import subprocess
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations, pairwise
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from grading.attempts import attempts_of
+from grading.likeness import Asked, Details
+from grading.submissions import Entry, find_submissions
+from harness.show.visible import visible_line
+
+# A pair is named if fewer pairs like it than this are to be expected by chance.
+EXPECTED = 0.02
+# How many students, as it were, are known beforehand to write as the guesses below say.
+WEIGHT = 2.0
+# What more students than this have in common pairs none of them up.
+MOST_SHARING = 30
+# How likely two students have a detail in common, before looking at the class; and how many of a
+# kind count, as those of one kind come together.
+GUESSES = {"text": 0.3, "string": 0.05, "name": 0.4}
+# Natural words are common, whether or not others in this class happen to use them.
+FLOORS = {"unit": 0.01, "text": 0.1, "comment": 0.003, "string": 0.03, "name": 0.15}
+COUNTED = {"unit": 8, "text": 1, "comment": 4, "string": 2, "name": 3}
+# Without one of these, names and strings are no evidence; and in a class smaller than this there
+# are too few others to tell how common a way to write a function is.
+TELLING = ("file", "comment")
+LEAST_CLASS = 10
+# The same for a comment of at least so many words: a short one is nobody's own.
+COMMENTS = ((5, 0.01), (3, 0.03), (0, 0.3))
+MOST_SHOWN = 80
+Feature = tuple[str, str]
+
+
+class SimilarError(Exception):
+    """The submissions cannot be compared; the text says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Shared:
+    """Something that a pair has in common, and how many others have it too."""
+
+    kind: str
+    what: str
+    others: int
+
+
+@dataclass(frozen=True)
+class Group:
+    """Submissions that go together, ``chance``: how many pairs like the closest one are to be
+    expected in this class, and what that one shares."""
+
+    submissions: list[str]
+    chance: float
+    shared: list[Shared]
+
+    def as_dict(self) -> dict[str, Any]:
+        """It as JSON-ready data."""
+        return {
+            "submissions": self.submissions,
+            "chance": self.chance,
+            "shared": [vars(each) for each in self.shared],
+        }
+
+
+def similar_in(folder: Path, assignment: str, handout: Path) -> tuple[list[Group], dict[str, str]]:
+    """The groups in a folder of submissions, and of whom nothing could be read, with the reason.
+
+    Of several attempts, the latest is looked at. Raises SimilarError where the folder or the
+    handout cannot be read.
+    """
+    if not folder.is_dir():
+        raise SimilarError(f"{folder} is not a folder: give the folder that holds the submissions.")
+    try:
+        entries = find_submissions(folder)
+    except OSError as error:
+        raise SimilarError(f"{folder} cannot be read: {error.strerror}.") from None
+    latest = [(attempts_of(each, assignment) or [each])[-1] for each in entries]
+    found = _details_of([Entry("handout", (str(handout),)), *latest], assignment)
+    given = next(found)
+    if given.why:
+        raise SimilarError(f"The handout {handout} cannot be read: {given.why}")
+    details = {entry.name: each for entry, each in zip(entries, found, strict=True)}
+    unread = {name: each.why for name, each in details.items() if each.why}
+    read = {name: each for name, each in details.items() if not each.why}
+    return groups(read, given), unread
+
+
+def _details_of(entries: Sequence[Entry], assignment: str) -> Iterator[Details]:
+    """The details of each, read in a process that is replaced where one of them ends it."""
+    reader: subprocess.Popen[bytes] | None = None
+    try:
+        for entry in entries:
+            if reader is None:
+                reader = _reader()
+            line = _answer(reader, msgspec.json.encode(Asked(entry, assignment)) + b"\n")
+            if line:
+                yield msgspec.json.decode(line, type=Details)
+            else:
+                _end(reader)
+                reader = None
+                yield Details(why="Reading the code took too much time or memory.")
+    finally:
+        if reader is not None:
+            _end(reader)
+
+
+def _reader() -> subprocess.Popen[bytes]:
+    if sys.platform == "win32":
+        raise SimilarError("Only Linux and macOS can cap what reads strangers' code.")
+    root = str(Path(__file__).parent.parent)
+    path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH", "")]))
+    return subprocess.Popen(
+        [sys.executable, "-m", "grading.likeness"],
+        env={**os.environ, "PYTHONPATH": path},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def _answer(reader: subprocess.Popen[bytes], line: bytes) -> bytes:
+    """What the reader says; nothing where it has died over it."""
+    assert reader.stdin is not None and reader.stdout is not None
+    try:
+        reader.stdin.write(line)
+        reader.stdin.flush()
+    except BrokenPipeError:
+        return b""
+    answer = reader.stdout.readline()
+    return answer if answer.endswith(b"\n") else b""
+
+
+def _end(reader: subprocess.Popen[bytes]) -> None:
+    reader.kill()
+    reader.communicate()
+
+
+def groups(read: Mapping[str, Details], handout: Details) -> list[Group]:
+    """The groups among submissions, those least likely by chance first."""
+    given = set(_features(handout))
+    own = {
+        name: {each: size for each, size in _features(details).items() if each not in given}
+        for name, details in read.items()
+    }
+    own = {name: features for name, features in own.items() if _has_work(features)}
+    having: defaultdict[Feature, list[str]] = defaultdict(list)
+    for name, features in own.items():
+        for feature in features:
+            having[feature].append(name)
+    called = {
+        ("unit", digest): name for each in read.values() for digest, (name, _) in each.units.items()
+    }
+    closest: list[tuple[float, str, str, list[Shared]]] = []
+    for one, other in sorted(_candidates(having)):
+        chance, shared = _judged(own[one], own[other], having, called, len(own))
+        telling = (*TELLING, "unit") if len(own) >= LEAST_CLASS else TELLING
+        if chance < EXPECTED and any(each.kind in telling for each in shared):
+            closest.append((chance, one, other, shared))
+    return _joined(sorted(closest, key=lambda pair: pair[:3]))
+
+
+def _features(details: Details) -> dict[Feature, int]:
+    """What can be shared, with the size of a function, 0 for the rest."""
+    found: dict[Feature, int] = {
+        ("unit", digest): size for digest, (_, size) in details.units.items()
+    }
+    for kind, texts in (
+        ("comment", details.comments),
+        ("name", details.names),
+        ("string", details.strings),
+    ):
+        found |= {(kind, text): 0 for text in texts}
+    return found | {("file", details.file): 0, ("text", details.text): 0}
+
+
+def _has_work(features: Mapping[Feature, int]) -> bool:
+    """Whether a function of it is not as handed out."""
+    return any(kind == "unit" for kind, _ in features)
+
+
+def _candidates(having: Mapping[Feature, Sequence[str]]) -> set[tuple[str, str]]:
+    """The pairs worth a look: those that share what few others have, or whole files."""
+    found: set[tuple[str, str]] = set()
+    for (kind, _), names in having.items():
+        if kind == "file":
+            found |= set(pairwise(sorted(names)))
+        elif 2 <= len(names) <= MOST_SHARING:
+            found |= set(combinations(sorted(names), 2))
+    return found
+
+
+def _judged(
+    one: Mapping[Feature, int],
+    other: Mapping[Feature, int],
+    having: Mapping[Feature, Sequence[str]],
+    called: Mapping[Feature, str],
+    count: int,
+) -> tuple[float, list[Shared]]:
+    """How many pairs that share as much are to be expected by chance, and what tells so."""
+    both = [feature for feature in one if feature in other]
+    rare = {
+        feature: -math.log10(_likely(feature, one[feature], len(having[feature]), count))
+        for feature in both
+        if feature[0] != "file"
+    }
+    counted: Counter[str] = Counter()
+    surprise = 0.0
+    shared: list[Shared] = []
+    for feature in sorted(rare, key=lambda each: (-rare[each], each)):
+        kind, what = feature
+        counted[kind] += 1
+        if counted[kind] <= COUNTED[kind]:
+            surprise += rare[feature]
+            others = len(having[feature]) - 2
+            shared.append(Shared(kind, called.get(feature, "" if kind == "text" else what), others))
+    files = [feature for feature in both if feature[0] == "file"]
+    if files:
+        return 0.0, [Shared("file", "", len(having[files[0]]) - 2), *shared]
+    return float(f"{math.comb(count, 2) * 10**-surprise:.2g}"), shared
+
+
+def _likely(feature: Feature, size: int, having: int, count: int) -> float:
+    """How likely a student has a feature, as far as all but the pair at hand tell."""
+    kind, text = feature
+    if kind == "unit":
+        guess = min(0.5, max(0.02, 16 / size))
+    elif kind == "comment":
+        words = len(text.split())
+        guess = next(guess for least, guess in COMMENTS if words >= least)
+    else:
+        guess = GUESSES[kind]
+    seen = (having - 2 + WEIGHT * guess) / (count - 2 + WEIGHT)
+    return min(1.0, max(seen, FLOORS[kind]))
+
+
+def _joined(pairs: Sequence[tuple[float, str, str, list[Shared]]]) -> list[Group]:
+    """Pairs that have a member in common make one group, with the closest pair's evidence."""
+    group_of: dict[str, int] = {}
+    members: dict[int, set[str]] = {}
+    evidence: dict[int, tuple[float, list[Shared]]] = {}
+    for number, (chance, one, other, shared) in enumerate(pairs):
+        joined = {one, other}
+        first = number
+        for old in {group_of[name] for name in (one, other) if name in group_of}:
+            joined |= members.pop(old)
+            first = min(first, old)
+        members[first] = joined
+        evidence.setdefault(first, (chance, shared))
+        group_of |= dict.fromkeys(joined, first)
+    return [Group(sorted(members[number]), *evidence[number]) for number in sorted(members)]
+
+
+def told(groups: Sequence[Group], unread: Mapping[str, str]) -> Iterator[str]:
+    """The groups in words, for an instructor."""
+    for group in groups:
+        yield visible_line(", ".join(group.submissions))
+        for each in group.shared:
+            yield f"  {_said(each)}"
+        if group.chance:
+            yield f"  By chance, {group.chance:g} such pairs are to be expected in this class."
+    yield f"{len(groups)} groups. They are evidence for a person to judge, and change no mark."
+    if unread:
+        yield f"Not compared: {visible_line(', '.join(sorted(unread)))}."
+
+
+def _said(shared: Shared) -> str:
+    what = visible_line(shared.what)[:MOST_SHOWN]
+    said = {
+        "file": "the same file, byte for byte",
+        "text": "the same code, comments and spaces included",
+        "unit": f"{what} is the same, names and comments aside",
+        "comment": f'the comment "{what}"',
+        "string": f'the text "{what}"',
+        "name": f"the name {what}",
+    }[shared.kind]
+    others = {0: "nobody else", 1: "1 other"}.get(shared.others, f"{shared.others} others")
+    return f"{said} ({others})"

@@ -1,0 +1,185 @@
+"""Work that is alike: pointed out where chance would hardly do it, and never where it would."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from pathlib import Path
+
+import jsonschema
+import pytest
+from click.testing import CliRunner
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from grading.cli import main
+from grading.likeness import Asked, read_details
+from grading.similar import groups, similar_in, told
+from grading.submissions import Entry
+from tests.hostile_class import bombs
+
+COURSE = Path(__file__).parents[1]
+MANY = "many-neurons"
+HANDOUT = COURSE / "assignments" / MANY / f"{MANY}.ipynb"
+SCHEMA = json.loads((Path(__file__).parent / "formats" / "similar.json").read_text())
+
+# What students honestly write for each backward pass, the commonest first.
+ERROR = [
+    "return 2 * (a - y) * g / len(a), None",
+    "return g * 2 * (a - y) / len(a), None",
+    "return g * (2 / a.shape[0]) * (a - y), None",
+    "return 2 / len(a) * (a - y) * g, None",
+]
+SIGMOID = ["return g * a * (1 - a)", "return a * (1 - a) * g", "return g * (a - a ** 2)"]
+SUM = [
+    "return g @ w, g.T @ a_prev, g.sum(0)",
+    "return g @ w, g.T @ a_prev, g.sum(dim=0)",
+    "return g.mm(w), g.t().mm(a_prev), g.sum(0)",
+]
+NAMES = ["g", "grad", "grad_output", "upstream", "go"]
+
+
+def work(error, sigmoid, total, name="g", comment=""):
+    """A module with these backward passes, and ``name`` for the upstream gradient."""
+
+    def renamed(line):
+        return re.sub(r"\bg\b", name, line)
+
+    bodies = [
+        ("SquaredError", "a, y", error),
+        ("Sigmoid", "a,", sigmoid),
+        ("WeightedSum", "a_prev, w", total),
+    ]
+    text = "import torch\nfrom torch.autograd import Function\n"
+    for stage, saved, line in bodies:
+        text += (
+            f"\n\nclass {stage}(Function):\n    @staticmethod\n    def backward(ctx, {name}):\n"
+            f"        {comment}\n        {saved} = ctx.saved_tensors\n        {renamed(line)}\n"
+        )
+    return text
+
+
+def details(folder, **texts):
+    found = {}
+    for name, text in texts.items():
+        path = folder / f"{name}.py"
+        path.write_text(text, encoding="utf-8")
+        found[name] = read_details(Asked(Entry(name, (str(path),)), MANY))
+    return found
+
+
+@pytest.fixture(scope="module")
+def handout():
+    return read_details(Asked(Entry("handout", (str(HANDOUT),)), MANY))
+
+
+def honest(seed, count):
+    chance = random.Random(seed)
+
+    def chosen(ways):
+        return chance.choices(ways, weights=range(len(ways), 0, -1))[0]
+
+    return {
+        f"s{number}": work(chosen(ERROR), chosen(SIGMOID), chosen(SUM), chance.choice(NAMES))
+        + f"# {number}\n"
+        for number in range(count)
+    }
+
+
+@settings(max_examples=10)
+@given(st.integers(), st.sampled_from([2, 5, 12, 30]))
+def test_a_class_that_solves_a_short_exercise_honestly_is_not_pointed_at(
+    tmp_path_factory, handout, seed, count
+):
+    folder = tmp_path_factory.mktemp("honest")
+    assert groups(details(folder, **honest(seed, count)), handout) == []
+
+
+ODD = (
+    "return (a - y).add(a - y).mul(g).div(a.size(0)), None",
+    "return g.mul(a).sub(g.mul(a).mul(a))",
+    "return torch.einsum('nk,ki->ni', g, w), torch.einsum('nk,ni->ki', g, a_prev), g.sum(0)",
+)
+
+
+def test_renamed_work_is_found_among_many(tmp_path, handout):
+    first = work(*ODD, comment="# my own way")
+    texts = honest(1, 30) | {"ann": first, "ben": work(*ODD, name="delta")}
+    (group,) = groups(details(tmp_path, **texts), handout)
+    assert group.submissions == ["ann", "ben"] and 0 < group.chance < 0.02
+    units = [each for each in group.shared if each.kind == "unit"]
+    assert [each.what for each in units] and {each.others for each in units} == {0}
+    assert "Sigmoid.backward is the same" in "\n".join(told([group], {}))
+
+
+def test_what_many_write_points_at_nobody(tmp_path, handout):
+    """A worked solution from the lecture is everybody's."""
+    texts = {f"s{number}": work(*ODD, name=f"g{number}") for number in range(20)}
+    assert groups(details(tmp_path, **texts), handout) == []
+
+
+def test_comments_that_two_share_are_found_in_the_smallest_class(tmp_path, handout):
+    ann = work(ERROR[0], SIGMOID[0], SUM[0], comment="# chain rule backwards as Ann told me")
+    ben = work(ERROR[1], SIGMOID[1], SUM[1], "go", comment="# chain rule backwards as Ann told me")
+    (group,) = groups(details(tmp_path, ann=ann, ben=ben), handout)
+    assert ("comment", 0) in [(each.kind, each.others) for each in group.shared]
+
+
+def test_the_same_file_is_pointed_out_whoever_else_has_it(tmp_path, handout):
+    same = work(ERROR[0], SIGMOID[0], SUM[0])
+    texts = honest(2, 5) | {f"same{number}": same for number in range(4)}
+    (group,) = groups(details(tmp_path, **texts), handout)
+    assert group.submissions == ["same0", "same1", "same2", "same3"]
+    assert group.shared[0].kind == "file" and group.chance == 0.0
+
+
+def test_the_handout_as_it_was_given_is_nobodys_work(tmp_path, handout):
+    for name in ("ann", "ben"):
+        (tmp_path / f"{name}.ipynb").write_bytes(HANDOUT.read_bytes())
+    found, unread = similar_in(tmp_path, MANY, HANDOUT)
+    assert found == [] and unread == {}
+
+
+def test_docstrings_annotations_and_layout_change_nothing(tmp_path, handout):
+    bare = "def f(x):\n    return x + 1\n"
+    dressed = "def better(value: int) -> int:\n    'Adds.'\n\n    return (value +\n        1)\n"
+    other = "def f(x):\n    return x + 2\n"
+    read = details(tmp_path, bare=bare, dressed=dressed, other=other)
+    assert read["bare"].units.keys() == read["dressed"].units.keys()
+    assert read["bare"].units.keys() != read["other"].units.keys()
+
+
+@pytest.mark.slow
+def test_what_exhausts_a_parser_costs_itself_only(tmp_path):
+    texts = [
+        "bomb-brackets.py",
+        "bomb-attributes.py",
+        "bomb-f-strings.py",
+        "bomb-json-nested.ipynb",
+        "bomb.zip",
+        "slip.zip",
+    ]
+    for name in texts:
+        content = bombs.FILES[name]()
+        (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    for name in ("ann", "ben"):
+        (tmp_path / f"{name}.py").write_text(work(*ODD, comment="# just like this, said Ann"))
+    found, unread = similar_in(tmp_path, MANY, HANDOUT)
+    assert [group.submissions for group in found] == [["ann", "ben"]]
+    assert "bomb" in unread or "bomb-json-nested" in unread
+
+
+def test_the_command_says_it_in_words_and_in_json(tmp_path):
+    for name in ("ann", "ben"):
+        (tmp_path / f"{name}.py").write_text(work(*ODD, comment="# [bold]a\u202e comment of mine"))
+    out = tmp_path / "out" / "groups.json"
+    out.parent.mkdir()
+    line = ["similar", str(tmp_path), "--assignment", MANY, "--json", str(out)]
+    done = CliRunner().invoke(main, [*line, "--handout", str(HANDOUT)])
+    assert done.exit_code == 0, done.output
+    assert "ann, ben" in done.output and "byte for byte" in done.output
+    assert "[bold]a\\u202e comment" in done.output and "\u202e" not in done.output
+    jsonschema.validate(json.loads(out.read_text(encoding="utf-8")), SCHEMA)
+    refused = CliRunner().invoke(main, [*line, "--handout", str(tmp_path / "none.ipynb")])
+    assert refused.exit_code == 2 and "its code would count as students' own" in refused.output
