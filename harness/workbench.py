@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import linecache
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -72,23 +73,28 @@ class Workbench:
     def perform_one(self, operation: Operation) -> Reply:
         """The reply to one operation."""
         try:
-            match operation:
-                case Forward():
-                    return self._forward(operation)
-                case Backward():
-                    return self._backward(operation)
-                case Read():
-                    return self._read(operation)
-                case Chain():
-                    return self._chain(operation)
-                case Descend():
-                    return self._descend(operation)
-                case Observe():
-                    return testimony_of(self._function(operation.stage), operation)
+            # A notebook that has entered inference mode and stayed there is right all the same.
+            with torch.inference_mode(False):
+                return self._perform(operation)
         except _NothingToCall as nothing:
             return Absent(str(nothing))
         except (Exception, SystemExit) as error:
             return describe(error)
+
+    def _perform(self, operation: Operation) -> Reply:
+        match operation:
+            case Forward():
+                return self._forward(operation)
+            case Backward():
+                return self._backward(operation)
+            case Read():
+                return self._read(operation)
+            case Chain():
+                return self._chain(operation)
+            case Descend():
+                return self._descend(operation)
+            case Observe():
+                return testimony_of(self._function(operation.stage), operation)
 
     def _forward(self, op: Forward) -> Reply:
         try:
@@ -252,8 +258,10 @@ def copy_with_layout(value: Tensor, strides: tuple[int, ...] | None = None) -> T
 def describe(error: BaseException) -> Raised:
     """An exception as plain text, with the student's own line that it came from."""
     place, code = _student_line(error.__traceback__)
-    if isinstance(error, SyntaxError) and error.lineno:
-        place, code = f"line {error.lineno}", (error.text or "").strip()
+    if isinstance(error, SyntaxError) and error.lineno and error.filename in linecache.cache:
+        # In the student's own text; one in text that their code has made has the line that made it.
+        place = place_of(error.filename, error.lineno)
+        code = code_at(error.filename, error.lineno)
     return Raised(type(error).__name__, scrub(_text_of(error)), place, code[:CODE_LIMIT])
 
 
