@@ -45,6 +45,13 @@ class _Call:
     before: tuple[Tensor, ...]
     output: Tensor
     upstreams: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+    results: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+
+    def keep(self, returned: Sequence[object], values: Sequence[Returned]) -> None:
+        """Notes what was returned, with the values that it had then."""
+        for result, value in zip(returned, values, strict=True):
+            if isinstance(result, Tensor) and isinstance(value, Tensor):
+                self.results.append((result, value))
 
 
 @dataclass(frozen=True)
@@ -113,7 +120,8 @@ class Workbench:
             raise
         value = _snapshot(output)
         if isinstance(value, Tensor):
-            self._calls[op.handle] = _Call(leaves, op.inputs, output)
+            self._calls[op.handle] = call = _Call(leaves, op.inputs, output)
+            call.keep((output,), (value,))
         else:
             self._calls[op.handle] = Absent(
                 "forward did not return a tensor, so there is no backward to call"
@@ -141,8 +149,10 @@ class Workbench:
                 )
             )
             returned = tuple(next(found) if leaf.requires_grad else None for leaf in call.inputs)
-        values = returned if isinstance(returned, tuple) else (returned,)
-        return Returns(tuple(_snapshot(value) for value in values))
+        results = returned if isinstance(returned, tuple) else (returned,)
+        values = tuple(_snapshot(result) for result in results)
+        call.keep(results, values)
+        return Returns(values)
 
     def _read(self, op: Read) -> Reply:
         call = self._calls[op.handle]
@@ -151,6 +161,7 @@ class Workbench:
         return Unchanged(
             tuple(map(_same, call.inputs, call.before)),
             tuple(_same(now, before) for now, before in call.upstreams),
+            all(_same(now, before) for now, before in call.results),
         )
 
     def _chain(self, op: Chain) -> Reply:
