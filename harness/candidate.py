@@ -118,10 +118,12 @@ class Returns:
 
 @dataclass(frozen=True)
 class Unchanged:
-    """Whether each input and each upstream of a call still has its value: testimony."""
+    """Whether each input and each upstream of a call still has its value, and whether all that
+    forward and backward have returned does: testimony."""
 
     inputs: tuple[bool, ...]
     upstreams: tuple[bool, ...]
+    results: bool
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,9 @@ MANY_NEURONS = Assignment(
         {"N": 6, "n_in": 3, "K": 5},
         {"N": 1, "n_in": 3, "K": 5},
         {"N": 6, "n_in": 1, "K": 1},
+        # Where a shape no longer tells which axis is which, and beyond a handful of each.
+        {"N": 4, "n_in": 4, "K": 4},
+        {"N": 20, "n_in": 11, "K": 12},
     ),
     chain=(
         Link("WeightedSum", ("a_prev", "w", "b"), "z"),

@@ -35,6 +35,10 @@ def spread_far(generator: torch.Generator, shape: tuple[int, ...], turn: int) ->
 
 # The signs of the first three inputs in turns 1 to 4: any two of them meet in all four ways.
 _SIGNS = ((1, 1, 1), (1, -1, -1), (-1, -1, 1), (-1, 1, -1))
+# The turns in which each of them is far from zero: once with either sign. In two more turns all
+# are near zero, as a formula may hold in one place only.
+_FAR = ((2, 4), (2, 4), (2, 3))
+_NEAR = (6, 7)
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +112,7 @@ class Stage:
         """Inputs to try the stage on: float64, generic and signed, one tensor an input.
 
         ``turn`` counts the cases, for samplers that take turns between kinds of values. The turns
-        1 to 4 bring single numbers of either sign.
+        1 to 7 bring single numbers of either sign, far from zero and near it.
         """
         values = (
             self.samples.get(name, spread)(generator, self.shape(name, sizes), turn)
@@ -117,15 +121,21 @@ class Stage:
         return tuple(self._signed(value, place, turn) for place, value in enumerate(values))
 
     def _signed(self, value: Tensor, place: int, turn: int) -> Tensor:
-        """A single number with the sign that it has in this turn; |w| must not pass for w.
+        """A single number with the sign and the size that it has in this turn: |w| must not pass
+        for w, nor what holds for small numbers for what holds for all.
 
-        Tensors hold enough numbers of both signs, and a sampler of the stage's own knows best.
+        Tensors hold enough numbers of both kinds, and a sampler of the stage's own knows best.
         """
         name = tuple(self.inputs)[place]
-        plain = self.samples.get(name, spread) in (spread, spread_far)
-        if value.dim() or not plain or place > 2 or not 1 <= turn <= len(_SIGNS):
+        sampler = self.samples.get(name, spread)
+        if value.dim() or sampler not in (spread, spread_far) or place >= len(_FAR):
             return value
-        return value.abs() * _SIGNS[turn - 1][place]
+        if turn in _NEAR:
+            return value.sign() * (0.05 + 0.2 * torch.exp(-value.abs()))
+        if not 1 <= turn <= len(_SIGNS):
+            return value
+        far = sampler is spread and turn in _FAR[place]
+        return (value.abs() + 4 * far) * _SIGNS[turn - 1][place]
 
     def true_gradients(self, inputs: tuple[Tensor, ...], upstream: Tensor) -> tuple[Tensor, ...]:
         """The vector-Jacobian products by built-in autograd, one for each input, of its shape."""

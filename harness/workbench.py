@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import linecache
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -44,6 +45,13 @@ class _Call:
     before: tuple[Tensor, ...]
     output: Tensor
     upstreams: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+    results: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+
+    def keep(self, returned: Sequence[object], values: Sequence[Returned]) -> None:
+        """Notes what was returned, with the values that it had then."""
+        for result, value in zip(returned, values, strict=True):
+            if isinstance(result, Tensor) and isinstance(value, Tensor):
+                self.results.append((result, value))
 
 
 @dataclass(frozen=True)
@@ -72,23 +80,28 @@ class Workbench:
     def perform_one(self, operation: Operation) -> Reply:
         """The reply to one operation."""
         try:
-            match operation:
-                case Forward():
-                    return self._forward(operation)
-                case Backward():
-                    return self._backward(operation)
-                case Read():
-                    return self._read(operation)
-                case Chain():
-                    return self._chain(operation)
-                case Descend():
-                    return self._descend(operation)
-                case Observe():
-                    return testimony_of(self._function(operation.stage), operation)
+            # A notebook that has entered inference mode and stayed there is right all the same.
+            with torch.inference_mode(False):
+                return self._perform(operation)
         except _NothingToCall as nothing:
             return Absent(str(nothing))
         except (Exception, SystemExit) as error:
             return describe(error)
+
+    def _perform(self, operation: Operation) -> Reply:
+        match operation:
+            case Forward():
+                return self._forward(operation)
+            case Backward():
+                return self._backward(operation)
+            case Read():
+                return self._read(operation)
+            case Chain():
+                return self._chain(operation)
+            case Descend():
+                return self._descend(operation)
+            case Observe():
+                return testimony_of(self._function(operation.stage), operation)
 
     def _forward(self, op: Forward) -> Reply:
         try:
@@ -107,7 +120,8 @@ class Workbench:
             raise
         value = _snapshot(output)
         if isinstance(value, Tensor):
-            self._calls[op.handle] = _Call(leaves, op.inputs, output)
+            self._calls[op.handle] = call = _Call(leaves, op.inputs, output)
+            call.keep((output,), (value,))
         else:
             self._calls[op.handle] = Absent(
                 "forward did not return a tensor, so there is no backward to call"
@@ -135,8 +149,10 @@ class Workbench:
                 )
             )
             returned = tuple(next(found) if leaf.requires_grad else None for leaf in call.inputs)
-        values = returned if isinstance(returned, tuple) else (returned,)
-        return Returns(tuple(_snapshot(value) for value in values))
+        results = returned if isinstance(returned, tuple) else (returned,)
+        values = tuple(_snapshot(result) for result in results)
+        call.keep(results, values)
+        return Returns(values)
 
     def _read(self, op: Read) -> Reply:
         call = self._calls[op.handle]
@@ -145,6 +161,7 @@ class Workbench:
         return Unchanged(
             tuple(map(_same, call.inputs, call.before)),
             tuple(_same(now, before) for now, before in call.upstreams),
+            all(_same(now, before) for now, before in call.results),
         )
 
     def _chain(self, op: Chain) -> Reply:
@@ -252,8 +269,10 @@ def copy_with_layout(value: Tensor, strides: tuple[int, ...] | None = None) -> T
 def describe(error: BaseException) -> Raised:
     """An exception as plain text, with the student's own line that it came from."""
     place, code = _student_line(error.__traceback__)
-    if isinstance(error, SyntaxError) and error.lineno:
-        place, code = f"line {error.lineno}", (error.text or "").strip()
+    if isinstance(error, SyntaxError) and error.lineno and error.filename in linecache.cache:
+        # In the student's own text; one in text that their code has made has the line that made it.
+        place = place_of(error.filename, error.lineno)
+        code = code_at(error.filename, error.lineno)
     return Raised(type(error).__name__, scrub(_text_of(error)), place, code[:CODE_LIMIT])
 
 

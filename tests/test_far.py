@@ -248,6 +248,15 @@ def test_a_cell_that_does_not_parse_hides_no_other_cell(zygote):
         assert judge(MANY_NEURONS, far).report.passed
 
 
+def test_what_parses_and_cannot_be_compiled_has_its_place_too(zygote):
+    cells = ["x = 1\n\nawait x\n", *RIGHT]
+    notebook = Source(
+        tuple(Cell(f"<cell {n}>", text) for n, text in enumerate(cells, 1)), notebook=True
+    )
+    with Far(zygote, notebook, LIMITS) as far:
+        assert [failed.place for failed in far.definition.failed] == ["cell 1, line 3"]
+
+
 def test_a_child_leaves_no_process_behind(zygote):
     with Far(zygote, source(*RIGHT), LIMITS):
         pass  # what forks the children of a nursery's user stays

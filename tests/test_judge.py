@@ -9,6 +9,7 @@ import torch
 from torch.autograd.function import once_differentiable
 
 from harness.assignments import load_assignment
+from harness.candidate import Backward, Forward, Output, Returns
 from harness.judge import judge
 from harness.probes.numerical import gradcheck_case, gradcheck_objection
 from harness.settings import Settings
@@ -342,6 +343,109 @@ def test_an_activation_kept_in_the_class_costs_memory():
     done, _ = stage_outcomes("Sigmoid", Sigmoid=cached)
     assert done["gradient/z"] == "passed"
     assert done["memory"] == "failed"
+
+
+def test_a_backward_that_spoils_what_was_saved_costs_memory_and_not_the_gradient():
+    def forward(ctx, z):
+        a = torch.sigmoid(z)
+        ctx.slope = a * (1 - a)
+        return a
+
+    spoiling = with_forward(with_backward(Sigmoid, lambda ctx, g: ctx.slope.mul_(g)), forward)
+    done, _ = stage_outcomes("Sigmoid", Sigmoid=spoiling)
+    assert [id for id, outcome in done.items() if outcome != "passed"] == ["memory"]
+
+
+def test_weights_changed_by_backward_do_not_cost_its_gradients():
+    def backward(ctx, g):
+        a_prev, w = ctx.saved_tensors
+        gradients = g @ w, g.T @ a_prev, g.sum(0)
+        w.data.sub_(0.1 * gradients[1])
+        return gradients
+
+    done, report = stage_outcomes("WeightedSum", WeightedSum=with_backward(WeightedSum, backward))
+    assert {done[f"gradient/{name}"] for name in ("a_prev", "w", "b")} == {"passed"}
+    assert "changes w in place" in check_of(report, "weighted-sum/purity").message
+
+
+@pytest.mark.parametrize("filled", ["forward", "backward"])
+def test_what_is_returned_and_filled_anew_costs_memory(filled):
+    kept = {}
+
+    def buffered(value):
+        place = kept.setdefault((value.shape, value.dtype), torch.empty_like(value))
+        return place.copy_(value)
+
+    def forward(ctx, z):
+        a = torch.sigmoid(z)
+        ctx.save_for_backward(a)
+        return buffered(a).detach()
+
+    def backward(ctx, g):
+        (a,) = ctx.saved_tensors
+        return buffered(g * a * (1 - a))
+
+    changed = (
+        with_forward(Sigmoid, forward) if filled == "forward" else with_backward(Sigmoid, backward)
+    )
+    done, report = stage_outcomes("Sigmoid", Sigmoid=changed)
+    assert [id for id, outcome in done.items() if outcome != "passed"] == ["memory"]
+    assert "has returned changes" in check_of(report, "sigmoid/memory").message
+
+
+def _by_shape(ctx, g):
+    a_prev, w = ctx.saved_tensors
+    return (g @ w.T if w.shape[0] == w.shape[1] else g @ w), g.T @ a_prev, g.sum(0)
+
+
+def _by_fit(ctx, g):
+    a_prev, w = ctx.saved_tensors
+    b = g.sum(1)
+    return g @ w, g.T @ a_prev, b if len(b) == len(w) else g.sum(0)
+
+
+def _of_ten_samples(ctx, g):
+    a_prev, w = ctx.saved_tensors
+    return g @ w, g[:10].T @ a_prev[:10], g.sum(0)
+
+
+@pytest.mark.parametrize(
+    ("backward", "wrong"), [(_by_shape, "a_prev"), (_by_fit, "b"), (_of_ten_samples, "w")]
+)
+def test_what_holds_at_some_sizes_only_costs_the_gradient(backward, wrong):
+    done, _ = stage_outcomes("WeightedSum", WeightedSum=with_backward(WeightedSum, backward))
+    assert [id for id, outcome in done.items() if outcome == "failed"] == [f"gradient/{wrong}"]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_holds_for_small_numbers_only_is_wrong_of_single_neurons(seed):
+    def of_sum(ctx, g):
+        a_prev, w = ctx.saved_tensors
+        return g * w, g * a_prev.clamp(-3.5, 3.5), g
+
+    def of_sigmoid(ctx, g):
+        (a,) = ctx.saved_tensors
+        return g * torch.where((a - 0.5).abs() < 0.05, a.new_tensor(0.25), a * (1 - a))
+
+    one_sum, one_sigmoid = ONE["WeightedSum"], ONE["Sigmoid"]
+    spoilt = {
+        "WeightedSum": with_backward(one_sum, of_sum),
+        "Sigmoid": with_backward(one_sigmoid, of_sigmoid),
+    }
+    checks = ["weighted-sum/gradient/w", "sigmoid/gradient/z"]
+    report = judge(ONE_NEURON, Workbench({**ONE, **spoilt}), seed=seed, only=checks).report
+    assert [check.outcome for check in report.checks] == ["failed", "failed"]
+
+
+def test_inference_mode_that_was_entered_for_good_costs_nothing():
+    z, g = torch.randn(2, 3), torch.randn(2, 3)
+    with torch.inference_mode():
+        output, returned = Workbench(MANY).perform(
+            [Forward(1, "Sigmoid", (z,), (True,)), Backward(1, g)]
+        )
+    assert isinstance(output, Output)
+    assert isinstance(returned, Returns)
+    assert torch.allclose(returned.values[0], g * output.value * (1 - output.value))
 
 
 def test_a_backward_for_contiguous_tensors_only_costs_layout():

@@ -375,6 +375,12 @@ RIGHT = {
     )
     + "\nclass Sigmoid(Base):\n    @staticmethod\n    def backward(ctx, g):\n"
     "        return super(Sigmoid, Sigmoid).backward(ctx, g)\n",
+    "apply of its own": sigmoid("a = torch.sigmoid(z)\nreturn g * a * (1 - a)")
+    + """
+    @classmethod
+    def apply(cls, *inputs):
+        return super().apply(*inputs)
+""",
     "checks beside it": sigmoid("a = torch.sigmoid(z)\nreturn g * a * (1 - a)")
     + """
     @staticmethod

@@ -169,6 +169,7 @@ class UnchangedData(msgspec.Struct, frozen=True, tag="unchanged"):
 
     inputs: list[bool]
     upstreams: list[bool]
+    results: bool
 
 
 class ChainedData(msgspec.Struct, frozen=True, tag="chained"):
@@ -498,8 +499,8 @@ def reply_data(reply: Reply) -> ReplyData:
             return OutputData(returned_data(value))
         case candidate.Returns(values):
             return ReturnsData(list(map(returned_data, values[:MOST_VALUES])))
-        case candidate.Unchanged(inputs, upstreams):
-            return UnchangedData(list(inputs), list(upstreams))
+        case candidate.Unchanged(inputs, upstreams, results):
+            return UnchangedData(list(inputs), list(upstreams), results)
         case candidate.Chained(outputs, cost, gradient):
             sent = None if gradient is None else tensor_data(gradient)
             return ChainedData(bundles(outputs), cost, sent)
@@ -520,8 +521,8 @@ def reply_of(data: ReplyData) -> Reply:
             return candidate.Output(returned_of(value))
         case ReturnsData(values):
             return candidate.Returns(tuple(map(returned_of, values)))
-        case UnchangedData(inputs, upstreams):
-            return candidate.Unchanged(tuple(inputs), tuple(upstreams))
+        case UnchangedData(inputs, upstreams, results):
+            return candidate.Unchanged(tuple(inputs), tuple(upstreams), results)
         case ChainedData(outputs, cost, gradient):
             got = None if gradient is None else _plain_tensor(gradient)
             return candidate.Chained(unbundled(outputs), cost, got)

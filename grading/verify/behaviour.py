@@ -63,7 +63,8 @@ def _pair_is_right(
         for turn, (at, reply) in enumerate(zip(asked, returned, strict=True))
     )
     untouched = all(
-        isinstance(reply, Unchanged) and all((*reply.inputs, *reply.upstreams)) for reply in read
+        isinstance(reply, Unchanged) and all((*reply.inputs, *reply.upstreams, reply.results))
+        for reply in read
     )
     return right_outputs and right_gradients and untouched
 

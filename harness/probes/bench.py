@@ -157,17 +157,20 @@ class Bench:
     def ask(
         self, cases: Sequence[Case], requires_grad: tuple[bool, ...] | None = None
     ) -> tuple[Answer, ...]:
-        """Forward and every backward for each case, in one call to the candidate."""
+        """A forward and a backward for each upstream of each case, in one call to the candidate.
+
+        No backward runs twice: what it must leave as it was for a second one is a matter of
+        manners, not of the gradient.
+        """
         script: list[Operation] = []
         for case in cases:
-            handle = next(self.handles)
             needed = requires_grad or (True,) * len(case.inputs)
-            script.append(Forward(handle, self.stage.name, case.inputs, needed))
-            script += [Backward(handle, upstream) for upstream in case.upstreams]
+            for upstream in case.upstreams:
+                handle = next(self.handles)
+                script.append(Forward(handle, self.stage.name, case.inputs, needed))
+                script.append(Backward(handle, upstream))
         replies = iter(self.candidate.perform(script))
-        return tuple(
-            Answer(next(replies), tuple(next(replies) for _ in case.upstreams)) for case in cases
-        )
+        return tuple(_answer(replies, len(case.upstreams)) for case in cases)
 
     def _forwards(self, cases: Sequence[Case]) -> list[Reply]:
         name = self.stage.name
@@ -235,6 +238,12 @@ class Bench:
         """Adds advice, once."""
         if text not in self.advice:
             self.advice.append(text)
+
+
+def _answer(replies: Iterator[Reply], turns: int) -> Answer:
+    """The next answer: the first turn's output, and what backward returned in each turn."""
+    outputs, returns = zip(*((next(replies), next(replies)) for _ in range(turns)), strict=True)
+    return Answer(outputs[0], returns)
 
 
 def _value(reply: Reply) -> Returned:

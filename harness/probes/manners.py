@@ -137,9 +137,11 @@ def _judge_pair(bench: Bench, first: Case, second: Case, what: str) -> None:
             Forward(two, stage, second.inputs, needed),
             Backward(one, first.upstreams[0]),
             Backward(two, second.upstreams[0]),
+            Read(one),
             Backward(one, first.upstreams[0]),
         ]
     )
+    read = replies.pop(4)
     turns = (
         (first, Answer(replies[0], (replies[2],)), f"a later forward{what} has run"),
         (second, Answer(replies[1], (replies[3],)), f"another backward{what} has run"),
@@ -150,6 +152,13 @@ def _judge_pair(bench: Bench, first: Case, second: Case, what: str) -> None:
             values = bench.returned(answer, 0, case)
             where = f"{stage}.backward gives a wrong gradient after {after}."
             _judge_all(bench, case, values, where, _KEEP)
+        if isinstance(read, Unchanged) and not read.results:
+            raise Failed(
+                f"What {stage} has returned changes when it is called again{what}.",
+                "Return a new tensor from each call, not one that is kept in the class or in a "
+                "global and filled anew.",
+                case=first.facts(),
+            )
 
 
 def layout(bench: Bench) -> None:

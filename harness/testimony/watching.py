@@ -25,6 +25,7 @@ MOST_LINES = 8
 # equal but for rounding are nearer.
 NEAREST, FURTHEST = 1e-13, 5e-3
 MOST_NUMBERS = 65_536
+_APPLY = Function.apply.__func__.__code__  # type: ignore[attr-defined]
 _SUBTRACTIONS = ("aten::sub.Tensor", "aten::sub_.Tensor", "aten::rsub.Tensor")
 
 
@@ -44,8 +45,10 @@ def watched(function: type[Function], op: Observe) -> Watched:
     seen = Watched()
 
     def pack(tensor: Tensor) -> Tensor:
-        # What forward saves with ctx is packed after its return.
-        _note(seen.packed, "a tensor kept for built-in autograd")
+        # What a forward saves with its ctx is packed after its return, by apply: not for built-in
+        # autograd, whoever has called apply.
+        if not _in_apply():
+            _note(seen.packed, "a tensor kept for built-in autograd")
         return tensor
 
     # torch.func refuses to run where saved tensors are watched: the second time they are not.
@@ -104,6 +107,16 @@ def _note(lines: list[Seen], what: str) -> None:
     here = _students_line()
     if here and len(lines) < MOST_LINES and Seen(what, *here) not in lines:
         lines.append(Seen(what, *here))
+
+
+def _in_apply() -> bool:
+    """Whether torch's own apply is what runs, with no line of the student's called by it."""
+    frame: FrameType | None = sys._getframe()
+    while frame is not None and not is_students(frame.f_code.co_filename):
+        if frame.f_code is _APPLY:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _students_line() -> tuple[str, str] | None:
