@@ -370,7 +370,7 @@ def test_weights_changed_by_backward_do_not_cost_its_gradients():
 
 @pytest.mark.parametrize("filled", ["forward", "backward"])
 def test_what_is_returned_and_filled_anew_costs_memory(filled):
-    kept = {}
+    kept: dict[object, torch.Tensor] = {}
 
     def buffered(value):
         place = kept.setdefault((value.shape, value.dtype), torch.empty_like(value))
@@ -445,7 +445,9 @@ def test_inference_mode_that_was_entered_for_good_costs_nothing():
         )
     assert isinstance(output, Output)
     assert isinstance(returned, Returns)
-    assert torch.allclose(returned.values[0], g * output.value * (1 - output.value))
+    (slope,), a = returned.values, output.value
+    assert isinstance(slope, torch.Tensor) and isinstance(a, torch.Tensor)
+    assert torch.allclose(slope, g * a * (1 - a))
 
 
 def test_a_backward_for_contiguous_tensors_only_costs_layout():

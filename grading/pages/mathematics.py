@@ -20,5 +20,3 @@ def set_formula(assignment: str, stage: str | None, expression: str) -> Markup:
         return Markup(formula_html(as_written(declared, expression)))
     except (KeyError, SyntaxError, ValueError, RecursionError):
         return Markup("<code>{}</code>").format(escape(visible(expression)))
-
-
