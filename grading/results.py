@@ -12,6 +12,8 @@ from typing import IO, Any, Literal
 
 import msgspec
 
+from harness.report import Report
+
 LINES, GRADES, RUN = "results.jsonl", "grades.csv", "run.json"
 
 Status = Literal["graded", "unreadable", "grader_error"]
@@ -87,6 +89,14 @@ def encode_result(result: Result) -> bytes:
 def decode_result(line: bytes) -> Result:
     """A result from its line. Raises msgspec.DecodeError for anything else."""
     return _decoder.decode(line)
+
+
+def report_of(result: Result) -> Report:
+    """The judgement that a result records, as everything that shows one takes it.
+
+    Raises msgspec.ValidationError where a diagnosis lacks a part.
+    """
+    return msgspec.convert(result, Report, from_attributes=True)
 
 
 def publish(folder: Path, results: Collection[Result], run: dict[str, Any]) -> None:

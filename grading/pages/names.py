@@ -1,0 +1,33 @@
+"""The file that a submission's page goes into: safe on every system, and one for each name."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+
+LONGEST = 60
+_PLAIN = re.compile(r"[a-z0-9][a-z0-9_-]*")
+# Names that Windows keeps for devices, whatever ending they have.
+_DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])")
+
+
+def page_name(submission: str) -> str:
+    """The file name of a submission's page, without its folder.
+
+    A plain name stays as it is: ``alice.html``. Any other keeps what is plain of it, for people,
+    and gets a mark that is its own: no two names share a file, not even on systems that take
+    capital letters for small ones.
+    """
+    if len(submission) <= LONGEST and _PLAIN.fullmatch(submission) and not _is_device(submission):
+        return f"{submission}.html"
+    letters = unicodedata.normalize("NFKD", submission[: 4 * LONGEST]).encode("ascii", "ignore")
+    kept = re.sub(r"[^a-z0-9_]+", "-", letters.decode().lower()).strip("-")[:LONGEST].strip("-")
+    kept = f"page-{kept}" if _is_device(kept) else kept or "page"
+    # A plain name has no dot, so it is never one of these.
+    mark = hashlib.sha256(submission.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return f"{kept}.{mark}.html"
+
+
+def _is_device(name: str) -> bool:
+    return _DEVICE.fullmatch(name) is not None

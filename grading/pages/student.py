@@ -1,0 +1,39 @@
+"""A student's page: the verdict, the chain with its wrong edges, what they wrote, what to do next.
+
+It shows no more than the assignment's level of feedback allows, and refers to nothing else, so that
+it can be handed out alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from markupsafe import Markup
+
+from grading.pages.render import asset, render
+from grading.results import Result, report_of
+from harness.assignments import load_assignment
+from harness.settings import Settings
+from harness.show import report_html
+from harness.visibility import for_student
+
+
+def student_page(result: Result, settings: Settings) -> str:
+    """The page of a submission for its student: HTML that needs no other file and runs nothing.
+
+    ``settings`` say how much of the result a student sees. Loads torch.
+    """
+    assignment = load_assignment(result.assignment)
+    report = for_student(report_of(result), settings)
+    said = report_html(replace(report, flags=()), assignment) if report.checks else ""
+    return render(
+        "student.html",
+        style=asset("page.css"),
+        name=result.submission,
+        title=assignment.title,
+        status=result.status,
+        reason=result.reason or "",
+        max_score=result.max_score,
+        advice=[each.text for each in report.advice],
+        report=Markup(said),
+    )
