@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -60,7 +61,7 @@ def find_record(results: Path, name: str, folder: Path, checks: Sequence[str]) -
         raise RecordError(
             f"{results} is not a folder: give the one that `backprop grade` wrote with --out."
         )
-    run = _run(results / RUN)
+    run = read_run(results)
     result = _result(results / LINES, name)
     if result.assignment != run.assignment:
         raise RecordError(
@@ -73,18 +74,28 @@ def find_record(results: Path, name: str, folder: Path, checks: Sequence[str]) -
 
 def read_results(results: Path) -> list[Result]:
     """All lines of the run in ``results``. Raises RecordError where one cannot be read."""
+    return [result for _, result in each_line(results)]
+
+
+def each_line(results: Path) -> Iterator[tuple[bytes, Result]]:
+    """The lines of the run in ``results`` one by one, each as it stands there and as read.
+
+    Raises RecordError where one cannot be read, or where there is none.
+    """
     path = results / LINES
-    found: list[Result] = []
-    for number, line in enumerate(_bytes(path).splitlines(), 1):
-        what = f"line {number} of {path} is damaged"
-        _judge_schema(_decoded(line, _Head, what), path)
-        found.append(_decoded(line, Result, what))
-    if not found:
+    number = 0
+    with _reading(path), path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            what = f"line {number} of {path} is damaged"
+            _judge_schema(_decoded(line, _Head, what), path)
+            yield line, _decoded(line, Result, what)
+    if not number:
         raise RecordError(f"{path} is empty: grade something first.")
-    return found
 
 
-def _run(path: Path) -> Run:
+def read_run(results: Path) -> Run:
+    """How the run in ``results`` was made. Raises RecordError where that cannot be read."""
+    path = results / RUN
     data = _bytes(path)
     _judge_schema(_decoded(data, _Head, f"{path} is damaged"), path)
     run = _decoded(data, Run, f"{path} is damaged")
@@ -168,8 +179,14 @@ def _submission(result: Result, folder: Path) -> Submission:
 
 
 def _bytes(path: Path) -> bytes:
-    try:
+    with _reading(path):
         return path.read_bytes()
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
     except FileNotFoundError:
         raise RecordError(
             f"{path.parent} has no {path.name}: give the folder that `backprop grade` wrote with "

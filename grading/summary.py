@@ -182,15 +182,27 @@ class Common:
     count: int
 
 
+def mistakes_of(result: Result) -> list[tuple[str, str, str, str]]:
+    """The mistakes that a submission makes: of each the stage, the gradient, its name and formula.
+
+    Each stands there once.
+    """
+    found = (
+        (
+            check.stage or "",
+            check.diagnosis["gradient"].removeprefix("grad_"),
+            check.diagnosis["mistake"],
+            check.diagnosis["formula"],
+        )
+        for check in result.checks
+        if check.diagnosis
+    )
+    return list(dict.fromkeys(found))
+
+
 def commonest_mistakes(results: Iterable[Result]) -> list[Common]:
     """The mistakes that more than one submission makes in the same gradient, most of all first."""
-    counted: Counter[tuple[str, str, str, str]] = Counter()
-    for result in results:
-        for check in result.checks:
-            if check.diagnosis:
-                gradient = check.diagnosis["gradient"].removeprefix("grad_")
-                names = check.diagnosis["mistake"], check.diagnosis["formula"]
-                counted[(check.stage or "", gradient, *names)] += 1
+    counted = Counter(mistake for result in results for mistake in mistakes_of(result))
     found = [Common(*mistake, count) for mistake, count in counted.items() if count > 1]
     return sorted(found, key=lambda each: (-each.count, each.stage, each.gradient, each.formula))
 

@@ -93,6 +93,11 @@ def number(value: float) -> str:
     return f"{value:.2f}".rstrip("0").rstrip(".")
 
 
+def check_label(id: str) -> str:
+    """A check's short name, within its stage: ``∂C/∂z`` for ``sigmoid/gradient/z``."""
+    return _label(id)
+
+
 def _part(report: Report, title: str, checks: list[Check]) -> Part:
     return Part(
         title=title,

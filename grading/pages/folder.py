@@ -1,0 +1,207 @@
+"""The folder of a report: made of a run's results, changed where they have changed, kept whole.
+
+A page is replaced in one step, and what links to others comes after them, so that whoever reads,
+or stops this at any moment, finds pages that are whole and links that lead somewhere.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from grading.pages.names import page_name
+from grading.pages.overview import Mistake, Overview
+from grading.record import Run, each_line, read_run
+from grading.results import LINES, decode_result
+
+REPORT, INDEX, STUDENTS, STAFF = "report", "index.html", "students", "staff"
+# What this made, and of what: anything else in the folder is somebody else's, and stays.
+MANIFEST = ".pages.json"
+CHUNK = 50
+_OWN = re.compile(r"[a-z0-9_][a-z0-9_.-]*\.html")
+
+Place = tuple[int, int]
+# Starts so many processes, at most, that can render pages.
+Executors = Callable[[int], AbstractContextManager[Executor]]
+
+
+class ReportError(Exception):
+    """The report cannot be made; the text says what, where and what to do."""
+
+
+class _Manifest(msgspec.Struct):
+    """The key of each submission's pages by their file name, and that of the page of the class."""
+
+    index: str = ""
+    pages: dict[str, str] = {}
+
+
+@dataclass
+class _Wanted:
+    """What the results ask for. ``places`` says where in the file each one's line stands."""
+
+    overview: Overview
+    keys: dict[str, str] = field(default_factory=dict)
+    places: dict[str, Place] = field(default_factory=dict)
+
+
+def make_report(out: Path, executors: Executors) -> Path:
+    """Makes the report on the run in ``out``, or brings it up to date, and returns its first page.
+
+    This process needs no torch; the ones that ``executors`` starts do, and are started only where
+    a page has to be made. Raises RecordError where the results cannot be read, and ReportError
+    where the report cannot be written.
+    """
+    run = read_run(out)
+    folder = out / REPORT
+    with _writing(folder):
+        for part in (STUDENTS, STAFF):
+            (folder / part).mkdir(parents=True, exist_ok=True)
+        manifest = _read_manifest(folder)
+        wanted = _wanted(out, run)
+        there = [{path.name for path in (folder / part).iterdir()} for part in (STUDENTS, STAFF)]
+        stale = [
+            name
+            for name, key in wanted.keys.items()
+            if manifest.pages.get(name) != key or not all(name in names for names in there)
+        ]
+        index = _digest(*wanted.keys.values())
+        if stale or manifest.index != index or not (folder / INDEX).is_file():
+            _claim(folder, manifest, stale)
+            with executors(min(len(stale) // CHUNK + 1, 64)) as executor:
+                _make_pages(executor, out, run, [wanted.places[name] for name in stale])
+                _make_index(executor, folder, wanted.overview)
+        _remove(folder, manifest.pages.keys() - wanted.keys.keys())
+        _write_manifest(folder, _Manifest(index, wanted.keys))
+    return folder / INDEX
+
+
+def _wanted(out: Path, run: Run) -> _Wanted:
+    wanted = _Wanted(Overview(run))
+    shared = _digest(repr(run.settings), repr(sorted(run.versions.items())), _own_source())
+    start = 0
+    for line, result in each_line(out):
+        name = page_name(result.submission)
+        wanted.keys[name] = _digest(shared, str(out.resolve()), line)
+        wanted.places[name] = start, len(line)
+        wanted.overview.add(result)
+        start += len(line)
+    return wanted
+
+
+def _make_pages(executor: Executor, out: Path, run: Run, places: Sequence[Place]) -> None:
+    chunks = [places[at : at + CHUNK] for at in range(0, len(places), CHUNK)]
+    futures = [executor.submit(write_pages, out.resolve(), run, chunk) for chunk in chunks]
+    try:
+        for future in as_completed(futures):
+            future.result()
+    except BaseException:
+        for future in futures:
+            future.cancel()
+        raise
+
+
+def write_pages(out: Path, run: Run, places: Sequence[Place]) -> None:
+    """Writes both pages of each submission whose line stands at one of the places. Loads torch."""
+    from grading.pages.staff import staff_page
+    from grading.pages.student import student_page
+
+    with (out / LINES).open("rb") as file:
+        for start, length in places:
+            file.seek(start)
+            result = decode_result(file.read(length))
+            name = page_name(result.submission)
+            _replace(out / REPORT / STUDENTS / name, student_page(result, run.settings).encode())
+            _replace(out / REPORT / STAFF / name, staff_page(result, out).encode())
+
+
+def _make_index(executor: Executor, folder: Path, overview: Overview) -> None:
+    common = overview.common()
+    title, formulas = executor.submit(set_in_words, overview.run.assignment, common).result()
+    _replace(folder / INDEX, overview.page(title, formulas).encode())
+
+
+def set_in_words(assignment: str, mistakes: Sequence[Mistake]) -> tuple[str, list[str]]:
+    """The title of an assignment, and the formulas of mistakes as HTML. Loads torch."""
+    from grading.pages.mathematics import set_formula
+    from harness.assignments import load_assignment
+
+    formulas = [
+        str(set_formula(assignment, stage, formula)) for stage, _, _, formula in mistakes
+    ]
+    return load_assignment(assignment).title, formulas
+
+
+def _claim(folder: Path, manifest: _Manifest, stale: Collection[str]) -> None:
+    """Notes what is about to be made, so that nothing of it is ever taken for somebody else's."""
+    _write_manifest(folder, _Manifest("", {**manifest.pages, **dict.fromkeys(stale, "")}))
+
+
+def _remove(folder: Path, names: Collection[str]) -> None:
+    for name in filter(_OWN.fullmatch, names):
+        for part in (STUDENTS, STAFF):
+            (folder / part / name).unlink(missing_ok=True)
+            _temporary(folder / part / name).unlink(missing_ok=True)
+
+
+def _read_manifest(folder: Path) -> _Manifest:
+    """What an earlier run made here; nothing, where that cannot be told."""
+    with contextlib.suppress(FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):
+        return msgspec.json.decode((folder / MANIFEST).read_bytes(), type=_Manifest)
+    return _Manifest()
+
+
+def _write_manifest(folder: Path, manifest: _Manifest) -> None:
+    _replace(folder / MANIFEST, msgspec.json.encode(manifest))
+
+
+def _replace(path: Path, data: bytes) -> None:
+    temporary = _temporary(path)
+    temporary.write_bytes(data)
+    temporary.replace(path)
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}.new")
+
+
+def _digest(*parts: str | bytes) -> str:
+    total = hashlib.sha256()
+    for part in parts:
+        data = part.encode() if isinstance(part, str) else part
+        total.update(len(data).to_bytes(8) + data)
+    return total.hexdigest()[:32]
+
+
+def _own_source() -> str:
+    """A digest of what makes pages: a checkout changes without a new version."""
+    pages = Path(__file__).parent
+    harness = pages.parent.parent / "harness"
+    found = [*pages.rglob("*.*"), *harness.rglob("*.py")]
+    return _digest(*(path.read_bytes() for path in sorted(found) if path.suffix != ".pyc"))
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    again = f"the marks are safe; then `backprop report {folder.parent}` makes it again"
+    try:
+        yield
+    except OSError as error:
+        where = error.filename or folder
+        raise ReportError(
+            f"The report cannot be written, as {where} cannot: {error.strerror}. Make room for it; "
+            f"{again}."
+        ) from None
+    except BrokenProcessPool:
+        raise ReportError(
+            f"The processes that make the report in {folder} died: {again}."
+        ) from None
