@@ -19,9 +19,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from grading import journal as journals
-from grading.batch import grade_entries, start_early
+from grading.batch import executor, grade_entries, start_early
 from grading.jobs import Job
 from grading.journal import Busy, Journal, Kept, Keys, only_run_in
+from grading.record import RecordError
 from grading.results import GRADES, LINES, RUN, Result, publish
 from grading.sandbox import LEVELS, LOCKED, Isolation, NurseryError, can_fork
 from grading.stop import Stopped, stoppable, unstoppable
@@ -67,7 +68,8 @@ def grade_folder(folder: Path, assignment: str, out: Path, wish: Wish) -> bool:
 
     What an earlier run has finished is not graded again. Returns whether every submission that was
     to be graded has its mark. Raises RunError for an unusable call, and Stopped where a signal
-    ends the run, with all that is finished kept.
+    ends the run, with all that is finished kept. Where only the report cannot be written, it raises
+    RunError after all else is done.
     """
     with stoppable():
         entries = _entries(folder, assignment, out)
@@ -85,8 +87,25 @@ def grade_folder(folder: Path, assignment: str, out: Path, wish: Wish) -> bool:
             with unstoppable(), _writing(out):
                 publish(out, results, run.facts())
                 journal.keep_only({entry.name for entry in entries})
-            print_summary(Console(), results, out, run.counts())
+            # From here on nothing can harm the marks.
+            report, why_not = _report(out, wish.workers)
+            print_summary(Console(), results, out, run.counts(), report)
+            if why_not:
+                raise RunError(why_not)
             return run.is_complete()
+
+
+def _report(out: Path, workers: int) -> tuple[Path | None, str]:
+    """The first page of the report, brought up to date, or why there is none."""
+    from grading.pages.folder import ReportError, make_report
+
+    try:
+        return make_report(out, lambda wanted: executor(min(wanted, workers))), ""
+    except (ReportError, RecordError) as error:
+        return None, str(error)
+    except Stopped as stop:
+        stop.said = f"Stopped with the marks published; `backprop report {out}` makes the report."
+        raise
 
 
 def warn_not_locked() -> None:
@@ -257,8 +276,8 @@ def _check_points(job: Job) -> None:
     if not job.settings.points:
         return
     # What checks there are takes torch to say, which this process does without.
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as executor:
-        objection = executor.submit(_objection, job.assignment, job.settings).result()
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+        objection = process.submit(_objection, job.assignment, job.settings).result()
     if objection:
         raise RunError(objection)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Executor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, contextmanager
@@ -135,9 +135,7 @@ def set_in_words(assignment: str, mistakes: Sequence[Mistake]) -> tuple[str, lis
     from grading.pages.mathematics import set_formula
     from harness.assignments import load_assignment
 
-    formulas = [
-        str(set_formula(assignment, stage, formula)) for stage, _, _, formula in mistakes
-    ]
+    formulas = [str(set_formula(assignment, stage, formula)) for stage, _, _, formula in mistakes]
     return load_assignment(assignment).title, formulas
 
 
@@ -192,14 +190,13 @@ def _own_source() -> str:
 
 @contextmanager
 def _writing(folder: Path) -> Iterator[None]:
-    again = f"the marks are safe; then `backprop report {folder.parent}` makes it again"
+    again = f"the marks are safe, and `backprop report {folder.parent}` makes it again"
     try:
         yield
     except OSError as error:
         where = error.filename or folder
         raise ReportError(
-            f"The report cannot be written, as {where} cannot: {error.strerror}. Make room for it; "
-            f"{again}."
+            f"The report is not made, as {where} cannot be written ({error.strerror}): {again}."
         ) from None
     except BrokenProcessPool:
         raise ReportError(
