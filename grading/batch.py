@@ -103,8 +103,8 @@ def _round(
     entries: Sequence[Entry], job: Job, workers: int, zygote: Zygote | None
 ) -> Iterator[Graded]:
     address = zygote.address if zygote else None
-    with _executor(min(workers, len(entries)), address) as executor:
-        futures = [executor.submit(_grade_entry, entry, job) for entry in entries]
+    with executor(min(workers, len(entries)), address) as workplaces:
+        futures = [workplaces.submit(_grade_entry, entry, job) for entry in entries]
         try:
             for future in as_completed(futures):
                 yield decode_graded(future.result())
@@ -117,8 +117,11 @@ def _round(
             raise
 
 
-def _executor(workers: int, address: str | None) -> Executor:
-    """Worker processes on this machine, forked from one that has loaded torch and no threads."""
+def executor(workers: int, address: str | None = None) -> Executor:
+    """Worker processes on this machine, forked from one that has loaded torch and no threads.
+
+    ``address`` is where those get children from that are to grade.
+    """
     return ProcessPoolExecutor(workers, _context(), initializer=_start_worker, initargs=(address,))
 
 

@@ -20,7 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from grading import journal as journals
 from grading.attempts import attempts_of, combined
-from grading.batch import grade_entries, start_early
+from grading.batch import executor, grade_entries, start_early
 from grading.jobs import Job
 from grading.journal import Busy, Journal, Kept, Keys, only_run_in
 from grading.overrides import Overrides, read_overrides
@@ -74,16 +74,21 @@ def grade_folder(folder: Path, assignment: str, out: Path, wish: Wish) -> bool:
 
     What an earlier run has finished is not graded again. Returns whether every submission that was
     to be graded has its mark. Raises RunError for an unusable call, and Stopped where a signal
-    ends the run, with all that is finished kept.
+    ends the run, with all that is finished kept. Where only the report cannot be written, it raises
+    RunError after all else is done.
     """
     with stoppable(), _finished(folder, assignment, out, wish) as run:
         results = run.results()
         with unstoppable(), _writing(out):
             publish(out, results, run.facts())
             run.forget_others()
-        print_summary(Console(), results, out, run.counts())
+        # From here on nothing can harm the marks.
+        report, why_not = _report(out, wish.workers)
+        print_summary(Console(), results, out, run.counts(), report)
         for line in run.attendance().said():
             Console().print(line, markup=False, highlight=False)
+        if why_not:
+            raise RunError(why_not)
         return run.is_complete()
 
 
@@ -127,6 +132,19 @@ def _finished(folder: Path, assignment: str, out: Path, wish: Wish) -> Iterator[
         except RecordError as error:
             raise RunError(str(error)) from None
         yield run
+
+
+def _report(out: Path, workers: int) -> tuple[Path | None, str]:
+    """The first page of the report, brought up to date, or why there is none."""
+    from grading.pages.folder import ReportError, make_report
+
+    try:
+        return make_report(out, lambda wanted: executor(min(wanted, workers))), ""
+    except (ReportError, RecordError) as error:
+        return None, str(error)
+    except Stopped as stop:
+        stop.said = f"Stopped with the marks published; `backprop report {out}` makes the report."
+        raise
 
 
 def warn_not_locked() -> None:
@@ -331,8 +349,8 @@ def _check_points(job: Job) -> None:
     if not job.settings.points:
         return
     # What checks there are takes torch to say, which this process does without.
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as executor:
-        objection = executor.submit(_objection, job.assignment, job.settings).result()
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+        objection = process.submit(_objection, job.assignment, job.settings).result()
     if objection:
         raise RunError(objection)
 

@@ -36,8 +36,17 @@ class Counts:
     left: int
 
 
-def print_summary(console: Console, results: Collection[Result], out: Path, counts: Counts) -> None:
-    """Prints the marks (the lowest ones only, for a large class) and the files written."""
+def print_summary(
+    console: Console,
+    results: Collection[Result],
+    out: Path,
+    counts: Counts,
+    report: Path | None = None,
+) -> None:
+    """Prints the marks (the lowest ones only, for a large class) and the files written.
+
+    ``report`` is the first page of the report, where there is one.
+    """
     if len(results) > TABLE_ROWS:
         console.print(f"The {TABLE_ROWS} lowest of {len(results)} marks:")
     lowest = nsmallest(TABLE_ROWS, results, key=_rank)
@@ -49,12 +58,15 @@ def print_summary(console: Console, results: Collection[Result], out: Path, coun
         console.print(f"The marks are of {columns}.")
     _print_overall(console, results, counts)
     _print_mistakes(console, results)
-    for name, what in (
-        (LINES, "every check of every submission"),
-        (GRADES, "a row a submission"),
-        (RUN, "seed, settings, versions"),
-    ):
-        console.print(f"{out / name}  ({what})", markup=False, soft_wrap=True, highlight=False)
+    files = [
+        (out / LINES, "every check of every submission"),
+        (out / GRADES, "a row a submission"),
+        (out / RUN, "seed, settings, versions"),
+    ]
+    if report:
+        files.append((report, "the class at a glance, and every submission's pages"))
+    for path, what in files:
+        console.print(f"{path}  ({what})", markup=False, soft_wrap=True, highlight=False)
 
 
 def _rank(result: Result) -> tuple[bool, float]:

@@ -11,6 +11,7 @@ from grading.cli.check import check
 from grading.cli.course import doctor, release, verify
 from grading.cli.export import export
 from grading.cli.grade import grade, override, replay, similar
+from grading.cli.report import report
 
 __all__ = ["main"]
 
@@ -25,5 +26,5 @@ def main() -> None:
             stream.reconfigure(errors="replace")
 
 
-for command in (check, grade, replay, override, similar, release, verify, export, doctor):
+for command in (check, grade, replay, report, override, similar, release, verify, export, doctor):
     main.add_command(command)

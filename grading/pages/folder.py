@@ -190,14 +190,13 @@ def _own_source() -> str:
 
 @contextmanager
 def _writing(folder: Path) -> Iterator[None]:
-    again = f"the marks are safe; then `backprop report {folder.parent}` makes it again"
+    again = f"the marks are safe, and `backprop report {folder.parent}` makes it again"
     try:
         yield
     except OSError as error:
         where = error.filename or folder
         raise ReportError(
-            f"The report cannot be written, as {where} cannot: {error.strerror}. Make room for it; "
-            f"{again}."
+            f"The report is not made, as {where} cannot be written ({error.strerror}): {again}."
         ) from None
     except BrokenProcessPool:
         raise ReportError(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import lru_cache
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from harness.assignments import load_assignment
 from harness.formulas.notation import as_written
@@ -15,8 +16,8 @@ from harness.show.visible import visible
 @lru_cache(maxsize=4096)
 def set_formula(assignment: str, stage: str | None, expression: str) -> Markup:
     """An expression over a stage's names as HTML; as code, where it is none. Loads torch."""
-    try:
-        declared = load_assignment(assignment).stage(stage or "")
-        return Markup(formula_html(as_written(declared, expression)))
-    except (KeyError, SyntaxError, ValueError, RecursionError):
-        return Markup("<code>{}</code>").format(escape(visible(expression)))
+    if expression != "None":
+        with suppress(KeyError, SyntaxError, ValueError, RecursionError):
+            declared = load_assignment(assignment).stage(stage or "")
+            return Markup(formula_html(as_written(declared, expression)))
+    return Markup("<code>{}</code>").format(visible(expression))

@@ -19,6 +19,7 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        auto_reload=False,
         finalize=_shown,
     )
     made.filters["number"] = number
@@ -30,6 +31,7 @@ def render(template: str, **values: object) -> str:
     return _environment().get_template(template).render(values)
 
 
+@lru_cache(maxsize=8)
 def asset(name: str) -> Markup:
     """A style sheet or script of this package, to stand in a page."""
     loader = _environment().loader

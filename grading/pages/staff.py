@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from markupsafe import Markup
@@ -13,10 +14,13 @@ from grading.pages.names import page_name
 from grading.pages.render import asset, render
 from grading.results import CheckLine, Result, report_of
 from harness.assignments import load_assignment
+from harness.report import Report
+from harness.settings import Settings
 from harness.show import chain_picture
 from harness.show.marks import WORDS
 from harness.show.outline import MARKS, check_label, verdict
 from harness.show.visible import visible_line
+from harness.visibility import for_student
 
 
 @dataclass(frozen=True)
@@ -46,22 +50,28 @@ class Shown:
 def staff_page(result: Result, out: Path) -> str:
     """The page as HTML that needs no other file. ``out`` is where the run wrote. Loads torch."""
     assignment = load_assignment(result.assignment)
-    report = report_of(result)
+    report = for_student(report_of(result), Settings(feedback="solution"))
     shown = [_shown(result.assignment, check) for check in result.checks]
     trouble = [each for each in shown if each.line.outcome in ("failed", "error")]
-    chain = chain_picture(assignment, report).svg if shown and assignment.chain else ""
+    chain = _chain(result.assignment, report) if shown and assignment.chain else ""
     return render(
         "staff.html",
         style=asset("page.css") + asset("staff.css"),
         result=result,
         title=assignment.title,
         verdict=verdict(report) if shown else "",
-        chain=Markup(chain),
+        chain=chain,
         trouble=trouble,
         shown=shown,
         replay=_replay(result, out) if trouble else "",
         student=f"../students/{page_name(result.submission)}",
     )
+
+
+# Many submissions of a class are judged alike.
+@lru_cache(maxsize=256)
+def _chain(assignment: str, report: Report) -> Markup:
+    return Markup(chain_picture(load_assignment(assignment), report).svg)
 
 
 def _shown(assignment: str, check: CheckLine) -> Shown:

@@ -7,12 +7,14 @@ it can be handed out alone.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 
 from markupsafe import Markup
 
 from grading.pages.render import asset, render
 from grading.results import Result, report_of
 from harness.assignments import load_assignment
+from harness.report import Report
 from harness.settings import Settings
 from harness.show import report_html
 from harness.visibility import for_student
@@ -24,8 +26,7 @@ def student_page(result: Result, settings: Settings) -> str:
     ``settings`` say how much of the result a student sees. Loads torch.
     """
     assignment = load_assignment(result.assignment)
-    report = for_student(report_of(result), settings)
-    said = report_html(replace(report, flags=()), assignment) if report.checks else ""
+    report = replace(for_student(report_of(result), settings), flags=())
     return render(
         "student.html",
         style=asset("page.css"),
@@ -35,5 +36,11 @@ def student_page(result: Result, settings: Settings) -> str:
         reason=result.reason or "",
         max_score=result.max_score,
         advice=[each.text for each in report.advice],
-        report=Markup(said),
+        report=_judged(result.assignment, report) if report.checks else "",
     )
+
+
+# Many submissions of a class are judged alike, to the letter.
+@lru_cache(maxsize=256)
+def _judged(assignment: str, report: Report) -> Markup:
+    return Markup(report_html(report, load_assignment(assignment)))

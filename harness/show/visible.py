@@ -11,8 +11,10 @@ def visible(text: str) -> str:
     An escape becomes ``\\x1b``, a right-to-left override ``\\u202e``. Line breaks stay; a tab
     becomes four spaces. What is left can be printed, and is allowed in XML.
     """
+    if text.isprintable():
+        return text
     lines = text.replace("\r\n", "\n").replace("\t", "    ").split("\n")
-    return "\n".join("".join(map(_shown, line)) for line in lines)
+    return "\n".join(line if line.isprintable() else "".join(map(_shown, line)) for line in lines)
 
 
 def visible_line(text: str) -> str:

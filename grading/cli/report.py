@@ -1,0 +1,36 @@
+"""``backprop report``: the pages to look at, made again without grading."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from grading.cli.common import RESULTS, WORKERS, Unusable, cores
+
+
+@click.command()
+@RESULTS
+@WORKERS
+def report(results: Path, workers: int | None) -> None:
+    """Makes the report on what `backprop grade` wrote into DIR again: DIR/report/index.html.
+
+    Nothing is graded. Files of yours in DIR/report stay.
+    """
+    from grading.batch import executor
+    from grading.journal import Busy, only_run_in
+    from grading.pages.folder import ReportError, make_report
+    from grading.record import RecordError, read_run
+
+    most = workers or cores()
+    try:
+        read_run(results)
+        with only_run_in(results):
+            index = make_report(results, lambda wanted: executor(min(wanted, most)))
+    except (RecordError, ReportError) as error:
+        raise Unusable(str(error)) from None
+    except Busy:
+        raise Unusable(f"A run is writing to {results}: it makes the report at its end.") from None
+    except OSError as error:
+        raise Unusable(f"{results} cannot be written: {error.strerror}.") from None
+    click.echo(f"Wrote {index}: open it in a browser.")
