@@ -19,6 +19,7 @@ from grading.cli.common import (
     given_folder,
     write_json,
 )
+from grading.cli.report import remade
 from grading.sandbox import LOCKED, Isolation, NurseryError, open_nursery
 from harness.show.visible import visible_line
 
@@ -178,6 +179,7 @@ def override(
     automatic = "open" if result.score is None else f"{result.score:g}"
     mark = "open" if result.mark is None else f"{result.mark:g}"
     click.echo(f"{visible_line(name)}: {mark} of {result.max_score:g}, automatically {automatic}.")
+    remade(results, 1)
 
 
 @click.command()

@@ -17,20 +17,23 @@ def report(results: Path, workers: int | None) -> None:
 
     Nothing is graded. Files of yours in DIR/report stay.
     """
+    click.echo(f"Wrote {remade(results, workers or cores())}: open it in a browser.")
+
+
+def remade(results: Path, workers: int) -> Path:
+    """Brings the report on a run up to date; returns its first page. Raises Unusable."""
     from grading.batch import executor
     from grading.journal import Busy, only_run_in
     from grading.pages.folder import ReportError, make_report
     from grading.record import RecordError, read_run
 
-    most = workers or cores()
     try:
         read_run(results)
         with only_run_in(results):
-            index = make_report(results, lambda wanted: executor(min(wanted, most)))
+            return make_report(results, lambda wanted: executor(min(wanted, workers)))
     except (RecordError, ReportError) as error:
         raise Unusable(str(error)) from None
     except Busy:
         raise Unusable(f"A run is writing to {results}: it makes the report at its end.") from None
     except OSError as error:
         raise Unusable(f"{results} cannot be written: {error.strerror}.") from None
-    click.echo(f"Wrote {index}: open it in a browser.")

@@ -113,9 +113,9 @@ class Overview:
         case = Case(visible_line(result.submission), page_name(result.submission))
         self.max_score = max(self.max_score, result.max_score)
         self.statuses[result.status] += 1
-        if result.score is not None:
-            self.scores.append(result.score)
-            self.full += result.score == result.max_score
+        if result.mark is not None:
+            self.scores.append(result.mark)
+            self.full += result.mark == result.max_score
         self._add_checks(result)
         made = mistakes_of(result)
         self.mistakes.update(made)
@@ -133,7 +133,7 @@ class Overview:
                 case.name,
                 "" if case.page == f"{case.name}.html" else case.page,
                 STATUSES.index(result.status),
-                result.score,
+                result.mark,
                 "".join(str(outcomes.get(id, "-")) for id in self.checks),
                 [self._mistake_at[each] for each in made],
                 kinds,

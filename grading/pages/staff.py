@@ -12,7 +12,7 @@ from markupsafe import Markup
 from grading.pages.mathematics import set_formula
 from grading.pages.names import page_name
 from grading.pages.render import asset, render
-from grading.results import CheckLine, Result, report_of
+from grading.results import CheckLine, Given, Result, report_of
 from harness.assignments import load_assignment
 from harness.report import Report
 from harness.settings import Settings
@@ -58,6 +58,7 @@ def staff_page(result: Result, out: Path) -> str:
         "staff.html",
         style=asset("page.css") + asset("staff.css"),
         result=result,
+        overrides=_overrides(result),
         title=assignment.title,
         verdict=verdict(report) if shown else "",
         chain=chain,
@@ -72,6 +73,14 @@ def staff_page(result: Result, out: Path) -> str:
 @lru_cache(maxsize=256)
 def _chain(assignment: str, report: Report) -> Markup:
     return Markup(chain_picture(load_assignment(assignment), report).svg)
+
+
+def _overrides(result: Result) -> list[tuple[str, Given]]:
+    """What an instructor gave in place of automatic points, and for what."""
+    if not result.override:
+        return []
+    whole = [("the whole", result.override.whole)] if result.override.whole else []
+    return [*whole, *result.override.checks.items()]
 
 
 def _shown(assignment: str, check: CheckLine) -> Shown:

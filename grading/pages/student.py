@@ -35,6 +35,7 @@ def student_page(result: Result, settings: Settings) -> str:
         status=result.status,
         reason=result.reason or "",
         max_score=result.max_score,
+        given=result.override.score if result.override else None,
         advice=[each.text for each in report.advice],
         report=_judged(result.assignment, report) if report.checks else "",
     )
