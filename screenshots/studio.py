@@ -90,5 +90,7 @@ def take(made: Studio, name: str) -> Path:
     resize(made.chrome, LAPTOP)
     file = IMAGES / f"{name}.png"
     picture = Image.open(io.BytesIO(SHOTS[name](made))).convert("RGB")
-    picture.quantize(COLOURS).save(file, optimize=True)
+    # Median cut, the default, would give up the few pixels of a mark in red.
+    few = picture.quantize(COLOURS, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    few.save(file, optimize=True)
     return file

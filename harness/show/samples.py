@@ -33,14 +33,14 @@ def samples_picture(samples: Sequence[Sample], size: tuple[int, int]) -> Picture
     right = [each for each in samples if each.said == each.label]
     wrong = [each for each in samples if each.said != each.label]
     height = TOP + size[0] * PIXEL + 40
-    rows = [
+    rows: list[tuple[Outcome, str, list[Sample]]] = [
         ("passed", f"{len(right)} of {len(samples)} read right", right),
         ("failed", f"{len(wrong)} read wrong", wrong),
     ]
     drawn: list[str] = []
     shown: list[str] = []
     for at, (outcome, heading, found) in enumerate(row for row in rows if row[2]):
-        drawn += _row(outcome, heading, found[:SHOWN], size, at * height)  # type: ignore[arg-type]
+        drawn += _row(outcome, heading, found[:SHOWN], size, at * height)
         shown.append(f"{heading}: {', '.join(map(_words, found[:SHOWN]))}.")
     count = sum(bool(found) for *_, found in rows)
     return picture(
