@@ -241,9 +241,20 @@ class SubmittedNotebooks(_Exporter):
         if not self.parent._sanitizing:
             return super().from_filename(filename, resources, **options)
         path = Path(filename)
+        where = resources["nbgrader"]
+        copies = Path(self.parent._format_dest(where["assignment"], where["student"]))
+        self._drop_links(path.parent, copies, self.source(where["assignment"]))
         resources["metadata"] = {"name": path.stem, "path": str(path.parent)}
         nb = read_submitted(path)
         return self.from_notebook_node(nb, resources, **options)  # type: ignore[no-untyped-call]
+
+    def _drop_links(self, submitted: Path, copies: Path, source: Path) -> None:
+        """nbgrader has copied what links point to, and would hand it out with the feedback."""
+        for link in filter(Path.is_symlink, submitted.rglob("*")):
+            name = link.relative_to(submitted)
+            if (copies / name).is_file() and not (source / name).is_file():
+                (copies / name).unlink()
+                self.log.warning("%s is a link, which is not followed", link)
 
     def _judge_gradebook(self, name: str, task: Task) -> None:
         course = self.parent.coursedir

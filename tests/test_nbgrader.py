@@ -48,6 +48,13 @@ def nbgrader(tmp_path_factory):
     made.close()
 
 
+@pytest.fixture(autouse=True)
+def workplace():
+    """Each test opens a place for students' processes of its own, if it needs one."""
+    yield
+    nbgrader_plugin.workplace.leave()
+
+
 @pytest.fixture(scope="module")
 def course(tmp_path_factory, nbgrader):
     """The course after every command of the guide."""
@@ -219,6 +226,19 @@ def test_what_a_student_writes_does_not_act_in_a_graders_browser(course):
     assert not re.search(r"<img[^>]*onerror", html)
 
 
+def test_what_a_students_link_points_to_is_not_handed_out_with_the_feedback(course, tmp_path):
+    other = copied(course, tmp_path / "course", "alice")
+    link = other.folder / "submitted" / "alice" / NAME / "notes.txt"
+    link.symlink_to(other.folder / "solutions" / NAME / f"{NAME}.ipynb")
+    converter(Autograde, other.folder, BaseConverter={"force": True}).start()
+    copies = other.folder / "autograded" / "alice" / NAME
+    assert {path.name for path in copies.iterdir()} == {
+        f"{NAME}.ipynb",
+        "assignment.toml",
+        "timestamp.txt",
+    }
+
+
 def test_alembic_is_found_where_the_path_has_none(course):
     assert "venv" not in course.nbgrader.environment["PATH"]
     assert shutil.which("alembic", path=course.nbgrader.environment["PATH"]) is None
@@ -263,10 +283,15 @@ def test_a_machine_that_cannot_lock_submissions_down_stops_with_one_sentence(
 ):
     other = copied(course, tmp_path / "course", "alice")
     monkeypatch.setenv("PATH", str(tmp_path))
-    nbgrader_plugin.workplace.leave()
     with pytest.raises(NbGraderException, match=r"cannot lock submissions down .*backprop doctor"):
         converter(Autograde, other.folder, isolation="full").start()
     assert (other.folder / "autograded" / "alice").is_dir()
+
+
+def test_a_run_without_locks_has_to_be_asked_for_and_says_so(course, tmp_path, caplog):
+    other = copied(course, tmp_path / "course", "alice")
+    converter(Autograde, other.folder, isolation="minimal").start()
+    assert "submissions are NOT locked down" in caplog.text
 
 
 def test_no_execute_is_refused_because_it_would_give_everyone_full_marks(course, tmp_path):
@@ -300,7 +325,6 @@ def test_a_fault_of_the_graders_own_is_no_zero_and_the_others_go_on(course, tmp_
     steps = converter(Autograde, other.folder, Autograde={"pre_convert_hook": break_down})
     with pytest.raises(NbGraderException):
         steps.start()
-    nbgrader_plugin.workplace.leave()
     assert sum(other.scores("alice")[id] for id in CHECKS) == pytest.approx(10.0)
     assert sum(other.scores("zoe")[id] for id in CHECKS) == pytest.approx(ORDINARY["zoe"])
     assert set(other.scores("bob").values()) == {None}
