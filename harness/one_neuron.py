@@ -51,7 +51,7 @@ ONE_NEURON = Assignment(
     name="one-neuron",
     title="One neuron a layer",
     stages=(WEIGHTED_SUM, SIGMOID, SQUARED_ERROR),
-    sizes=({},) * 8,
+    sizes=({},) * 9,
     chain=(
         Link("WeightedSum", ("a_prev", "w", "b"), "z"),
         Link("Sigmoid", ("z",), "a"),

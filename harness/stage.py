@@ -33,11 +33,15 @@ def spread_far(generator: torch.Generator, shape: tuple[int, ...], turn: int) ->
     return torch.where(moved, far, values)
 
 
-# The signs of the first three inputs in turns 1 to 4: any two of them meet in all four ways.
-_SIGNS = ((1, 1, 1), (1, -1, -1), (-1, -1, 1), (-1, 1, -1))
-# The turns in which each of them is far from zero: once with either sign. In two more turns all
-# are near zero, as a formula may hold in one place only.
-_FAR = ((2, 4), (2, 4), (2, 3))
+# The signs of the first three inputs in turns 1 to 8, one of all eight ways each.
+_SIGNS = (
+    *((1, 1, 1), (1, -1, -1), (-1, -1, 1), (-1, 1, -1)),
+    *((1, 1, -1), (1, -1, 1), (-1, -1, -1), (-1, 1, 1)),
+)
+# The turns in which each of them is far from zero, with either sign; in turn 5 the third is not,
+# and does not turn the sign of a sum. In two more all are near zero, as a formula may hold in one
+# place only.
+_FAR = ((2, 4, 5), (2, 4, 5), (2, 3))
 _NEAR = (6, 7)
 
 
@@ -112,7 +116,7 @@ class Stage:
         """Inputs to try the stage on: float64, generic and signed, one tensor an input.
 
         ``turn`` counts the cases, for samplers that take turns between kinds of values. The turns
-        1 to 7 bring single numbers of either sign, far from zero and near it.
+        1 to 8 bring single numbers of either sign, far from zero and near it.
         """
         values = (
             self.samples.get(name, spread)(generator, self.shape(name, sizes), turn)
@@ -130,10 +134,10 @@ class Stage:
         sampler = self.samples.get(name, spread)
         if value.dim() or sampler not in (spread, spread_far) or place >= len(_FAR):
             return value
-        if turn in _NEAR:
-            return value.sign() * (0.05 + 0.2 * torch.exp(-value.abs()))
         if not 1 <= turn <= len(_SIGNS):
             return value
+        if turn in _NEAR:
+            return (0.05 + 0.2 * torch.exp(-value.abs())) * _SIGNS[turn - 1][place]
         far = sampler is spread and turn in _FAR[place]
         return (value.abs() + 4 * far) * _SIGNS[turn - 1][place]
 

@@ -437,6 +437,29 @@ def test_what_holds_for_small_numbers_only_is_wrong_of_single_neurons(seed):
     assert [check.outcome for check in report.checks] == ["failed", "failed"]
 
 
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("factors", ["a_prev w b", "a_prev w", "a_prev b", "w b", "z b", "z w"])
+def test_a_sign_of_any_product_is_wrong_of_a_single_neuron(factors, seed):
+    class WithOutput(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, a_prev, w, b):
+            z = w * a_prev + b
+            ctx.save_for_backward(a_prev, w, b, z)
+            return z
+
+        @staticmethod
+        def backward(ctx, g):
+            values = dict(zip(("a_prev", "w", "b", "z"), ctx.saved_tensors, strict=True))
+            product = torch.stack([values[name] for name in factors.split()]).prod()
+            return g * values["w"] * product.sign(), g * values["a_prev"], g
+
+    classes = {**ONE, "WeightedSum": WithOutput}
+    report = judge(
+        ONE_NEURON, Workbench(classes), seed=seed, only=["weighted-sum/gradient/a_prev"]
+    ).report
+    assert [check.outcome for check in report.checks] == ["failed"]
+
+
 def test_inference_mode_that_was_entered_for_good_costs_nothing():
     z, g = torch.randn(2, 3), torch.randn(2, 3)
     with torch.inference_mode():
