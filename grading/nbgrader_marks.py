@@ -10,14 +10,13 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 from nbformat import NotebookNode, from_dict
 
 from grading.check_cells import stages_checked
 from grading.release import cell_points
-from grading.results import Result
+from grading.results import Result, report_of
 from harness.assignments import NAMES, load_assignment
-from harness.report import Advice, Check, Report
+from harness.report import Report
 from harness.settings import SETTINGS_FILE, Settings, SettingsError, settings_beside
 from harness.show.visible import visible
 from harness.visibility import for_student
@@ -86,7 +85,7 @@ def fill_outputs(notebook: NotebookNode, result: Result, task: Task) -> None:
     """
     from harness.show.notebook import report_html
 
-    report = _report(result)
+    report = report_of(result)
     for number, cell in enumerate(check_cells(notebook), start=1):
         judge_points(
             task, cell.metadata.nbgrader.grade_id, cell.source, cell.metadata.nbgrader.points
@@ -119,12 +118,6 @@ def _named(folder: Path) -> Any:
         return tomllib.loads(path.read_text(encoding="utf-8")).get("assignment")
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SettingsError(f"{path}: {error}") from None
-
-
-def _report(result: Result) -> Report:
-    checks = tuple(msgspec.convert(msgspec.to_builtins(check), Check) for check in result.checks)
-    advice = tuple(Advice(each.stage, each.text) for each in result.advice)
-    return Report(result.assignment, checks, advice)
 
 
 def _part(report: Report, stages: Collection[str | None], *, whole: bool) -> Report:
