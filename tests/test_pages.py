@@ -3,12 +3,28 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from grading.pages import page_name
+from grading.pages import page_name, student_page
+from grading.pages.folder import ReportError
+from grading.pages.staff import staff_page
+from grading.results import AdviceLine, FlagLine, Given, Overridden
+from harness.settings import FEEDBACK_LEVELS, Settings
+from tests.published import (
+    ATTACK,
+    FLAG,
+    RIGHT,
+    SECRET,
+    check_line,
+    published,
+    report_on,
+    result_of,
+    wrong_line,
+)
 
 NAMES = (
     "alice", "Alice", "ALICE", "alice.", "alice ", " alice", "ali/ce", "../alice", "..", ".", "",
@@ -42,3 +58,112 @@ def test_different_names_give_different_files(one, other):
 @pytest.mark.parametrize("name", ["alice.0123456789abcdef", page_name("Alice")[:-5]])
 def test_a_name_that_looks_like_another_ones_file_gets_its_own(name):
     assert page_name(name) != f"{name}.html"
+
+
+def everything(folder):
+    return {
+        path.relative_to(folder).as_posix(): (path.read_bytes(), path.stat().st_mtime_ns)
+        for path in sorted((folder / "report").rglob("*.html"))
+    }
+
+
+@pytest.mark.parametrize("feedback", FEEDBACK_LEVELS)
+def test_a_students_page_shows_what_the_level_allows_and_nothing_for_staff(feedback):
+    result = result_of("alice", RIGHT, wrong_line(), flags=[FLAG])
+    page = student_page(result, Settings(feedback=feedback))
+    assert "alice" in page and "1 of 2 points" in page
+    for held_back in (SECRET, "77001", "d1ge57", "delegates-to-autograd", "0.123456"):
+        assert held_back not in page
+    assert "1 − <i>a</i>" not in page
+
+
+def test_the_formula_stands_as_mathematics_on_both_pages(tmp_path):
+    result = result_of("alice", RIGHT, wrong_line())
+    formula = "<i>g</i> ⊙ <i>z</i></span>"
+    assert formula in student_page(result, Settings())
+    staff = staff_page(result, tmp_path)
+    assert formula in staff and SECRET in staff and "seed = 77001" in staff
+    assert "1 − <i>a</i>" in staff
+
+
+@settings(max_examples=30)
+@given(
+    st.lists(st.sampled_from([ATTACK, "&amp;", "'\"", "\u202e", "</style>", "]]>", "{{ 7 * 7 }}"]))
+)
+def test_text_of_students_is_never_markup(parts):
+    text = ATTACK + "".join(parts)
+    result = result_of(
+        text,
+        wrong_line(text),
+        check_line("sigmoid/purity", "Sigmoid", "error", message=text, title=text),
+        reason=text,
+        advice=[AdviceLine("Sigmoid", text)],
+        flags=[FlagLine("delegates-to-autograd", "Sigmoid", text)],
+    )
+    for page in (student_page(result, Settings()), staff_page(result, Path("marks"))):
+        assert "<script" not in page and "<img" not in page and "\u202e" not in page
+        assert page.count("</style>") == page.count("<style>")
+        assert "{{ 7 * 7 }}" in page or "{{ 7 * 7 }}" not in text
+
+
+def test_who_has_no_usable_code_or_no_mark_reads_why():
+    unreadable = result_of("a", status="unreadable", reason="It is empty.", score=0.0)
+    assert "It is empty." in student_page(unreadable, Settings())
+    failed = result_of("b", status="grader_error", reason="Try later.", staff=SECRET, score=None)
+    page = student_page(failed, Settings())
+    assert "still open" in page and "0 of" not in page and SECRET not in page
+
+
+def test_a_mark_that_an_instructor_gave_is_shown_and_its_reason_is_for_staff(tmp_path):
+    given_ = Overridden(1.5, Given(1.5, "Said it in class."))
+    result = result_of("alice", RIGHT, wrong_line(), override=given_)
+    page = student_page(result, Settings())
+    assert "gave 1.5 of 2 points" in page and "Said it in class." not in page
+    assert "Said it in class." in staff_page(result, tmp_path)
+
+
+def test_a_report_that_is_right_is_left_alone_and_a_change_changes_its_pages_only(tmp_path):
+    results = [result_of("alice", RIGHT, wrong_line()), result_of("bob", RIGHT)]
+    published(tmp_path, results)
+    report_on(tmp_path)
+    before = everything(tmp_path)
+    report_on(tmp_path)
+    assert everything(tmp_path) == before
+    published(tmp_path, [results[0], result_of("bob", wrong_line())])
+    report_on(tmp_path)
+    after = everything(tmp_path)
+    changed = {name for name in after if after[name] != before.get(name)}
+    assert changed == {"report/index.html", "report/staff/bob.html", "report/students/bob.html"}
+
+
+def test_pages_of_who_is_gone_go_and_what_others_put_there_stays(tmp_path):
+    published(tmp_path, [result_of("alice", RIGHT), result_of("bob", RIGHT)])
+    report_on(tmp_path)
+    mine = tmp_path / "report" / "staff" / "notes.html"
+    mine.write_text("mine")
+    published(tmp_path, [result_of("alice", RIGHT)])
+    report_on(tmp_path)
+    assert set(everything(tmp_path)) == {
+        "report/index.html",
+        "report/staff/alice.html",
+        "report/staff/notes.html",
+        "report/students/alice.html",
+    }
+    assert mine.read_text() == "mine"
+
+
+def test_a_page_that_was_damaged_or_deleted_is_made_again(tmp_path):
+    published(tmp_path, [result_of("alice", RIGHT)])
+    report_on(tmp_path)
+    page = tmp_path / "report" / "students" / "alice.html"
+    whole = page.read_bytes()
+    page.unlink()
+    report_on(tmp_path)
+    assert page.read_bytes() == whole
+
+
+def test_a_report_that_cannot_be_written_is_one_sentence(tmp_path):
+    published(tmp_path, [result_of("alice", RIGHT)])
+    (tmp_path / "report").write_text("in the way")
+    with pytest.raises(ReportError, match="the marks are safe, and `backprop report"):
+        report_on(tmp_path)
