@@ -11,7 +11,7 @@ from screenshots.browser import missing
 from screenshots.studio import SHOTS, studio, take
 
 # Each holds functions that are marked with @shot.
-MODULES = ("screenshots.terminal", "screenshots.notebooks")
+MODULES = ("screenshots.terminal", "screenshots.notebooks", "screenshots.pages")
 
 
 def main(names: list[str]) -> int:

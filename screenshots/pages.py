@@ -1,0 +1,44 @@
+"""What `backprop grade` leaves to look at: the page of a class, and a student's own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from screenshots.browser import LAPTOP, PHONE, picture_of, resize
+from screenshots.lab import ROOT
+from screenshots.studio import Studio, shot
+
+CLASS = ROOT / "tests" / "sample_class" / "many-neurons" / "submissions"
+STUDENT = "wrong-swapped-returns"
+
+
+@shot("class-page")
+def class_page(studio: Studio) -> bytes:
+    """The top of the page of a sample class."""
+    studio.chrome.get((_report(studio) / "index.html").as_uri())
+    resize(studio.chrome, (1040, 1000))
+    top = studio.chrome.get_screenshot_as_png()
+    resize(studio.chrome, LAPTOP)
+    return top
+
+
+@shot("student-page")
+def student_page(studio: Studio) -> bytes:
+    """A student's page on a telephone."""
+    resize(studio.chrome, PHONE)
+    studio.chrome.get((_report(studio) / "students" / f"{STUDENT}.html").as_uri())
+    shown = picture_of(studio.chrome, studio.chrome.find_element("css selector", "body"), margin=0)
+    resize(studio.chrome, LAPTOP)
+    return shown
+
+
+def _report(studio: Studio) -> Path:
+    """The report on a sample class, graded once."""
+    out = studio.folder / "marks"
+    if not out.exists():
+        call = ["grade", CLASS, "--assignment", "many-neurons", "--out", out]
+        command = [sys.executable, "-m", "grading.cli", *map(str, call)]
+        subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    return out / "report"
