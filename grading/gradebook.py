@@ -28,8 +28,9 @@ from harness.show.visible import visible_line
 
 # How long another writer is waited for.
 WAIT_SECONDS = 30
-# PostgreSQL's codes for a serialization failure, a deadlock and a lock that is not to be had.
-PASSING = ("40001", "40P01", "55P03")
+# PostgreSQL's codes for a serialization failure, a deadlock, a lock that is not to be had, and a
+# table or another thing that somebody else has just made.
+PASSING = ("40001", "40P01", "55P03", "42P07", "42710")
 # The number by which exports that make a PostgreSQL gradebook wait for each other.
 ADVISORY_LOCK = 0x6261636B
 SQLITE = "sqlite:///"

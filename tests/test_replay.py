@@ -58,7 +58,7 @@ def copied(course, tmp_path):
     """A copy of the results, to be spoiled."""
     marks = tmp_path / "marks"
     marks.mkdir()
-    for path in (course / "marks").iterdir():
+    for path in filter(Path.is_file, (course / "marks").iterdir()):
         (marks / path.name).write_bytes(path.read_bytes())
     return marks
 

@@ -415,7 +415,8 @@ class TestPreview:
         return preview_folder(Path("in"), MANY, Path("out"), Wish(**wish))
 
     def published(self):
-        return {path.name: path.read_bytes() for path in Path("out").glob("[!.j]*")}
+        paths = filter(Path.is_file, Path("out").rglob("[!.j]*"))
+        return {str(path): path.read_bytes() for path in paths}
 
     def test_nothing_is_published_and_nothing_graded_twice(self, capsys):
         grade()

@@ -240,7 +240,7 @@ MANNERS = (
         ),
         hint="backward may be asked again for the same forward, with another g. What has your "
         "first run used up?",
-        rejected_by=ALL,
+        rejected_by=("memory",),
     ),
     Mistake(
         "sums-over-calls",
@@ -252,7 +252,7 @@ MANNERS = (
         ),
         hint="Torch itself adds up what several calls of backward return. What happens if your "
         "function does so too?",
-        rejected_by=ALL,
+        rejected_by=("memory",),
     ),
     Mistake(
         "tires",

@@ -293,7 +293,7 @@ ONE = (
         "    a = a.data\n"
         "    return g * a.mul_(1 - a)\n",
         hint="What you saved has changed once your backward has run. What will its next run find?",
-        rejected_by=("gradient/z",),
+        rejected_by=("memory",),
     ),
     Mistake(
         "input-negated-in-place",
