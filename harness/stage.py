@@ -139,7 +139,8 @@ class Stage:
         if turn in _NEAR:
             return (0.05 + 0.2 * torch.exp(-value.abs())) * _SIGNS[turn - 1][place]
         far = sampler is spread and turn in _FAR[place]
-        return (value.abs() + 4 * far) * _SIGNS[turn - 1][place]
+        # No two of them are far away and near each other, where a difference has few digits.
+        return (value.abs() + 4 * (place + 1) * far) * _SIGNS[turn - 1][place]
 
     def true_gradients(self, inputs: tuple[Tensor, ...], upstream: Tensor) -> tuple[Tensor, ...]:
         """The vector-Jacobian products by built-in autograd, one for each input, of its shape."""
