@@ -9,6 +9,7 @@ from tests.published import (
     FLAG,
     RIGHT,
     SECRET,
+    check_line,
     published,
     report_on,
     result_of,
@@ -17,6 +18,8 @@ from tests.published import (
 from tests.users import needs
 
 pytest.importorskip("selenium")
+
+from selenium.webdriver.support.ui import WebDriverWait
 
 from screenshots.browser import NEEDED, browser, resize
 
@@ -36,9 +39,11 @@ def address(tmp_path_factory):
     folder = tmp_path_factory.mktemp("class")
     ordinary = [result_of(f"student-{at:04}", RIGHT, RIGHT) for at in range(600)]
     wrong = [result_of(f"wrong-{at}", RIGHT, wrong_line()) for at in range(3)]
-    hostile = result_of(ATTACK, wrong_line(ATTACK), flags=[FLAG])
+    hostile = result_of(ATTACK, RIGHT, wrong_line(ATTACK), flags=[FLAG])
     empty = result_of("empty", status="unreadable", reason=ATTACK, score=0.0)
-    published(folder, [*ordinary, *wrong, hostile, empty])
+    also = check_line("weighted-sum/gradient/w", "WeightedSum", "failed")
+    two = result_of("two", also, wrong_line())
+    published(folder, [*ordinary, *wrong, hostile, empty, two])
     return report_on(folder).as_uri()
 
 
@@ -65,11 +70,11 @@ def test_text_of_students_does_not_act(page):
 
 def test_a_number_leads_to_the_submissions_behind_it_and_back(page):
     (link,) = page.find_elements("css selector", "a[href*='mistake=']")
-    assert link.text == "4"
+    assert link.text == "5"
     link.click()
-    assert sorted(names(page)) == [ATTACK, "wrong-0", "wrong-1", "wrong-2"]
+    assert sorted(names(page)) == [ATTACK, "two", "wrong-0", "wrong-1", "wrong-2"]
     page.back()
-    assert "605 submissions" in page.find_element("id", "found").text
+    assert "606 submissions" in page.find_element("id", "found").text
 
 
 def test_rows_can_be_sorted_and_searched(page):
@@ -80,6 +85,20 @@ def test_rows_can_be_sorted_and_searched(page):
     assert page.find_element("css selector", "th[aria-sort=ascending]").text.startswith("mark")
     page.find_element("id", "q").send_keys("0599")
     assert names(page) == ["student-0599"]
+
+
+def test_what_is_to_mend_first_is_told_with_its_own_mistake(page):
+    for name, mend in (("two", "WeightedSum ∂C/∂w"), ("wrong-2", "Sigmoid ∂C/∂z (z-for-slope)")):
+        page.find_element("id", "q").clear()
+        page.find_element("id", "q").send_keys(name)
+        assert page.find_element("css selector", "#rows tbody .mend").text == mend
+
+
+def test_all_rows_can_be_shown(page):
+    assert len(names(page)) < 606
+    page.find_element("id", "all-rows").click()
+    WebDriverWait(page, 60).until(lambda _: len(names(page)) == 606)
+    assert not page.find_element("id", "more").is_displayed()
 
 
 def test_a_students_page_opens_from_its_row(page):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from grading.pages import page_name, student_page
-from grading.pages.folder import ReportError
+from grading.pages.folder import CHUNK, ReportError, make_report
 from grading.pages.staff import staff_page
 from grading.results import AdviceLine, FlagLine, Given, Overridden
 from harness.settings import FEEDBACK_LEVELS, Settings
@@ -160,6 +161,32 @@ def test_a_page_that_was_damaged_or_deleted_is_made_again(tmp_path):
     page.unlink()
     report_on(tmp_path)
     assert page.read_bytes() == whole
+
+
+class StopsAfterOneTask(ThreadPoolExecutor):
+    """Stands for a run that is stopped while it makes pages."""
+
+    def submit(self, task, /, *arguments, **named):
+        if self._threads:
+            raise KeyboardInterrupt
+        return super().submit(task, *arguments, **named)
+
+
+def test_a_stop_leaves_whole_pages_and_the_next_run_mends_the_report(tmp_path):
+    names = [f"s{number:02}" for number in range(2 * CHUNK)]
+    published(tmp_path, [result_of(name, RIGHT) for name in names])
+    report_on(tmp_path)
+    before = everything(tmp_path)
+    published(tmp_path, [result_of(name, wrong_line()) for name in names])
+    with pytest.raises(KeyboardInterrupt):
+        make_report(tmp_path, lambda _wanted: StopsAfterOneTask(1))
+    stopped = everything(tmp_path)
+    assert stopped.keys() == before.keys()
+    assert stopped["report/index.html"] == before["report/index.html"]
+    assert all(page.endswith(b"</html>") for page, _ in stopped.values())
+    report_on(tmp_path)
+    after = everything(tmp_path)
+    assert all(after[name][0] != before[name][0] for name in before)
 
 
 def test_a_report_that_cannot_be_written_is_one_sentence(tmp_path):

@@ -25,6 +25,7 @@ from harness.show.visible import visible, visible_line
 BARS = 10
 # So many of a kind stand on the page itself; the table has the rest.
 SHOWN = 12
+SLOWEST = 6
 OUTCOMES = ("passed", "failed", "error", "not_run")
 STATUSES = ("graded", "unreadable", "grader_error")
 Mistake = tuple[str, str, str, str]
@@ -125,7 +126,7 @@ class Overview:
         if result.status != "graded":
             self._add_unmarked(result, case)
         self.slow = nlargest(
-            SHOWN, [*self.slow, (result.seconds.cpu, case)], key=lambda each: each[0]
+            SLOWEST, [*self.slow, (result.seconds.cpu, case)], key=lambda each: each[0]
         )
         outcomes = {check.id: OUTCOMES.index(check.outcome) for check in result.checks}
         self.rows.append(
@@ -165,6 +166,7 @@ class Overview:
             bars=self._bars(),
             stages=self._stages(),
             mistakes=self._mistakes(formulas),
+            most=SHOWN,
             others=len(self.mistakes) - len(self.common()),
             flags=sorted(self.flags.values(), key=lambda each: -each.number.count),
             unmarked=sorted(self.unmarked.values(), key=lambda each: -each.number.count),

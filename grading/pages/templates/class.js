@@ -122,8 +122,10 @@
     const at = [...row.outcomes].findIndex((code) => code === "1" || code === "2");
     if (at < 0) return "";
     const check = data.checks[at];
-    const mistakes = row.mistakes.map((each) => data.mistakes[each].said.split(": ").pop());
-    return `${check.group} ${check.label}${mistakes.length ? ` (${mistakes[0]})` : ""}`;
+    const where = `${check.group} ${check.label}`;
+    const said = row.mistakes.map((each) => data.mistakes[each].said);
+    const mistake = said.find((each) => each.startsWith(`${where}: `));
+    return mistake ? `${where} (${mistake.slice(where.length + 2)})` : where;
   }
 
   function drawn(row) {
@@ -145,7 +147,7 @@
     shown += next.length;
     const left = matching.length - shown;
     byId("more").hidden = !left;
-    byId("all-rows").textContent = `Show all ${matching.length.toLocaleString("en")}`;
+    byId("all-rows").hidden = !left;
   }
 
   function said() {
@@ -210,6 +212,13 @@
     history.replaceState({ shown }, "");
   }
 
+  // Thousands of rows at once would hold the page up.
+  function all(found) {
+    if (found !== matching || shown >= matching.length) return;
+    more(2 * CHUNK);
+    requestAnimationFrame(() => all(found));
+  }
+
   function prepare() {
     for (const [at, group] of groups.entries()) {
       const options = element("optgroup", "");
@@ -240,7 +249,7 @@
       });
     }
     byId("more-rows").addEventListener("click", () => more(CHUNK));
-    byId("all-rows").addEventListener("click", () => more(matching.length));
+    byId("all-rows").addEventListener("click", () => all(matching));
     new IntersectionObserver((entries) => {
       if (entries.some((entry) => entry.isIntersecting)) more(CHUNK);
     }, { rootMargin: "600px" }).observe(byId("more"));
