@@ -173,6 +173,15 @@ def test_an_output_stands_for_what_the_students_forward_returned():
     assert reproduces(stage, "z", candidate, check.diagnosis.formula)
 
 
+def test_a_mistake_of_forward_too_is_not_named_for_a_multiple_where_forward_is_right():
+    stage = ONE_NEURON.stage("Sigmoid")
+    check = gradient_checks(
+        "one-neuron", stage, candidate_for("one-neuron", stage, {"z": "0.168 * g"})
+    )
+    assert check["z"].diagnosis.mistake != "identity-forward-and-backward"
+    assert "comes out as it was" not in check["z"].message
+
+
 def test_leading_axes_of_size_one_are_part_of_the_formula():
     stage = MANY_NEURONS.stage("WeightedSum")
     candidate = candidate_for("many-neurons", stage, {"b": "(2 * g.sum(0) + b)[None]"})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
 
@@ -143,7 +143,7 @@ class _Search:
         for known in (true, *candidates[:TRIES]):
             scaled = self._scaled(known.expression)
             if scaled:
-                yield Found(scaled, known.mistake, known.hint)
+                yield replace(found_of(known), expression=scaled)
 
     def _masked(self, point: Point, wanted: Array) -> Iterator[str]:
         """What has some value where a condition holds, and is zero elsewhere."""
