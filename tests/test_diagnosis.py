@@ -174,7 +174,7 @@ def test_an_output_stands_for_what_the_students_forward_returned():
 
 
 def test_a_mistake_of_forward_too_is_not_named_for_a_multiple_where_forward_is_right():
-    stage = ONE_NEURON.stage("Sigmoid")
+    stage = load_assignment("one-neuron").stage("Sigmoid")
     check = gradient_checks(
         "one-neuron", stage, candidate_for("one-neuron", stage, {"z": "0.168 * g"})
     )
