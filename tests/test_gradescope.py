@@ -13,6 +13,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from benchmarks.meter import Command, measure
 from grading.exports.gradescope import autograder_zip, gradescope_results, requirements
 from grading.sandbox import can_fork
 from tests.test_exports import CLASS
@@ -59,6 +60,11 @@ def unpacked(base, settings=None):
     return base
 
 
+def with_python():
+    """A PATH with the interpreter that has what setup.sh installs, and none of this checkout."""
+    return f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+
+
 def graded(base):
     """What results.json holds after a run, or None where there is none."""
     return graded_saying(base)[0]
@@ -66,9 +72,7 @@ def graded(base):
 
 def graded_saying(base):
     """The same, and what the run printed."""
-    # The interpreter that has what setup.sh installs, and none of this checkout.
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path}
+    environment = {**os.environ, "PATH": with_python()}
     done = subprocess.run(
         [base / "run_autograder"], cwd="/", env=environment, capture_output=True, check=False
     )
@@ -92,6 +96,17 @@ class TestInGradescopesLayout:
         found = graded(base)
         assert found["score"] == 10
         assert {test["status"] for test in found["tests"]} == {"passed"}
+
+    def test_one_that_eats_memory_gets_its_mark_within_what_gradescope_gives(self, tmp_path):
+        base = unpacked(tmp_path)
+        eats = "\nkept = []\nwhile True: kept.append(bytearray(10**7))\n"
+        code = (CLASSES / "right-type-hints.py").read_text() + eats
+        (base / "submission" / "work.py").write_text(code)
+        command = Command([str(base / "run_autograder")], "/", {"PATH": with_python()})
+        used = measure([command], tmp_path / "log", sample_seconds=0.05)
+        found = json.loads((base / "results" / "results.json").read_text(encoding="utf-8"))
+        assert used.codes == [0] and found["score"] == 10
+        assert max(used.pss) < 768 * 10**6 / 2**20
 
     def test_a_wrong_one_reads_what_it_wrote_at_the_level_of_the_settings(self, tmp_path):
         settings = tmp_path / "assignment.toml"

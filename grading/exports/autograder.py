@@ -25,9 +25,10 @@ from grading.submissions import Entry, read_submission
 from harness.assignments import load_assignment
 from harness.settings import Settings, settings_beside
 
-# Gradescope ends everything after ten minutes, loses it all, and has half a core to give.
+# Gradescope ends everything after ten minutes, or where it needs more than 768 MB, and loses it
+# all; it has half a core to give. The judge and the wall need 400 MiB themselves.
 MOST_SECONDS = 180.0
-MEMORY_MIB = 512
+MEMORY_MIB = 256
 # Standard output is shown to staff only.
 NOT_LOCKED = (
     "WARNING: this container lets nothing be locked (isolation: minimal). The submission ran in a "
