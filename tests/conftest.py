@@ -10,6 +10,8 @@ import pytest
 from hypothesis import settings
 
 if TYPE_CHECKING:
+    from selenium.webdriver import Chrome
+
     from grading.sandbox.zygote import Zygote
 
 # Tests run side by side: threads of torch's own, in them and in what they start, would fight.
@@ -52,3 +54,16 @@ def zygote() -> Iterator[Zygote]:
     with Zygote() as running:
         running.wait()
         yield running
+
+
+@pytest.fixture(scope="module")
+def chrome() -> Iterator[Chrome]:
+    """A real browser, without a window. Tests that ask for it skip by name where there is none."""
+    pytest.importorskip("selenium")
+    from screenshots.browser import NEEDED, browser
+    from tests.users import needs
+
+    for program in NEEDED:
+        needs(program)
+    with browser() as one:
+        yield one

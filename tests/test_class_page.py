@@ -15,23 +15,14 @@ from tests.published import (
     result_of,
     wrong_line,
 )
-from tests.users import needs
 
 pytest.importorskip("selenium")
 
 from selenium.webdriver.support.ui import WebDriverWait
 
-from screenshots.browser import NEEDED, browser, resize
+from screenshots.browser import resize
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def chrome():
-    for program in NEEDED:
-        needs(program)
-    with browser() as one:
-        yield one
 
 
 @pytest.fixture(scope="module")

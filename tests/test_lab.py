@@ -9,25 +9,16 @@ from harness.many_neurons import MANY_NEURONS
 from harness.one_neuron import ONE_NEURON
 from harness.show import chain_picture
 from tests.test_show_written import LONG, wrong
-from tests.users import needs
 
 pytest.importorskip("selenium")
 
-from screenshots.browser import LAPTOP, NEEDED, PHONE, browser, open_html, resize
+from screenshots.browser import LAPTOP, PHONE, open_html, resize
 from screenshots.lab import ROOT, lab, open_notebook
 from screenshots.studio import solutions, with_wrong_sigmoid
 
 SOLVED = solutions("many-neurons")
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def chrome():
-    for program in NEEDED:
-        needs(program)
-    with browser() as one:
-        yield one
 
 
 @pytest.fixture(scope="module")

@@ -72,12 +72,16 @@ class FakeGrader:
         )
 
 
-@pytest.fixture
-def grader(monkeypatch):
-    fake = FakeGrader()
+def in_place(monkeypatch, fake):
+    """Has runs grade with ``fake``, behind no wall."""
     monkeypatch.setattr(run, "grade_entries", fake)
     monkeypatch.setattr(run, "nursery_for", lambda _isolation: nullcontext(None))
     return fake
+
+
+@pytest.fixture
+def grader(monkeypatch):
+    return in_place(monkeypatch, FakeGrader())
 
 
 @pytest.fixture

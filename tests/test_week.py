@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-from contextlib import nullcontext
 from datetime import datetime
 from pathlib import Path
 
@@ -14,7 +13,6 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grading import run
 from grading.attempts import attempts_of, combined, in_order
 from grading.cli import main
 from grading.exports.pseudonyms import SECRET, pseudonym, pseudonymous, secret_in
@@ -35,17 +33,14 @@ from grading.roster import Attendance, find, read_roster
 from grading.run import RunError, Wish, grade_folder, preview_folder
 from grading.submissions import Entry, digest_of
 from tests.test_exports import CLASS, check, result
-from tests.test_resume import FakeGrader, submit
+from tests.test_resume import FakeGrader, in_place, submit
 
 MANY = "many-neurons"
 
 
 @pytest.fixture
 def grader(monkeypatch):
-    fake = Grader()
-    monkeypatch.setattr(run, "grade_entries", fake)
-    monkeypatch.setattr(run, "nursery_for", lambda _isolation: nullcontext(None))
-    return fake
+    return in_place(monkeypatch, Grader())
 
 
 class Grader(FakeGrader):
