@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,8 +52,9 @@ class Roster:
         came: set[int] = set()
         columns: Counter[int] = Counter()
         strangers: list[str] = []
+        find = finder(self._people)
         for name in submissions:
-            place = find(self._people, name)
+            place = find(name)
             if place is None:
                 strangers.append(name)
             else:
@@ -67,13 +68,20 @@ class Roster:
         return Attendance(sorted(missing), strangers)
 
 
-def find(people: Sequence[Sequence[str]], name: str) -> tuple[int, int] | None:
-    """Whose name it is, and in which column; None where it is nobody's, or not one person's."""
-    for column in range(len(people[0]) if people else 0):
-        places = [place for place, person in enumerate(people) if person[column] == name]
-        if len(places) == 1:
-            return places[0], column
-    return None
+def finder(people: Sequence[Sequence[str]]) -> Callable[[str], tuple[int, int] | None]:
+    """Says whose a name is, and in which column; None where it is nobody's, or not one person's."""
+    columns: list[dict[str, int]] = []
+    for names in zip(*people, strict=True):
+        counted = Counter(names)
+        columns.append({name: at for at, name in enumerate(names) if counted[name] == 1})
+
+    def find(name: str) -> tuple[int, int] | None:
+        for column, places in enumerate(columns):
+            if name in places:
+                return places[name], column
+        return None
+
+    return find
 
 
 def read_roster(path: Path) -> Roster:

@@ -12,6 +12,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -85,7 +86,7 @@ def grade_folder(folder: Path, assignment: str, out: Path, wish: Wish) -> bool:
         # From here on nothing can harm the marks.
         report, why_not = _report(out, wish.workers)
         print_summary(Console(), results, out, run.counts(), report)
-        for line in run.attendance().said():
+        for line in run.attendance.said():
             Console().print(line, markup=False, highlight=False)
         if why_not:
             raise RunError(why_not)
@@ -240,6 +241,7 @@ class _Run:
         ]
         return Kept(graded, self._result)
 
+    @cached_property
     def attendance(self) -> Attendance:
         """Whom the roster misses, and who is not on it; nobody where there is none."""
         return self.roster.attendance(self._students) if self.roster else Attendance([], [])
@@ -258,7 +260,7 @@ class _Run:
         """What ``run.json`` tells. The isolation is the weakest that a result was graded at."""
         places = filter(None, map(self._journal.place, self.current))
         levels = {place.isolation for place in places}
-        attendance = self.attendance()
+        attendance = self.attendance
         roster = (
             {"missing": attendance.missing, "not_on_roster": attendance.strangers}
             if self.roster

@@ -29,7 +29,7 @@ from grading.results import (
     encode_result,
     publish,
 )
-from grading.roster import Attendance, find, read_roster
+from grading.roster import Attendance, finder, read_roster
 from grading.run import RunError, Wish, grade_folder, preview_folder
 from grading.submissions import Entry, digest_of
 from tests.test_exports import CLASS, check, result
@@ -140,8 +140,9 @@ class TestRoster:
         assert not Path("out").exists()
 
     def test_a_name_that_two_share_is_nobodys(self):
-        assert find([["", "Ann"], ["", "Ann"], ["", "Bo"]], "Ann") is None
-        assert find([["", "Ann"], ["", "Ann"], ["", "Bo"]], "Bo") == (2, 1)
+        find = finder([["", "Ann"], ["", "Ann"], ["", "Bo"]])
+        assert find("Ann") is None
+        assert find("Bo") == (2, 1)
 
 
 @pytest.mark.parametrize(

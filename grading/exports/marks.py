@@ -9,7 +9,7 @@ from pathlib import Path
 
 from grading.record import RecordError
 from grading.results import Result, inert
-from grading.roster import find
+from grading.roster import finder
 
 CANVAS = ("Student", "ID", "SIS User ID", "SIS Login ID", "Section")
 # By which of Canvas's columns a submission's name is looked up, in this order.
@@ -72,11 +72,11 @@ def _marks_of(
     people: Sequence[Sequence[str]], results: Sequence[Result], roster: Path
 ) -> list[str]:
     """The mark of each person, in their order; empty for those who handed nothing in."""
-    keys = [[person[CANVAS.index(key)] for key in KEYS] for person in people]
+    find = finder([[person[CANVAS.index(key)] for key in KEYS] for person in people])
     found: dict[int, str] = {}
     strangers: list[str] = []
     for result in results:
-        place = find(keys, result.submission)
+        place = find(result.submission)
         if place is None:
             strangers.append(result.submission)
         else:
