@@ -26,10 +26,11 @@ from grading.jobs import Job
 from grading.journal import Busy, Journal, Kept, Keys, only_run_in
 from grading.overrides import Overrides, read_overrides
 from grading.preview import compared, print_moves, published
-from grading.record import RecordError
+from grading.record import RecordError, read_run
 from grading.results import GRADES, LINES, RUN, Result, publish
 from grading.roster import Attendance, Roster, read_roster
 from grading.sandbox import LEVELS, LOCKED, Isolation, NurseryError, can_fork
+from grading.seeds import SeedError, kept_seed
 from grading.stop import Stopped, stoppable, unstoppable
 from grading.submissions import Entry, digest_of, find_submissions, holds_only
 from grading.summary import Counts, print_summary
@@ -48,6 +49,12 @@ NOT_LOCKED = (
 )
 
 
+# Where a folder of results keeps its seed from the start: run.json comes at the end of a run.
+SEED = ".seed"
+# What every run used before seeds were drawn at random.
+PUBLIC_SEED = 0
+
+
 class RunError(Exception):
     """The run cannot be made as asked; the text says what, where and what to do."""
 
@@ -56,14 +63,15 @@ class RunError(Exception):
 class Wish:
     """How a run is to be made.
 
-    ``isolation`` is the level asked for by name; without it, the best this machine gives of those
-    that hold against strangers' code. ``only`` names the submissions to grade, where not all.
-    ``fresh`` forgets what earlier runs have finished of them. ``roster`` is a file that says who is
-    in the class.
+    ``seed`` is the one to use; without it, the one that the folder for results keeps, which is
+    drawn at random the first time. ``isolation`` is the level asked for by name; without it, the
+    best this machine gives of those that hold against strangers' code. ``only`` names the
+    submissions to grade, where not all. ``fresh`` forgets what earlier runs have finished of them.
+    ``roster`` is a file that says who is in the class.
     """
 
     workers: int = 1
-    seed: int = 0
+    seed: int | None = None
     isolation: Isolation | None = None
     only: Sequence[str] = ()
     fresh: bool = False
@@ -78,7 +86,7 @@ def grade_folder(folder: Path, assignment: str, out: Path, wish: Wish) -> bool:
     ends the run, with all that is finished kept. Where only the report cannot be written, it raises
     RunError after all else is done.
     """
-    with stoppable(), _finished(folder, assignment, out, wish) as run:
+    with stoppable(), _finished(folder, assignment, out, wish, publishes=True) as run:
         results = run.results()
         with unstoppable(), _writing(out):
             publish(out, results, run.facts())
@@ -99,7 +107,7 @@ def preview_folder(folder: Path, assignment: str, out: Path, wish: Wish) -> tupl
     Returns whether every submission has its mark, and whether a mark would move. What was graded
     is kept for the run that publishes. Raises as `grade_folder`.
     """
-    with stoppable(), _finished(folder, assignment, out, wish) as run:
+    with stoppable(), _finished(folder, assignment, out, wish, publishes=False) as run:
         try:
             before = published(out)
         except RecordError as error:
@@ -110,17 +118,20 @@ def preview_folder(folder: Path, assignment: str, out: Path, wish: Wish) -> tupl
 
 
 @contextmanager
-def _finished(folder: Path, assignment: str, out: Path, wish: Wish) -> Iterator[_Run]:
+def _finished(
+    folder: Path, assignment: str, out: Path, wish: Wish, *, publishes: bool
+) -> Iterator[_Run]:
     """A run over the folder, with everything that was to be graded in its journal."""
     entries = _entries(folder, assignment, out)
     wanted = _wanted(entries, wish.only, folder)
-    job = Job(assignment, _settings(assignment), wish.seed)
+    settings = _settings(assignment)
     try:
         roster = read_roster(wish.roster) if wish.roster else None
     except RecordError as error:
         raise RunError(str(error)) from None
     students = {each.name: attempts_of(each, assignment) or [each] for each in entries}
     with _journal_in(out) as journal:
+        job = Job(assignment, settings, _seed(out, wish.seed, keep=publishes))
         run = _Run(students, wanted, job, journal, out)
         run.roster = roster
         try:
@@ -344,6 +355,39 @@ def _settings(assignment: str) -> Settings:
         return course_settings(assignment, Path.cwd())
     except SettingsError as error:
         raise RunError(f"{error}.") from None
+
+
+def _seed(out: Path, wanted: int | None, *, keep: bool) -> int:
+    """The seed to grade with: that ``wanted``, else the one of the folder for results.
+
+    It is on disk before anything is judged with it. A seed that is wanted for once, and not to
+    ``keep``, leaves the folder's as it is.
+    """
+    if wanted is not None and not keep:
+        return wanted
+    if wanted is None and not (out / SEED).exists():
+        wanted = _published_seed(out)
+        if wanted == PUBLIC_SEED:
+            Console().print(
+                f"{out} was graded with seed 0, which is public: everything is graded again with "
+                "a new random seed. (--seed 0 keeps the old one.)",
+                markup=False,
+                highlight=False,
+            )
+            wanted = None
+    try:
+        with _writing(out):
+            return kept_seed(out / SEED, wanted)
+    except SeedError as error:
+        raise RunError(str(error)) from None
+
+
+def _published_seed(out: Path) -> int | None:
+    """The seed of the results in a folder that does not keep it apart; None where none is known."""
+    try:
+        return read_run(out).seed
+    except RecordError:
+        return None  # a folder without results, or with a run.json that this run replaces
 
 
 def _check_points(job: Job) -> None:

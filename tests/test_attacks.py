@@ -265,7 +265,8 @@ def test_nothing_is_left_behind(graded):
     for pattern in TRACES:
         assert list(Path("/").glob(pattern.lstrip("/"))) == []
     out = {path.name for path in (graded.course / "out").iterdir()}
-    assert out == {"results.jsonl", "grades.csv", "run.json", "report", "journal.jsonl", ".lock"}
+    published = {"results.jsonl", "grades.csv", "run.json", "report"}
+    assert out == published | {"journal.jsonl", ".lock", ".seed"}
     assert not [path for path in graded.course.rglob("*attack*") if path.parent.name != "class"]
 
 

@@ -17,7 +17,8 @@ import pytest
 from grading import run
 from grading.journal import FILE, only_run_in
 from grading.results import Result, Seconds
-from grading.run import RunError, Wish, grade_folder
+from grading.run import RunError, Wish, grade_folder, preview_folder
+from grading.seeds import kept_seed
 from grading.stop import Stopped, stoppable, unstoppable
 from grading.submissions import digest_of
 from tests.test_far import RIGHT
@@ -136,9 +137,10 @@ class TestWhatIsGradedAgain:
         grade(grader)
         assert grade(grader) == (["alice"], True)
 
-    def test_everything_under_other_settings(self, course, grader):
+    def test_everything_under_another_seed_or_other_settings(self, course, grader):
         grade(grader)
         assert grade(grader, seed=1)[0] == ["alice", "bob", "carol"]
+        assert grade(grader, seed=1)[0] == []
         folder = course / "solutions" / MANY
         folder.mkdir(parents=True)
         (folder / "assignment.toml").write_text(f'assignment = "{MANY}"\nfeedback = "where"\n')
@@ -165,6 +167,81 @@ class TestWhatIsGradedAgain:
         assert grade(grader, fresh=True)[0] == ["alice", "bob", "carol"]
 
 
+def seed_told():
+    return json.loads(Path("out/run.json").read_text(encoding="utf-8"))["seed"]
+
+
+class TestSeed:
+    def test_a_new_folder_draws_one_and_goes_on_with_it(self, course, grader):
+        grade(grader)
+        seed = seed_told()
+        assert seed > 2**20
+        for wish in ({}, {"fresh": True}, {"only": ["bob"], "fresh": True}):
+            grade(grader, **wish)
+            assert seed_told() == seed
+        assert grade(grader, seed=seed) == ([], True)
+
+    def test_folders_have_different_ones(self, course, grader):
+        seeds = []
+        for out in ("out", "other"):
+            grade_folder(Path("in"), MANY, Path(out), Wish())
+            seeds.append(json.loads(Path(out, "run.json").read_text(encoding="utf-8"))["seed"])
+        assert seeds[0] != seeds[1]
+
+    def test_it_is_on_disk_before_the_first_submission_is_judged(self, course, grader):
+        seen = []
+        grader.then = lambda _name: seen.append(kept_seed(Path("out", run.SEED)))
+        grade(grader)
+        assert set(seen) == {seed_told()} and len(seen) == 3
+
+    def test_one_that_is_asked_for_stays_until_another_is(self, course, grader):
+        grade(grader, seed=7)
+        assert grade(grader) == ([], True)
+        assert seed_told() == 7
+        grade(grader, seed=8)
+        assert grade(grader) == ([], True)
+        assert seed_told() == 8
+
+    def test_a_preview_draws_none_for_published_results(self, course, grader):
+        grade(grader, seed=7)
+        assert preview_folder(Path("in"), MANY, Path("out"), Wish()) == (True, False)
+        preview_folder(Path("in"), MANY, Path("out"), Wish(seed=8))
+        assert grade(grader)[1] and seed_told() == 7
+
+    def test_a_preview_of_a_new_folder_keeps_it_for_the_run_that_publishes(self, course, grader):
+        preview_folder(Path("in"), MANY, Path("out"), Wish())
+        assert grade(grader) == ([], True)
+
+    def test_results_without_one_of_their_own_go_on_with_the_one_they_tell(self, course, grader):
+        grade(grader, seed=7)
+        Path("out", run.SEED).unlink()
+        assert grade(grader) == ([], True)
+        assert seed_told() == 7
+
+    def test_results_of_the_public_seed_get_a_new_one_and_say_so(self, course, grader, capsys):
+        grade(grader, seed=0)
+        Path("out", run.SEED).unlink()
+        capsys.readouterr()
+        assert grade(grader)[0] == ["alice", "bob", "carol"]
+        said = " ".join(capsys.readouterr().out.split())
+        assert "was graded with seed 0, which is public" in said and "--seed 0 keeps" in said
+        assert seed_told() > 2**20
+        assert grade(grader) == ([], True)
+        assert "public" not in capsys.readouterr().out
+
+    def test_the_public_seed_stays_where_it_is_asked_for(self, course, grader, capsys):
+        grade(grader, seed=0)
+        assert grade(grader) == ([], True)
+        assert seed_told() == 0 and "public" not in capsys.readouterr().out
+
+    def test_a_damaged_one_is_told_before_anything_is_graded(self, course, grader):
+        grade(grader)
+        Path("out", run.SEED).write_text("seven")
+        with pytest.raises(RunError, match="seed is damaged: it must hold one whole number"):
+            grade(grader)
+        assert not grader.graded
+
+
 class TestPublished:
     def test_what_is_removed_leaves_the_results(self, course, grader):
         grade(grader)
@@ -184,10 +261,10 @@ class TestPublished:
         assert published() == {"alice": 1, "bob": 2}
 
     def test_results_under_other_settings_are_left_out_and_not_forgotten(self, course, grader):
-        grade(grader)
+        grade(grader, seed=0)
         grade(grader, only=["bob"], seed=1)
         assert published() == {"bob": 2}
-        assert grade(grader) == (["bob"], True)
+        assert grade(grader, seed=0) == (["bob"], True)
         assert published() == {"alice": 1, "bob": 2, "carol": 3}
 
     def test_the_weakest_isolation_is_told(self, course, grader, monkeypatch):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from grading.sandbox import LEVELS
+from grading.seeds import LARGEST
 from harness.assignments import NAMES
 
 if TYPE_CHECKING:
@@ -36,9 +37,10 @@ WORKERS = click.option(
     default=None,
     help="Processes to work with; one for each core if left out.",
 )
+SEEDS = click.IntRange(0, LARGEST)
 SEED = click.option(
     "--seed",
-    type=click.IntRange(min=0),
+    type=SEEDS,
     default=0,
     show_default=True,
     help="Which hidden inputs to try.",

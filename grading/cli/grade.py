@@ -12,7 +12,7 @@ from grading.cli.common import (
     ASSIGNMENT,
     ISOLATION,
     RESULTS,
-    SEED,
+    SEEDS,
     WORKERS,
     Unusable,
     cores,
@@ -31,7 +31,11 @@ from harness.show.visible import visible_line
     "--out", required=True, metavar="DIR", callback=given_folder, help="Where results go."
 )
 @WORKERS
-@SEED
+@click.option(
+    "--seed",
+    type=SEEDS,
+    help="Which hidden inputs to try. Default: the seed of DIR, drawn at random for a new one.",
+)
 @ISOLATION
 @click.option(
     "--only",
@@ -55,7 +59,7 @@ def grade(
     assignment: str,
     out: Path,
     workers: int | None,
-    seed: int,
+    seed: int | None,
     isolation: Isolation | None,
     only: tuple[str, ...],
     fresh: bool,
