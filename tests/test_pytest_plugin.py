@@ -1,4 +1,4 @@
-"""`pytest --submission FILE`: what it collects, reports, and exits with."""
+"""`pytest --backprop-submission FILE`: what it collects, reports, and exits with."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parent.parent
 WRONG = "".join(RIGHT).replace("g * a * (1 - a)", "g * (1 - a * a)")
+SUBMISSION, ASSIGNMENT = "--backprop-submission", "--backprop-assignment"
 SWITCH = "open('ran', 'w').close()\n"
 
 
@@ -77,9 +78,23 @@ def test_a_run_without_the_plugin_loads_nothing_of_it(tmp_path):
     assert done.stdout.splitlines()[-1] == "0 []"
 
 
+def test_a_course_may_have_options_of_these_names_of_its_own(tmp_path):
+    (tmp_path / "conftest.py").write_text(
+        "def pytest_addoption(parser):\n"
+        "    parser.addoption('--assignment')\n"
+        "    parser.addoption('--submission')\n"
+    )
+    (tmp_path / "test_x.py").write_text(
+        "def test_x(pytestconfig):\n    assert pytestconfig.getoption('--assignment') == 'hw1'\n"
+    )
+    done = run("--assignment", "hw1", "--submission", "x.py", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 passed" in done.stdout
+
+
 class TestRun:
     def test_what_failed_is_told_in_the_students_words(self, wrong):
-        done = run("--submission", "alice.py", "--junitxml", "report.xml", cwd=wrong)
+        done = run(SUBMISSION, "alice.py", "--junitxml", "report.xml", cwd=wrong)
         assert done.returncode == 1, done.stdout + done.stderr
         assert "sigmoid/gradient/z: backward returns ∂C/∂z" in done.stdout
         assert "Sigmoid.backward: ∂C/∂z is wrong. In the example" in done.stdout
@@ -108,31 +123,31 @@ class TestRun:
 
     def test_right_work_passes(self, tmp_path, here):
         (tmp_path / "alice.py").write_text("".join(RIGHT))
-        done = here("--submission", "alice.py")
+        done = here(SUBMISSION, "alice.py")
         assert done.returncode == 0, done.stdout + done.stderr
         assert "10 of 10 points" in done.stdout
 
     def test_chosen_checks_are_made_and_no_others(self, wrong, here):
         (wrong / "test_mine.py").write_text("def test_mine(): pass")
-        done = here("--submission", "alice.py", "-k", "purity", "-rs")
+        done = here(SUBMISSION, "alice.py", "-k", "purity", "-rs")
         assert done.returncode == 0, done.stdout + done.stderr
         assert "collected 29 items / 26 deselected / 3 selected" in done.stdout
         assert "0.2 of 0.3 points (26 of 29 checks left out)" in done.stdout
         assert "alice.py:18: waits for sigmoid/gradient/z" in done.stdout
         named = ("alice.py::sigmoid/forward", "test_mine.py")
-        done = here("--submission", "alice.py", *named, "-p", "no:cacheprovider", "-v")
+        done = here(SUBMISSION, "alice.py", *named, "-p", "no:cacheprovider", "-v")
         assert "test_mine.py::test_mine PASSED" in done.stdout
         assert "1 passed, 1 skipped" in done.stdout
 
     def test_it_stops_at_the_first_failure_where_it_is_told_to(self, wrong, here):
-        done = here("--submission", "alice.py", "-x")
+        done = here(SUBMISSION, "alice.py", "-x")
         assert done.returncode == 1
         assert "1 failed" in done.stdout and "checks left out" in done.stdout
 
     def test_workers_side_by_side_say_the_same(self, wrong):
         text = (wrong / "alice.py").read_text() + "\nraise ValueError('odd')\n"
         (wrong / "alice.py").write_text(text)
-        arguments = ("--submission", "alice.py", "-n", "2")
+        arguments = (SUBMISSION, "alice.py", "-n", "2")
         done = run(*arguments, cwd=wrong, plugins=["xdist"])
         assert done.returncode == 1, done.stdout + done.stderr
         assert "6 of 10 points" in done.stdout
@@ -143,11 +158,11 @@ class TestRun:
         self, tmp_path, here
     ):
         (tmp_path / "many-neurons.py").write_text("x = 1\ndef f(:\n")
-        done = here("--submission", "many-neurons.py")
+        done = here(SUBMISSION, "many-neurons.py")
         assert done.returncode == 4, done.stdout + done.stderr
         assert "many-neurons.py: SyntaxError at line 2" in done.stdout
         named = [f"many-neurons.py::sigmoid/{each}" for each in ("forward", "gradient/z")]
-        arguments = ("--submission", "many-neurons.py", *named, "-n", "1", "-q")
+        arguments = (SUBMISSION, "many-neurons.py", *named, "-n", "1", "-q")
         done = run(*arguments, cwd=tmp_path, plugins=["xdist"])
         assert done.returncode == 1, done.stdout + done.stderr
         assert "many-neurons.py: SyntaxError at line 2" in done.stdout
@@ -157,11 +172,11 @@ class TestRun:
         (tmp_path / "alice" / "many-neurons").mkdir(parents=True)
         (tmp_path / "alice" / "many-neurons" / "work.py").write_text(HEAD + SIGMOID)
         (tmp_path / "alice" / "conftest.py.txt").write_text(SWITCH)
-        done = here("--submission", "alice", "-k", "sigmoid/gradient")
+        done = here(SUBMISSION, "alice", "-k", "sigmoid/gradient")
         assert done.returncode == 0, done.stdout + done.stderr
         with zipfile.ZipFile(tmp_path / "bob.zip", "w") as archive:
             archive.writestr("work.py", HEAD + SIGMOID)
-        done = here("--submission", "bob.zip", "-k", "sigmoid/gradient")
+        done = here(SUBMISSION, "bob.zip", "-k", "sigmoid/gradient")
         assert done.returncode == 0, done.stdout + done.stderr
 
     def test_what_lies_beside_the_file_is_not_imported(self, tmp_path, here):
@@ -169,28 +184,34 @@ class TestRun:
         (tmp_path / "alice" / "work.py").write_text(SWITCH + HEAD + SIGMOID)
         (tmp_path / "alice" / "conftest.py").write_text(SWITCH)
         (tmp_path / "alice" / "test_it.py").write_text(SWITCH)
-        done = here("--submission", "alice/work.py", "-k", "sigmoid/gradient")
+        done = here(SUBMISSION, "alice/work.py", "-k", "sigmoid/gradient")
         assert done.returncode == 0, done.stdout + done.stderr
         assert not (tmp_path / "ran").exists()
 
 
 class TestCollection:
     def test_checks_are_listed_without_running_anything(self, wrong, here):
-        done = here("--submission", "alice.py", "--collect-only", "-q")
+        done = here(SUBMISSION, "alice.py", "--collect-only", "-q")
         assert done.returncode == 0, done.stdout + done.stderr
         assert "alice.py::sigmoid/gradient/z" in done.stdout and "29 tests" in done.stdout
-        done = here("--submission", "alice.py", "--collect-only")
+        done = here(SUBMISSION, "alice.py", "--collect-only")
         assert "<Check sigmoid/gradient/z: backward returns ∂C/∂z>" in done.stdout
         assert not (wrong / "ran").exists()
 
     @pytest.mark.parametrize(
         ("arguments", "said"),
         [
-            (("--submission", "none.py"), "none.py does not exist."),
-            (("--submission", "mine.txt"), "mine.txt is not a .py file or a notebook"),
-            (("--submission", "mine.py"), "add --assignment one-neuron or --assignment many"),
-            (("--submission", "mine.py", "--assignment", "x"), "There is no assignment x"),
-            (("--assignment", "one-neuron"), "--submission FILE"),
+            ((SUBMISSION, "none.py"), "none.py does not exist."),
+            ((SUBMISSION, "mine.txt"), "mine.txt is not a .py file or a notebook"),
+            (
+                (SUBMISSION, "mine.py"),
+                "add --backprop-assignment one-neuron or --backprop",
+            ),
+            (
+                (SUBMISSION, "mine.py", ASSIGNMENT, "x"),
+                "There is no assignment x",
+            ),
+            ((ASSIGNMENT, "one-neuron"), "--backprop-submission FILE"),
         ],
     )
     def test_an_unusable_call_is_refused_in_a_sentence_before_torch_is_loaded(
@@ -208,12 +229,15 @@ class TestCollection:
     @pytest.mark.parametrize(
         ("arguments", "said"),
         [
-            (("--submission", "many-neurons.py"), "many-neurons.py: SyntaxError at line 1"),
             (
-                ("--submission", "alice.py", "alice.py::sigmoid/gradient/x"),
+                (SUBMISSION, "many-neurons.py"),
+                "many-neurons.py: SyntaxError at line 1",
+            ),
+            (
+                (SUBMISSION, "alice.py", "alice.py::sigmoid/gradient/x"),
                 "No check is called sigmoid/gradient/x.",
             ),
-            (("--submission", "points/alice.py"), "no check is called 'trainng'"),
+            ((SUBMISSION, "points/alice.py"), "no check is called 'trainng'"),
         ],
     )
     def test_what_only_the_checks_can_tell_is_refused_too(self, wrong, here, arguments, said):

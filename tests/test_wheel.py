@@ -109,4 +109,4 @@ def test_installed_command_line_starts_away_from_the_checkout(installed, tmp_pat
 
 def test_installed_plugin_of_pytest_is_found_away_from_the_checkout(installed, tmp_path):
     shown = run("-m", "pytest", "--help", cwd=tmp_path, path=installed)
-    assert "--submission=FILE" in shown
+    assert "--backprop-submission=FILE" in shown
