@@ -17,7 +17,7 @@ SIDE_BY_SIDE := -n auto --dist loadfile --no-loadscope-reorder
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test quick lint types format release verify benchmark screenshots clean
+.PHONY: help demo test proof quick lint types format release verify benchmark screenshots clean
 
 help: ## List what can be made
 	@echo "make [PYTHON=python3.12] TARGET"
@@ -27,11 +27,15 @@ demo: $(STAMPS)/grading ## Grade two sample classes into demo/
 	$(BIN)/backprop grade $(CLASSES)/one-neuron/submissions --assignment one-neuron --out demo/one-neuron
 	$(BIN)/backprop grade $(CLASSES)/many-neurons/submissions --assignment many-neurons --out demo/many-neurons
 
-test: lint types ## Run every check and test (ARGS go to pytest)
-	$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(ARGS)
+test: lint types ## Run every check and test but the proofs (ARGS go to pytest)
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not proof" $(ARGS)
+	$(BIN)/python -m tests.users -q $(ARGS)
 
-quick: lint types ## The same without the slow tests
-	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not slow" $(ARGS)
+proof: $(STAMPS)/dev ## Run the tests that take long: attacks, wheels, seeds, corpora
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m proof $(ARGS)
+
+quick: lint types ## Run every check, and the tests that are not slow
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not slow and not proof" $(ARGS)
 
 lint: $(STAMPS)/dev ## Look for mistakes and for unformatted code
 	$(BIN)/python -m ruff check

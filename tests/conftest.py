@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 # Tests run side by side: threads of torch's own, in them and in what they start, would fight.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Ctrl-C reaches what tests start, also where they run in the background and it is ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 # Speed is measured in benchmarks/; the first call into torch takes long on a busy machine.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
@@ -44,6 +47,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Puts the modules that take longest first."""
     place = {name: at for at, name in enumerate(LONGEST)}
     items.sort(key=lambda item: place.get(item.path.stem, len(LONGEST)))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Leaves tests of permissions to a user whom they bind."""
+    root = not hasattr(os, "geteuid") or os.geteuid() == 0
+    if root and item.get_closest_marker("permissions"):
+        pytest.skip("nothing is forbidden to root: `make test` runs it as an ordinary user")
 
 
 @pytest.fixture(scope="session")

@@ -372,7 +372,7 @@ class TestRefused:
         self.refused("cannot be written: Is a directory")
         assert not grader.graded
 
-    @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write")
+    @pytest.mark.permissions
     def test_a_folder_that_one_may_only_read(self, course, grader):
         Path("out").mkdir(mode=0o500)
         self.refused("cannot be written: Permission denied")

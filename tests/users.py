@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -18,7 +20,7 @@ def needs(program: str) -> None:
     """Skips a test that needs a program of the system's, or fails it in CI, which installs it."""
     if shutil.which(program) is None:
         reason = f"needs {program}, which this machine does not have"
-        if os.environ.get("CI"):
+        if os.environ.get("CI", "").lower() in ("1", "true"):
             pytest.fail(reason)
         pytest.skip(reason)
 
@@ -56,3 +58,34 @@ def _closed_folders() -> dict[Path, list[Path]]:
                 closed.setdefault(folder, []).append(path)
                 break
     return closed
+
+
+def run_permissions(arguments: list[str]) -> int:
+    """Runs the tests that are marked `permissions` as an ordinary user, where root tests.
+
+    Anybody else has run them with all others.
+    """
+    if os.geteuid():
+        return 0
+    modules = sorted((PROJECT / "tests").glob("test_*.py"))
+    marked = [path for path in modules if "mark.permissions" in path.read_text(encoding="utf-8")]
+    try:
+        prefix = as_ordinary_user()
+    except (pytest.skip.Exception, pytest.fail.Exception) as reason:
+        print(f"Tests of permissions did not run: {reason}")
+        return int(isinstance(reason, pytest.fail.Exception))
+    with tempfile.TemporaryDirectory(prefix="ordinary-") as name:
+        os.chown(name, ORDINARY, ORDINARY)
+        options = ["-m", "permissions", "-p", "no:cacheprovider", "--basetemp", f"{name}/tests"]
+        done = subprocess.run(
+            [*prefix, sys.executable, "-B", "-m", "pytest", *options, *arguments, *marked],
+            cwd=PROJECT,
+            env=os.environ
+            | {"HOME": name, "TMPDIR": name, "HYPOTHESIS_STORAGE_DIRECTORY": f"{name}/hypothesis"},
+            check=False,
+        )
+    return done.returncode
+
+
+if __name__ == "__main__":
+    sys.exit(run_permissions(sys.argv[1:]))
