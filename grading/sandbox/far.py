@@ -11,7 +11,7 @@ import msgspec
 from grading.sandbox import wire
 from grading.sandbox.channel import ChannelClosed, ChannelTimeout, ProtocolError
 from grading.sandbox.nursery import Child, Nursery
-from grading.sandbox.watch import GLANCE_SECONDS, PATIENCE, Overdue, Watch
+from grading.sandbox.watch import GLANCE_SECONDS, PATIENCE, Watch
 from grading.sandbox.wire import (
     Answers,
     Define,
@@ -51,6 +51,8 @@ MOST_STATEMENTS = 100_000
 WHOLE = "the whole submission"
 CHAIN = "the chain"
 DEFINITIONS = "the definitions"
+# How long a process that has closed its channel may take to end.
+GRACE_SECONDS = 1.0
 # The kernel's own limit of processor time comes a little later than the judge's.
 SPARE_SECONDS = 10.0
 
@@ -179,7 +181,7 @@ class Far:
         if self._child is None:
             self._define()
         if self._child is None:
-            raise ChildLost("could not be started again")
+            raise ChildLost(self._lost[WHOLE].reason)
         return self._child
 
     def _born(self) -> Child:
@@ -194,9 +196,10 @@ class Far:
         assert isinstance(code, File)
         try:
             (answer,) = self._ask(self._born(), Parse(self._next(), code.name, code.data), 1)
+            if not isinstance(answer, Parsed):
+                raise ChildLost("sent an answer that nobody asked for")
         except ChildLost as lost:
             return self._unusable(f"The file could not be read: the process that read it {lost}.")
-        assert isinstance(answer, Parsed)
         if answer.source is None:
             return self._unusable(answer.reason)
         self.source = answer.source
@@ -205,7 +208,7 @@ class Far:
 
     def _unusable(self, why: str) -> Definition:
         self._bury()
-        self._lost[WHOLE] = Lost("cannot be read")
+        self._lost.setdefault(WHOLE, Lost("cannot be read"))
         return Definition((), why)
 
     def _define(self) -> Definition:
@@ -231,7 +234,9 @@ class Far:
                         f"The code could not be read: the process that read it {lost}."
                     )
                 self._learn(at, str(lost))
-                if len(self._killers) == MOST_KILLS or WHOLE in self._lost:
+                if WHOLE in self._lost:
+                    return self._unusable(f"The code could not be run: it {lost}.")
+                if len(self._killers) == MOST_KILLS:
                     return self._unusable(f"The code could not be run: it {lost}, again and again.")
 
     def _learn(self, at: Started, reason: str) -> None:
@@ -304,8 +309,12 @@ class Far:
     def _ask(
         self, child: Child, request: Request, answers: int | None = None
     ) -> Iterator[FromChild]:
-        """Sends a request and yields the messages that come, each within the limits."""
+        """Sends a request and yields the messages that come, each within the limits.
+
+        Whatever the child does meanwhile, however it ends, raises ChildLost.
+        """
         try:
+            self._judge()
             if child.channel.has_unread():
                 raise ChildLost("wrote to the grader's own channel")
             child.channel.send(wire.encode(request), PATIENCE * self._limits.call_seconds)
@@ -318,17 +327,13 @@ class Far:
                     return
                 if answers is not None:
                     answers -= len(message.replies) if isinstance(message, Answers) else 1
-        except Overdue as overdue:
-            self.stopped_by_clock |= overdue.by_clock
-            if overdue.whole:
-                self._lost[WHOLE] = Lost(f"had no time left: the submission {overdue}")
-            raise ChildLost(str(overdue)) from None
         except ProtocolError:
             raise ChildLost("wrote to the grader's own channel") from None
         except ChannelTimeout:
+            self.stopped_by_clock = True
             raise ChildLost("stopped reading what it was asked") from None
         except ChannelClosed:
-            raise ChildLost(self._cause_of_death(child)) from None
+            raise self._death(child) from None
 
     def _await(self, child: Child) -> bytearray:
         """The next frame, within the limits of the call and of the submission."""
@@ -336,19 +341,36 @@ class Far:
             try:
                 frame = child.channel.receive(wire.REPLY_LIMIT, GLANCE_SECONDS)
             except ChannelTimeout:
-                self._watch.glance(child)
-                continue
-            self._watch.glance(child)
-            self._watch.answered(len(frame))
-            return frame
+                frame = None
+            self._watch.look(child)
+            self._judge()
+            if frame is not None:
+                self._watch.answered(len(frame))
+                return frame
 
-    def _cause_of_death(self, child: Child) -> str:
-        ended = child.end(grace=1.0)
+    def _judge(self) -> None:
+        """Raises ChildLost where a limit is passed. Nothing else decides that."""
+        passed = self._watch.passed()
+        if passed is None:
+            return
+        self.stopped_by_clock |= passed.by_clock
+        if passed.whole:
+            self._lost[WHOLE] = Lost(f"was not run: the submission {passed.text}")
+        raise ChildLost(passed.text)
+
+    def _death(self, child: Child) -> ChildLost:
+        """How a child has ended that is gone from its channel. Raises it for a limit passed."""
         self._child = None
+        ended = child.end(grace=GRACE_SECONDS)
         self._watch.ended(ended.cpu_seconds)
-        if ended.signal and not ended.killed:
-            return f"crashed the process it ran in ({_signal_name(ended.signal)})"
-        return "closed the grader's own channel" if ended.killed else "ended the process it ran in"
+        self._judge()
+        if ended.killed:
+            # It lives on, or is slow to end: the clock decides.
+            self.stopped_by_clock = True
+            return ChildLost("closed the grader's own channel")
+        if ended.signal:
+            return ChildLost(f"crashed the process it ran in ({_signal_name(ended.signal)})")
+        return ChildLost("ended the process it ran in")
 
     def _bury(self) -> None:
         if self._child is not None:

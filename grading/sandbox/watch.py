@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
+from dataclasses import dataclass
 
 from grading.sandbox.nursery import Child
 from harness.settings import Limits
@@ -21,32 +22,35 @@ STAGE_SHARE = 0.2
 OUTPUT_LIMIT = 512 * 1024 * 1024
 
 
-class Overdue(Exception):
-    """A limit was passed; the text completes "Sigmoid.backward …".
+@dataclass(frozen=True)
+class Passed:
+    """A limit that was passed; ``text`` completes "Sigmoid.backward …".
 
     ``whole`` says that it was a limit of the whole submission, ``by_clock`` that no processor time
     but the clock decided, which a busy machine can bring about too.
     """
 
-    def __init__(self, text: str, *, whole: bool = False, by_clock: bool = False) -> None:
-        super().__init__(text)
-        self.whole = whole
-        self.by_clock = by_clock
+    text: str
+    whole: bool = False
+    by_clock: bool = False
 
 
 class Watch:
-    """The time and the output that a submission has used, in all and part by part."""
+    """The time and the output that a submission has used, in all and part by part.
+
+    Taking notes never fails, at whatever moment. `passed` alone says whether it was too much.
+    """
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._parts: defaultdict[str, float] = defaultdict(float)
         self._idle = 0.0
         self._output = 0
-        self._part = ""
         self._shared = True
+        # Of the child that lives: the processor time seen so far, and when.
         self._used = 0.0
         self._looked = time.monotonic()
-        self.answered(0)
+        self.turn_to("")
 
     @property
     def cpu_seconds(self) -> float:
@@ -60,61 +64,71 @@ class Watch:
 
     def turn_to(self, part: str, *, shared: bool = True) -> None:
         """From now on the time is that of ``part``; of a ``shared`` one it is a share only."""
-        self._part, self._shared = part, shared
-        self.answered(0)
+        self.part, self._shared = part, shared
+        self._begin(time.monotonic())
 
     def answered(self, size: int) -> None:
         """An answer of ``size`` bytes has come: the next one has its time again."""
         self._output += size
-        if self._output > OUTPUT_LIMIT:
-            raise Overdue("sent more than a submission may", whole=True)
-        self._asked = time.monotonic()
-        self._used_before: float | None = None
-        self._idle_now = 0.0
+        self._begin(time.monotonic())
 
-    def glance(self, child: Child) -> None:
-        """Looks at what the child has used, now and then. Raises Overdue where it is too much."""
+    def look(self, child: Child) -> None:
+        """Looks at what the child has used, now and then."""
         now = time.monotonic()
         if now - self._looked < GLANCE_SECONDS / 2:
             return
         used = child.cpu_seconds()
-        self._parts[self._part] += used - self._used
         waited = now - max(self._looked, self._asked)
         if used - self._used < IDLE_SHARE * waited:
             self._idle_now += waited
             self._idle += waited
-        if self._used_before is None:
-            # Not looked at when asked: it can have used no more than the time since.
-            self._used_before = max(used - (now - self._asked), 0.0)
+        self._spend(used - self._used, now)
         self._used, self._looked = used, now
-        self._judge(now - self._asked, used - self._used_before)
 
     def ended(self, cpu_seconds: float) -> None:
         """The child has ended, and used so much in its life."""
-        self._parts[self._part] += max(cpu_seconds - self._used, 0.0)
-        self._used, self._looked = 0.0, time.monotonic()
-        self.answered(0)
+        now = time.monotonic()
+        self._spend(max(cpu_seconds - self._used, 0.0), now)
+        self._used, self._looked = 0.0, now
 
-    def _judge(self, waited: float, used: float) -> None:
+    def passed(self) -> Passed | None:
+        """The limit that the submission has passed by now, if any."""
         limit, most = self._limits.call_seconds, self._limits.submission_seconds
-        if used > limit:
-            raise Overdue(
+        waited = time.monotonic() - self._asked
+        if self._used_now > limit:
+            return Passed(
                 f"did not finish within {limit:g} seconds of processor time (an endless loop?)"
             )
-        if self._idle_now > PATIENCE * limit or waited > LONGEST * limit:
-            raise Overdue(
-                f"did not answer within {waited:.0f} seconds (does it wait for something?)",
-                by_clock=True,
-            )
+        for longest, seconds in ((PATIENCE, self._idle_now), (LONGEST, waited)):
+            if seconds > longest * limit:
+                return Passed(
+                    f"did not answer within {longest * limit:g} seconds "
+                    "(does it wait for something?)",
+                    by_clock=True,
+                )
+        if self._output > OUTPUT_LIMIT:
+            return Passed("sent more than a submission may", whole=True)
         if self.cpu_seconds > most:
-            raise Overdue(f"used up the submission's {most:g} seconds", whole=True)
+            return Passed(f"used up the submission's {most:g} seconds", whole=True)
         if self._idle > IDLE_CALLS * limit:
-            raise Overdue(
-                f"kept the grader waiting for {self._idle:.0f} seconds in all",
+            return Passed(
+                f"kept the grader waiting for {IDLE_CALLS * limit:g} seconds in all",
                 whole=True,
                 by_clock=True,
             )
-        if self._shared and self._parts[self._part] > STAGE_SHARE * most:
-            raise Overdue(
+        # A part that has used its share may still do what takes no time to speak of.
+        if self._shared and self._used_now and self._parts[self.part] > STAGE_SHARE * most:
+            return Passed(
                 f"used {STAGE_SHARE * most:g} seconds of processor time, the most one part may"
             )
+        return None
+
+    def _begin(self, now: float) -> None:
+        self._asked = now
+        self._used_now = 0.0
+        self._idle_now = 0.0
+
+    def _spend(self, used: float, now: float) -> None:
+        self._parts[self.part] += used
+        # Some of it may have been used before the call: in the call, no more than its time.
+        self._used_now = min(self._used_now + used, now - self._asked)
