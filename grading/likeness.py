@@ -18,6 +18,7 @@ from collections.abc import Iterator
 
 import msgspec
 
+from grading.faults import refusal
 from grading.source import Source
 from grading.submissions import Entry, read_submission
 
@@ -57,7 +58,10 @@ class Details(msgspec.Struct, frozen=True):
 
 def read_details(asked: Asked) -> Details:
     """The details of a submission; none, and ``why`` not, where it cannot be read."""
-    submission = read_submission(asked.entry, asked.assignment)
+    try:
+        submission = read_submission(asked.entry, asked.assignment)
+    except OSError as error:
+        return Details(why=refusal(error, asked.entry.paths[0]))
     if submission.source is None or submission.file is None:
         return Details(why=submission.reason)
     try:

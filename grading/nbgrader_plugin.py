@@ -6,6 +6,7 @@ Students' code runs behind the wall of `grading.sandbox`, and nowhere near the g
 from __future__ import annotations
 
 import atexit
+import glob
 import os
 import shutil
 import sysconfig
@@ -35,6 +36,7 @@ from nbgrader.preprocessors import (
 from nbgrader.preprocessors.base import NbGraderPreprocessor
 from traitlets import Enum, Integer
 
+from grading.faults import refusal
 from grading.jobs import Graded
 from grading.nbgrader_marks import MarksError, Task, fill_outputs, find_task, judge_points
 from grading.nbgrader_notebooks import REASON, add_missing, mend, read_submitted
@@ -225,6 +227,7 @@ class SubmittedNotebooks(_Exporter):
                     "nbgrader_config.py does not use grading.nbgrader_plugin."
                 )
             self._judge_gradebook(name, task)
+            self._tell_locked(name)
         try:
             judge = JudgeBehindWall(parent=self)
             judge.open()
@@ -243,9 +246,14 @@ class SubmittedNotebooks(_Exporter):
         path = Path(filename)
         where = resources["nbgrader"]
         copies = Path(self.parent._format_dest(where["assignment"], where["student"]))
-        self._drop_links(path.parent, copies, self.source(where["assignment"]))
         resources["metadata"] = {"name": path.stem, "path": str(path.parent)}
-        nb = read_submitted(path)
+        try:
+            self._drop_links(path.parent, copies, self.source(where["assignment"]))
+            nb = read_submitted(path)
+        except OSError as error:
+            # nbgrader goes on with the next student, and gives this one no mark.
+            self.log.error("%s %s has no mark.", refusal(error, path), where["student"])
+            raise
         return self.from_notebook_node(nb, resources, **options)  # type: ignore[no-untyped-call]
 
     def _drop_links(self, submitted: Path, copies: Path, source: Path) -> None:
@@ -255,6 +263,20 @@ class SubmittedNotebooks(_Exporter):
             if (copies / name).is_file() and not (source / name).is_file():
                 (copies / name).unlink()
                 self.log.warning("%s is a link, which is not followed", link)
+
+    def _tell_locked(self, name: str) -> None:
+        """Name the folders that nbgrader passes over in silence, as it cannot look into them."""
+        course = self.parent.coursedir
+        step, students = course.submitted_directory, course.student_id
+        folders = course.format_path(step, students, "").rstrip(os.sep)
+        for path in glob.glob(folders):  # noqa: PTH207 - as nbgrader finds them
+            try:
+                with os.scandir(Path(path, name)):
+                    pass
+            except (FileNotFoundError, NotADirectoryError):
+                pass
+            except OSError as error:
+                self.log.error("%s There is no mark for what is in it.", refusal(error, path))
 
     def _judge_gradebook(self, name: str, task: Task) -> None:
         course = self.parent.coursedir

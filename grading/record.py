@@ -12,6 +12,7 @@ from typing import TypeVar
 import msgspec
 
 from grading.attempts import attempts_of
+from grading.faults import refusal
 from grading.results import LINES, RUN, CheckLine, Result, decode_result
 from grading.submissions import Submission, find_submissions, read_submission
 from harness.assignments import NAMES
@@ -173,9 +174,9 @@ def _judge_asked(
 
 def _submission(result: Result, folder: Path) -> Submission:
     name = visible(result.submission)
-    if not folder.is_dir():
-        raise RecordError(f"{folder} is not a folder: give the one that was graded.")
     try:
+        if not folder.is_dir():
+            raise RecordError(f"{folder} is not a folder: give the one that was graded.")
         entries = {entry.name: entry for entry in find_submissions(folder)}
         if result.submission not in entries:
             raise RecordError(f"{folder} has no submission called {name}: give the graded folder.")
@@ -186,7 +187,7 @@ def _submission(result: Result, folder: Path) -> Submission:
                 entry = parts.get(f"{entry.name}/{attempt.attempt}", entry)
         submission = read_submission(entry, result.assignment)
     except OSError as error:
-        raise RecordError(f"{error.filename or folder} cannot be read: {error.strerror}.") from None
+        raise RecordError(refusal(error, folder)) from None
     if submission.digest != result.digest or submission.source is None:
         raise RecordError(
             f"The files of {name} in {folder} are not those that were graded: grade them again, or "
@@ -210,7 +211,7 @@ def _reading(path: Path) -> Iterator[None]:
             "--out."
         ) from None
     except OSError as error:
-        raise RecordError(f"{path} cannot be read: {error.strerror}.") from None
+        raise RecordError(refusal(error, path)) from None
 
 
 def _decoded(data: bytes, kind: type[Data], what: str) -> Data:

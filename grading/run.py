@@ -22,6 +22,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from grading import journal as journals
 from grading.attempts import attempts_of, combined
 from grading.batch import executor, grade_entries, start_early
+from grading.faults import refusal
 from grading.jobs import Job
 from grading.journal import Busy, Journal, Kept, Keys, only_run_in
 from grading.overrides import Overrides, read_overrides
@@ -122,6 +123,7 @@ def _finished(
     folder: Path, assignment: str, out: Path, wish: Wish, *, publishes: bool
 ) -> Iterator[_Run]:
     """A run over the folder, with everything that was to be graded in its journal."""
+    place = _Place.of(folder)
     entries = _entries(folder, assignment, out)
     wanted = _wanted(entries, wish.only, folder)
     settings = _settings(assignment)
@@ -132,7 +134,7 @@ def _finished(
     students = {each.name: attempts_of(each, assignment) or [each] for each in entries}
     with _journal_in(out) as journal:
         job = Job(assignment, settings, _seed(out, wish.seed, keep=publishes))
-        run = _Run(students, wanted, job, journal, out)
+        run = _Run(students, wanted, job, journal, out, place)
         run.roster = roster
         try:
             run.overrides = Overrides(read_overrides(out))
@@ -169,6 +171,44 @@ def course_settings(assignment: str, course: Path) -> Settings:
     return settings_beside(course / "solutions" / assignment, assignment)
 
 
+@dataclass(frozen=True)
+class _Place:
+    """A folder as it was when a run began: the same one, and one that can be looked into."""
+
+    folder: Path
+    device: int
+    inode: int
+
+    @classmethod
+    def of(cls, folder: Path) -> _Place:
+        """Raise RunError where it cannot be looked into."""
+        try:
+            found = _looked_into(folder)
+        except (FileNotFoundError, NotADirectoryError):
+            raise RunError(
+                f"{folder} is not a folder: give the folder that holds the submissions."
+            ) from None
+        except OSError as error:
+            raise RunError(refusal(error, folder)) from None
+        return cls(folder, found.st_dev, found.st_ino)
+
+    def lost(self) -> str:
+        """Say how it went away; nothing where it is there."""
+        try:
+            found = _looked_into(self.folder)
+        except OSError as error:
+            return refusal(error, self.folder)
+        if (found.st_dev, found.st_ino) != (self.device, self.inode):
+            return f"{self.folder} is not the folder that it was: it was moved or unmounted."
+        return ""
+
+
+def _looked_into(folder: Path) -> os.stat_result:
+    with os.scandir(folder):
+        # Only who may search a folder may ask about the dot in it.
+        return os.stat(os.path.join(folder, "."))  # noqa: PTH116, PTH118 - a path drops the dot
+
+
 class _Run:
     """One run over ``students``, each with what they handed in: one thing, or several attempts.
 
@@ -183,6 +223,7 @@ class _Run:
         job: Job,
         journal: Journal,
         out: Path,
+        place: _Place,
     ) -> None:
         self.current: set[str] = set()
         self.roster: Roster | None = None
@@ -193,6 +234,7 @@ class _Run:
         self._job = job
         self._journal = journal
         self._out = out
+        self._place = place
         self._keys = Keys(job, versions())
         self._graded = 0
         self._looked = False
@@ -203,6 +245,7 @@ class _Run:
             with unstoppable(), _writing(self._out):
                 self._journal.forget({entry.name for entry in self._wanted})
         self.current = {entry.name for entry in self._entries if self._is_current(entry)}
+        self._refuse_loss()
         self._looked = True
 
     def grade(self, workers: int, isolation: Isolation | None) -> None:
@@ -223,8 +266,11 @@ class _Run:
                     _progress(len(waiting)) as done,
                 ):
                     for result in results:
+                        if result.status == "grader_error":
+                            self._refuse_loss()
                         self._take(result, level)
                         done(result.submission)
+            self._refuse_loss()
         except NurseryError as error:
             raise RunError(
                 f"This machine cannot lock submissions down ({error}). `backprop doctor` says what "
@@ -235,9 +281,17 @@ class _Run:
         """What to tell a person who has stopped the run."""
         if not self._looked:
             return "Stopped before grading began; the same command begins again."
-        finished = sum(map(self._is_finished, self._wanted))
         how = "the same command without --fresh" if fresh else "the same command"
+        finished = sum(map(self._is_finished, self._wanted))
         return f"Stopped with {finished} of {len(self._wanted)} graded; {how} goes on from there."
+
+    def _refuse_loss(self) -> None:
+        """Raise RunError where the folder of submissions went away: that is no student's fault."""
+        if why := self._place.lost():
+            raise RunError(
+                f"{why} Nothing was published, and what has been graded is kept: bring the folder "
+                "back and run the same command again, without --fresh."
+            )
 
     def is_complete(self) -> bool:
         """Whether everything wanted has its mark."""
@@ -320,8 +374,6 @@ class _Run:
 
 
 def _entries(folder: Path, assignment: str, out: Path) -> list[Entry]:
-    if not folder.is_dir():
-        raise RunError(f"{folder} is not a folder: give the folder that holds the submissions.")
     if Path(os.path.realpath(out)).is_relative_to(os.path.realpath(folder)):
         raise RunError(
             f"{out} lies in {folder}, where it would be taken for a submission: give --out a "
@@ -330,7 +382,7 @@ def _entries(folder: Path, assignment: str, out: Path) -> list[Entry]:
     try:
         entries = find_submissions(folder)
     except OSError as error:
-        raise RunError(f"{folder} cannot be read: {error.strerror}.") from None
+        raise RunError(refusal(error, folder)) from None
     if not entries:
         raise RunError(f"{folder} holds no submissions: no .py, .ipynb or .zip file, no folder.")
     held = [holds_only(entry) for entry in entries]

@@ -21,6 +21,7 @@ from typing import Any
 import msgspec
 
 from grading.attempts import attempts_of
+from grading.faults import refusal
 from grading.likeness import Asked, Details
 from grading.submissions import Entry, find_submissions
 from harness.show.visible import visible_line
@@ -44,6 +45,7 @@ LEAST_CLASS = 10
 # The same for a comment of at least so many words: a short one is nobody's own.
 COMMENTS = ((5, 0.01), (3, 0.03), (0, 0.3))
 MOST_SHOWN = 80
+MOST_LINE = 300
 Feature = tuple[str, str]
 
 
@@ -84,12 +86,14 @@ def similar_in(folder: Path, assignment: str, handout: Path) -> tuple[list[Group
     Of several attempts, the latest is looked at. Raises SimilarError where the folder or the
     handout cannot be read.
     """
-    if not folder.is_dir():
-        raise SimilarError(f"{folder} is not a folder: give the folder that holds the submissions.")
     try:
+        if not folder.is_dir():
+            raise SimilarError(
+                f"{folder} is not a folder: give the folder that holds the submissions."
+            )
         entries = find_submissions(folder)
     except OSError as error:
-        raise SimilarError(f"{folder} cannot be read: {error.strerror}.") from None
+        raise SimilarError(refusal(error, folder)) from None
     latest = [(attempts_of(each, assignment) or [each])[-1] for each in entries]
     found = _details_of([Entry("handout", (str(handout),)), *latest], assignment)
     given = next(found)
@@ -275,8 +279,8 @@ def told(groups: Sequence[Group], unread: Mapping[str, str]) -> Iterator[str]:
         if group.chance:
             yield f"  By chance, {group.chance:g} such pairs are to be expected in this class."
     yield f"{len(groups)} groups. They are evidence for a person to judge, and change no mark."
-    if unread:
-        yield f"Not compared: {visible_line(', '.join(sorted(unread)))}."
+    for name, why in sorted(unread.items()):
+        yield visible_line(f"Not compared: {name}: {why}")[:MOST_LINE]
 
 
 def _said(shared: Shared) -> str:

@@ -1,7 +1,8 @@
 """Finds and reads what students handed in. What a folder holds is never guessed.
 
 Nothing is parsed here, links are not followed, and a student's mistake is a reason for them to
-read. What is wrong with this machine itself (a disk that fails) is raised.
+read. What was listed and cannot be read (no permission, gone, a disk that fails) is no student's
+mistake: it is raised as OSError, and the mark stays open.
 """
 
 from __future__ import annotations
@@ -29,12 +30,8 @@ SEEN_LIMIT = 100_000
 FILES_LIMIT = 1_000
 TOTAL_LIMIT = 64 * 1024 * 1024
 DEPTH_LIMIT = 32
-_THEIRS = frozenset(
-    {
-        *(errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EISDIR),
-        *(errno.ENAMETOOLONG, errno.ELOOP, errno.ENXIO, errno.EINVAL),
-    }
-)
+# What only a student can bring about: a path too long, and a link or a socket in a file's place.
+_THEIRS = (errno.ENAMETOOLONG, errno.ELOOP, errno.ENXIO)
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -276,7 +273,11 @@ def _is_folder(path: Path) -> bool:
 
 def _is_there(path: Path) -> bool:
     with _theirs(path.name):
-        return os.path.lexists(path)
+        try:
+            path.lstat()
+        except FileNotFoundError:
+            return False
+        return True
 
 
 @contextmanager

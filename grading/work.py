@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from grading.faults import refusal
 from grading.source import Source, Unreadable, read_source
 from grading.submissions import CODE, HANDED_IN, Entry, read_submission
 from harness.assignments import NAMES
@@ -66,20 +67,21 @@ def assignment_of(file: Path, source: Source) -> str:
 
 
 def _read(file: Path, assignment_name: str | None) -> Source:
-    if not file.exists():
-        raise CheckError(f"{file} does not exist.")
-    if not file.is_dir() and file.suffix.lower() not in HANDED_IN:
-        raise CheckError(
-            f"{file} is not a .py file or a notebook (.ipynb), nor a zip or folder that holds one."
-        )
     try:
+        if not file.exists():
+            raise CheckError(f"{file} does not exist.")
+        if not file.is_dir() and file.suffix.lower() not in HANDED_IN:
+            raise CheckError(
+                f"{file} is not a .py file or a notebook (.ipynb), nor a zip or folder that holds "
+                "one."
+            )
         if file.suffix.lower() in CODE and file.is_file():
             return read_source(file.name, file.read_bytes())
         return _read_inside(file, [assignment_name] if assignment_name else NAMES)
     except Unreadable as reason:
         raise CheckError(f"{file}: {reason}") from None
     except OSError as error:
-        raise CheckError(f"{file} cannot be read: {error.strerror}.") from None
+        raise CheckError(refusal(error, file)) from None
 
 
 def _read_inside(file: Path, assignments: Sequence[str]) -> Source:

@@ -20,6 +20,7 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 import torch
 from torch.autograd import gradcheck
 
+from grading.faults import refusal
 from grading.grader import grade_submission, unmarked
 from grading.jobs import Graded, Job, encode_graded
 from grading.results import Result
@@ -114,7 +115,10 @@ def given_up(entry: Entry, job: Job, why: str) -> Result:
 
 
 def _graded(entry: Entry, job: Job) -> Graded:
-    submission = read_submission(entry, job.assignment)
+    try:
+        submission = read_submission(entry, job.assignment)
+    except OSError as error:
+        return Graded(given_up(entry, job, refusal(error, entry.paths[0])), again=False)
     return grade_submission(
         submission, load_assignment(job.assignment), job.settings, job.seed, _workplace.nursery()
     )

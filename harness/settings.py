@@ -79,7 +79,10 @@ def load_settings(path: Path, assignment: str) -> Settings:
 def settings_beside(folder: Path, assignment: str) -> Settings:
     """The settings in ``folder``, or the declared ones where it holds none for this assignment."""
     path = folder / SETTINGS_FILE
-    return load_settings(path, assignment) if path.is_file() else Settings()
+    try:
+        return load_settings(path, assignment) if path.is_file() else Settings()
+    except OSError as error:
+        raise SettingsError(f"{path}: {error.strerror}") from None
 
 
 def _settings(table: dict[str, Any], assignment: str) -> Settings:

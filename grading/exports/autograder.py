@@ -18,6 +18,7 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 import torch
 
 from grading.exports.gradescope import gradescope_results
+from grading.faults import refusal
 from grading.grader import grade_submission
 from grading.sandbox import LEVELS
 from grading.sandbox.zygote import Zygote
@@ -43,7 +44,10 @@ def grade(assignment_name: str, base: Path) -> None:
     settings = _within_limits(settings_beside(base / "source", assignment_name))
     # A folder that a student hands in; its name says nothing.
     entry = Entry("submission", (str(base / "submission"),))
-    submission = read_submission(entry, assignment_name)
+    try:
+        submission = read_submission(entry, assignment_name)
+    except OSError as error:
+        sys.exit(f"{refusal(error, entry.paths[0])} There is no mark: run the autograder again.")
     with Zygote(LEVELS) as nursery:
         if nursery.isolation == "minimal":
             print(NOT_LOCKED)
