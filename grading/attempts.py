@@ -19,7 +19,7 @@ from grading.results import AttemptLine, Result
 from grading.submissions import Entry, shown_name
 from grading.zips import ignored
 
-# More folders than this are no attempts of one student.
+# So many attempts of one student are graded; of more, the instructor decides which.
 MOST = 20
 NUMBERED = re.compile(r"attempt[-_ ]?(\d{1,6})", re.IGNORECASE)
 DATED = re.compile(
@@ -31,23 +31,25 @@ DATED = re.compile(
 def attempts_of(entry: Entry, assignment: str) -> list[Entry]:
     """The attempts that a student's folder holds, the first one first; empty where it holds none.
 
-    Their names are the student's with the folder's, as in ``alice/attempt-2``.
+    Their names are the student's with the folder's, as in ``alice/attempt-2``. Where there are too
+    many, the only entry says so, and is undecided.
     """
     if len(entry.paths) != 1:
         return []
     root = Path(entry.paths[0])
     if _is_folder(root / assignment):
         root = root / assignment
-    names = _folders_only(root)
-    return [
-        Entry(f"{entry.name}/{shown_name(name)}", (str(root / name),)) for name in in_order(names)
-    ]
+    names = in_order(_folders_only(root))
+    if len(names) > MOST:
+        count = f"There are {len(names)} attempts and at most {MOST} are graded"
+        return [Entry(entry.name, entry.paths, f"{count}: keep those that count.")]
+    return [Entry(f"{entry.name}/{shown_name(name)}", (str(root / name),)) for name in names]
 
 
 def in_order(names: Sequence[str]) -> list[str]:
     """Names of attempts, the first one first; empty where they are not all of one kind, or where
     two of them say the same."""
-    if not 1 < len(names) <= MOST:
+    if len(names) < 2:
         return []
     for kind in (_number, _time):
         places = {name: kind(name) for name in names}
@@ -104,14 +106,15 @@ def _time(name: str) -> tuple[object, ...] | None:
 
 
 def _folders_only(root: Path) -> list[str]:
-    """The names of the folders in a folder; empty where it holds anything else."""
+    """The names of what may be attempts in a folder; empty where it holds anything else."""
     names: list[str] = []
     try:
         with os.scandir(root) as entries:
             for each in entries:
                 if ignored(each.name):
                     continue
-                if len(names) == MOST or not each.is_dir(follow_symlinks=False):
+                named = NUMBERED.fullmatch(each.name) or DATED.fullmatch(each.name)
+                if not named or not each.is_dir(follow_symlinks=False):
                     return []
                 names.append(each.name)
     except OSError:

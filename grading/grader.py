@@ -8,7 +8,7 @@ from dataclasses import asdict
 import msgspec
 
 from grading.jobs import Graded
-from grading.results import AdviceLine, CheckLine, FlagLine, Result, Seconds, Status
+from grading.results import OPEN, AdviceLine, CheckLine, FlagLine, Result, Seconds, Status
 from grading.sandbox import Nursery
 from grading.sandbox.far import Definition, Far
 from grading.submissions import Submission
@@ -24,7 +24,8 @@ def grade_submission(
     """The result of a submission. Raises NurseryError where the grader itself failed."""
     wall, cpu = time.perf_counter(), time.process_time()
     if submission.source is None:
-        result = unmarked(submission, assignment, settings, "unreadable", submission.reason)
+        status: Status = "undecided" if submission.undecided else "unreadable"
+        result = unmarked(submission, assignment, settings, status, submission.reason)
         return Graded(result, again=False)
     with Far(nursery, submission.source, settings.limits) as far:
         unusable = far.definition.unusable
@@ -47,7 +48,7 @@ def unmarked(
     reason: str,
     staff: str = "",
 ) -> Result:
-    """The result where no check was made: no usable code, or a grader that failed."""
+    """The result where no check was made: no usable code, or a mark that stays open."""
     most = sum(check.max_points for check in plan(assignment, settings))
     return Result(
         submission=submission.name,
@@ -55,7 +56,7 @@ def unmarked(
         status=status,
         reason=reason,
         staff=staff,
-        score=None if status == "grader_error" else 0.0,
+        score=None if status in OPEN else 0.0,
         max_score=round(most, 9),
         digest=submission.digest,
         seconds=Seconds(0.0, 0.0),

@@ -21,7 +21,7 @@ from typing import NamedTuple, Self
 import msgspec
 
 from grading.jobs import Job
-from grading.results import Result, decode_result, encode_result
+from grading.results import OPEN, Result, decode_result, encode_result
 from grading.sandbox import Isolation
 
 if sys.platform != "win32":
@@ -171,7 +171,7 @@ class Journal:
         self._end = start + len(data)
 
     def _add(self, result: Result, key: str, isolation: Isolation, length: int) -> None:
-        finished = result.status != "grader_error"
+        finished = result.status not in OPEN
         self._places[result.submission] = Place(key, isolation, finished, self._end, length)
         self._end += length
 

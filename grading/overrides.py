@@ -51,6 +51,10 @@ class Overrides:
         for each in all_:
             self._of.setdefault(each.submission, []).append(each)
 
+    def gives(self, name: str) -> bool:
+        """Return whether a submission as a whole has its mark from the instructor."""
+        return any(each.check is None for each in self._of.get(name, ()))
+
     def applied(self, result: Result) -> Result:
         """The result with what the instructor gave in place of its marks, where there is any."""
         found = self._of.get(result.submission, [])
@@ -92,10 +96,19 @@ def read_overrides(folder: Path) -> list[Override]:
         ) from None
 
 
-def override(folder: Path, name: str, check: str | None, points: float, reason: str) -> Result:
-    """Gives points to a submission, or to one check of it, from now on; returns its result.
+def override(
+    folder: Path,
+    name: str,
+    check: str | None,
+    points: float,
+    reason: str,
+    *,
+    allow_more: bool = False,
+) -> Result:
+    """Give points to a submission, or to one check of it, from now on; return its result.
 
-    Raises RecordError where there is no such submission or check, or another run is writing.
+    Raise RecordError where there is no such submission or check, where the points are more than
+    it is worth and not ``allow_more``, or where another run is writing.
     """
     with _alone(folder):
         results = read_results(folder)
@@ -104,9 +117,22 @@ def override(folder: Path, name: str, check: str | None, points: float, reason: 
             raise RecordError(
                 f"No check of {visible(name)} is called {check}: {hint(check, known)}"
             )
+        if not allow_more:
+            _judge_points(result, check, points)
         new = Override(name, check, points, reason, result.digest, date.today().isoformat())
         kept = [each for each in read_overrides(folder) if not _same(each, name, check)]
         return _publish(folder, results, [*kept, new], name)
+
+
+def _judge_points(result: Result, check: str | None, points: float) -> None:
+    worth = {each.id: each.max_points for each in result.checks}
+    most = result.max_score if check is None else worth[check]
+    if points > most + 1e-9:
+        what = f"{check} of {visible(result.submission)}" if check else visible(result.submission)
+        raise RecordError(
+            f"{points:g} is more than the {most:g} points that {what} is worth: add --allow-more "
+            "if that is meant."
+        )
 
 
 def remove(folder: Path, name: str, check: str | None) -> Result:

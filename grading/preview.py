@@ -19,11 +19,15 @@ from harness.show.visible import visible_line
 
 @dataclass(frozen=True)
 class Move:
-    """A submission whose mark would be another one. None is an open mark."""
+    """A submission whose mark, or the maximum that it is out of, would be another one.
+
+    ``before`` and ``after`` are marks, None where one is open; ``most`` are the two maxima.
+    """
 
     submission: str
     before: float | None
     after: float | None
+    most: tuple[float, float]
     why: list[str]
 
 
@@ -38,7 +42,7 @@ class Moves:
     same: int = 0
 
     def any(self) -> bool:
-        """Whether a mark would move, come or go."""
+        """Whether a mark or its maximum would move, or a mark come or go."""
         return bool(self.moved or self.new or self.gone)
 
 
@@ -69,7 +73,8 @@ def compared(
         if was is None:
             moves.new.append(new.submission)
         elif (was.mark, was.max_score) != (new.mark, new.max_score):
-            moves.moved.append(Move(new.submission, was.mark, new.mark, _reasons(was, new)))
+            most = was.max_score, new.max_score
+            moves.moved.append(Move(new.submission, was.mark, new.mark, most, _reasons(was, new)))
         else:
             moves.same += 1
     moves.gone = sorted(old)
@@ -138,9 +143,8 @@ def print_moves(console: Console, moves: Moves) -> None:
         table.add_column("mark", no_wrap=True)
         table.add_column("why", overflow="fold")
         for move in moves.moved:
-            mark = f"{_mark(move.before)} → {_mark(move.after)}"
             why = "\n".join(map(visible_line, move.why))
-            table.add_row(Text(visible_line(move.submission)), mark, Text(why))
+            table.add_row(Text(visible_line(move.submission)), _moved(move), Text(why))
         console.print(table)
     for names, what in ((moves.new, "new"), (moves.gone, "gone")):
         if names:
@@ -148,12 +152,21 @@ def print_moves(console: Console, moves: Moves) -> None:
             console.print(f"{len(names)} {what}: {listed}", markup=False, highlight=False)
     up = sum(_rank(move.after) > _rank(move.before) for move in moves.moved)
     down = sum(_rank(move.after) < _rank(move.before) for move in moves.moved)
+    same = len(moves.moved) - up - down
+    maxima = f", and {same} keep their mark with another maximum" if same else ""
     console.print(
-        f"{len(moves.moved)} marks would move ({up} up, {down} down), {moves.same} stay. "
+        f"{up + down} marks would move ({up} up, {down} down), {moves.same} stay{maxima}. "
         "Nothing was published: the same command without --preview does that, and grades nothing "
         "twice.",
         highlight=False,
     )
+
+
+def _moved(move: Move) -> str:
+    before, after = _mark(move.before), _mark(move.after)
+    if move.most[0] == move.most[1]:
+        return f"{before} → {after}"
+    return f"{before} of {move.most[0]:g} → {after} of {move.most[1]:g}"
 
 
 def _mark(score: float | None) -> str:

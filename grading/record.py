@@ -144,6 +144,8 @@ def _asked(result: Result, ids: Sequence[str]) -> tuple[CheckLine, ...]:
     name = visible(result.submission)
     if result.status == "grader_error":
         raise RecordError(f"The grader failed on {name}: run `backprop grade` again first.")
+    if result.status == "undecided":
+        raise RecordError(f"The mark of {name} is open: {visible(result.reason or '')}")
     if result.status == "unreadable":
         raise RecordError(
             f"No check was made of {name}, which has no usable code: {visible(result.reason or '')}"

@@ -19,7 +19,9 @@ from harness.report import Report
 
 LINES, GRADES, RUN = "results.jsonl", "grades.csv", "run.json"
 
-Status = Literal["graded", "unreadable", "grader_error"]
+Status = Literal["graded", "unreadable", "undecided", "grader_error"]
+# There is no mark yet: the instructor has to decide, or the grader failed.
+OPEN: tuple[Status, ...] = ("undecided", "grader_error")
 
 
 class CheckLine(msgspec.Struct, frozen=True):
@@ -90,7 +92,7 @@ class AttemptLine(msgspec.Struct, frozen=True):
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """A line of ``results.jsonl``. ``score`` is None only where the grader itself failed.
+    """A line of ``results.jsonl``. ``score`` is None where ``status`` is one of ``OPEN``.
 
     ``reason`` tells the student, ``staff`` the instructor, why there are no checks. ``override``
     and ``attempts`` are there only where an instructor gave points, or a student tried more than
@@ -145,7 +147,7 @@ def checks_told(result: Result) -> list[CheckLine]:
     if result.checks:
         return result.checks
     outcome: Literal["failed", "error"] = "failed"
-    if result.status == "grader_error":
+    if result.status in OPEN:
         outcome = "error"
     reason, mark = result.reason or "", result.mark or 0.0
     title = "the submission can be judged"

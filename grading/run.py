@@ -28,7 +28,7 @@ from grading.journal import Busy, Journal, Kept, Keys, only_run_in
 from grading.overrides import Overrides, read_overrides
 from grading.preview import compared, print_moves, published
 from grading.record import RecordError, read_run
-from grading.results import GRADES, LINES, RUN, Result, publish
+from grading.results import GRADES, LINES, OPEN, RUN, Result, publish
 from grading.roster import Attendance, Roster, read_roster
 from grading.sandbox import LEVELS, LOCKED, Isolation, NurseryError, can_fork
 from grading.seeds import SeedError, kept_seed
@@ -294,8 +294,10 @@ class _Run:
             )
 
     def is_complete(self) -> bool:
-        """Whether everything wanted has its mark."""
-        return all(map(self._is_finished, self._wanted))
+        """Whether everything wanted has its mark, from the grader or from the instructor."""
+        return all(
+            self._is_finished(entry) or self.overrides.gives(entry.name) for entry in self._wanted
+        )
 
     def results(self) -> Collection[Result]:
         """The results, a student each, in the order of names, read as they are asked for."""
@@ -364,7 +366,7 @@ class _Run:
 
     def _take(self, result: Result, level: Isolation) -> None:
         """Keeps a result under the digest of what was graded: files change, while others wait."""
-        digest = "" if result.status == "grader_error" else result.digest
+        digest = "" if result.status in OPEN else result.digest
         # Kept and counted together: whoever stops the run in between is told a wrong number.
         with unstoppable():
             with _writing(self._out):

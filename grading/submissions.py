@@ -35,15 +35,20 @@ _THEIRS = (errno.ENAMETOOLONG, errno.ELOOP, errno.ENXIO)
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """Something handed in: a student's name, and the files or folders that stand for it."""
+    """Something handed in: a student's name, and the files or folders that stand for it.
+
+    ``undecided`` says why the instructor has to decide what of it counts, if they have to.
+    """
 
     name: str
     paths: tuple[str, ...]
+    undecided: str = ""
 
 
 class Submission(msgspec.Struct, frozen=True):
     """What a student handed in. ``file`` is None, and ``reason`` says why, where none can be used.
 
+    ``undecided``: the instructor has to decide what counts, and the mark is open until then.
     ``digest`` is the sha256 over the sorted relative paths and bytes of the code files and zips,
     and over what kept them from being read.
     """
@@ -53,6 +58,7 @@ class Submission(msgspec.Struct, frozen=True):
     file: File | None = None
     reason: str = ""
     source: Source | None = None
+    undecided: bool = False
 
 
 def find_submissions(folder: Path) -> list[Entry]:
@@ -95,7 +101,7 @@ def read_submission(entry: Entry, assignment: str) -> Submission:
     files, reason = _collected(entry, assignment)
     digest = _digest(files, reason)
     if reason:
-        return Submission(entry.name, digest, reason=reason)
+        return Submission(entry.name, digest, reason=reason, undecided=bool(entry.undecided))
     try:
         file = _only_file(files)
         return Submission(entry.name, digest, file, source=read_source(file.name, file.data))
@@ -129,6 +135,8 @@ def _collected(entry: Entry, assignment: str) -> tuple[list[File], str]:
     """
     files: list[File] = []
     try:
+        if entry.undecided:
+            raise Unreadable(entry.undecided)
         if len(entry.paths) > 1:
             names = " and ".join(shown_name(Path(path).name) for path in entry.paths)
             raise Unreadable(f"{names} both stand for {entry.name}: keep one.")

@@ -24,6 +24,12 @@ MISTAKE_ROWS = 10
 MESSAGE_WIDTH = 40
 ID_WIDTH = 28
 MEND = "first thing to mend"
+_OPEN = {
+    "grader_error": "The grader itself failed on {} Their marks stay open, and the next run tries "
+    "them again; results.jsonl says what happened.",
+    "undecided": "You have to decide what counts of {} Their marks stay open; results.jsonl says "
+    "what there is to decide.",
+}
 MARKS = {"passed": "✓", "failed": "✗", "error": "!", "not_run": "–"}
 
 
@@ -137,13 +143,13 @@ def _first(result: Result, width: int) -> str:
 
 def _print_overall(console: Console, results: Collection[Result], counts: Counts) -> None:
     scores: list[float] = []
-    failed: list[str] = []
+    open_: dict[str, list[str]] = {}
     full = unreadable = 0
     for result in results:
         full += result.mark == result.max_score
         unreadable += result.status == "unreadable"
         if result.mark is None:
-            failed.append(result.submission)
+            open_.setdefault(result.status, []).append(result.submission)
         else:
             scores.append(result.mark)
     middle = f", median {statistics.median(scores):.4g}" if scores else ""
@@ -155,13 +161,9 @@ def _print_overall(console: Console, results: Collection[Result], counts: Counts
         )
     if counts.left:
         console.print(f"{_submissions(counts.left)} not graded yet.")
-    if failed:
-        names = visible_line(", ".join(failed[:10]))
-        console.print(
-            f"The grader itself failed on {len(failed)}: {names}. Their "
-            "marks stay open, and the next run tries them again; results.jsonl says what happened.",
-            markup=False,
-        )
+    for status, names in sorted(open_.items()):
+        said = f"{len(names)}: {visible_line(', '.join(names[:10]))}."
+        console.print(_OPEN.get(status, _OPEN["grader_error"]).format(said), markup=False)
 
 
 def _print_mistakes(console: Console, results: Collection[Result]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from datetime import datetime
 from pathlib import Path
@@ -12,12 +13,13 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 from grading.attempts import attempts_of, combined, in_order
 from grading.cli import main
 from grading.exports.pseudonyms import SECRET, pseudonym, pseudonymous, secret_in
 from grading.overrides import FILE, Override, Overrides, override, read_overrides, remove
-from grading.preview import compared
+from grading.preview import compared, print_moves
 from grading.record import RecordError, find_record
 from grading.results import (
     AdviceLine,
@@ -31,7 +33,7 @@ from grading.results import (
 )
 from grading.roster import Attendance, finder, read_roster
 from grading.run import RunError, Wish, grade_folder, preview_folder
-from grading.submissions import Entry, digest_of
+from grading.submissions import Entry, digest_of, read_submission
 from tests.test_exports import CLASS, check, result
 from tests.test_resume import FakeGrader, in_place, submit
 
@@ -167,7 +169,6 @@ class TestRoster:
         (["attempt-1", "attempt-2-final"], []),
         (["2025-10-01", "2025-13-01"], []),  # no date
         (["2025-10-01T12:00Z", "2025-10-01T13:00"], []),  # with and without a zone
-        ([f"attempt-{number}" for number in range(21)], []),
     ],
 )
 def test_attempts_are_told_by_their_names_or_not_at_all(names, ordered):
@@ -240,6 +241,20 @@ class TestAttempts:
             (course / "in" / "dora" / name).rename(inner / name)
         found = attempts_of(Entry("dora", (str(course / "in" / "dora"),)), MANY)
         assert [each.name for each in found] == ["dora/attempt-1", "dora/attempt-2"]
+
+    def test_more_attempts_than_are_graded_are_for_the_instructor_to_decide(self, course):
+        for number in range(4, 22):
+            folder = course / "in" / "dora" / f"attempt-{number}"
+            folder.mkdir()
+            (folder / "work.py").write_text("1")
+        (found,) = attempts_of(Entry("dora", (str(course / "in" / "dora"),)), MANY)
+        assert found.name == "dora"
+        assert found.undecided.startswith("There are 21 attempts and at most 20 are graded")
+        submission = read_submission(found, MANY)
+        assert submission.undecided and submission.reason == found.undecided
+        (course / "in" / "dora" / "attempt-3" / "work.py").unlink()
+        (course / "in" / "dora" / "attempt-3").rmdir()
+        assert len(attempts_of(Entry("dora", (str(course / "in" / "dora"),)), MANY)) == 20
 
     def test_a_link_is_no_attempt(self, course):
         (course / "in" / "dora" / "attempt-9").symlink_to(course)
@@ -330,6 +345,21 @@ class TestOverrides:
         with pytest.raises(RecordError, match="No check of alice is called"):
             override(Path("out"), "alice", "sigmoid/gradient/z", 8.0, "x")
         assert not Path("out", FILE).exists()
+
+    def test_more_points_than_a_submission_is_worth_ask_for_a_word(self):
+        line = ["override", "out", "alice", "--points", "95", "--reason", "extra work"]
+        done = command(*line)
+        assert done.exit_code == 2 and not Path("out", FILE).exists()
+        assert "95 is more than the 10 points that alice is worth: add --allow-more" in done.output
+        assert command(*line, "--allow-more").output == "alice: 95 of 10, automatically 1.\n"
+
+    def test_more_points_than_a_check_is_worth_ask_for_a_word(self):
+        publish(Path("out"), [result("alice", check("failed", "sigmoid/gradient/z"))], run_json())
+        with pytest.raises(RecordError, match=r"more than the 1\.5 points that sigmoid/gradient/z"):
+            override(Path("out"), "alice", "sigmoid/gradient/z", 1.6, "x")
+        override(Path("out"), "alice", "sigmoid/gradient/z", 1.5, "x")
+        more = override(Path("out"), "alice", "sigmoid/gradient/z", 3, "x", allow_more=True)
+        assert more.mark == 3.0
 
     def test_a_damaged_file_stops_a_run_before_it_begins(self):
         Path("out", FILE).write_text("{")
@@ -444,6 +474,17 @@ class TestPreview:
         submit(Path("in"), alice="55555")
         assert command(*line, "--preview").exit_code == 1
         assert lines()["alice"]["score"] == 1.0
+
+
+def test_a_moved_maximum_is_counted_apart_from_a_moved_mark():
+    old = [result(name, check(id="a"), check("failed", id="b")) for name in ("alice", "bob")]
+    worth_more = [msgspec.structs.replace(old[0], max_score=5.0), old[1]]
+    text = io.StringIO()
+    moves = compared((old, {}), worth_more, {})
+    print_moves(Console(file=text, width=200), moves)
+    said = text.getvalue()
+    assert moves.any() and "1.5 of 10 → 1.5 of 5" in said
+    assert "0 marks would move (0 up, 0 down), 1 stay, and 1 keep their mark with another" in said
 
 
 def test_a_preview_names_the_checks_that_move_a_mark():

@@ -70,8 +70,8 @@ def grade(
 
     FOLDER holds one file, zip or folder for each student, or nbgrader's student/assignment
     folders. A run that was stopped, or repeated, grades only what is new or changed. Exit code 0:
-    every submission has its mark; 1: the grader failed on some, whose mark stays open; 2: the call
-    is unusable; 3, with --preview: marks would move.
+    every submission has its mark; 1: some marks stay open, as the grader failed or you have to
+    decide; 2: the call is unusable; 3, with --preview: marks or their maxima would move.
     """
     from grading.run import RunError, Wish, grade_folder, preview_folder
     from grading.stop import Stopped
@@ -151,6 +151,7 @@ def replay(
 )
 @click.option("--points", type=click.FloatRange(min=0, max=1e6), help="What it is worth.")
 @click.option("--reason", help="Why, for whoever asks later.")
+@click.option("--allow-more", is_flag=True, help="Allow more points than it is worth.")
 @click.option("--remove", is_flag=True, help="Take the override back.")
 def override(
     results: Path,
@@ -158,6 +159,7 @@ def override(
     check: str | None,
     points: float | None,
     reason: str | None,
+    allow_more: bool,
     remove: bool,
 ) -> None:
     """Gives the submission NAME, or a check of it, points in place of the automatic ones.
@@ -177,7 +179,9 @@ def override(
         if points is None:
             result = overrides.remove(results, name, check)
         else:
-            result = overrides.override(results, name, check, points, str(reason).strip())
+            result = overrides.override(
+                results, name, check, points, str(reason).strip(), allow_more=allow_more
+            )
     except RecordError as error:
         raise Unusable(str(error)) from None
     automatic = "open" if result.score is None else f"{result.score:g}"

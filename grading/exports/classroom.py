@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from grading.results import CheckLine, Result, checks_told
+from grading.results import OPEN, CheckLine, Result, checks_told
 from harness.show.visible import visible, visible_line
 
 VERSION = 3
@@ -75,7 +75,7 @@ def classroom_report(result: Result) -> dict[str, Any]:
     """The report on one submission. It always has a test: the reporter fails without one."""
     tests = [_test(check) for check in checks_told(result)]
     passed = all(test["status"] == "pass" for test in tests)
-    if result.status == "grader_error":
+    if result.status in OPEN:
         status = "error"
     else:
         status = "pass" if passed else "fail"

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from heapq import nlargest
+from typing import get_args
 from urllib.parse import urlencode
 
 import msgspec
@@ -17,7 +18,7 @@ from markupsafe import Markup
 from grading.pages.names import page_name
 from grading.pages.render import asset, render
 from grading.record import Run
-from grading.results import Result
+from grading.results import OPEN, Result, Status
 from grading.summary import mistakes_of
 from harness.show.outline import check_label, number
 from harness.show.visible import visible, visible_line
@@ -27,7 +28,7 @@ BARS = 10
 SHOWN = 12
 SLOWEST = 6
 OUTCOMES = ("passed", "failed", "error", "not_run")
-STATUSES = ("graded", "unreadable", "grader_error")
+STATUSES = get_args(Status)
 Mistake = tuple[str, str, str, str]
 
 
@@ -158,7 +159,7 @@ class Overview:
             total=Number(len(self.rows), "#"),
             full=Number(self.full, _link(score="full")),
             unreadable=Number(counts["unreadable"], _link(status="unreadable")),
-            open=Number(counts["grader_error"], _link(status="grader_error")),
+            open=Number(len(self.rows) - len(self.scores), _link(status="open")),
             flagged=Number(self.flagged, _link(status="flagged")),
             median=number(statistics.median(self.scores)) if self.scores else "–",
             mean=number(statistics.fmean(self.scores)) if self.scores else "–",
@@ -208,7 +209,7 @@ class Overview:
         last = result.staff.strip().splitlines()[-1:] if result.status == "grader_error" else []
         reason = visible((last or [result.reason or ""])[0])
         key = result.status, reason
-        number = Number(0, _link(status=result.status))
+        number = Number(0, _link(status="open" if result.status in OPEN else result.status))
         group = self.unmarked.get(key) or Group(reason, number, [], result.status)
         self.unmarked[key] = _counted(group, [case])
 

@@ -12,7 +12,7 @@ from functools import lru_cache
 from markupsafe import Markup
 
 from grading.pages.render import asset, render
-from grading.results import Result, report_of
+from grading.results import OPEN, Result, report_of
 from harness.assignments import load_assignment
 from harness.report import Report
 from harness.settings import Settings
@@ -32,7 +32,7 @@ def student_page(result: Result, settings: Settings) -> str:
         style=asset("page.css"),
         name=result.submission,
         title=assignment.title,
-        status=result.status,
+        open=result.status in OPEN,
         reason=result.reason or "",
         max_score=result.max_score,
         given=result.override.score if result.override else None,

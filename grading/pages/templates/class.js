@@ -52,6 +52,7 @@
 
   function statusIs(row, status) {
     if (status === "full") return row.score === data.max;
+    if (status === "open") return row.score === null;
     if (status === "flagged") return row.flags.length > 0;
     return row.status === status;
   }
