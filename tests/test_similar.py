@@ -13,11 +13,11 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from grading.attacks import files
 from grading.cli import main
 from grading.likeness import Asked, read_details
 from grading.similar import groups, similar_in, told
 from grading.submissions import Entry
-from tests.hostile_class import bombs
 
 COURSE = Path(__file__).parents[1]
 MANY = "many-neurons"
@@ -161,7 +161,7 @@ def test_what_exhausts_a_parser_costs_itself_only(tmp_path):
         "slip.zip",
     ]
     for name in texts:
-        content = bombs.FILES[name]()
+        content = files.FILES[name]()
         (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
     for name in ("ann", "ben"):
         (tmp_path / f"{name}.py").write_text(work(*ODD, comment="# just like this, said Ann"))

@@ -53,10 +53,16 @@ def verify(assignment: str | None, workers: int | None, seed: int, json_file: Pa
 
 
 @click.command()
-def doctor() -> None:
+@click.option(
+    "--attack",
+    is_flag=True,
+    help="Also grade a class of attackers here, and say what was contained (about a minute).",
+)
+def doctor(attack: bool) -> None:
     """Says how well this machine can isolate submissions, and what to install for more.
 
-    Exit code 0: submissions can be locked down; 1: they cannot.
+    Exit code 0: submissions can be locked down; 1: they cannot. With --attack, 0: every attack was
+    contained; 1: one was not; 2: submissions cannot be locked down here.
     """
     from grading.doctor import HOLDS, best, examine
 
@@ -68,5 +74,9 @@ def doctor() -> None:
     level = best(findings)
     if level is None:
         click.echo("backprop grade refuses to run here, unless told --isolation minimal.")
-        sys.exit(1)
+        sys.exit(2 if attack else 1)
     click.echo(f"backprop grade isolates submissions here at the level {level}.")
+    if attack:
+        from grading.attacks.show import attack_and_print
+
+        sys.exit(0 if attack_and_print(level) else 1)
