@@ -37,7 +37,8 @@ def grade_entries(
 
     Children come from ``zygote``, or from the workers themselves where the system has none. A
     worker that dies, or a zygote, is replaced; a submission that none survives is a
-    ``grader_error``. Raises NurseryError where the zygote cannot be had again.
+    ``grader_error``. Raises NurseryError where the zygote cannot be had again, and GraderBroken
+    where a worker cannot be trusted with marks.
     """
     waiting = {entry.name: entry for entry in entries}
     alone: dict[str, Entry] = {}

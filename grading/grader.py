@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import asdict
 
 import msgspec
@@ -19,9 +20,17 @@ from harness.settings import Settings
 
 
 def grade_submission(
-    submission: Submission, assignment: Assignment, settings: Settings, seed: int, nursery: Nursery
+    submission: Submission,
+    assignment: Assignment,
+    settings: Settings,
+    seed: int,
+    nursery: Nursery,
+    only: Iterable[str] | None = None,
 ) -> Graded:
-    """The result of a submission. Raises NurseryError where the grader itself failed."""
+    """The result of a submission, with all checks or those that ``only`` names.
+
+    Raises NurseryError where the grader itself failed.
+    """
     wall, cpu = time.perf_counter(), time.process_time()
     if submission.source is None:
         status: Status = "undecided" if submission.undecided else "unreadable"
@@ -32,7 +41,7 @@ def grade_submission(
         if unusable:
             result = unmarked(submission, assignment, settings, "unreadable", unusable)
             return Graded(result, far.stopped_by_clock)
-        judgement = judge(assignment, far, seed=seed, settings=settings)
+        judgement = judge(assignment, far, seed=seed, settings=settings, only=only)
     seconds = Seconds(
         round(time.perf_counter() - wall, 4),
         round(time.process_time() - cpu + far.cpu_seconds, 4),

@@ -11,6 +11,10 @@ from harness.settings import Settings
 WARM = "BACKPROP_WARM"
 
 
+class GraderBroken(Exception):
+    """The grader does not work where it runs: nobody can be marked. The text says why."""
+
+
 class Job(msgspec.Struct, frozen=True):
     """What all submissions of a run share."""
 

@@ -37,12 +37,13 @@ from nbgrader.preprocessors.base import NbGraderPreprocessor
 from traitlets import Enum, Integer
 
 from grading.faults import refusal
-from grading.jobs import Graded
+from grading.jobs import Graded, GraderBroken
 from grading.nbgrader_marks import MarksError, Task, fill_outputs, find_task, judge_points
 from grading.nbgrader_notebooks import REASON, add_missing, mend, read_submitted
 from grading.release import ReleaseError, give_points, refuse_leaks
 from grading.results import Result
 from grading.sandbox import LEVELS, LOCKED, Isolation, Nursery, NurseryError, can_fork, open_nursery
+from grading.seeds import LARGEST, SeedError, kept_seed
 from grading.source import Unreadable, read_source
 from grading.submissions import Submission
 from harness.assignments import NAMES
@@ -53,6 +54,8 @@ if TYPE_CHECKING:
 
 # Files that are neither copied to students nor taken from them: names that begin with a dot too.
 IGNORED = ["*.pyc", "__pycache__", "feedback", ".*"]
+# In the course's folder, from which nbgrader hands nothing out.
+SEED = ".backprop-seed"
 TRIES = 2
 NOT_LOCKED = (
     "WARNING: submissions are NOT locked down (isolation: minimal). Each runs in a process of its "
@@ -135,6 +138,13 @@ def _opened(levels: Sequence[Isolation]) -> Nursery:
         import grading.worker  # noqa: F401 - which keeps torch to one thread
 
         nursery.wait()
+    from grading.selftest import judge_known
+
+    try:
+        judge_known(nursery)
+    except BaseException:
+        nursery.close()
+        raise
     return nursery
 
 
@@ -228,14 +238,24 @@ class SubmittedNotebooks(_Exporter):
                 )
             self._judge_gradebook(name, task)
             self._tell_locked(name)
+        judge = JudgeBehindWall(parent=self)
         try:
-            judge = JudgeBehindWall(parent=self)
+            judge.hidden_seed()
             judge.open()
+        except SeedError as error:
+            self.refuse(str(error))
+        except OSError as error:
+            self.refuse(
+                f"{error.filename} cannot be read or written: {error.strerror}. It keeps the seed "
+                "of the course's hidden inputs; everyone who grades the course needs access to it."
+            )
         except NurseryError as error:
             self.refuse(
                 f"This machine cannot lock submissions down ({error}): `backprop doctor` says what "
                 "to install."
             )
+        except GraderBroken as error:
+            self.refuse(str(error))
         if judge.isolation == "minimal":
             self.log.warning(NOT_LOCKED)
 
@@ -332,7 +352,22 @@ class JudgeBehindWall(Execute):  # type: ignore[misc]
         default_value=None,
         help="Insist on this level of isolation; the best that locks submissions down if unset.",
     ).tag(config=True)
-    seed = Integer(0, min=0, help="Which hidden inputs to try.").tag(config=True)
+    seed = Integer(
+        None,
+        allow_none=True,
+        min=0,
+        max=LARGEST,
+        help="Which hidden inputs to try. Default: the course's own seed, drawn at random.",
+    ).tag(config=True)
+
+    def hidden_seed(self) -> int:
+        """The seed to judge with: the one that is set, else the course's.
+
+        Raises SeedError or OSError where the course's cannot be had.
+        """
+        if self.seed is not None:
+            return int(self.seed)
+        return kept_seed(Path(self.parent.parent.coursedir.root) / SEED)
 
     def open(self) -> Nursery:
         """Where students' processes come from. Raises NurseryError where none can be had."""
@@ -351,8 +386,9 @@ class JudgeBehindWall(Execute):  # type: ignore[misc]
         from grading.grader import grade_submission
 
         def graded() -> Graded:
-            settings = task.settings
-            return grade_submission(submission, task.assignment, settings, self.seed, self.open())
+            return grade_submission(
+                submission, task.assignment, task.settings, self.hidden_seed(), self.open()
+            )
 
         for attempt in range(1, TRIES + 1):
             try:

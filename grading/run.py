@@ -23,7 +23,7 @@ from grading import journal as journals
 from grading.attempts import attempts_of, combined
 from grading.batch import executor, grade_entries, start_early
 from grading.faults import refusal
-from grading.jobs import Job
+from grading.jobs import GraderBroken, Job
 from grading.journal import Busy, Journal, Kept, Keys, only_run_in
 from grading.overrides import Overrides, read_overrides
 from grading.preview import compared, print_moves, published
@@ -271,6 +271,8 @@ class _Run:
                         self._take(result, level)
                         done(result.submission)
             self._refuse_loss()
+        except GraderBroken as error:
+            raise RunError(str(error)) from None
         except NurseryError as error:
             raise RunError(
                 f"This machine cannot lock submissions down ({error}). `backprop doctor` says what "

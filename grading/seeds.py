@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import os
 import re
 import secrets
@@ -24,6 +25,11 @@ class SeedError(Exception):
 def draw_seed() -> int:
     """Return a new random seed."""
     return secrets.randbits(BITS)
+
+
+def keyed_seed(secret: bytes, text: str) -> int:
+    """Return a seed that depends on the text, and that nobody without the secret can compute."""
+    return int.from_bytes(hmac.digest(secret, text.encode(), "sha256")[:8], "big") >> (64 - BITS)
 
 
 def kept_seed(path: Path, wanted: int | None = None) -> int:

@@ -7,21 +7,21 @@ assignment and seed the work will be of.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from grading import worker
+from grading import selftest, worker
 from grading.jobs import WARM
 from harness.assignments import load_assignment
 from harness.judge import judge
 from harness.workbench import Workbench
 
 
-def make_ready(assignment_name: str, seed: int) -> None:
+def make_ready(assignment_name: str, seed: int, only: Iterable[str] | None = None) -> None:
     """Judges the references, so that cases, their right answers and the training are at hand."""
     assignment = load_assignment(assignment_name)
     references = {stage.name: _applied(stage.forward) for stage in assignment.stages}
-    judge(assignment, Workbench(references, trusted=True), seed=seed)
+    judge(assignment, Workbench(references, trusted=True), seed=seed, only=only)
 
 
 def _applied(forward: Callable[..., Any]) -> type:
@@ -32,6 +32,7 @@ def _make_ready_as_told() -> None:
     name, _, seed = os.environ.pop(WARM, "").partition(" ")
     if name:
         make_ready(name, int(seed))
+        make_ready(selftest.ASSIGNMENT, selftest.SEED, selftest.known_checks())
         worker.share_what_is_here()
 
 

@@ -22,9 +22,10 @@ from torch.autograd import gradcheck
 
 from grading.faults import refusal
 from grading.grader import grade_submission, unmarked
-from grading.jobs import Graded, Job, encode_graded
+from grading.jobs import Graded, GraderBroken, Job, encode_graded
 from grading.results import Result
 from grading.sandbox import LEVELS, Nursery, NurseryError, can_fork, open_nursery
+from grading.selftest import judge_known
 from grading.submissions import Entry, Submission, read_submission
 from harness.assignments import load_assignment
 
@@ -50,10 +51,15 @@ class _Workplace:
     def __init__(self) -> None:
         self.address: str | None = None
         self._nursery: Nursery | None = None
+        self._works = False
 
     def nursery(self) -> Nursery:
+        """The line. The first time, known submissions are graded over it, before any other is."""
         if self._nursery is None:
             self._nursery = _connected(self.address)
+        if not self._works:
+            judge_known(self._nursery)
+            self._works = True
         return self._nursery
 
     def leave(self) -> None:
@@ -90,7 +96,8 @@ def _end_with(main: BaseProcess | None) -> None:
 def grade_entry(entry: Entry, job: Job) -> bytes:
     """One entry, graded, as plain bytes. A fault of the grader's own is a ``grader_error``.
 
-    Raises NurseryError where children cannot be had, which is to be tried again elsewhere.
+    Raises NurseryError where children cannot be had, which is to be tried again elsewhere, and
+    GraderBroken where known submissions do not get what they deserve.
     """
     why = ""
     for _ in range(TRIES):
@@ -98,6 +105,8 @@ def grade_entry(entry: Entry, job: Job) -> bytes:
             return encode_graded(_graded(entry, job))
         except NurseryError:
             _workplace.leave()
+            raise
+        except GraderBroken:
             raise
         except Exception:
             # A fault of the grader's own must never cost the batch, nor become a zero.

@@ -12,12 +12,18 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from benchmarks.meter import Command, measure
 from grading.exports.gradescope import autograder_zip, gradescope_results, requirements
 from grading.sandbox import can_fork
+from grading.seeds import LARGEST, keyed_seed
+from tests.breakage import break_decoding
+from tests.home_replies import replaying
 from tests.test_exports import CLASS
 
+PROJECT = Path(__file__).resolve().parent.parent
 SCHEMA = json.loads((Path(__file__).parent / "formats" / "gradescope.json").read_text())
 CLASSES = Path(__file__).parent / "sample_class" / "many-neurons" / "submissions"
 LOOP = "import torch\nclass Sigmoid(torch.autograd.Function):\n    while True: pass\n"
@@ -40,16 +46,48 @@ def test_no_gradebook_is_installed_and_torch_is():
 
 
 def test_the_log_of_the_build_says_what_can_be_locked():
-    with zipfile.ZipFile(io.BytesIO(autograder_zip("many-neurons", None, None))) as file:
+    with zipfile.ZipFile(io.BytesIO(autograder_zip("many-neurons", None, None, "s"))) as file:
         setup = file.read("setup.sh").decode()
     assert "grading.cli doctor ||" in setup and "are not locked down in this image" in setup
     subprocess.run(["bash", "-n"], input=setup.encode(), check=True)
 
 
-def unpacked(base, settings=None):
+def secret_in(data):
+    with zipfile.ZipFile(io.BytesIO(data)) as file:
+        return file.read("seed.key").decode()
+
+
+def test_each_zip_has_a_secret_of_its_own_and_is_made_again_from_it(tmp_path):
+    made = []
+    for name in ("first.zip", "second.zip"):
+        command = [sys.executable, "-m", "grading.cli", "export", "gradescope", "one-neuron"]
+        done = subprocess.run(
+            [*command, "--out", name],
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": str(PROJECT)},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert "It holds the secret" in " ".join(done.stdout.split())
+        made.append((tmp_path / name).read_bytes())
+    first, second = map(secret_in, made)
+    assert len(bytes.fromhex(first)) == 32 and first != second
+    assert autograder_zip("one-neuron", None, None, first) == made[0] != made[1]
+
+
+@given(st.binary(min_size=1, max_size=64), st.text(max_size=64), st.text(max_size=64))
+def test_a_seed_follows_from_the_secret_and_the_files_together(secret, one, other):
+    seed = keyed_seed(secret, one)
+    assert 0 <= seed <= LARGEST and seed == keyed_seed(secret, one)
+    assert (seed == keyed_seed(secret, other)) == (one == other)
+    assert seed != keyed_seed(secret + b"!", one)
+
+
+def unpacked(base, settings=None, assignment="many-neurons"):
     """Gradescope's layout: the zip in source/, and run_autograder beside it."""
     data = base / "autograder.zip"
-    data.write_bytes(autograder_zip("many-neurons", settings, None))
+    data.write_bytes(autograder_zip(assignment, settings, None, "a secret of the course's"))
     with zipfile.ZipFile(data) as file:
         for info in file.infolist():
             path = Path(file.extract(info, base / "source"))
@@ -70,12 +108,16 @@ def graded(base):
     return graded_saying(base)[0]
 
 
-def graded_saying(base):
-    """The same, and what the run printed."""
+def run(base):
     environment = {**os.environ, "PATH": with_python()}
-    done = subprocess.run(
+    return subprocess.run(
         [base / "run_autograder"], cwd="/", env=environment, capture_output=True, check=False
     )
+
+
+def graded_saying(base):
+    """The same, and what the run printed."""
+    done = run(base)
     results = base / "results" / "results.json"
     if not results.exists():
         assert done.returncode != 0
@@ -152,6 +194,22 @@ class TestInGradescopesLayout:
         found, said = graded_saying(base)
         assert "isolation: minimal" in said and found["stdout_visibility"] == "hidden"
         assert "minimal" not in json.dumps(found)
+
+    def test_replies_recorded_at_home_earn_nothing(self, tmp_path):
+        base = unpacked(tmp_path, assignment="one-neuron")
+        (base / "submission" / "work.py").write_text(replaying(0), encoding="utf-8")
+        assert graded(base)["score"] == 0
+
+    def test_a_grader_that_does_not_work_gives_no_mark_and_says_so(self, tmp_path):
+        base = unpacked(tmp_path)
+        (base / "submission" / "work.py").write_bytes(
+            (CLASSES / "right-type-hints.py").read_bytes()
+        )
+        break_decoding(base / "source" / "packages")
+        done = run(base)
+        assert done.returncode == 1 and not (base / "results" / "results.json").exists()
+        said = done.stderr.decode()
+        assert "The grader does not work on this machine" in said and "Traceback" not in said
 
     def test_a_fault_of_the_grader_is_no_zero(self, tmp_path):
         base = unpacked(tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import secrets
 import shutil
@@ -13,6 +14,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from pathlib import Path
 
 import pytest
 
@@ -28,7 +30,10 @@ from traitlets.config import Config
 from grading import nbgrader_plugin
 from grading.record import read_results
 from grading.sandbox.zygote import Zygote
+from grading.seeds import kept_seed
 from tests import nbgrader_course
+from tests.breakage import break_decoding
+from tests.home_replies import replaying
 from tests.nbgrader_class import ORDINARY
 from tests.nbgrader_course import NAME, SETTINGS, Course, Nbgrader
 from tests.users import PROJECT
@@ -332,6 +337,70 @@ def test_a_fault_of_the_graders_own_is_no_zero_and_the_others_go_on(course, tmp_
     assert sorted(path.parts[-3] for path in graded) == ["alice", "zoe"]
     with Gradebook(f"sqlite:///{other.gradebook}") as gradebook:
         assert gradebook.find_submission(NAME, "bob").needs_manual_grade
+
+
+# The seed of hidden inputs
+
+
+def total(course, student):
+    return sum(course.scores(student)[id] for id in CHECKS)
+
+
+def test_replies_recorded_at_home_earn_nothing(course, tmp_path):
+    other = copied(course, tmp_path / "course", "alice")
+    path = other.folder / "submitted" / "alice" / NAME / f"{NAME}.ipynb"
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    cell = {"cell_type": "code", "metadata": dict[str, str](), "outputs": list[str]()}
+    notebook["cells"].append(cell | {"source": replaying(0), "execution_count": None})
+    path.write_text(json.dumps(notebook), encoding="utf-8")
+    force = {"BaseConverter": {"force": True}}
+    converter(Autograde, other.folder, JudgeBehindWall={"seed": 0}, **force).start()
+    assert total(other, "alice") == pytest.approx(10)
+    converter(Autograde, other.folder, **force).start()
+    assert total(other, "alice") == 0
+
+
+def test_a_course_keeps_one_seed_which_never_leaves_its_folder(course, tmp_path):
+    kept = course.folder / nbgrader_plugin.SEED
+    assert kept.stat().st_mode & 0o777 == 0o600
+    found = list(course.folder.parent.rglob(nbgrader_plugin.SEED))
+    assert found == [kept]
+    text = str(kept_seed(kept)).encode()
+    files = filter(Path.is_file, course.folder.parent.rglob("*"))
+    assert [path for path in files if text in path.read_bytes()] == [kept]
+    other = copied(course, tmp_path / "course", "alice")
+    converter(Autograde, other.folder, BaseConverter={"force": True}).start()
+    assert kept_seed(other.folder / nbgrader_plugin.SEED) == kept_seed(kept)
+
+
+def test_a_seed_that_cannot_be_had_stops_with_one_sentence(course, tmp_path):
+    other = copied(course, tmp_path / "course", "alice")
+    kept = other.folder / nbgrader_plugin.SEED
+    kept.write_text("seven")
+    with pytest.raises(NbGraderException, match="seed is damaged: it must hold one whole number"):
+        converter(Autograde, other.folder).start()
+    kept.unlink()
+    kept.mkdir()
+    with pytest.raises(NbGraderException, match="cannot be read or written: Is a directory"):
+        converter(Autograde, other.folder).start()
+
+
+def test_a_grader_that_does_not_work_gives_no_marks_and_says_so(course, tmp_path):
+    other = copied(course, tmp_path / "course", "alice")
+    break_decoding(tmp_path / "broken")
+    path = os.pathsep.join([str(tmp_path / "broken"), str(PROJECT)])
+    before = other.scores("alice")
+    done = subprocess.run(
+        [sys.executable, "-m", "nbgrader", "autograde", NAME, "--force"],
+        cwd=other.folder,
+        env=other.nbgrader.environment | {"PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "The grader does not work on this machine" in done.stderr
+    assert other.scores("alice") == before
 
 
 # What people set by hand

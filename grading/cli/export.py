@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from pathlib import Path
 
 import click
@@ -98,8 +99,12 @@ def gradescope(assignment: str, index: str | None, out: Path | None) -> None:
     except SettingsError as error:
         raise Unusable(f"{error}.") from None
     out = out or Path(f"gradescope-{assignment}.zip")
-    write(autograder_zip(assignment, settings if settings.is_file() else None, index), out)
-    click.echo(f"Wrote {out}: upload it under Configure Autograder.")
+    found = settings if settings.is_file() else None
+    write(autograder_zip(assignment, found, index, secrets.token_hex(32)), out)
+    click.echo(
+        f"Wrote {out}: upload it under Configure Autograder. It holds the secret that hidden "
+        "inputs are made with: keep it from students."
+    )
 
 
 @export.command()

@@ -17,11 +17,14 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 
 import torch
 
-from grading.exports.gradescope import gradescope_results
+from grading.exports.gradescope import SECRET_FILE, gradescope_results
 from grading.faults import refusal
 from grading.grader import grade_submission
+from grading.jobs import GraderBroken
 from grading.sandbox import LEVELS
 from grading.sandbox.zygote import Zygote
+from grading.seeds import keyed_seed
+from grading.selftest import judge_known
 from grading.submissions import Entry, read_submission
 from harness.assignments import load_assignment
 from harness.settings import Settings, settings_beside
@@ -48,11 +51,15 @@ def grade(assignment_name: str, base: Path) -> None:
         submission = read_submission(entry, assignment_name)
     except OSError as error:
         sys.exit(f"{refusal(error, entry.paths[0])} There is no mark: run the autograder again.")
+    # Students may try as often as they like: what one attempt tells of its hidden inputs is of no
+    # use to the next, which has others.
+    seed = keyed_seed((base / "source" / SECRET_FILE).read_bytes(), submission.digest)
     with Zygote(LEVELS) as nursery:
         if nursery.isolation == "minimal":
             print(NOT_LOCKED)
+        judge_known(nursery)
         graded = grade_submission(
-            submission, load_assignment(assignment_name), settings, 0, nursery
+            submission, load_assignment(assignment_name), settings, seed, nursery
         )
     results = base / "results"
     results.mkdir(exist_ok=True)
@@ -73,4 +80,8 @@ def _within_limits(settings: Settings) -> Settings:
 
 
 if __name__ == "__main__":
-    grade(sys.argv[1], Path(sys.argv[2]))
+    try:
+        grade(sys.argv[1], Path(sys.argv[2]))
+    except GraderBroken as error:
+        # Without a results.json Gradescope gives no mark.
+        sys.exit(str(error))

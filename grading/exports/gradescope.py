@@ -24,7 +24,9 @@ PACKAGES = "packages"
 DISTRIBUTION = "backprop-harness"
 # Of the extra for instructors, what an autograder does not need: gradebooks are elsewhere.
 LEFT_OUT = ("nbgrader", "nbformat")
-# Zips have no times of their own: the same course gives the same bytes.
+# Where the secret lies in the zip that the seeds of its submissions are made with.
+SECRET_FILE = "seed.key"
+# Zips have no times of their own: the same course and secret give the same bytes.
 NO_TIME = (1980, 1, 1, 0, 0, 0)
 
 SETUP = """\
@@ -56,11 +58,12 @@ exec "$python" -m grading.exports.autograder {assignment} "$base"
 """
 
 
-def autograder_zip(assignment: str, settings: Path | None, index: str | None) -> bytes:
+def autograder_zip(assignment: str, settings: Path | None, index: str | None, secret: str) -> bytes:
     """The zip to upload for an assignment.
 
-    ``settings`` is its ``assignment.toml``; ``index`` the address of a package index that has torch
-    without CUDA, which saves gigabytes. The packages themselves travel along.
+    ``secret`` decides which hidden inputs each submission is tried on; students must not know it.
+    ``settings`` is the assignment's ``assignment.toml``; ``index`` the address of a package index
+    that has torch without CUDA, which saves gigabytes. The packages themselves travel along.
     """
     options = f"--extra-index-url '{index}' " if index else ""
     wanted = " ".join(f"'{each}'" for each in requirements())
@@ -74,6 +77,7 @@ def autograder_zip(assignment: str, settings: Path | None, index: str | None) ->
         )
         run = RUN.format(packages=PACKAGES, assignment=assignment)
         _add(file, "run_autograder", run, runs=True)
+        _add(file, SECRET_FILE, secret)
         if settings:
             _add(file, SETTINGS_FILE, settings.read_bytes())
         for name, path in _package_files():

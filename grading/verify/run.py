@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from grading.batch import grade_entries
-from grading.jobs import Job
+from grading.jobs import GraderBroken, Job
 from grading.results import Result
 from grading.sandbox import LEVELS, Nursery, NurseryError, can_fork, open_nursery
 from grading.submissions import Entry
@@ -81,6 +81,8 @@ def verify(course: Path, name: str, workers: int, seed: int, progress: Progress)
 
             specimens = specimens_of(assignment, solution, handout, settings, nursery, progress)
             verdicts = judged(specimens, judge, progress)
+    except GraderBroken as error:
+        raise VerifyError(str(error)) from None
     except NurseryError as error:
         raise VerifyError(f"A process for the code could not be started: {error}") from None
     checks = tuple(check.id for check in plan(assignment, settings))
