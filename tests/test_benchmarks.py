@@ -12,14 +12,16 @@ import pytest
 import torch
 from torch.autograd.gradcheck import GradcheckError
 
+from benchmarks import seeds
 from benchmarks.compare import Findings, Plan, Record
 from benchmarks.limit import judge_file
 from benchmarks.meter import ROOT, Command, descendants, measure, pss_kib
 from benchmarks.mix import make_loops, make_mix, sample_of, write_mix
 from benchmarks.peer_checks import check_sigmoid, check_squared_error, check_weighted_sum
+from benchmarks.seeds import PLAIN, Kept, judged_near, prepared, seed_number
 from benchmarks.styles import CRASHES, RIGHT_RETURNS, STAGES, STYLES, WRONG_RETURNS, plain
 from benchmarks.tables import facts_of, tables_of
-from harness.assignments import load_assignment
+from harness.assignments import NAMES, load_assignment
 from harness.judge import judge
 from harness.training.task import train_reference
 from harness.workbench import Workbench
@@ -189,3 +191,27 @@ def test_a_busy_machine_is_told():
         "DISTURBED" in fact for fact in facts_of(Findings(Plan(), others=[0.02, 0.03, 0.5]))
     )
     assert any("DISTURBED" in fact for fact in facts_of(Findings(Plan(), others=[0.02, 0.4, 0.5])))
+
+
+@pytest.mark.parametrize("odd", range(4))
+def test_a_mark_that_differs_under_one_seed_is_listed_after_a_restart_too(tmp_path, odd):
+    for index in range(4):
+        marks = {"a": "10 of 10", "b": "9 of 10" if index == odd else "10 of 10"}
+        Kept(tmp_path / "kept").add(PLAIN, index, 1.0, marks)
+    kept = Kept(tmp_path / "kept")
+    assert list(kept.odd(PLAIN)) == [("b", seed_number(odd), "9 of 10", "10 of 10")]
+    assert set(kept.done[PLAIN]) == set(range(4))
+    assert "| without training | 2 | 4 | 1 | 1.0 |" in list(kept.table())
+
+
+def test_some_of_everything_gets_the_same_marks_under_two_seeds(monkeypatch):
+    some = {}
+    for name in NAMES:
+        assignment, solved, judged = prepared(name)
+        some[name] = (assignment, solved, judged[::90])
+    monkeypatch.setattr(seeds, "prepared", some.__getitem__)
+    (_, _, one), (_, _, other) = (judged_near(index, PLAIN) for index in (1, 2))
+    assert one == other
+    score, _, most = one["many-neurons: solution"].partition(" of ")
+    assert score == most
+    assert sum("failed" in mark or "error" in mark for mark in one.values()) > 10

@@ -1,0 +1,346 @@
+"""Whether marks depend on the seed: all that `backprop verify` judges, and the sample classes.
+
+Run as ``python -m benchmarks.seeds OUT.jsonl``: hours. OUT keeps what is done, and the same command
+goes on from there. Solutions, controls, mutants and the harmless part of the sample classes are
+judged in this benchmark's own processes; what is ``behind the wall`` is all of the sample classes.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import random
+import signal
+import sys
+import time
+import types
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from functools import cache
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import click
+import torch
+
+from grading.batch import grade_entries
+from grading.jobs import Job
+from grading.journal import Keys
+from grading.sandbox.zygote import Zygote
+from grading.seeds import BITS
+from grading.source import read_source
+from grading.submissions import find_submissions
+from grading.verify.controls import controls_for
+from grading.verify.mutants import formulas_of, mistakes_of
+from grading.verify.rewrites import rewrites_of
+from grading.verify.specimen import Solution, read_solution
+from grading.versions import versions
+from harness.assignment import Assignment
+from harness.assignments import NAMES, load_assignment
+from harness.judge import judge
+from harness.probes import plan
+from harness.report import Report
+from harness.settings import Settings
+from harness.workbench import Workbench
+
+ROOT = Path(__file__).parent.parent
+CLASSES = ROOT / "tests" / "sample_class"
+# Those loop, flood or end the process that they run in: they are judged behind the wall only.
+HARMFUL = "broken-"
+# Wrong code may loop: what a judgement takes is a hundredth of this.
+PATIENCE_SECONDS = 60
+PLAIN, TRAINED, WALLED = "without training", "with training", "behind the wall"
+
+# What came of each submission, by its name.
+Marks = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Submission:
+    """Code to judge: ``own`` statements, after those of the solution where ``follows``.
+
+    A mutant names the ``stage`` that it changes: the other stages are the solution's.
+    """
+
+    name: str
+    kind: str
+    own: tuple[types.CodeType, ...]
+    follows: bool = True
+    stage: str = ""
+
+
+class Overdue(BaseException):
+    """A judgement that takes too long."""
+
+
+def statements(*texts: str) -> tuple[types.CodeType, ...]:
+    """The top-level statements of cells, without what a handout imports, ready to run."""
+    found: list[types.CodeType] = []
+    for text in texts:
+        try:
+            body = ast.parse(text).body
+        except SyntaxError:
+            continue
+        for node in body:
+            handout = isinstance(node, ast.ImportFrom) and (node.module or "").startswith("harness")
+            if not handout:
+                code = ast.Module([node], type_ignores=[])
+                found.append(compile(code, "<submission>", "exec", dont_inherit=True))
+    return tuple(found)
+
+
+def run(codes: Sequence[types.CodeType], scope: dict[str, Any]) -> dict[str, Any]:
+    """Runs statements one by one, as a submission's are: one that fails hides no other."""
+    for code in codes:
+        try:
+            exec(code, scope)
+        except (Exception, SystemExit):
+            continue
+    return scope
+
+
+def submissions(name: str) -> Iterator[Submission]:
+    """Everything to judge of an assignment. Whether a mutant is right after all does not matter."""
+    assignment, solution = load_assignment(name), solution_of(name)
+    yield Submission(f"{name}: solution", "solution", ())
+    for number, (_, code) in enumerate(controls_for(assignment), start=1):
+        yield Submission(f"{name}: control {number:03}", "control", statements(code))
+    for stage in assignment.stages:
+        made = [*mistakes_of(stage, solution), *formulas_of(stage, solution)]
+        for each in made:
+            code = read_source(f"x{each.suffix}", each.data).cells[-1].text
+            yield Submission(f"{name}: {each.name}", each.kind, statements(code), stage=stage.name)
+        solved = solution.classes()[stage.name]
+        for number, rewrite in enumerate(rewrites_of(solved, shaped=not stage.is_scalar), start=1):
+            yield Submission(
+                f"{name}: source {stage.slug}/{number:03}",
+                "source",
+                statements(rewrite.code),
+                stage=stage.name,
+            )
+    for path in sorted((CLASSES / name / "submissions").iterdir()):
+        if not path.name.startswith(HARMFUL):
+            source = read_source(path.name, path.read_bytes())
+            codes = statements(*(cell.text for cell in source.cells))
+            yield Submission(f"{name}: {path.stem}", "sample", codes, follows=False)
+
+
+@cache
+def solution_of(name: str) -> Solution:
+    """The instructor's solution of an assignment."""
+    return read_solution(ROOT / "solutions" / name)
+
+
+@cache
+def prepared(name: str) -> tuple[Assignment, dict[str, Any], tuple[Submission, ...]]:
+    """The assignment, what its solution defines, and everything to judge of it."""
+    cells = [cell.text for cell in solution_of(name).source.cells]
+    return load_assignment(name), run(statements(*cells), {}), tuple(submissions(name))
+
+
+def prepare() -> None:
+    """Makes a process ready to run code that prints, warns and loops."""
+    sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123 - until the process ends
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGALRM, _overdue)
+
+
+def _overdue(_number: int, _frame: object) -> None:
+    raise Overdue
+
+
+def marks_near(seed: int, *, training: bool) -> Marks:
+    """The marks of everything that is judged in this process, under one seed."""
+    marks: Marks = {}
+    for name in NAMES:
+        assignment, solved, judged = prepared(name)
+        every = [check.id for check in plan(assignment, Settings())]
+        if not training:
+            every.remove("training")
+        for each in judged:
+            scope = run(each.own, dict(solved) if each.follows else {"__name__": "submission"})
+            marks[each.name] = _mark(assignment, each, scope, seed, every)
+            torch.set_default_dtype(torch.float32)
+            torch.set_grad_enabled(True)
+    return marks
+
+
+def _mark(
+    assignment: Assignment, each: Submission, scope: dict[str, Any], seed: int, every: list[str]
+) -> str:
+    """A mark. Of a mutant, what is made between stages counts only where its own stage passes."""
+    signal.alarm(PATIENCE_SECONDS)
+    try:
+        if each.stage:
+            slug = assignment.stage(each.stage).slug
+            report = _report(assignment, scope, seed, [id for id in every if _is_of(id, slug)])
+            if not report.passed:
+                return _shown(report)
+        return _shown(_report(assignment, scope, seed, every))
+    except Overdue:
+        return "took too long"
+    finally:
+        signal.alarm(0)
+
+
+def _is_of(id: str, slug: str) -> bool:
+    return id.startswith(f"{slug}/")
+
+
+def _report(assignment: Assignment, scope: dict[str, Any], seed: int, only: list[str]) -> Report:
+    return judge(assignment, Workbench(scope), seed=seed, only=only).report
+
+
+def _shown(report: Report) -> str:
+    wrong = [
+        f"{check.id}: {check.outcome}"
+        for check in report.checks
+        if check.outcome in ("failed", "error")
+    ]
+    flags = [f"flag {flag.kind}" for flag in report.flags]
+    return ", ".join([f"{report.score:g} of {report.max_score:g}", *wrong, *flags])
+
+
+def judged_near(index: int, what: str) -> tuple[int, float, Marks]:
+    """The marks under the seed number ``index``, and the processor time that they took."""
+    began = time.process_time()
+    # What a gradient is in place of the right one costs no marks, and much time.
+    with patch("harness.judge.readings", lambda *_: {}):
+        marks = marks_near(seed_number(index), training=what == TRAINED)
+    return index, time.process_time() - began, marks
+
+
+def judged_walled(index: int, zygote: Zygote) -> tuple[int, float, Marks]:
+    """The marks of the sample classes behind the wall, and the time by the clock."""
+    began = time.monotonic()
+    marks: Marks = {}
+    for name in NAMES:
+        entries = find_submissions(CLASSES / name / "submissions")
+        job = Job(name, Settings(), seed_number(index))
+        for result in grade_entries(entries, job, 2, zygote):
+            wrong = [
+                f"{check.id}: {check.outcome}"
+                for check in result.checks
+                if check.outcome in ("failed", "error")
+            ]
+            mark = f"{result.status}, {result.score} of {result.max_score:g}"
+            marks[f"{name}: {result.submission}"] = ", ".join([mark, *wrong])
+    return index, time.monotonic() - began, marks
+
+
+def seed_number(index: int) -> int:
+    """A seed as `backprop grade` draws them, always the same for the same number."""
+    return random.Random(index).getrandbits(BITS)
+
+
+class Kept:
+    """What is done, in a file: of each part the first marks, and then what differs from those."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.first: dict[str, Marks] = {}
+        self.done: dict[str, dict[int, Marks]] = {PLAIN: {}, TRAINED: {}, WALLED: {}}
+        self.seconds: dict[str, list[float]] = {PLAIN: [], TRAINED: [], WALLED: []}
+        key = Keys(Job("", Settings(), 0), versions()).key("", "")
+        if path.exists():
+            head, *lines = path.read_text(encoding="utf-8").split("\n")[:-1]
+            if json.loads(head) != key:
+                raise click.ClickException(f"{path} is of another version: name another file.")
+            for line in lines:
+                self._take(*json.loads(line))
+        else:
+            path.write_text(json.dumps(key) + "\n", encoding="utf-8")
+
+    def add(self, what: str, index: int, seconds: float, marks: Marks) -> int:
+        """Keeps the marks under a seed, and returns how many differ from the first."""
+        first = self.first.get(what, {})
+        differs = {name: mark for name, mark in marks.items() if mark != first.get(name)}
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps([what, index, seconds, differs]) + "\n")
+        self._take(what, index, seconds, differs)
+        return len(self.done[what][index])
+
+    def _take(self, what: str, index: int, seconds: float, differs: Marks) -> None:
+        self.seconds[what].append(seconds)
+        if what not in self.first:
+            self.first[what], differs = differs, {}
+        self.done[what][index] = differs
+
+    def odd(self, what: str) -> Iterator[tuple[str, int, str, str]]:
+        """Each submission and seed with another mark than most, that mark, and the usual one."""
+        names = {name for differs in self.done[what].values() for name in differs}
+        for name in sorted(names):
+            usual = self.first[what].get(name, "")
+            found = {index: each.get(name, usual) for index, each in self.done[what].items()}
+            most, _ = Counter(found.values()).most_common(1)[0]
+            for index, mark in sorted(found.items()):
+                if mark != most:
+                    yield name, seed_number(index), mark, most
+
+    def table(self) -> Iterator[str]:
+        """What came out, as Markdown."""
+        yield "| | submissions | seeds | marks that differ | seconds a seed |"
+        yield "| --- | --- | --- | --- | --- |"
+        for what, done in self.done.items():
+            if done:
+                odd = sum(1 for _ in self.odd(what))
+                mean = sum(self.seconds[what]) / len(done)
+                yield f"| {what} | {len(self.first[what])} | {len(done)} | {odd} | {mean:.1f} |"
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--seeds", type=click.IntRange(min=0), default=1000, help="How many, untrained.")
+@click.option("--trained", type=click.IntRange(min=0), default=50, help="How many, with training.")
+@click.option("--walled", type=click.IntRange(min=0), default=5, help="How many, behind the wall.")
+@click.option("--start", type=click.IntRange(min=0), default=0, help="The number of the first.")
+@click.option("--workers", type=click.IntRange(min=1), default=2)
+def main(out: Path, seeds: int, trained: int, walled: int, start: int, workers: int) -> None:
+    """Judges everything under many seeds, and lists every mark that differs from the usual one.
+
+    Exit code 0: no mark differs; 1: some do.
+    """
+    kept = Kept(out)
+    wanted = [(PLAIN, start + n) for n in range(seeds)]
+    wanted += [(TRAINED, start + n) for n in range(trained)]
+    todo = [(what, index) for what, index in wanted if index not in kept.done[what]]
+    if todo:
+        context = get_context("spawn")
+        # Each seed makes thousands of classes: processes are replaced before they grow.
+        with ProcessPoolExecutor(
+            workers, context, initializer=prepare, max_tasks_per_child=20
+        ) as pool:
+            futures = {pool.submit(judged_near, index, what): what for what, index in todo}
+            for future in as_completed(futures):
+                _say(kept, futures[future], *future.result())
+    left = [start + n for n in range(walled) if start + n not in kept.done[WALLED]]
+    if left:
+        with Zygote() as zygote:
+            for index in left:
+                _say(kept, WALLED, *judged_walled(index, zygote))
+    for line in kept.table():
+        click.echo(line)
+    odd = [(what, *each) for what in kept.done for each in kept.odd(what)]
+    for what, name, seed, mark, usual in odd:
+        click.echo(f"{name}, seed {seed}, {what}: {mark}; else {usual}")
+    sys.exit(1 if odd else 0)
+
+
+def _say(kept: Kept, what: str, index: int, seconds: float, marks: Marks) -> None:
+    differ = kept.add(what, index, seconds, marks)
+    click.echo(
+        f"{what}: {len(kept.done[what])} seeds done; {seconds:.1f} s, {differ} marks differ",
+        err=True,
+    )
+
+
+if __name__ == "__main__":
+    main()
