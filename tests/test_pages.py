@@ -123,6 +123,17 @@ def test_a_mark_that_an_instructor_gave_is_shown_and_its_reason_is_for_staff(tmp
     assert "Said it in class." in staff_page(result, tmp_path)
 
 
+def test_pages_that_a_class_may_see_do_not_tell_the_seed(tmp_path):
+    published(tmp_path, [result_of("alice", RIGHT, wrong_line())])
+    run = tmp_path / "run.json"
+    run.write_text(re.sub(r'"seed": *0', '"seed": 8922843687356885', run.read_text()))
+    report_on(tmp_path)
+    seeds = ("8922843687356885", "77001")  # the run's, and that of a check's case
+    pages = [tmp_path / "report" / "index.html", *(tmp_path / "report" / "students").iterdir()]
+    assert len(pages) == 2 and seeds[0] in run.read_text()
+    assert [page for page in pages if any(seed in page.read_text() for seed in seeds)] == []
+
+
 def test_a_report_that_is_right_is_left_alone_and_a_change_changes_its_pages_only(tmp_path):
     results = [result_of("alice", RIGHT, wrong_line()), result_of("bob", RIGHT)]
     published(tmp_path, results)
