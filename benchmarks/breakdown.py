@@ -24,6 +24,7 @@ from benchmarks.meter import descendants, own_cpu_seconds
 from grading.grader import grade_submission
 from grading.sandbox import LOCKED, Nursery, open_nursery
 from grading.submissions import Entry, find_submissions, read_submission
+from grading.zips import source_of
 from harness.assignments import load_assignment
 from harness.judge import _make
 from harness.probes import Planned
@@ -151,7 +152,7 @@ def _graded(entries: Sequence[Entry], nursery: Nursery) -> list[float]:
     assignment = load_assignment(ASSIGNMENT)
     return [
         grade_submission(
-            read_submission(entry, ASSIGNMENT), assignment, Settings(), 0, nursery
+            read_submission(entry, ASSIGNMENT, source_of), assignment, Settings(), 0, nursery
         ).result.seconds.cpu
         for entry in entries
     ]

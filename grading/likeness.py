@@ -1,7 +1,6 @@
 """What of a submission can be compared with others', read without running any of it.
 
-Run as ``python -m grading.likeness``, in a process of its own with caps, as a source can exhaust
-whatever parses it: a line of JSON in for each submission, a line out.
+A source can exhaust whatever parses it, so this runs where other people's files are parsed.
 """
 
 from __future__ import annotations
@@ -11,33 +10,25 @@ import copy
 import hashlib
 import io
 import re
-import resource
-import sys
 import tokenize
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Annotated
 
 import msgspec
 
-from grading.faults import refusal
-from grading.source import Source
-from grading.submissions import Entry, read_submission
+from grading.source import File, Source, read_source
+from grading.zips import only_file
 
-# What one submission may take to read: MiB, and seconds of processor time.
-MEMORY_MIB = 1024
-SECONDS = 3
 # Of each kind of detail, and of each text.
 MOST_DETAILS = 300
 MOST_CHARACTERS = 200
 LEAST_NAME = 3
 LEAST_STRING = 6
-MAGIC = re.compile(r"^\s*[%!].*$", re.MULTILINE)
+MAGIC = re.compile(r"^[^\S\n]*[%!].*$", re.MULTILINE)
 
 
-class Asked(msgspec.Struct, frozen=True):
-    """A submission to read."""
-
-    entry: Entry
-    assignment: str
+Text = Annotated[str, msgspec.Meta(max_length=MOST_CHARACTERS)]
+Texts = Annotated[list[Text], msgspec.Meta(max_length=MOST_DETAILS)]
 
 
 class Details(msgspec.Struct, frozen=True):
@@ -47,27 +38,18 @@ class Details(msgspec.Struct, frozen=True):
     called and how many nodes it has. The rest are words of the student's own choice.
     """
 
-    file: str = ""
-    text: str = ""
-    units: dict[str, tuple[str, int]] = {}
-    comments: list[str] = []
-    names: list[str] = []
-    strings: list[str] = []
-    why: str = ""
+    file: Text = ""
+    text: Text = ""
+    units: Annotated[dict[Text, tuple[Text, int]], msgspec.Meta(max_length=MOST_DETAILS)] = {}
+    comments: Texts = []
+    names: Texts = []
+    strings: Texts = []
 
 
-def read_details(asked: Asked) -> Details:
-    """The details of a submission; none, and ``why`` not, where it cannot be read."""
-    try:
-        submission = read_submission(asked.entry, asked.assignment)
-    except OSError as error:
-        return Details(why=refusal(error, asked.entry.paths[0]))
-    if submission.source is None or submission.file is None:
-        return Details(why=submission.reason)
-    try:
-        return _details(submission.source, _sha(submission.file.data))
-    except (MemoryError, RecursionError):
-        return Details(why="The code is too large or too deep to be read.")
+def details_of(files: Sequence[File]) -> Details:
+    """Return the details of the one code file. Raise Unreadable where there is none to use."""
+    file = only_file(files)
+    return _details(read_source(file.name, file.data), _sha(file.data))
 
 
 def _details(source: Source, file: str) -> Details:
@@ -80,7 +62,7 @@ def _details(source: Source, file: str) -> Details:
             bare = _Bare(bound).visit(copy.deepcopy(function))
             if not _is_stub(bare):
                 size = sum(1 for _ in ast.walk(bare))
-                units[_sha(ast.dump(bare).encode())] = (name, size)
+                units[_sha(ast.dump(bare).encode())] = (name[:MOST_CHARACTERS], size)
     return Details(
         file=file,
         text=_sha("\n".join(texts).encode()),
@@ -189,20 +171,3 @@ def _few(texts: Iterator[str]) -> list[str]:
 
 def _sha(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
-
-
-def _main() -> None:
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_MIB * 2**20, MEMORY_MIB * 2**20))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    for line in sys.stdin.buffer:
-        asked = msgspec.json.decode(line, type=Asked)
-        usage = resource.getrusage(resource.RUSAGE_SELF)
-        # Each has its own seconds; who uses them up ends this process.
-        until = int(usage.ru_utime + usage.ru_stime) + SECONDS + 1
-        resource.setrlimit(resource.RLIMIT_CPU, (until, resource.RLIM_INFINITY))
-        sys.stdout.buffer.write(msgspec.json.encode(read_details(asked)) + b"\n")
-        sys.stdout.buffer.flush()
-
-
-if __name__ == "__main__":
-    _main()

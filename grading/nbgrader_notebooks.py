@@ -6,17 +6,17 @@ retyped or renamed costs a student the mark, or the whole class the run.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Collection, Iterator, Mapping
 from itertools import count
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from nbformat import NotebookNode, from_dict
 from nbgrader.api import Gradebook
 
-from grading.source import UNGRADED, Unreadable, read_source
+from grading.source import UNGRADED, Unreadable, parse_notebook, read_source
 from grading.submissions import plain_bytes
 
 # More cells than a person writes, and more text in one than a person reads.
@@ -32,6 +32,21 @@ _MARK = ("grade_id", "cell_type", "grade", "solution", "locked", "points")
 _PICTURES = ("image/png", "image/jpeg", "image/gif")
 
 
+class _SubmittedCell(msgspec.Struct):
+    cell_type: str
+    source: str | list[str] | None = ""
+    metadata: object = None
+    attachments: object = None
+    id: object = None
+
+
+class _Submitted(msgspec.Struct):
+    cells: list[_SubmittedCell]
+
+
+_submitted = msgspec.json.Decoder(_Submitted, strict=False)
+
+
 def read_submitted(path: Path) -> NotebookNode:
     """The notebook at ``path`` with nothing in it but text and nbgrader's marks.
 
@@ -41,12 +56,12 @@ def read_submitted(path: Path) -> NotebookNode:
     try:
         data = plain_bytes(path, path.name)
         read_source(path.name, data)  # whatever is refused elsewhere is refused here
-        cells = json.loads(data.decode("utf-8-sig"))["cells"]
+        cells = parse_notebook(data, _submitted).cells
         if len(cells) > CELLS_LIMIT:
             raise Unreadable(f"The notebook has more than {CELLS_LIMIT} cells.")
     except Unreadable as why:
         return unusable(str(why))
-    return _notebook([_cell(cell) for cell in cells])
+    return _notebook([_cell(msgspec.structs.asdict(cell)) for cell in cells])
 
 
 def unusable(reason: str) -> NotebookNode:

@@ -409,7 +409,7 @@ class JudgeBehindWall(Execute):  # type: ignore[misc]
 
 
 def _submission(nb: NotebookNode, student: str) -> Submission:
-    """The code of a sanitised notebook, or why there is none."""
+    """The code of a sanitised notebook, or why there is none. nbgrader has parsed it already."""
     if REASON in nb.metadata:
         return Submission(student, "", reason=nb.metadata[REASON])
     try:

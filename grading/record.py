@@ -14,7 +14,8 @@ import msgspec
 from grading.attempts import attempts_of
 from grading.faults import refusal
 from grading.results import LINES, RUN, CheckLine, Result, decode_result
-from grading.submissions import Submission, find_submissions, read_submission
+from grading.source import File
+from grading.submissions import digest, find_submissions, read_files
 from harness.assignments import NAMES
 from harness.settings import Settings
 from harness.show.visible import visible
@@ -44,7 +45,7 @@ class Record:
 
     run: Run
     result: Result
-    submission: Submission
+    files: Sequence[File]
     checks: tuple[CheckLine, ...]
 
 
@@ -76,7 +77,7 @@ def find_record(results: Path, name: str, folder: Path, checks: Sequence[str]) -
             f"{visible(result.assignment)}: they are not of one run."
         )
     asked = _asked(result, checks)
-    return Record(run, result, _submission(result, folder), asked)
+    return Record(run, result, _files(result, folder), asked)
 
 
 def read_results(results: Path) -> list[Result]:
@@ -174,7 +175,7 @@ def _judge_asked(
         raise RecordError(f"{id} of {name} was not made: it waits for {check.waits_for}. {those}")
 
 
-def _submission(result: Result, folder: Path) -> Submission:
+def _files(result: Result, folder: Path) -> list[File]:
     name = visible(result.submission)
     try:
         if not folder.is_dir():
@@ -187,15 +188,15 @@ def _submission(result: Result, folder: Path) -> Submission:
             if attempt.counts:
                 parts = {each.name: each for each in attempts_of(entry, result.assignment)}
                 entry = parts.get(f"{entry.name}/{attempt.attempt}", entry)
-        submission = read_submission(entry, result.assignment)
+        files, reason = read_files(entry, result.assignment)
     except OSError as error:
         raise RecordError(refusal(error, folder)) from None
-    if submission.digest != result.digest or submission.source is None:
+    if digest(files, reason) != result.digest:
         raise RecordError(
             f"The files of {name} in {folder} are not those that were graded: grade them again, or "
             "give a folder with the files as they were."
         )
-    return submission
+    return files
 
 
 def _bytes(path: Path) -> bytes:

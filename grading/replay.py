@@ -8,6 +8,8 @@ from grading.record import Record, RecordError
 from grading.results import CheckLine
 from grading.sandbox import Nursery
 from grading.sandbox.far import Far
+from grading.sandbox.reader import Reader
+from grading.source import Unreadable
 from harness.assignment import Assignment
 from harness.assignments import load_assignment
 from harness.judge import judge
@@ -54,8 +56,12 @@ def replay_checks(record: Record, nursery: Nursery) -> tuple[Replay, ...]:
 
 
 def _judged(record: Record, assignment: Assignment, nursery: Nursery) -> tuple[Report, Transcript]:
-    source, settings = record.submission.source, record.run.settings
-    assert source is not None
+    settings = record.run.settings
+    with Reader(nursery) as reader:
+        try:
+            source = reader.source(record.files)
+        except Unreadable as why:
+            raise RecordError(f"The code could not be read this time: {why}") from None
     with Far(nursery, source, settings.limits) as far:
         if far.definition.unusable:
             raise RecordError(

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from grading.submissions import CODE
+from grading.source import CODE
 
 # Seconds between two looks.
 PAUSE = 0.3

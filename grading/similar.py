@@ -8,9 +8,6 @@ hardly hold a pair like it by chance.
 from __future__ import annotations
 
 import math
-import os
-import subprocess
-import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,12 +15,13 @@ from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from grading.attempts import attempts_of
 from grading.faults import refusal
-from grading.likeness import Asked, Details
-from grading.submissions import Entry, find_submissions
+from grading.likeness import Details
+from grading.sandbox import NurseryError, open_nursery
+from grading.sandbox.reader import Reader
+from grading.source import Unreadable
+from grading.submissions import Entry, find_submissions, read_files
 from harness.show.visible import visible_line
 
 # A pair is named if fewer pairs like it than this are to be expected by chance.
@@ -95,64 +93,37 @@ def similar_in(folder: Path, assignment: str, handout: Path) -> tuple[list[Group
     except OSError as error:
         raise SimilarError(refusal(error, folder)) from None
     latest = [(attempts_of(each, assignment) or [each])[-1] for each in entries]
-    found = _details_of([Entry("handout", (str(handout),)), *latest], assignment)
-    given = next(found)
-    if given.why:
-        raise SimilarError(f"The handout {handout} cannot be read: {given.why}")
-    details = {entry.name: each for entry, each in zip(entries, found, strict=True)}
-    unread = {name: each.why for name, each in details.items() if each.why}
-    read = {name: each for name, each in details.items() if not each.why}
+    read: dict[str, Details] = {}
+    unread: dict[str, str] = {}
+    try:
+        # No code is run: what holds least will do, where a machine has nothing better.
+        with open_nursery() as nursery, Reader(nursery) as reader:
+            try:
+                given = _details_of(Entry("handout", (str(handout),)), assignment, reader)
+            except Unreadable as why:
+                raise SimilarError(f"The handout {handout} cannot be read: {why}") from None
+            for entry, one in zip(entries, latest, strict=True):
+                try:
+                    read[entry.name] = _details_of(one, assignment, reader)
+                except Unreadable as why:
+                    unread[entry.name] = str(why)
+    except NurseryError as error:
+        raise SimilarError(
+            f"The process that reads the code could not be started ({error}): `backprop doctor` "
+            "says what is missing."
+        ) from None
     return groups(read, given), unread
 
 
-def _details_of(entries: Sequence[Entry], assignment: str) -> Iterator[Details]:
-    """The details of each, read in a process that is replaced where one of them ends it."""
-    reader: subprocess.Popen[bytes] | None = None
+def _details_of(entry: Entry, assignment: str, reader: Reader) -> Details:
+    """Return what can be compared of a submission. Raise Unreadable where there is nothing."""
     try:
-        for entry in entries:
-            if reader is None:
-                reader = _reader()
-            line = _answer(reader, msgspec.json.encode(Asked(entry, assignment)) + b"\n")
-            if line:
-                yield msgspec.json.decode(line, type=Details)
-            else:
-                _end(reader)
-                reader = None
-                yield Details(why="Reading the code took too much time or memory.")
-    finally:
-        if reader is not None:
-            _end(reader)
-
-
-def _reader() -> subprocess.Popen[bytes]:
-    if sys.platform == "win32":
-        raise SimilarError("Only Linux and macOS can cap what reads strangers' code.")
-    root = str(Path(__file__).parent.parent)
-    path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH", "")]))
-    return subprocess.Popen(
-        [sys.executable, "-m", "grading.likeness"],
-        env={**os.environ, "PYTHONPATH": path},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-    )
-
-
-def _answer(reader: subprocess.Popen[bytes], line: bytes) -> bytes:
-    """What the reader says; nothing where it has died over it."""
-    assert reader.stdin is not None and reader.stdout is not None
-    try:
-        reader.stdin.write(line)
-        reader.stdin.flush()
-    except BrokenPipeError:
-        return b""
-    answer = reader.stdout.readline()
-    return answer if answer.endswith(b"\n") else b""
-
-
-def _end(reader: subprocess.Popen[bytes]) -> None:
-    reader.kill()
-    reader.communicate()
+        files, reason = read_files(entry, assignment)
+    except OSError as error:
+        raise Unreadable(refusal(error, entry.paths[0])) from None
+    if reason:
+        raise Unreadable(reason)
+    return reader.details(files)
 
 
 def groups(read: Mapping[str, Details], handout: Details) -> list[Group]:

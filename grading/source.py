@@ -6,11 +6,20 @@ import io
 import json
 import re
 import tokenize
+from codecs import BOM_UTF8
+from typing import Annotated, TypeVar
 
 import msgspec
 
-FILE_LIMIT = 16 * 1024 * 1024
+# Of one file: its size, the size of the code in it, and the cells that hold any. Outputs and
+# pictures make notebooks large, code does not.
+FILE_LIMIT = 48 * 1024 * 1024
+CODE_LIMIT = 4 * 1024 * 1024
+CELLS_LIMIT = 10_000
+CODE = (".py", ".ipynb")
 UNGRADED = "ungraded"
+
+Form = TypeVar("Form")
 
 
 class Unreadable(Exception):
@@ -34,7 +43,7 @@ class Cell(msgspec.Struct, frozen=True):
 class Source(msgspec.Struct, frozen=True):
     """The code of a submission, in order."""
 
-    cells: tuple[Cell, ...]
+    cells: Annotated[tuple[Cell, ...], msgspec.Meta(max_length=CELLS_LIMIT)]
     notebook: bool
 
 
@@ -56,21 +65,49 @@ class _NotebookCell(msgspec.Struct, frozen=True):
 
 
 class _Notebook(msgspec.Struct, frozen=True):
-    cells: list[_NotebookCell]
     nbformat: int
+    cells: list[_NotebookCell] | None = None
 
 
-class _Format(msgspec.Struct, frozen=True):
-    nbformat: int
+# Made here, as the warm process imports this: later the child has no modules to look types up in.
+_notebooks = msgspec.json.Decoder(_Notebook, strict=False)
 
 
 def read_source(name: str, data: bytes) -> Source:
-    """The code in a file called ``name``. Raises Unreadable where there is none."""
-    if not data.strip():
+    """Return the code in a file called ``name``. Raise Unreadable where there is none."""
+    if not data or data.isspace():
         raise Unreadable("The file is empty.")
     if len(data) > FILE_LIMIT:
         raise Unreadable(f"The file is larger than {FILE_LIMIT // 2**20} MiB.")
-    return _read_notebook(data) if name.lower().endswith(".ipynb") else _read_module(name, data)
+    source = _read_notebook(data) if name.lower().endswith(".ipynb") else _read_module(name, data)
+    if sum(len(cell.text.encode()) for cell in source.cells) > CODE_LIMIT:
+        raise Unreadable(f"The file holds more than {CODE_LIMIT // 2**20} MiB of code.")
+    if len(source.cells) > CELLS_LIMIT:
+        raise Unreadable(f"The notebook has more than {CELLS_LIMIT} cells of code.")
+    return source
+
+
+def parse_notebook(data: bytes, decoder: msgspec.json.Decoder[Form]) -> Form:
+    """Return a notebook as the decoder's type; what that does not ask for is skipped.
+
+    Raise Unreadable where it is no such notebook.
+    """
+    try:
+        return decoder.decode(data.removeprefix(BOM_UTF8))
+    except (UnicodeDecodeError, RecursionError, msgspec.ValidationError) as error:
+        raise _damaged(error) from None
+    except msgspec.DecodeError:
+        pass  # Jupyter's own reader takes more: NaN in an output, half a surrogate pair
+    try:
+        return msgspec.convert(json.loads(data.decode("utf-8-sig")), decoder.type, strict=False)
+    except (ValueError, RecursionError) as error:
+        raise _damaged(error) from None
+
+
+def _damaged(error: Exception) -> Unreadable:
+    if isinstance(error, UnicodeDecodeError):
+        return Unreadable("The notebook is not UTF-8 text.")
+    return Unreadable(f"The notebook is damaged, not a notebook's JSON: {error}.")
 
 
 def _read_module(name: str, data: bytes) -> Source:
@@ -87,29 +124,22 @@ def _read_module(name: str, data: bytes) -> Source:
 
 
 def _read_notebook(data: bytes) -> Source:
-    try:
-        # Python's own reader, as Jupyter's: outputs may hold NaN, which strict JSON has not.
-        content = json.loads(data.decode("utf-8-sig"))
-        version = msgspec.convert(content, _Format, strict=False).nbformat
-        if version < 4:
-            raise Unreadable(
-                f"The notebook has the old format {version}: open it in Jupyter, save it, and "
-                "hand it in again."
-            )
-        notebook = msgspec.convert(content, _Notebook, strict=False)
-    except UnicodeDecodeError:
-        raise Unreadable("The notebook is not UTF-8 text.") from None
-    except (ValueError, msgspec.ValidationError, RecursionError) as error:
-        raise Unreadable(f"The notebook is damaged, not a notebook's JSON: {error}.") from None
-    code = [cell for cell in notebook.cells if _is_code(cell)]
-    cells = tuple(
+    notebook = parse_notebook(data, _notebooks)
+    if notebook.nbformat < 4:
+        raise Unreadable(
+            f"The notebook has the old format {notebook.nbformat}: open it in Jupyter, save it, "
+            "and hand it in again."
+        )
+    code = [cell for cell in notebook.cells or () if _is_code(cell)]
+    cells = (
         Cell(f"<cell {number}>", _newlines("".join(cell.source or "")))
         for number, cell in enumerate(code, start=1)
         if not (_is_check(cell) or _is_ungraded(cell))
     )
-    if not any(cell.text.strip() for cell in cells):
+    with_code = tuple(cell for cell in cells if cell.text and not cell.text.isspace())
+    if not with_code:
         raise Unreadable("The notebook has no code of yours.")
-    return Source(cells, notebook=True)
+    return Source(with_code, notebook=True)
 
 
 def _is_code(cell: _NotebookCell) -> bool:

@@ -1,8 +1,8 @@
-"""Finds and reads what students handed in. What a folder holds is never guessed.
+"""Finds what students handed in, and reads its bytes. What a folder holds is never guessed.
 
-Nothing is parsed here, links are not followed, and a student's mistake is a reason for them to
-read. What was listed and cannot be read (no permission, gone, a disk that fails) is no student's
-mistake: it is raised as OSError, and the mark stays open.
+Nothing is parsed here: that is for the ``parse`` of `read_submission`. Links are not followed, and
+a student's mistake is a reason for them to read. What was listed and cannot be read (no permission,
+gone, a disk that fails) is no student's mistake: it is raised as OSError, and the mark stays open.
 """
 
 from __future__ import annotations
@@ -11,18 +11,17 @@ import errno
 import hashlib
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 import msgspec
 
 from grading import zips
-from grading.source import FILE_LIMIT, File, Source, Unreadable, read_source
+from grading.source import CODE, FILE_LIMIT, File, Source, Unreadable
 from grading.zips import ignored
 from harness.assignments import NAMES
 
-CODE = (".py", ".ipynb")
 HANDED_IN = (*CODE, ".zip")
 # What one submission may hold: things of any kind, code files and zips, bytes of those; and how
 # deep its folders may lie.
@@ -45,8 +44,12 @@ class Entry(msgspec.Struct, frozen=True):
     undecided: str = ""
 
 
+# Makes code of the files of a submission. Raises Unreadable where there is none.
+Parser = Callable[[Sequence[File]], Source]
+
+
 class Submission(msgspec.Struct, frozen=True):
-    """What a student handed in. ``file`` is None, and ``reason`` says why, where none can be used.
+    """What a student handed in. ``source`` is None, and ``reason`` says why, where none is usable.
 
     ``undecided``: the instructor has to decide what counts, and the mark is open until then.
     ``digest`` is the sha256 over the sorted relative paths and bytes of the code files and zips,
@@ -55,7 +58,6 @@ class Submission(msgspec.Struct, frozen=True):
 
     name: str
     digest: str
-    file: File | None = None
     reason: str = ""
     source: Source | None = None
     undecided: bool = False
@@ -96,22 +98,24 @@ def holds_only(entry: Entry) -> frozenset[str]:
     return frozenset(names) if names <= set(NAMES) else frozenset()
 
 
-def read_submission(entry: Entry, assignment: str) -> Submission:
-    """The one file of a submission; where there is none to use, the reason."""
-    files, reason = _collected(entry, assignment)
-    digest = _digest(files, reason)
+def read_submission(entry: Entry, assignment: str, parse: Parser) -> Submission:
+    """Return the code of a submission; where there is none to use, the reason.
+
+    ``parse`` reads the files, which can exhaust whatever does so.
+    """
+    files, reason = read_files(entry, assignment)
+    known = digest(files, reason)
     if reason:
-        return Submission(entry.name, digest, reason=reason, undecided=bool(entry.undecided))
+        return Submission(entry.name, known, reason, undecided=bool(entry.undecided))
     try:
-        file = _only_file(files)
-        return Submission(entry.name, digest, file, source=read_source(file.name, file.data))
+        return Submission(entry.name, known, source=parse(files))
     except Unreadable as why:
-        return Submission(entry.name, digest, reason=str(why))
+        return Submission(entry.name, known, str(why))
 
 
 def digest_of(entry: Entry, assignment: str) -> str:
     """The digest that `read_submission` gives, found without unpacking anything."""
-    return _digest(*_collected(entry, assignment))
+    return digest(*read_files(entry, assignment))
 
 
 def _student(entry: os.DirEntry[str]) -> str | None:
@@ -128,8 +132,8 @@ def _student(entry: os.DirEntry[str]) -> str | None:
     return entry.name if link else None
 
 
-def _collected(entry: Entry, assignment: str) -> tuple[list[File], str]:
-    """The code files and zips as they lie there, and what keeps them from being used, if anything.
+def read_files(entry: Entry, assignment: str) -> tuple[list[File], str]:
+    """Return the code files and zips as they lie there, and what keeps them from being used.
 
     A file's name is its path inside the submission.
     """
@@ -170,7 +174,7 @@ def _collect(folder: Path, assignment: str, files: list[File]) -> None:
             raise Unreadable("The folder holds far more code than one file.")
         files.append(File(name, data))
     if not files:
-        raise _nothing(notes)
+        raise zips.nothing(notes)
 
 
 def _code_in(root: Path, others: frozenset[str], notes: list[str]) -> Iterator[str]:
@@ -211,32 +215,6 @@ def _walk(
                     raise Unreadable(f"The folders lie more than {DEPTH_LIMIT} deep.")
                 else:
                     folders.append(path)
-
-
-def _only_file(files: Sequence[File]) -> File:
-    """The one code file, out of its zip. Raises Unreadable where there is none, or more."""
-    found: list[tuple[str, File]] = []
-    notes: list[str] = []
-    for file in files:
-        if not file.name.lower().endswith(".zip"):
-            found.append((file.name, file))
-            continue
-        inside = zips.contents(_short(file.name), file.data, CODE)
-        found += [(name, file) for name in inside.code]
-        notes += inside.notes
-    if not found:
-        raise _nothing(notes)
-    if len(found) > 1:
-        names = ", ".join(_short(name) for name, _ in found[:5])
-        raise Unreadable(f"There are {len(found)} files where one is expected: {names}.")
-    name, file = found[0]
-    if file.name.lower().endswith(".zip"):
-        return File(_short(name), zips.unpacked(_short(file.name), file.data, name))
-    return File(_short(name), file.data)
-
-
-def _nothing(notes: Sequence[str]) -> Unreadable:
-    return Unreadable(" ".join(["There is no .py or .ipynb file.", *sorted(notes)[:3]]))
 
 
 class _NotPlain(Unreadable):
@@ -308,11 +286,13 @@ def _short(name: str) -> str:
     return zips.short(shown_name(PurePosixPath(name).name))
 
 
-def _digest(files: Sequence[File], reason: str) -> str:
+def digest(files: Sequence[File], reason: str) -> str:
+    """Return the digest of a submission that `read_files` has given."""
     total = hashlib.sha256()
     for file in files:
         encoded = file.name.encode("utf-8", "surrogateescape")
         for part in (encoded, file.data):
-            total.update(len(part).to_bytes(8, "big") + part)
+            total.update(len(part).to_bytes(8, "big"))
+            total.update(part)
     total.update(reason.encode())
     return total.hexdigest()

@@ -1,15 +1,19 @@
-"""A student's own file, read and ready to be checked. Nothing is run, and torch is not loaded."""
+"""A student's own file, read and ready to be checked. Nothing is run, and torch is not loaded.
+
+It is parsed here, within the caps of `grading.source`: a student checks their own work.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from grading.faults import refusal
-from grading.source import Source, Unreadable, read_source
-from grading.submissions import CODE, HANDED_IN, Entry, read_submission
+from grading.source import CODE, Source, Unreadable, read_source
+from grading.submissions import HANDED_IN, Entry, read_submission
+from grading.zips import source_of
 from harness.assignments import NAMES
 from harness.settings import Settings, SettingsError, settings_beside
 
@@ -49,21 +53,29 @@ def assignment_of(file: Path, source: Source) -> str:
 
     Raises CheckError where neither tells, or the imports name more than one.
     """
-    code = "\n".join(cell.text for cell in source.cells)
-    modules = "|".join(name.replace("-", "_") for name in NAMES)
-    found: set[str] = set(
-        re.findall(rf"^\s*(?:from|import)\s+harness\.({modules})\b", code, re.MULTILINE)
-    )
+    modules = [name.replace("-", "_") for name in NAMES]
+    found = {each for cell in source.cells for each in _imported(cell.text) if each in modules}
     if not found:
         path = file.resolve()
         for text in (path.stem, path.parent.name):
-            found = set(re.findall(modules, text.lower().replace("-", "_").replace(" ", "_")))
+            name = text.lower().replace("-", "_").replace(" ", "_")
+            found = {module for module in modules if module in name}
             if found:
                 break
     if len(found) == 1:
         return found.pop().replace("_", "-")
     why = "imports more than one assignment" if found else "does not say which assignment it is"
     raise CheckError(f"{file} {why}: add --assignment {' or --assignment '.join(NAMES)}.")
+
+
+def _imported(code: str) -> Iterator[str]:
+    """The modules of the harness that lines of the code import. A line is looked at once."""
+    for line in code.split("\n"):
+        words = line.split(maxsplit=2)
+        if len(words) > 1 and words[0] in ("from", "import"):
+            package, _, rest = words[1].partition(".")
+            if package == "harness":
+                yield re.split(r"\W", rest, maxsplit=1)[0]
 
 
 def _read(file: Path, assignment_name: str | None) -> Source:
@@ -87,7 +99,7 @@ def _read(file: Path, assignment_name: str | None) -> Source:
 def _read_inside(file: Path, assignments: Sequence[str]) -> Source:
     """The one file in a zip or folder, which may have a folder for each assignment."""
     entry = Entry(file.stem, (str(file),))
-    found = [read_submission(entry, name) for name in assignments]
+    found = [read_submission(entry, name, source_of) for name in assignments]
     sources = {each.digest: each.source for each in found if each.source is not None}
     if not sources:
         raise Unreadable(found[0].reason)

@@ -25,6 +25,7 @@ from grading.grader import grade_submission, unmarked
 from grading.jobs import Graded, GraderBroken, Job, encode_graded
 from grading.results import Result
 from grading.sandbox import LEVELS, Nursery, NurseryError, can_fork, open_nursery
+from grading.sandbox.reader import Reader
 from grading.selftest import judge_known
 from grading.submissions import Entry, Submission, read_submission
 from harness.assignments import load_assignment
@@ -51,6 +52,7 @@ class _Workplace:
     def __init__(self) -> None:
         self.address: str | None = None
         self._nursery: Nursery | None = None
+        self._reader: Reader | None = None
         self._works = False
 
     def nursery(self) -> Nursery:
@@ -62,7 +64,15 @@ class _Workplace:
             self._works = True
         return self._nursery
 
+    def reader(self) -> Reader:
+        if self._reader is None:
+            self._reader = Reader(self.nursery())
+        return self._reader
+
     def leave(self) -> None:
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
         if self._nursery is not None:
             self._nursery.close()
             self._nursery = None
@@ -125,7 +135,7 @@ def given_up(entry: Entry, job: Job, why: str) -> Result:
 
 def _graded(entry: Entry, job: Job) -> Graded:
     try:
-        submission = read_submission(entry, job.assignment)
+        submission = read_submission(entry, job.assignment, _workplace.reader().source)
     except OSError as error:
         return Graded(given_up(entry, job, refusal(error, entry.paths[0])), again=False)
     return grade_submission(

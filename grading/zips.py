@@ -1,4 +1,7 @@
-"""Looks into a zip that cannot be trusted: names are only names, and one file at most comes out."""
+"""Finds the one code file among those handed in, and in zips, which cannot be trusted.
+
+Names are only names, and one file at most comes out.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,12 @@ import stat
 import struct
 import zipfile
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import PurePosixPath
 
-from grading.source import FILE_LIMIT, Unreadable
+from grading.source import CODE, FILE_LIMIT, File, Source, Unreadable, read_source
 
 MEMBER_LIMIT = 10_000
 NAME_LIMIT = 100
@@ -40,10 +44,43 @@ class Contents:
     notes: tuple[str, ...]
 
 
-def contents(name: str, data: bytes, code: tuple[str, ...]) -> Contents:
-    """What the zip called ``name`` holds; ``code`` are the endings of code files.
+def source_of(files: Sequence[File]) -> Source:
+    """Return the code in the one code file. Raise Unreadable where there is none to use."""
+    file = only_file(files)
+    return read_source(file.name, file.data)
 
-    Raises Unreadable for what is no zip, is damaged, or holds too much.
+
+def only_file(files: Sequence[File]) -> File:
+    """Return the one code file, out of its zip. Raise Unreadable where there is none, or more."""
+    found: list[tuple[str, File]] = []
+    notes: list[str] = []
+    for file in files:
+        if not file.name.lower().endswith(".zip"):
+            found.append((file.name, file))
+            continue
+        inside = contents(_last(file.name), file.data)
+        found += [(name, file) for name in inside.code]
+        notes += inside.notes
+    if not found:
+        raise nothing(notes)
+    if len(found) > 1:
+        names = ", ".join(_last(name) for name, _ in found[:5])
+        raise Unreadable(f"There are {len(found)} files where one is expected: {names}.")
+    name, file = found[0]
+    if file.name.lower().endswith(".zip"):
+        return File(_last(name), unpacked(_last(file.name), file.data, name))
+    return File(_last(name), file.data)
+
+
+def nothing(notes: Sequence[str]) -> Unreadable:
+    """Return what to raise where there is no code file; ``notes`` tell of other things there."""
+    return Unreadable(" ".join(["There is no .py or .ipynb file.", *sorted(notes)[:3]]))
+
+
+def contents(name: str, data: bytes) -> Contents:
+    """Return what the zip called ``name`` holds.
+
+    Raise Unreadable for what is no zip, is damaged, or holds too much.
     """
     # Each member begins so, and zipfile would list them all, in hundreds of megabytes.
     if data.count(_HEAD) > MEMBER_LIMIT:
@@ -54,7 +91,7 @@ def contents(name: str, data: bytes, code: tuple[str, ...]) -> Contents:
         path = _path(member)
         ending = path.suffix.lower()
         parts = [part for part in path.parts if part != ".."]
-        if member.is_dir() or any(map(ignored, parts)) or ending not in (*code, ".zip"):
+        if member.is_dir() or any(map(ignored, parts)) or ending not in (*CODE, ".zip"):
             continue
         if stat.S_ISLNK(member.external_attr >> 16):
             notes.append(f"{short(path.name)} in {name} is a link, which is not followed.")
@@ -94,6 +131,11 @@ def ignored(name: str) -> bool:
 def short(name: str) -> str:
     """A name of a bearable length, with its ending."""
     return name if len(name) <= NAME_LIMIT else f"…{name[1 - NAME_LIMIT :]}"
+
+
+def _last(path: str) -> str:
+    """A path's last name, of a bearable length, as text that can be sent on."""
+    return short(PurePosixPath(path).name.encode("utf-8", "backslashreplace").decode("utf-8"))
 
 
 def _members(name: str, data: bytes) -> list[zipfile.ZipInfo]:

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from grading.attacks import files
 from grading.cli import main
-from grading.likeness import Asked, read_details
+from grading.likeness import details_of
 from grading.similar import groups, similar_in, told
-from grading.submissions import Entry
+from grading.source import File
 
 COURSE = Path(__file__).parents[1]
 MANY = "many-neurons"
@@ -60,18 +60,13 @@ def work(error, sigmoid, total, name="g", comment=""):
     return text
 
 
-def details(folder, **texts):
-    found = {}
-    for name, text in texts.items():
-        path = folder / f"{name}.py"
-        path.write_text(text, encoding="utf-8")
-        found[name] = read_details(Asked(Entry(name, (str(path),)), MANY))
-    return found
+def details(**texts):
+    return {name: details_of([File(f"{name}.py", text.encode())]) for name, text in texts.items()}
 
 
 @pytest.fixture(scope="module")
 def handout():
-    return read_details(Asked(Entry("handout", (str(HANDOUT),)), MANY))
+    return details_of([File(HANDOUT.name, HANDOUT.read_bytes())])
 
 
 def honest(seed, count):
@@ -89,11 +84,8 @@ def honest(seed, count):
 
 @settings(max_examples=10)
 @given(st.integers(), st.sampled_from([2, 5, 12, 30]))
-def test_a_class_that_solves_a_short_exercise_honestly_is_not_pointed_at(
-    tmp_path_factory, handout, seed, count
-):
-    folder = tmp_path_factory.mktemp("honest")
-    assert groups(details(folder, **honest(seed, count)), handout) == []
+def test_a_class_that_solves_a_short_exercise_honestly_is_not_pointed_at(handout, seed, count):
+    assert groups(details(**honest(seed, count)), handout) == []
 
 
 ODD = (
@@ -103,33 +95,33 @@ ODD = (
 )
 
 
-def test_renamed_work_is_found_among_many(tmp_path, handout):
+def test_renamed_work_is_found_among_many(handout):
     first = work(*ODD, comment="# my own way")
     texts = honest(1, 30) | {"ann": first, "ben": work(*ODD, name="delta")}
-    (group,) = groups(details(tmp_path, **texts), handout)
+    (group,) = groups(details(**texts), handout)
     assert group.submissions == ["ann", "ben"] and 0 < group.chance < 0.02
     units = [each for each in group.shared if each.kind == "unit"]
     assert [each.what for each in units] and {each.others for each in units} == {0}
     assert "Sigmoid.backward is the same" in "\n".join(told([group], {}))
 
 
-def test_what_many_write_points_at_nobody(tmp_path, handout):
+def test_what_many_write_points_at_nobody(handout):
     """A worked solution from the lecture is everybody's."""
     texts = {f"s{number}": work(*ODD, name=f"g{number}") for number in range(20)}
-    assert groups(details(tmp_path, **texts), handout) == []
+    assert groups(details(**texts), handout) == []
 
 
-def test_comments_that_two_share_are_found_in_the_smallest_class(tmp_path, handout):
+def test_comments_that_two_share_are_found_in_the_smallest_class(handout):
     ann = work(ERROR[0], SIGMOID[0], SUM[0], comment="# chain rule backwards as Ann told me")
     ben = work(ERROR[1], SIGMOID[1], SUM[1], "go", comment="# chain rule backwards as Ann told me")
-    (group,) = groups(details(tmp_path, ann=ann, ben=ben), handout)
+    (group,) = groups(details(ann=ann, ben=ben), handout)
     assert ("comment", 0) in [(each.kind, each.others) for each in group.shared]
 
 
-def test_the_same_file_is_pointed_out_whoever_else_has_it(tmp_path, handout):
+def test_the_same_file_is_pointed_out_whoever_else_has_it(handout):
     same = work(ERROR[0], SIGMOID[0], SUM[0])
     texts = honest(2, 5) | {f"same{number}": same for number in range(4)}
-    (group,) = groups(details(tmp_path, **texts), handout)
+    (group,) = groups(details(**texts), handout)
     assert group.submissions == ["same0", "same1", "same2", "same3"]
     assert group.shared[0].kind == "file" and group.chance == 0.0
 
@@ -141,11 +133,11 @@ def test_the_handout_as_it_was_given_is_nobodys_work(tmp_path, handout):
     assert found == [] and unread == {}
 
 
-def test_docstrings_annotations_and_layout_change_nothing(tmp_path, handout):
+def test_docstrings_annotations_and_layout_change_nothing(handout):
     bare = "def f(x):\n    return x + 1\n"
     dressed = "def better(value: int) -> int:\n    'Adds.'\n\n    return (value +\n        1)\n"
     other = "def f(x):\n    return x + 2\n"
-    read = details(tmp_path, bare=bare, dressed=dressed, other=other)
+    read = details(bare=bare, dressed=dressed, other=other)
     assert read["bare"].units.keys() == read["dressed"].units.keys()
     assert read["bare"].units.keys() != read["other"].units.keys()
 

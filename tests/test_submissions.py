@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from grading import submissions
-from grading.source import FILE_LIMIT, File
+from grading.source import FILE_LIMIT
 from grading.submissions import (
     Entry,
     digest_of,
@@ -22,6 +22,7 @@ from grading.submissions import (
     holds_only,
     read_submission,
 )
+from grading.zips import source_of
 
 CODE = b"from harness.many_neurons import check\n"
 
@@ -42,7 +43,13 @@ def zipped(**files):
 
 def read_all(folder, assignment="many-neurons"):
     entries = find_submissions(folder)
-    return {entry.name: read_submission(entry, assignment) for entry in entries}
+    return {entry.name: read_submission(entry, assignment, source_of) for entry in entries}
+
+
+def file_of(submission):
+    """The name and the code of the one file of a submission."""
+    (cell,) = submission.source.cells
+    return cell.name, cell.text.encode()
 
 
 def test_flat_files_go_by_their_stem(tmp_path):
@@ -52,28 +59,28 @@ def test_flat_files_go_by_their_stem(tmp_path):
     write(tmp_path / ".hidden.py")
     found = read_all(tmp_path)
     assert list(found) == ["alice", "bob"]
-    assert all(submission.file for submission in found.values())
+    assert all(submission.source for submission in found.values())
 
 
 def test_a_folder_a_student_holds_one_file(tmp_path):
     write(tmp_path / "alice" / "work" / "solution.py")
     write(tmp_path / "alice" / ".ipynb_checkpoints" / "solution.py")
     write(tmp_path / "alice" / "__pycache__" / "x.py")
-    assert read_all(tmp_path)["alice"].file
+    assert read_all(tmp_path)["alice"].source
 
 
 def test_nbgraders_layout_takes_this_assignment_only(tmp_path):
     write(tmp_path / "alice" / "one-neuron" / "one-neuron.ipynb")
     write(tmp_path / "alice" / "many-neurons" / "work.py")
     submission = read_all(tmp_path)["alice"]
-    assert submission.file == File("work.py", CODE)
+    assert file_of(submission) == ("work.py", CODE)
 
 
 def test_zips_are_unpacked_flat_and_inside_a_folder(tmp_path):
     write(tmp_path / "alice.zip", zipped(hw__work=b"", **{"hw__work.py": CODE}))
     write(tmp_path / "bob" / "upload.zip", zipped(**{"work.py": CODE, "__MACOSX__._work.py": b""}))
     found = read_all(tmp_path)
-    assert found["alice"].file == found["bob"].file == File("work.py", CODE)
+    assert file_of(found["alice"]) == file_of(found["bob"]) == ("work.py", CODE)
 
 
 @pytest.mark.parametrize(
@@ -89,7 +96,7 @@ def test_zips_are_unpacked_flat_and_inside_a_folder(tmp_path):
         ({"alice/a.py": CODE, "alice/b.zip": zipped(**{"b.py": b""})}, "expected: a.py, b.py"),
         ({"alice/one-neuron/a.py": CODE}, "Only one-neuron was handed in"),
         ({"alice/many-neurons": CODE}, "many-neurons is not a folder"),
-        ({"alice/a.py": b"#" * (FILE_LIMIT + 1)}, "a.py is larger than 16 MiB"),
+        ({"alice/a.py": b"#" * (FILE_LIMIT + 1)}, "a.py is larger than 48 MiB"),
         ({"/".join(["alice", *"abcdefghijklmnopqrstuvwxyz0123456789", "a.py"]): b""}, "32 deep"),
     ],
 )
@@ -97,7 +104,7 @@ def test_an_ambiguity_or_nothing_is_told_with_the_name(tmp_path, files, reason):
     for name, data in files.items():
         write(tmp_path / name, data)
     submission = read_all(tmp_path)["alice"]
-    assert submission.file is None
+    assert submission.source is None
     assert reason in submission.reason
 
 
@@ -109,7 +116,7 @@ def test_a_link_out_of_the_folder_is_not_followed(tmp_path):
     (tmp_path / "class" / "bob" / "link.py").symlink_to(secret)
     found = read_all(tmp_path / "class")
     assert "alice.py is a link, which is not followed" in found["alice"].reason
-    assert found["bob"].file
+    assert found["bob"].source
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="a system without pipes")
@@ -124,7 +131,7 @@ def test_what_is_no_plain_file_is_never_waited_for(tmp_path):
     found = read_all(tmp_path)
     assert "alice.py is not a plain file" in found["alice"].reason
     assert "work.py is not a plain file" in found["bob"].reason
-    assert found["carol"].file
+    assert found["carol"].source
     assert "dora.py is not a plain file" in found["dora"].reason
 
 
@@ -151,7 +158,7 @@ def raised(folder):
     found = {}
     for entry in find_submissions(folder):
         try:
-            read_submission(entry, "many-neurons")
+            read_submission(entry, "many-neurons", source_of)
         except OSError as error:
             found[entry.name] = type(error)
     return found
@@ -184,7 +191,8 @@ def test_what_vanishes_while_it_is_read_is_no_students_mistake_and_a_link_is(tmp
 
     monkeypatch.setattr("grading.submissions.os.open", open_late)
     (carol,) = (each for each in find_submissions(tmp_path) if each.name == "carol")
-    assert "carol.py cannot be read" in read_submission(carol, "many-neurons").reason
+    said = read_submission(carol, "many-neurons", source_of)
+    assert "carol.py cannot be read" in said.reason
     assert raised(tmp_path) == dict.fromkeys(("alice", "bob"), FileNotFoundError)
 
 
@@ -220,7 +228,7 @@ def test_a_folder_of_pictures_beside_the_code_is_fine(tmp_path):
     for number in range(300):
         write(tmp_path / "alice" / "data" / f"{number}.png")
     write(tmp_path / "alice" / "work.py")
-    assert read_all(tmp_path)["alice"].file
+    assert read_all(tmp_path)["alice"].source
 
 
 def test_names_of_students_that_are_no_text_are_shown_escaped(tmp_path):
@@ -243,14 +251,14 @@ def test_submissions_of_another_assignment_are_told_apart(tmp_path):
         "carol": set(),
         "dora": set(),
     }
-    assert read_all(tmp_path)["carol"].file == File("work.py", CODE)
+    assert file_of(read_all(tmp_path)["carol"]) == ("work.py", CODE)
 
 
 class TestZips:
     def reason(self, tmp_path, data):
         write(tmp_path / "alice.zip", data)
         submission = read_all(tmp_path)["alice"]
-        assert submission.file is None
+        assert submission.source is None
         return submission.reason
 
     def written(self, *members, **options):
@@ -262,7 +270,7 @@ class TestZips:
 
     def test_a_bomb_is_refused_without_unpacking_it_all(self, tmp_path):
         bomb = self.written(("bomb.py", b"#" * (64 * 2**20)), compression=zipfile.ZIP_DEFLATED)
-        assert "larger than 16 MiB" in self.reason(tmp_path, bomb)
+        assert "larger than 48 MiB" in self.reason(tmp_path, bomb)
 
     def test_very_many_members_are_never_listed(self, tmp_path, monkeypatch):
         many = self.written(*((f"{number}.txt", b"") for number in range(10_001)))
@@ -299,15 +307,15 @@ class TestZips:
         write(tmp_path / "in" / "carol.zip", self.written(("hw\\work.py", CODE)))
         before = sorted(tmp_path.rglob("*"))
         found = read_all(tmp_path / "in")
-        assert [each.file.name for each in found.values() if each.file] == [
+        assert [file_of(each)[0] for each in found.values()] == [
             "evil.py", "evil.py", "work.py",
         ]  # fmt: skip
         assert sorted(tmp_path.rglob("*")) == before
 
     def test_a_very_long_name_is_shortened_for_people(self, tmp_path):
         write(tmp_path / "alice.zip", self.written(("x" * 60_000 + ".py", CODE)))
-        file = read_all(tmp_path)["alice"].file
-        assert file and len(file.name) == 100 and file.name.endswith("x.py")
+        name, _ = file_of(read_all(tmp_path)["alice"])
+        assert len(name) == 100 and name.endswith("x.py")
 
     @given(st.data())
     def test_any_damage_gives_code_or_a_reason(self, tmp_path_factory, data):
@@ -321,19 +329,17 @@ class TestZips:
             content[at : at + gone] = data.draw(st.binary(max_size=4))
         path = write(tmp_path_factory.mktemp("zips") / "alice.zip", bytes(content))
         entry = Entry("alice", (str(path),))
-        submission = read_submission(entry, "many-neurons")
-        assert bool(submission.reason) == (submission.file is None)
+        submission = read_submission(entry, "many-neurons", source_of)
+        assert bool(submission.reason) == (submission.source is None)
         assert submission.digest == digest_of(entry, "many-neurons")
 
 
 def test_the_digest_follows_names_and_bytes(tmp_path):
-    one = read_submission(Entry("a", (str(write(tmp_path / "one" / "a.py")),)), "many-neurons")
-    same = read_submission(Entry("b", (str(write(tmp_path / "two" / "a.py")),)), "many-neurons")
-    other = read_submission(
-        Entry("a", (str(write(tmp_path / "three" / "a.py", CODE + b"#")),)), "many-neurons"
-    )
-    assert one.digest == same.digest != other.digest
-    assert len(one.digest) == 64
+    paths = [write(tmp_path / name / "a.py") for name in ("one", "two")]
+    paths.append(write(tmp_path / "three" / "a.py", CODE + b"#"))
+    one, same, other = (digest_of(Entry("a", (str(path),)), "many-neurons") for path in paths)
+    assert one == same != other
+    assert len(one) == 64
 
 
 def test_the_digest_follows_the_reason_too(tmp_path):

@@ -22,6 +22,7 @@ from grading.faults import refusal
 from grading.grader import grade_submission
 from grading.jobs import GraderBroken
 from grading.sandbox import LEVELS
+from grading.sandbox.reader import Reader
 from grading.sandbox.zygote import Zygote
 from grading.seeds import keyed_seed
 from grading.selftest import judge_known
@@ -47,17 +48,18 @@ def grade(assignment_name: str, base: Path) -> None:
     settings = _within_limits(settings_beside(base / "source", assignment_name))
     # A folder that a student hands in; its name says nothing.
     entry = Entry("submission", (str(base / "submission"),))
-    try:
-        submission = read_submission(entry, assignment_name)
-    except OSError as error:
-        sys.exit(f"{refusal(error, entry.paths[0])} There is no mark: run the autograder again.")
-    # Students may try as often as they like: what one attempt tells of its hidden inputs is of no
-    # use to the next, which has others.
-    seed = keyed_seed((base / "source" / SECRET_FILE).read_bytes(), submission.digest)
-    with Zygote(LEVELS) as nursery:
+    with Zygote(LEVELS) as nursery, Reader(nursery, settings.limits.memory_mib) as reader:
         if nursery.isolation == "minimal":
             print(NOT_LOCKED)
         judge_known(nursery)
+        try:
+            submission = read_submission(entry, assignment_name, reader.source)
+        except OSError as error:
+            why = refusal(error, entry.paths[0])
+            sys.exit(f"{why} There is no mark: run the autograder again.")
+        # Students may try as often as they like: what one attempt tells of its hidden inputs is of
+        # no use to the next, which has others.
+        seed = keyed_seed((base / "source" / SECRET_FILE).read_bytes(), submission.digest)
         graded = grade_submission(
             submission, load_assignment(assignment_name), settings, seed, nursery
         )

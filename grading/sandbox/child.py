@@ -17,11 +17,13 @@ from typing import Any, NoReturn
 import numpy
 import torch
 
+from grading.likeness import details_of
 from grading.sandbox import wire
 from grading.sandbox.channel import Channel, ChannelClosed
 from grading.sandbox.definitions import NothingParses, run_definitions
 from grading.sandbox.wire import Define, Defined, Parse, Parsed, Perform, Started
-from grading.source import Unreadable, read_source
+from grading.source import File, Unreadable
+from grading.zips import source_of
 from harness.workbench import Workbench
 
 # Replies wait for each other for so long, or until there are so many bytes of them.
@@ -38,7 +40,7 @@ def serve(sock: socket.socket) -> None:
             request = wire.decode_request(channel.receive(wire.REQUEST_LIMIT))
             match request:
                 case Parse():
-                    channel.send(wire.encode(_parsed(request)))
+                    channel.send(wire.encode(_parsed(channel, request)))
                 case Define():
                     workbench = Workbench(_define(channel, request))
                 case Perform():
@@ -69,13 +71,16 @@ def prepare() -> None:
     sys.meta_path.insert(0, _Handouts())
 
 
-def _parsed(request: Parse) -> Parsed:
+def _parsed(channel: Channel, request: Parse) -> Parsed:
+    files = [File(name, bytes(channel.receive(wire.REQUEST_LIMIT))) for name in request.names]
     try:
-        return Parsed(request.call, read_source(request.name, request.data), "")
+        if request.compared:
+            return Parsed(request.call, details=details_of(files))
+        return Parsed(request.call, source_of(files))
     except Unreadable as reason:
-        return Parsed(request.call, None, str(reason))
+        return Parsed(request.call, reason=str(reason))
     except (MemoryError, RecursionError):
-        return Parsed(request.call, None, "The file is too large or too deeply nested to read.")
+        return Parsed(request.call, reason="The file is too large or too deeply nested to read.")
 
 
 def _define(channel: Channel, request: Define) -> Mapping[str, object]:

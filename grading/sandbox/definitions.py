@@ -132,7 +132,7 @@ def _failed(piece: _Piece, error: BaseException) -> Statement:
 def _unparsed(cell: Cell, text: str, error: Exception) -> Statement:
     said = describe(error)
     line = error.lineno if isinstance(error, SyntaxError) and error.lineno else 1
-    defines = re.findall(r"^\s*class\s+(\w+)", text, flags=re.MULTILINE)
+    defines = re.findall(r"^[^\S\n]*class[^\S\n]+(\w+)", text, flags=re.MULTILINE)
     return Statement(_place(cell, line), said.kind, said.text, defines)
 
 

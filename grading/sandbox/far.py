@@ -17,14 +17,12 @@ from grading.sandbox.wire import (
     Define,
     Defined,
     FromChild,
-    Parse,
-    Parsed,
     Perform,
     Request,
     Started,
 )
 from grading.sandbox.words import Words, plain
-from grading.source import File, Source
+from grading.source import Source
 from harness.candidate import (
     Absent,
     Backward,
@@ -73,10 +71,10 @@ class Far:
     """A candidate whose code runs in children of a nursery. Close it, or use it in a ``with``.
 
     What kills its child costs the stage that was being used: that stage is lost from then on,
-    and the others go on in a fresh child. A ``File`` is parsed in the child too.
+    and the others go on in a fresh child.
     """
 
-    def __init__(self, nursery: Nursery, code: Source | File, limits: Limits) -> None:
+    def __init__(self, nursery: Nursery, source: Source, limits: Limits) -> None:
         self._nursery = nursery
         self._limits = limits
         self._watch = Watch(limits)
@@ -92,9 +90,9 @@ class Far:
         self._until: int | None = None
         self._killers: list[wire.Statement] = []
         self.stopped_by_clock = False
-        self.source: Source | None = code if isinstance(code, Source) else None
-        self._words = Words(self.source)
-        self.definition = self._define() if self.source else self._parse(code)
+        self.source = source
+        self._words = Words(source)
+        self.definition = self._define()
 
     @property
     def cpu_seconds(self) -> float:
@@ -191,21 +189,6 @@ class Far:
         self._watch.turn_to(DEFINITIONS)
         return child
 
-    def _parse(self, code: Source | File) -> Definition:
-        """Has a child read the file, and go on to run what is in it."""
-        assert isinstance(code, File)
-        try:
-            (answer,) = self._ask(self._born(), Parse(self._next(), code.name, code.data), 1)
-            if not isinstance(answer, Parsed):
-                raise ChildLost("sent an answer that nobody asked for")
-        except ChildLost as lost:
-            return self._unusable(f"The file could not be read: the process that read it {lost}.")
-        if answer.source is None:
-            return self._unusable(answer.reason)
-        self.source = answer.source
-        self._words = Words(answer.source)
-        return self._define()
-
     def _unusable(self, why: str) -> Definition:
         self._bury()
         self._lost.setdefault(WHOLE, Lost("cannot be read"))
@@ -213,7 +196,6 @@ class Far:
 
     def _define(self) -> Definition:
         """Has a child run the statements; one that kills is skipped by the next child."""
-        assert self.source is not None
         while True:
             child = self._child or self._born()
             at: Started | None = None

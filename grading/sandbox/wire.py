@@ -12,14 +12,16 @@ import msgspec
 import torch
 from torch import Tensor
 
+from grading.likeness import Details
 from grading.sandbox.channel import ProtocolError
-from grading.source import Source
+from grading.source import CODE_LIMIT, Source
 from harness import candidate
 from harness.candidate import Link, Operation, Other, Reply, Returned
 from harness.workbench import copy_with_layout
 
 REQUEST_LIMIT = 64 * 1024 * 1024
 REPLY_LIMIT = 16 * 1024 * 1024
+PARSED_LIMIT = CODE_LIMIT + 2 * 1024 * 1024
 TENSOR_LIMIT = 8 * 1024 * 1024
 MOST_DIMENSIONS = 16
 MOST_REPLIES = 10_000
@@ -124,11 +126,14 @@ OperationData = ForwardData | BackwardData | ReadData | ChainData | DescendData 
 
 
 class Parse(msgspec.Struct, frozen=True, tag="parse"):
-    """Read the file called ``name`` as code. It is parsed where it can do no harm."""
+    """Read the files called ``names``, which follow, a frame each, as one submission's code.
+
+    With ``compared``, what `similar` compares is wanted in place of the code.
+    """
 
     call: int
-    name: str
-    data: bytes
+    names: list[str]
+    compared: bool = False
 
 
 class Define(msgspec.Struct, frozen=True, tag="define"):
@@ -226,11 +231,12 @@ ReplyData = (
 
 
 class Parsed(msgspec.Struct, frozen=True, tag="parsed"):
-    """The code of a file; without any, ``reason`` says why."""
+    """The code of a submission, or what is compared of it; without any, ``reason`` says why."""
 
     call: int
-    source: Source | None
-    reason: str
+    source: Source | None = None
+    details: Details | None = None
+    reason: str = ""
 
 
 class Started(msgspec.Struct, frozen=True, tag="started"):

@@ -58,12 +58,10 @@ def _word(text: str) -> str:
 class Words:
     """Knows the names and the lines of a source, and the ``stages`` that were asked for."""
 
-    def __init__(self, source: Source | None) -> None:
-        cells = source.cells if source else ()
+    def __init__(self, source: Source) -> None:
+        cells = source.cells
         self._lines = {
-            re.sub(r"\D", "", cell.name) if source and source.notebook else "": cell.text.split(
-                "\n"
-            )
+            re.sub(r"\D", "", cell.name) if source.notebook else "": cell.text.split("\n")
             for cell in cells
         }
         self.stages: set[str] = set()

@@ -1,0 +1,145 @@
+"""Files that cannot be trusted, parsed behind the wall in a child that never runs their code."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+from grading.likeness import Details
+from grading.sandbox import wire
+from grading.sandbox.channel import ChannelClosed, ChannelTimeout, ProtocolError
+from grading.sandbox.nursery import Child, Nursery, NurseryError
+from grading.sandbox.wire import Parse, Parsed
+from grading.source import File, Source, Unreadable
+
+MEMORY_MIB = 1024
+# Of processor time for the files of one submission; and by the clock, where it does not come to
+# use them, which is the machine's fault.
+SECONDS = 10.0
+PATIENCE = 300.0
+GLANCE_SECONDS = 0.5
+# The kernel's own limit for a child, which serves many submissions; and from what size on it is
+# replaced, so that the memory it took is not kept.
+MOST_SECONDS = 600.0
+LARGE = 1024 * 1024
+
+
+class Reader:
+    """Reads submissions in one child of a nursery after the other. Close it, or use a ``with``."""
+
+    def __init__(self, nursery: Nursery, memory_mib: int = MEMORY_MIB) -> None:
+        self._nursery = nursery
+        self._memory_mib = memory_mib
+        self._child: Child | None = None
+        self._number = 0
+
+    def source(self, files: Sequence[File]) -> Source:
+        """Return the code of a submission. Raise Unreadable where there is none to use.
+
+        Raise NurseryError where the grader itself failed.
+        """
+        source = self._parsed(files, compared=False).source
+        assert source is not None
+        return source
+
+    def details(self, files: Sequence[File]) -> Details:
+        """Return what can be compared of a submission. Raise as `source` does."""
+        details = self._parsed(files, compared=True).details
+        assert details is not None
+        return details
+
+    def close(self) -> None:
+        """End the child."""
+        if self._child is not None:
+            child, self._child = self._child, None
+            with contextlib.suppress(NurseryError):
+                child.end()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _parsed(self, files: Sequence[File], *, compared: bool) -> Parsed:
+        for last in (False, True):
+            try:
+                answer = self._asked(files, compared)
+            except _Lost as lost:
+                self.close()
+                # Something outside can end a child once; a file that ends it does so again.
+                if lost.outside and last:
+                    raise NurseryError(f"the process that reads files {lost}") from None
+                if last:
+                    raise Unreadable(
+                        f"The file could not be read: the process that reads it {lost}."
+                    ) from None
+                continue
+            if sum(len(file.data) for file in files) > LARGE:
+                self.close()
+            if answer.reason:
+                raise Unreadable(answer.reason)
+            return answer
+        raise AssertionError("the last try returns or raises")
+
+    def _asked(self, files: Sequence[File], compared: bool) -> Parsed:
+        """Return what a child answers. Raise _Lost where it does not."""
+        if self._child is None:
+            self._child = self._nursery.child(self._memory_mib, MOST_SECONDS)
+        child = self._child
+        self._number += 1
+        names = [file.name.encode("utf-8", "backslashreplace").decode("utf-8") for file in files]
+        try:
+            child.channel.send(wire.encode(Parse(self._number, names, compared)), PATIENCE)
+            for file in files:
+                child.channel.send(file.data, PATIENCE)
+            answer = wire.decode_from_child(self._await(child))
+        except ProtocolError:
+            raise _Lost("sent an answer that cannot be read") from None
+        except ChannelTimeout:
+            raise _Lost("stopped reading", outside=True) from None
+        except ChannelClosed:
+            self._child = None
+            ended = child.end(grace=1.0)
+            outside = ended.signal == signal.SIGKILL and not ended.killed
+            raise _Lost("was ended from outside" if outside else "died", outside=outside) from None
+        if not isinstance(answer, Parsed) or answer.call != self._number:
+            raise _Lost("sent an answer that nobody asked for")
+        if not (answer.reason or (answer.details if compared else answer.source)):
+            raise _Lost("sent an answer without what was asked for")
+        return answer
+
+    def _await(self, child: Child) -> bytearray:
+        """Return the next frame. Raise Unreadable where the files take too long."""
+        began = time.monotonic()
+        before: float | None = None
+        while True:
+            try:
+                return child.channel.receive(wire.PARSED_LIMIT, GLANCE_SECONDS)
+            except ChannelTimeout:
+                waited, used = time.monotonic() - began, child.cpu_seconds()
+            # Not looked at when asked: it can have used no more than the time since.
+            before = max(used - waited, 0.0) if before is None else before
+            if used - before > SECONDS:
+                self.close()
+                raise Unreadable(f"Reading the file takes more than {SECONDS:g} seconds.")
+            if waited > PATIENCE:
+                raise _Lost(f"did not answer within {waited:.0f} seconds", outside=True)
+
+
+class _Lost(Exception):
+    """A child died over the files of a submission, or broke the rules; ``outside`` tells that
+    something other than those files may have done it."""
+
+    def __init__(self, text: str, *, outside: bool = False) -> None:
+        super().__init__(text)
+        self.outside = outside
