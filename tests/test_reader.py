@@ -312,6 +312,10 @@ def zipped(*members, compression=zipfile.ZIP_DEFLATED):
     return bytearray(buffer.getvalue())
 
 
+def many(count):
+    return ((f"{number}.txt", b"") for number in range(count))
+
+
 def overlapping():
     """Every member is described as lying where the first one does."""
     data = zipped(*((f"{number}.txt", b"x" * 10**6) for number in range(100)), ("a.py", b"x = 1"))
@@ -343,8 +347,8 @@ def commented():
 
 
 ZIPS = {
-    "10,000 members": lambda: zipped(("a.py", b"x = 1"), *((f"{at}.txt", b"") for at in range(9_999))),
-    "10,001 members": lambda: zipped(*((f"{at}.txt", b"") for at in range(10_001))),
+    "10,000 members": lambda: zipped(*many(9_999), ("a.py", b"x = 1")),
+    "10,001 members": lambda: zipped(*many(10_001)),
     "members in one place": overlapping,
     "a size of 4 GiB": lambda: lying(24, b"\xfe\xff\xff\xff"),
     "a packed size of 4 GiB": lambda: lying(20, b"\xfe\xff\xff\xff"),
@@ -354,7 +358,7 @@ ZIPS = {
     "comments and names without end": commented,
     "a bomb": lambda: zipped(("a.py", b"#" * (200 * 2**20))),
     "code of the most that is unpacked": lambda: zipped(("a.py", b"#" * (48 * 2**20))),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", ZIPS)
@@ -368,3 +372,44 @@ def test_a_zip_made_to_harm_is_code_or_a_reason_within_the_childs_memory(zygote,
             said = str(why)
         assert said.startswith("x = 1") or "a.zip" in said or "larger" in said or "code" in said
         assert one.source([CODE]).cells
+
+
+ALL_THAT_READS = """
+import contextlib, sys
+from pathlib import Path
+from grading.likeness import details_of
+from grading.sandbox.definitions import NothingParses, run_definitions
+from grading.sandbox.wire import Statement
+from grading.sandbox.words import Words
+from grading.source import Cell, File, Source
+from grading.work import CheckError, assignment_of
+
+for unit in sys.argv[1:]:
+    text = unit * (2**18 // len(unit))
+    for name, end in ((name, end) for name in ("a.py", "<cell 1>") for end in ("", "(")):
+        source = Source((Cell(name, text + end),), notebook=name != "a.py")
+        with contextlib.suppress(CheckError):
+            assignment_of(Path("a.py"), source)
+        with contextlib.suppress(NothingParses):
+            run_definitions(source, [], 0, lambda *_: None, ignored=ZeroDivisionError)
+        Words(source).statement(Statement(text, text, text, [text]))
+    with contextlib.suppress(MemoryError, RecursionError):
+        details_of([File("a.py", text.encode() + b"(")])
+print("read")
+"""
+
+
+UNITS = ["\n", " ", "\t\n", "import ", "class ", "%", "! ", "a ", "a=", "/a", "x?", "\f", "\r"]
+UNITS += ["from harness.", " \n\t", "class\n", "%%time\n", "import harness.x\n"]
+
+
+@pytest.mark.slow
+def test_reading_takes_time_in_proportion_to_the_text():
+    """Where it took time in proportion to the square, this would take hours."""
+    done = subprocess.run(
+        [sys.executable, "-c", ALL_THAT_READS, *UNITS],
+        stdout=subprocess.PIPE,
+        timeout=300,
+        check=True,
+    )
+    assert done.stdout == b"read\n"

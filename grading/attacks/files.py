@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import os
@@ -13,6 +14,7 @@ from typing import Any
 from grading.attacks import RIGHT
 
 LARGE = 15 * 2**20
+MUCH_CODE = 4_000_000
 ESCAPES = "\x1b[31m[bold]<b>\u202e"
 
 
@@ -28,6 +30,11 @@ def _code(source: str, **keys: Any) -> dict[str, Any]:
         "outputs": [],
         "execution_count": None,
     } | keys
+
+
+def _picture(size: int) -> dict[str, Any]:
+    data = base64.b64encode(bytes(size)).decode()
+    return {"output_type": "display_data", "metadata": {}, "data": {"image/png": data}}
 
 
 def _zip(**members: str | bytes) -> bytes:
@@ -60,21 +67,24 @@ def _beside(folder: Path) -> None:
 
 # A module or a notebook each, or a zip, by the file's name.
 FILES: dict[str, Callable[[], str | bytes]] = {
-    "bomb-brackets.py": lambda: RIGHT + "x = " + "[" * LARGE,
+    "bomb-brackets.py": lambda: RIGHT + "x = " + "[" * MUCH_CODE,
     "bomb-signs.py": lambda: RIGHT + "x = " + "-" * 10**6 + "1\n",
     "bomb-attributes.py": lambda: RIGHT + "x = a" + ".a" * 10**5 + "\n",
     "bomb-number.py": lambda: RIGHT + "x = " + "9" * 10**6 + "\n",
     "bomb-power.py": lambda: RIGHT + "x = 2 ** 2 ** 40\n",
     "bomb-f-strings.py": lambda: RIGHT + "x = " + "f'{" * 10**5 + "1\n",
-    "bomb-lines.py": lambda: RIGHT + "x = 1\n" * (LARGE // 6),
+    "bomb-lines.py": lambda: RIGHT + "x = 1\n" * (MUCH_CODE // 6),
+    "bomb-code.py": lambda: RIGHT + "x = 1\n" * (LARGE // 6),
     "bomb-nulls.py": lambda: RIGHT.encode() + b"\0" * LARGE,
     "bomb-json.ipynb": lambda: "[" * LARGE,
+    "bomb-objects.ipynb": lambda: '{"nbformat": 4, "cells": [' + "{}," * (LARGE // 3) + "{}]}",
     "bomb-json-nested.ipynb": lambda: (
-        '{"cells": ' + "[" * 10**5 + "]" * 10**5 + ', "nbformat": 4, "nbformat_minor": 5}'
+        '{"metadata": ' + "[" * 10**5 + "]" * 10**5 + ', "cells": [], "nbformat": 4}'
     ),
     "bomb-json-number.ipynb": lambda: '{"cells": [], "nbformat": ' + "9" * 10**6 + "}",
     "bomb-cells.ipynb": lambda: _notebook(_code(RIGHT), *[_code("")] * 10**4),
     "bomb-keys.ipynb": lambda: "{" + '"cells": [], ' * 10**6 + '"nbformat": 4}',
+    "pictures.ipynb": lambda: _notebook(_code(RIGHT, outputs=[_picture(18 * 10**6)])),
     "prebaked-outputs.ipynb": lambda: _notebook(
         _code(
             RIGHT.replace("g * a * (1 - a)", "g * a"),
