@@ -11,13 +11,15 @@ import pytest
 import torch
 
 from grading.grader import grade_submission
-from grading.sandbox import can_fork, watch, wire
+from grading.sandbox import NurseryError, can_fork, reader, watch, wire
 from grading.sandbox.channel import LENGTH, Channel, ChannelClosed, ChannelTimeout
 from grading.sandbox.far import Far
 from grading.sandbox.orders import Ended
+from grading.sandbox.reader import Reader
 from grading.sandbox.wire import Define, Defined, Parse, Parsed, Perform, Started
-from grading.source import File, read_source
+from grading.source import File, Unreadable, read_source
 from grading.submissions import Submission
+from grading.zips import source_of
 from harness.candidate import Backward, Chain, Descend, Forward, Link, Lost, Observe, Read
 from harness.settings import Limits, Settings
 from harness.workbench import Workbench
@@ -63,13 +65,18 @@ FAULTS = {
     "a closed channel": Fault(closes=True),
     "a request that is not read": Fault(reads=False),
 }
+# What no file can do to the child that reads it, and what only one can.
+FROM_OUTSIDE = (
+    *("waiting", "the clock", "a request that is not read"),
+    *("memory, as the kernel notices", "a signal from outside"),
+)
+OF_A_FILE = ("memory, as Python notices", "a crash", "a closed channel")
 PHASES = ("before the reply", "in the reply", "after the reply", "while it ends", "after its end")
 ENDING = PHASES[3:]
 LINKS = (Link("Sigmoid", ("z",), "a"), Link("SquaredError", ("a", "y"), "C"))
 TENSORS = {"z": ONES, "y": ONES / 2}
 OPERATIONS = {
     "Define": (),
-    "Parse": (),
     "Forward": (Forward(1, "Sigmoid", (ONES,), (True,)),),
     "Backward": (Forward(1, "Sigmoid", (ONES,), (True,)), Backward(1, ONES)),
     "Read": (Forward(1, "Sigmoid", (ONES,), (True,)), Read(1)),
@@ -97,7 +104,7 @@ class ScriptedChannel(Channel):
         self._child = child
 
     def send(self, payload, timeout=None):
-        self._child.is_asked(wire.decode_request(payload), timeout)
+        self._child.is_sent(payload, timeout)
 
     def receive(self, limit, timeout=None):
         while True:
@@ -124,6 +131,8 @@ class ScriptedChild:
         self._waiting = b""
         self._closes = False
         self._ended = KILLED
+        self._parse: Parse | None = None
+        self._files: list[File] = []
         names: dict[str, object] = {}
         exec(CODE, names)
         self._workbench = Workbench(names)
@@ -138,6 +147,20 @@ class ScriptedChild:
         self._mine.close()
         how = self._ended
         return Ended(how.killed, how.exit_code, how.signal, self._cpu)
+
+    def is_sent(self, payload, timeout):
+        """A file follows the request that names it."""
+        if self._parse is None:
+            request = wire.decode_request(payload)
+            if not isinstance(request, Parse):
+                self.is_asked(request, timeout)
+                return
+            self._parse, self._files = request, []
+        else:
+            self._files.append(File(self._parse.names[len(self._files)], payload))
+        if len(self._files) == len(self._parse.names):
+            request, self._parse = self._parse, None
+            self.is_asked(request, timeout)
 
     def is_asked(self, request, timeout):
         if self._is_gone():
@@ -188,8 +211,8 @@ class ScriptedChild:
     def _answer(self, request):
         frames: list[bytes] = []
         match request:
-            case Parse(call, name, data):
-                frames = [wire.encode(Parsed(call, read_source(name, data), ""))]
+            case Parse(call):
+                frames = [wire.encode(Parsed(call, source_of(self._files)))]
             case Define(call):
                 frames = [
                     wire.encode(Started(call, 0, "line 1")),
@@ -243,9 +266,7 @@ def test_whatever_ends_a_child_each_operation_has_a_reply(
     if name == "output":
         monkeypatch.setattr(watch, "OUTPUT_LIMIT", 10)
     nursery = Scripted(clock, name, operation, phase, all_alike=all_alike)
-    code = read_source("a.py", CODE.encode())
-    work = File("a.py", CODE.encode()) if operation == "Parse" else code
-    with Far(nursery, work, LIMITS) as far:
+    with Far(nursery, read_source("a.py", CODE.encode()), LIMITS) as far:
         asked = [*OPERATIONS[operation], *OPERATIONS["Backward"], *OPERATIONS["Descend"]]
         for each in (*asked, *asked):
             (reply,) = far.perform([each])
@@ -253,6 +274,30 @@ def test_whatever_ends_a_child_each_operation_has_a_reply(
                 assert reply.reason and "None" not in reply.reason
         if far.definition.unusable:
             assert isinstance(reply, Lost)
+
+
+@pytest.mark.parametrize("all_alike", [False, True], ids=["the first child", "every child"])
+@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize("name", FAULTS)
+def test_whatever_ends_a_child_that_reads_a_file_is_code_or_has_a_reason(
+    monkeypatch, name, phase, all_alike
+):
+    clock = Clock()
+    monkeypatch.setattr(reader, "time", clock)
+    monkeypatch.setattr(reader, "SECONDS", LIMITS.call_seconds)
+    nursery = Scripted(clock, name, "Parse", phase, all_alike=all_alike)
+    file = File("a.py", CODE.encode())
+    with Reader(nursery) as one:
+        for _ in range(2):
+            try:
+                assert one.source([file]) == read_source(file.name, file.data)
+            except Unreadable:
+                closed = phase in ENDING and FAULTS[name].ended is KILLED
+                assert closed or name not in FROM_OUTSIDE
+                assert all_alike or name.startswith("processor time")
+            except NurseryError:
+                assert name not in OF_A_FILE
+                assert all_alike
 
 
 EACH = list(itertools.product(FAULTS, PHASES))

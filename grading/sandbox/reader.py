@@ -26,6 +26,8 @@ GLANCE_SECONDS = 0.5
 # replaced, so that the memory it took is not kept.
 MOST_SECONDS = 600.0
 LARGE = 1024 * 1024
+# The signals that a file can bring about.
+CRASHES = ("SIGSEGV", "SIGBUS", "SIGABRT", "SIGFPE", "SIGILL")
 
 
 class Reader:
@@ -110,7 +112,8 @@ class Reader:
         except ChannelClosed:
             self._child = None
             ended = child.end(grace=1.0)
-            outside = ended.signal == signal.SIGKILL and not ended.killed
+            crashes = {getattr(signal, name, None) for name in CRASHES}
+            outside = bool(ended.signal) and not ended.killed and ended.signal not in crashes
             raise _Lost("was ended from outside" if outside else "died", outside=outside) from None
         if not isinstance(answer, Parsed) or answer.call != self._number:
             raise _Lost("sent an answer that nobody asked for")
