@@ -12,6 +12,7 @@ from pathlib import Path
 from grading.grader import grade_submission
 from grading.jobs import Graded, GraderBroken, decode_graded, encode_graded
 from grading.sandbox import Nursery, NurseryError
+from grading.sandbox.reader import Reader
 from grading.submissions import Entry, read_submission
 from harness.assignments import load_assignment
 from harness.probes import plan
@@ -64,7 +65,9 @@ def _off(name: str, nursery: Nursery) -> str:
 
 def _graded(name: str, nursery: Nursery) -> Graded:
     assignment, settings = load_assignment(ASSIGNMENT), Settings()
-    submission = read_submission(Entry(name, (str(KNOWN / name),)), ASSIGNMENT)
+    with Reader(nursery) as reader:
+        entry = Entry(name, (str(KNOWN / name),))
+        submission = read_submission(entry, ASSIGNMENT, reader.source)
     return grade_submission(submission, assignment, settings, SEED, nursery, only=known_checks())
 
 

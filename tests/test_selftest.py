@@ -13,6 +13,7 @@ from grading.grader import grade_submission
 from grading.jobs import GraderBroken
 from grading.sandbox import can_fork
 from grading.submissions import Entry, read_submission
+from grading.zips import source_of
 from tests.breakage import break_decoding
 from tests.test_far import RIGHT
 from tests.users import PROJECT
@@ -76,7 +77,7 @@ def test_known_submissions_get_what_they_deserve(zygote):
 def test_a_grader_that_marks_everybody_alike_is_refused(zygote, monkeypatch, all_are):
     def alike(_submission, *args, **words):
         entry = Entry(all_are, (str(selftest.KNOWN / all_are),))
-        found = read_submission(entry, selftest.ASSIGNMENT)
+        found = read_submission(entry, selftest.ASSIGNMENT, source_of)
         return grade_submission(found, *args, **words)
 
     monkeypatch.setattr(selftest, "grade_submission", alike)
