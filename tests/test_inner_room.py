@@ -194,6 +194,106 @@ def test_a_package_of_the_assignment_can_be_imported_and_others_still_cannot():
         assert [kind for kind, _ in failures(zygote, "import sklearn")] == ["ModuleNotFoundError"]
 
 
+SPY = """
+import gc, importlib, os, pathlib, sys
+SITE = @SITE@
+class Through(Exception): pass
+def tried(what, way):
+    try: way()
+    except (OSError, ImportError): return
+    raise Through(what)
+def imports(name):
+    module = importlib.import_module(name)
+    if type(getattr(module, "anything", None)).__name__ == "_Inert": raise ImportError
+for name in ("harness/judge.py", "harness/stage.py", "harness/training/data/digits.npz",
+             "harness/many_neurons.py", "grading/seeds.py", "courseware/__init__.py",
+             "sklearn/__init__.py", "nbgrader/__init__.py", "harness/workbench.py"):
+    tried(name, lambda: open(os.path.join(SITE, name), "rb"))
+for name in (SITE, SITE + "/harness", os.path.dirname(SITE)): tried(name, lambda: os.listdir(name))
+sys.meta_path[:] = [each for each in sys.meta_path if type(each).__name__ != "_Handouts"]
+sys.path.append(SITE)
+importlib.invalidate_caches()
+for name in ("harness.judge", "harness.many_neurons", "grading.seeds", "courseware", "sklearn"):
+    tried(name, lambda: imports(name))
+sys.meta_path[:] = [each for each in sys.meta_path if type(each).__name__ != "Finder"]
+for name in ("harness.judge", "harness.many_neurons", "grading.seeds", "courseware", "sklearn"):
+    tried(name, lambda: imports(name))
+if "courseware" in sys.modules: raise Through("courseware")
+raise LookupError("all held")
+"""
+
+
+@pytest.fixture(scope="module")
+def installed() -> Iterator[Path]:
+    """An environment with the wheel in it, beside a course's own package, as anyone can have it."""
+    with tempfile.TemporaryDirectory(prefix="installed-") as name:
+        root = Path(name)
+        root.chmod(0o755)
+        python = Path(sys.executable)
+        pip = [python, "-m", "pip", "--quiet"]
+        wheel = ["--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", root, PROJECT]
+        subprocess.run([*pip, "wheel", *wheel], check=True)
+        subprocess.run([python, "-m", "venv", "--without-pip", root / "env"], check=True)
+        own = Path("lib", f"python{sys.version_info[0]}.{sys.version_info[1]}", "site-packages")
+        site = root / "env" / own
+        left_out = shutil.ignore_patterns("*backprop_harness*", "__pycache__")
+        shutil.copytree(SITE, site, copy_function=_linked, ignore=left_out, dirs_exist_ok=True)
+        (built,) = root.glob("*.whl")
+        into = ["--python", root / "env" / "bin" / "python", "install", "--no-deps", "--no-index"]
+        subprocess.run([*pip, *into, built], check=True)
+        # One that even Python's own start imports.
+        (site / "courseware").mkdir()
+        (site / "courseware" / "__init__.py").write_text("SOLUTION = 42\n")
+        (site / "courseware.pth").write_text("import courseware\n")
+        yield root
+
+
+def _linked(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
+@pytest.mark.proof
+@pytest.mark.slow
+@ON_LINUX
+@pytest.mark.parametrize("user", ["root", "ordinary"])
+@pytest.mark.parametrize("level", ["full", "partial"])
+def test_what_is_installed_beside_the_harness_is_out_of_reach(installed, level, user):
+    if user == "root" and os.geteuid():
+        pytest.skip("only root can grade as root")
+    if level == "full":
+        needs("bwrap")
+    folder = Path(tempfile.mkdtemp(prefix="class-", dir=installed))
+    (folder / "class").mkdir()
+    right = (PROJECT / "tests/hostile_class/submissions/right.py").read_text(encoding="utf-8")
+    (site,) = (installed / "env" / "lib").glob("python*/site-packages")
+    spy = SPY.replace("@SITE@", repr(str(site)))
+    (folder / "class" / "spy.py").write_text(f"{right}\n{spy}", encoding="utf-8")
+    prefix: list[str] = []
+    if user == "ordinary":
+        prefix = as_ordinary_user()
+        for path in (folder, *folder.rglob("*")):
+            os.chown(path, ORDINARY, ORDINARY)
+    command = [installed / "env" / "bin" / "python", "-m", "grading.cli", "grade", "class"]
+    options = ["--assignment", "many-neurons", "--out", "out", "--isolation", level]
+    done = subprocess.run(
+        [*prefix, *command, *options],
+        cwd=folder,
+        env={"PATH": os.environ["PATH"], "HOME": str(folder)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    result = json.loads((folder / "out" / "results.jsonl").read_text(encoding="utf-8"))
+    assert [line["text"].rpartition(" raised ")[2] for line in result["advice"]] == [
+        "LookupError: all held."
+    ]
+    assert result["score"] == 10
+
+
 def test_a_package_that_is_not_installed_is_the_graders_fault():
     with pytest.raises(NurseryError, match="not-to-be-had is not installed"):
         Zygote(["partial"], ["not-to-be-had"])
