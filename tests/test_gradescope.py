@@ -46,6 +46,13 @@ def test_the_log_of_the_build_says_what_can_be_locked():
     subprocess.run(["bash", "-n"], input=setup.encode(), check=True)
 
 
+def test_the_packages_of_the_assignment_are_installed(tmp_path):
+    settings = tmp_path / "assignment.toml"
+    settings.write_text('assignment = "many-neurons"\npackages = ["scipy"]\n')
+    with zipfile.ZipFile(io.BytesIO(autograder_zip("many-neurons", settings, None))) as file:
+        assert " 'scipy'\n" in file.read("setup.sh").decode()
+
+
 def unpacked(base, settings=None):
     """Gradescope's layout: the zip in source/, and run_autograder beside it."""
     data = base / "autograder.zip"

@@ -229,18 +229,24 @@ def installed() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="installed-") as name:
         root = Path(name)
         root.chmod(0o755)
-        python = Path(sys.executable)
-        pip = [python, "-m", "pip", "--quiet"]
-        wheel = ["--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", root, PROJECT]
+        pip = [sys.executable, "-m", "pip", "--quiet"]
+        wheel = [
+            "--no-deps",
+            "--no-build-isolation",
+            "--no-index",
+            "--wheel-dir",
+            name,
+            str(PROJECT),
+        ]
         subprocess.run([*pip, "wheel", *wheel], check=True)
-        subprocess.run([python, "-m", "venv", "--without-pip", root / "env"], check=True)
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", root / "env"], check=True)
         own = Path("lib", f"python{sys.version_info[0]}.{sys.version_info[1]}", "site-packages")
         site = root / "env" / own
         left_out = shutil.ignore_patterns("*backprop_harness*", "__pycache__")
         shutil.copytree(SITE, site, copy_function=_linked, ignore=left_out, dirs_exist_ok=True)
         (built,) = root.glob("*.whl")
-        into = ["--python", root / "env" / "bin" / "python", "install", "--no-deps", "--no-index"]
-        subprocess.run([*pip, *into, built], check=True)
+        into = ["--python", f"{name}/env/bin/python", "install", "--no-deps", "--no-index"]
+        subprocess.run([*pip, *into, str(built)], check=True)
         # One that even Python's own start imports.
         (site / "courseware").mkdir()
         (site / "courseware" / "__init__.py").write_text("SOLUTION = 42\n")
@@ -276,7 +282,7 @@ def test_what_is_installed_beside_the_harness_is_out_of_reach(installed, level, 
         prefix = as_ordinary_user()
         for path in (folder, *folder.rglob("*")):
             os.chown(path, ORDINARY, ORDINARY)
-    command = [installed / "env" / "bin" / "python", "-m", "grading.cli", "grade", "class"]
+    command = [f"{installed}/env/bin/python", "-m", "grading.cli", "grade", "class"]
     options = ["--assignment", "many-neurons", "--out", "out", "--isolation", level]
     done = subprocess.run(
         [*prefix, *command, *options],
@@ -295,5 +301,41 @@ def test_what_is_installed_beside_the_harness_is_out_of_reach(installed, level, 
 
 
 def test_a_package_that_is_not_installed_is_the_graders_fault():
-    with pytest.raises(NurseryError, match="not-to-be-had is not installed"):
+    with pytest.raises(NurseryError, match="not-to-be-had is not installed here"):
         Zygote(["partial"], ["not-to-be-had"])
+
+
+@pytest.mark.slow
+@ON_LINUX
+def test_a_class_can_use_the_packages_of_its_assignment(tmp_path):
+    settings = tmp_path / "solutions" / "many-neurons" / "assignment.toml"
+    settings.parent.mkdir(parents=True)
+    (tmp_path / "class").mkdir()
+    right = (PROJECT / "tests/hostile_class/submissions/right.py").read_text(encoding="utf-8")
+    (tmp_path / "class" / "alice.py").write_text(f"import scipy.special\n{right}")
+
+    def grade(packages: list[str]) -> subprocess.CompletedProcess[str]:
+        settings.write_text(f'assignment = "many-neurons"\npackages = {json.dumps(packages)}\n')
+        command = [sys.executable, "-m", "grading.cli", "grade", "class", "--out", "out"]
+        return subprocess.run(
+            [*command, "--assignment", "many-neurons"],
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": str(PROJECT)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def advice() -> str:
+        line = json.loads((tmp_path / "out" / "results.jsonl").read_text(encoding="utf-8"))
+        return " ".join(each["text"] for each in line["advice"])
+
+    assert grade([]).returncode == 0
+    assert "No module named 'scipy'" in advice()
+    # What is finished under other packages is not finished.
+    assert grade(["scipy"]).returncode == 0
+    assert advice() == ""
+    refused = grade(["not-to-be-had"])
+    assert refused.returncode == 2
+    assert "not-to-be-had is not installed here" in refused.stderr
+    assert "Traceback" not in refused.stderr

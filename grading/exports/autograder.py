@@ -48,7 +48,7 @@ def grade(assignment_name: str, base: Path) -> None:
         submission = read_submission(entry, assignment_name)
     except OSError as error:
         sys.exit(f"{refusal(error, entry.paths[0])} There is no mark: run the autograder again.")
-    with Zygote(LEVELS) as nursery:
+    with Zygote(LEVELS, settings.packages) as nursery:
         if nursery.isolation == "minimal":
             print(NOT_LOCKED)
         graded = grade_submission(

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from grading.sandbox.nursery import NurseryError
+
 if TYPE_CHECKING:
     from importlib.metadata import Distribution
 
@@ -49,8 +51,8 @@ SYSTEM = (
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
 
 
-class MissingPackage(Exception):
-    """A distribution is not installed; the text is its name."""
+class MissingPackage(NurseryError):
+    """A distribution that students are to have is not installed."""
 
 
 class Software(msgspec.Struct, frozen=True):
@@ -140,7 +142,10 @@ def _with_requirements(names: Iterable[str], *, optional: bool = False) -> list[
             # Some are required on other systems only.
             if may_lack:
                 continue
-            raise MissingPackage(name) from None
+            raise MissingPackage(
+                f"{name} is not installed here, and the assignment's packages name it: install it "
+                "with pip, or take it out of assignment.toml"
+            ) from None
         for line in found[key].requires or ():
             required = _NAME.match(line)
             if required and not re.search(r";.*\bextra\b", line):

@@ -24,7 +24,7 @@ from grading.sandbox.channel import Channel
 from grading.sandbox.nursery import NurseryError
 from grading.sandbox.orders import End, Ended, Failed, Fork, Isolation, Look, Ready, Seen, Setup
 from grading.sandbox.seccomp import compile_filter
-from grading.sandbox.software import PACKAGE_ROOT, MissingPackage, Software
+from grading.sandbox.software import PACKAGE_ROOT, Software
 
 START_SECONDS = 180.0
 ORDER_SECONDS = 60.0
@@ -109,17 +109,14 @@ class Zygote:
 
     A nursery and a context manager. Children can read and import ``packages`` too, beside torch and
     numpy. It starts at once and takes a second or two to warm up, which nobody has to wait for.
-    Others can connect to its ``address``. Raises NurseryError where a package is not installed.
+    Others can connect to its ``address``. Raises MissingPackage where one is not installed.
     """
 
     def __init__(
         self, levels: Sequence[Isolation] = ("full", "partial"), packages: Sequence[str] = ()
     ) -> None:
         self._levels = list(levels)
-        try:
-            self._software = Software.installed(packages)
-        except MissingPackage as name:
-            raise NurseryError(f"{name} is not installed: `pip install {name}`") from None
+        self._software = Software.installed(packages)
         self._warm: _Warm | None = None
         self._ready = False
         self._line: Connection | None = None
