@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from grading.attacks import RIGHT
 from grading.sandbox.far import Far
 from grading.sandbox.nursery import NurseryError
 from grading.sandbox.software import INNER_ROOM, PACKAGE_ROOT, MissingPackage, Software, all_but
@@ -273,10 +274,9 @@ def test_what_is_installed_beside_the_harness_is_out_of_reach(installed, level, 
         needs("bwrap")
     folder = Path(tempfile.mkdtemp(prefix="class-", dir=installed))
     (folder / "class").mkdir()
-    right = (PROJECT / "tests/hostile_class/submissions/right.py").read_text(encoding="utf-8")
     (site,) = (installed / "env" / "lib").glob("python*/site-packages")
     spy = SPY.replace("@SITE@", repr(str(site)))
-    (folder / "class" / "spy.py").write_text(f"{right}\n{spy}", encoding="utf-8")
+    (folder / "class" / "spy.py").write_text(f"{RIGHT}\n{spy}", encoding="utf-8")
     prefix: list[str] = []
     if user == "ordinary":
         prefix = as_ordinary_user()
@@ -311,8 +311,7 @@ def test_a_class_can_use_the_packages_of_its_assignment(tmp_path):
     settings = tmp_path / "solutions" / "many-neurons" / "assignment.toml"
     settings.parent.mkdir(parents=True)
     (tmp_path / "class").mkdir()
-    right = (PROJECT / "tests/hostile_class/submissions/right.py").read_text(encoding="utf-8")
-    (tmp_path / "class" / "alice.py").write_text(f"import scipy.special\n{right}")
+    (tmp_path / "class" / "alice.py").write_text(f"import scipy.special\n{RIGHT}")
 
     def grade(packages: list[str]) -> subprocess.CompletedProcess[str]:
         settings.write_text(f'assignment = "many-neurons"\npackages = {json.dumps(packages)}\n')
