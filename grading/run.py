@@ -31,6 +31,7 @@ from grading.record import RecordError, read_run
 from grading.results import GRADES, LINES, OPEN, RUN, Result, publish
 from grading.roster import Attendance, Roster, read_roster
 from grading.sandbox import LEVELS, LOCKED, Isolation, NurseryError, can_fork
+from grading.sandbox.software import MissingPackage
 from grading.seeds import SeedError, kept_seed
 from grading.stop import Stopped, stoppable, unstoppable
 from grading.submissions import Entry, digest_of, find_submissions, holds_only
@@ -254,7 +255,7 @@ class _Run:
         if not waiting:
             return
         try:
-            with nursery_for(isolation) as zygote:
+            with nursery_for(isolation, self._job.settings.packages) as zygote:
                 start_early(self._job)
                 _check_points(self._job)
                 level = zygote.isolation if zygote else "minimal"
@@ -273,6 +274,8 @@ class _Run:
             self._refuse_loss()
         except GraderBroken as error:
             raise RunError(str(error)) from None
+        except MissingPackage as error:
+            raise RunError(f"{error}.") from None
         except NurseryError as error:
             raise RunError(
                 f"This machine cannot lock submissions down ({error}). `backprop doctor` says what "
@@ -468,7 +471,9 @@ def _objection(assignment: str, settings: Settings) -> str:
 
 
 @contextmanager
-def nursery_for(isolation: Isolation | None) -> Iterator[Zygote | None]:
+def nursery_for(
+    isolation: Isolation | None, packages: Sequence[str] = ()
+) -> Iterator[Zygote | None]:
     """Where all workers' children come from; None where a system has only the level minimal.
 
     Raises NurseryError where the level, or without a name any that holds, cannot be had.
@@ -480,7 +485,7 @@ def nursery_for(isolation: Isolation | None) -> Iterator[Zygote | None]:
         return
     from grading.sandbox.zygote import Zygote
 
-    with Zygote([isolation] if isolation else LOCKED) as zygote:
+    with Zygote([isolation] if isolation else LOCKED, packages) as zygote:
         yield zygote
 
 

@@ -127,7 +127,8 @@ def replay(
             from grading.run import warn_not_locked
 
             warn_not_locked()
-        with open_nursery([isolation] if isolation else LOCKED) as nursery:
+        levels = [isolation] if isolation else LOCKED
+        with open_nursery(levels, record.run.settings.packages) as nursery:
             from grading.replay import replay_checks
             from grading.replayed import replay_text
 

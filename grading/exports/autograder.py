@@ -54,7 +54,7 @@ def grade(assignment_name: str, base: Path) -> None:
     # Students may try as often as they like: what one attempt tells of its hidden inputs is of no
     # use to the next, which has others.
     seed = keyed_seed((base / "source" / SECRET_FILE).read_bytes(), submission.digest)
-    with Zygote(LEVELS) as nursery:
+    with Zygote(LEVELS, settings.packages) as nursery:
         if nursery.isolation == "minimal":
             print(NOT_LOCKED)
         judge_known(nursery)

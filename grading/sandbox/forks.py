@@ -20,6 +20,7 @@ import msgspec
 import torch
 
 from grading.sandbox import child, locks, orders
+from grading.sandbox.finder import Finder
 from grading.sandbox.locks import Locks
 from grading.sandbox.orders import End, Ended, Failed, Fork, Look, Ready, Seen, Setup
 from harness.candidate import Backward, Forward, Observe
@@ -42,7 +43,7 @@ def main(control: int, listener: int) -> None:
     except (OSError, ImportError) as error:
         ready = Failed(f"{type(error).__name__}: {error}")
     owner.send(orders.encode(ready))
-    child.prepare()
+    child.prepare(None if setup.isolation == "minimal" else Finder(setup.software))
     gc.collect()
     gc.freeze()
     while True:

@@ -7,14 +7,14 @@ import ctypes
 import os
 import resource
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from grading.sandbox import seccomp
 from grading.sandbox.orders import Isolation, Setup
-from grading.sandbox.software import packages, standard_library, system_libraries
 
 if TYPE_CHECKING:
     from landlockpy import Ruleset
@@ -41,6 +41,7 @@ class Locks:
     program: bytes
     ruleset: Ruleset | None = None
     user: int | None = None
+    forbidden: list[str] = field(default_factory=list)
     parent: int = field(default_factory=os.getpid)
 
     @classmethod
@@ -48,7 +49,9 @@ class Locks:
         """Prepares the locks. Raises OSError or ImportError where this system lacks one."""
         if setup.isolation == "minimal":
             return cls("minimal", b"")
-        return cls(setup.isolation, setup.seccomp, _ruleset(), _other_user())
+        readable = [path for path in setup.software.readable() if path.exists()]
+        rules, user = _ruleset(readable), _other_user(readable)
+        return cls(setup.isolation, setup.seccomp, rules, user, setup.forbidden)
 
     def close_in(self, wire: socket.socket, memory_mib: int, cpu_seconds: int) -> socket.socket:
         """Locks this process down for good, and returns its one open socket.
@@ -104,7 +107,10 @@ def open_ways(locks: Locks) -> list[str]:
 def _try_all(locks: Locks, wire: socket.socket) -> NoReturn:
     try:
         answering = locks.close_in(wire, memory_mib=1024, cpu_seconds=60)
-        through = [name for name, way in _WAYS.items() if locks.ruleset and _works(way)]
+        ways = _WAYS | {
+            f"it can read {each}": partial(Path(each).read_bytes) for each in locks.forbidden
+        }
+        through = [name for name, way in ways.items() if locks.ruleset and _works(way)]
         answering.sendall("\n".join(through).encode() or b"held")
     except OSError as error:
         wire.sendall(f"it cannot be locked: {error}".encode())
@@ -136,21 +142,20 @@ _WAYS: dict[str, Callable[[], object]] = {
 }
 
 
-def _ruleset() -> Ruleset:
-    """Read Python's modules, the system's libraries and a few devices, and nothing else."""
+def _ruleset(readable: Sequence[Path]) -> Ruleset:
+    """Read what is ``readable`` and a few devices, and nothing else."""
     from landlockpy import AccessFS, Ruleset, Scope
 
     rules = Ruleset(scoped=Scope.ABSTRACT_UNIX_SOCKET | Scope.SIGNAL)
-    for path in (*standard_library(), *packages(), *system_libraries(), *map(Path, _CLOCK)):
-        if path.exists():
-            wanted = AccessFS.READ_FILE | (AccessFS.READ_DIR if path.is_dir() else AccessFS.NONE)
-            rules.allow_path(path, wanted)
+    for path in (*readable, *filter(Path.exists, map(Path, _CLOCK))):
+        wanted = AccessFS.READ_FILE | (AccessFS.READ_DIR if path.is_dir() else AccessFS.NONE)
+        rules.allow_path(path, wanted)
     for path in filter(Path.exists, map(Path, _DEVICES)):
         rules.allow_path(path, AccessFS.READ_FILE | AccessFS.WRITE_FILE)
     return rules
 
 
-def _other_user() -> int | None:
+def _other_user(readable: Sequence[Path]) -> int | None:
     """Whom root's children become: nobody, if nobody can read what Python still has to import."""
     if os.geteuid():
         return None
@@ -159,8 +164,7 @@ def _other_user() -> int | None:
         code = 1
         try:
             os.setresuid(NOBODY, NOBODY, NOBODY)
-            readable = (os.access(path, os.R_OK) for path in (*standard_library(), *packages()))
-            code = 0 if all(readable) else 1
+            code = 0 if all(os.access(path, os.R_OK) for path in readable) else 1
         finally:
             os._exit(code)
     return NOBODY if os.waitpid(pid, 0)[1] == 0 else None
