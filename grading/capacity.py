@@ -30,7 +30,7 @@ def needed_mib(workers: int, memory_mib: int) -> int:
 
 def workers_that_fit(wanted: int, memory_mib: int, available: float) -> int:
     """Return how many of the ``wanted`` workers fit into ``available`` MiB: at least one."""
-    room = (available - OWN_MIB) // (WORKER_MIB + memory_mib)
+    room = (available - OWN_MIB) / (WORKER_MIB + memory_mib)
     return int(min(max(room, 1), wanted))
 
 

@@ -92,7 +92,7 @@ def test_a_child_that_only_waits_is_tried_again_alone(tmp_path, zygote):
 
 
 def test_a_fault_of_the_grader_is_never_a_zero(tmp_path, monkeypatch):
-    def broken(*_args):
+    def broken(*_args, **_options):
         raise RuntimeError("the grader's own fault")
 
     monkeypatch.setattr(worker, "grade_submission", broken)
