@@ -41,7 +41,7 @@ def grade_entries(
     where a worker cannot be trusted with marks.
     """
     waiting = {entry.name: entry for entry in entries}
-    alone: dict[str, Entry] = {}
+    doubtful: dict[str, Entry] = {}
     futile = 0
     while waiting and futile < TRIES:
         before = len(waiting)
@@ -49,14 +49,20 @@ def grade_entries(
             for graded in _round(list(waiting.values()), job, workers, zygote):
                 entry = waiting.pop(graded.result.submission)
                 if graded.again:
-                    alone[entry.name] = entry
+                    doubtful[entry.name] = entry
                 else:
                     yield graded.result
         except (BrokenProcessPool, NurseryError):
             _replace(zygote)
             futile = futile + 1 if len(waiting) == before else 0
-    for entry in (*waiting.values(), *alone.values()):
-        yield _grade_alone(entry, job, zygote)
+    for entry in waiting.values():
+        graded = _grade_alone(entry, job, zygote, second=False)
+        if graded.again:
+            doubtful[entry.name] = entry
+        else:
+            yield graded.result
+    for entry in doubtful.values():
+        yield _grade_alone(entry, job, zygote, second=True).result
 
 
 def start_early(job: Job) -> None:
@@ -81,18 +87,18 @@ def _environment(more: Mapping[str, str]) -> Iterator[None]:
             del os.environ[name]
 
 
-def _grade_alone(entry: Entry, job: Job, zygote: Zygote | None) -> Result:
+def _grade_alone(entry: Entry, job: Job, zygote: Zygote | None, *, second: bool) -> Graded:
     why = ""
     for _ in range(TRIES):
         try:
-            (graded,) = _round([entry], job, 1, zygote)
-            return graded.result
+            (graded,) = _round([entry], job, 1, zygote, second=second)
+            return graded
         except (BrokenProcessPool, NurseryError) as error:
             why = f"the grader's own processes died over it: {error}"
             _replace(zygote)
     from grading.worker import given_up
 
-    return given_up(entry, job, why)
+    return Graded(given_up(entry, job, why), again=False)
 
 
 def _replace(zygote: Zygote | None) -> None:
@@ -101,11 +107,16 @@ def _replace(zygote: Zygote | None) -> None:
 
 
 def _round(
-    entries: Sequence[Entry], job: Job, workers: int, zygote: Zygote | None
+    entries: Sequence[Entry],
+    job: Job,
+    workers: int,
+    zygote: Zygote | None,
+    *,
+    second: bool = False,
 ) -> Iterator[Graded]:
     address = zygote.address if zygote else None
     with executor(min(workers, len(entries)), address) as workplaces:
-        futures = [workplaces.submit(_grade_entry, entry, job) for entry in entries]
+        futures = [workplaces.submit(_grade_entry, entry, job, second) for entry in entries]
         try:
             for future in as_completed(futures):
                 yield decode_graded(future.result())
@@ -140,7 +151,7 @@ def _start_worker(address: str | None) -> None:
     start(address)
 
 
-def _grade_entry(entry: Entry, job: Job) -> bytes:
+def _grade_entry(entry: Entry, job: Job, second: bool) -> bytes:
     from grading.worker import grade_entry
 
-    return grade_entry(entry, job)
+    return grade_entry(entry, job, second=second)

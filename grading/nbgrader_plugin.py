@@ -37,7 +37,7 @@ from nbgrader.preprocessors.base import NbGraderPreprocessor
 from traitlets import Enum, Integer
 
 from grading.faults import refusal
-from grading.jobs import Graded, GraderBroken
+from grading.jobs import GraderBroken
 from grading.nbgrader_marks import MarksError, Task, fill_outputs, find_task, judge_points
 from grading.nbgrader_notebooks import REASON, add_missing, mend, read_submitted
 from grading.release import ReleaseError, give_points, refuse_leaks
@@ -395,20 +395,14 @@ class JudgeBehindWall(Execute):  # type: ignore[misc]
         return nb, resources
 
     def _judged(self, submission: Submission, task: Task) -> Result:
-        from grading.grader import grade_submission
-
-        def graded() -> Graded:
-            settings = task.settings
-            nursery = self.open(settings.packages)
-            return grade_submission(
-                submission, task.assignment, settings, self.hidden_seed(), nursery
-            )
+        from grading.grader import grade_alone
 
         for attempt in range(1, TRIES + 1):
             try:
-                first = graded()
-                # The clock decided, and no processor time: a busy machine may have been at fault.
-                return graded().result if first.again else first.result
+                nursery = self.open(task.settings.packages)
+                return grade_alone(
+                    submission, task.assignment, task.settings, self.hidden_seed(), nursery
+                )
             except NurseryError as error:
                 workplace.leave()
                 if attempt == TRIES:

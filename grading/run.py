@@ -22,6 +22,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from grading import journal as journals
 from grading.attempts import attempts_of, combined
 from grading.batch import executor, grade_entries, start_early
+from grading.capacity import available_mib, cores, needed_mib, workers_that_fit
 from grading.faults import refusal
 from grading.jobs import GraderBroken, Job
 from grading.journal import Busy, Journal, Kept, Keys, only_run_in
@@ -65,6 +66,7 @@ class RunError(Exception):
 class Wish:
     """How a run is to be made.
 
+    ``workers`` is how many are asked for; without it, as many as cores and memory allow.
     ``seed`` is the one to use; without it, the one that the folder for results keeps, which is
     drawn at random the first time. ``isolation`` is the level asked for by name; without it, the
     best this machine gives of those that hold against strangers' code. ``only`` names the
@@ -72,7 +74,7 @@ class Wish:
     ``roster`` is a file that says who is in the class.
     """
 
-    workers: int = 1
+    workers: int | None = None
     seed: int | None = None
     isolation: Isolation | None = None
     only: Sequence[str] = ()
@@ -94,7 +96,7 @@ def grade_folder(folder: Path, assignment: str, out: Path, wish: Wish) -> bool:
             publish(out, results, run.facts())
             run.forget_others()
         # From here on nothing can harm the marks.
-        report, why_not = _report(out, wish.workers)
+        report, why_not = _report(out, wish.workers or cores())
         print_summary(Console(), results, out, run.counts(), report)
         for line in run.attendance.said():
             Console().print(line, markup=False, highlight=False)
@@ -249,11 +251,12 @@ class _Run:
         self._refuse_loss()
         self._looked = True
 
-    def grade(self, workers: int, isolation: Isolation | None) -> None:
+    def grade(self, workers: int | None, isolation: Isolation | None) -> None:
         """Grades what is wanted and not finished, and puts each result into the journal."""
         waiting = [entry for entry in self._wanted if not self._is_finished(entry)]
         if not waiting:
             return
+        started = _workers(workers, len(waiting), self._job.settings.limits.memory_mib)
         try:
             with nursery_for(isolation, self._job.settings.packages) as zygote:
                 start_early(self._job)
@@ -261,7 +264,7 @@ class _Run:
                 level = zygote.isolation if zygote else "minimal"
                 if level == "minimal":
                     warn_not_locked()
-                results = grade_entries(waiting, self._job, min(workers, len(waiting)), zygote)
+                results = grade_entries(waiting, self._job, started, zygote)
                 with (
                     closing(cast(Generator[Result, None, None], results)),
                     _progress(len(waiting)) as done,
@@ -447,6 +450,30 @@ def _published_seed(out: Path) -> int | None:
         return read_run(out).seed
     except RecordError:
         return None  # a folder without results, or with a run.json that this run replaces
+
+
+def _workers(asked: int | None, waiting: int, memory_mib: int) -> int:
+    """How many workers to start: those ``asked`` for, else as many as cores and memory allow.
+
+    Where memory may not suffice, it says so, and what is done about it.
+    """
+    wanted = min(asked or cores(), waiting)
+    available, needed = available_mib(), needed_mib(wanted, memory_mib)
+    if needed <= available:
+        return wanted
+    fit = workers_that_fit(wanted, memory_mib, available)
+    many = f"{wanted} workers" if wanted > 1 else "1 worker"
+    if asked or fit == wanted:
+        does = "a submission that the system kills for lack of memory is graded again, alone"
+    else:
+        does = f"grading with {fit}; --workers {wanted} insists"
+    Console(stderr=True).print(
+        f"{many} may need {needed / 1024:.1f} GiB, as each submission may use {memory_mib} MiB "
+        f"(memory_mib), and {available / 1024:.1f} GiB are available: {does}.",
+        markup=False,
+        highlight=False,
+    )
+    return wanted if asked else fit
 
 
 def _check_points(job: Job) -> None:

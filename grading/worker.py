@@ -93,8 +93,10 @@ def _end_with(main: BaseProcess | None) -> None:
         os._exit(1)
 
 
-def grade_entry(entry: Entry, job: Job) -> bytes:
+def grade_entry(entry: Entry, job: Job, *, second: bool) -> bytes:
     """One entry, graded, as plain bytes. A fault of the grader's own is a ``grader_error``.
+
+    A ``second`` try, alone after one that was left in doubt, is final.
 
     Raises NurseryError where children cannot be had, which is to be tried again elsewhere, and
     GraderBroken where known submissions do not get what they deserve.
@@ -102,7 +104,7 @@ def grade_entry(entry: Entry, job: Job) -> bytes:
     why = ""
     for _ in range(TRIES):
         try:
-            return encode_graded(_graded(entry, job))
+            return encode_graded(_graded(entry, job, second))
         except NurseryError:
             _workplace.leave()
             raise
@@ -123,13 +125,18 @@ def given_up(entry: Entry, job: Job, why: str) -> Result:
     return unmarked(submission, assignment, job.settings, "grader_error", reason, why)
 
 
-def _graded(entry: Entry, job: Job) -> Graded:
+def _graded(entry: Entry, job: Job, second: bool) -> Graded:
     try:
         submission = read_submission(entry, job.assignment)
     except OSError as error:
         return Graded(given_up(entry, job, refusal(error, entry.paths[0])), again=False)
     return grade_submission(
-        submission, load_assignment(job.assignment), job.settings, job.seed, _workplace.nursery()
+        submission,
+        load_assignment(job.assignment),
+        job.settings,
+        job.seed,
+        _workplace.nursery(),
+        second=second,
     )
 
 
