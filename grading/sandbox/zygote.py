@@ -9,9 +9,7 @@ import os
 import socket
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 from types import TracebackType
 from typing import IO, Self, TypeVar
 
@@ -51,14 +49,18 @@ class ForkedChild:
 
 
 class Connection:
-    """One worker's line to the warm process: a nursery that several workers can have each."""
+    """One worker's line to the warm process: a nursery that several workers can have each.
 
-    def __init__(self, address: str) -> None:
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    One end of it goes through the ``door``, a socket that has no name anywhere to be found by.
+    """
+
+    def __init__(self, door: socket.socket) -> None:
+        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._socket.settimeout(ORDER_SECONDS)
         self._numbers = itertools.count()
         try:
-            self._socket.connect(address)
+            with theirs:
+                socket.send_fds(door, [orders.KNOCK], [theirs.fileno()])
         except OSError:
             self._socket.close()
             raise NurseryError(GONE) from None
@@ -107,7 +109,7 @@ class Zygote:
     """The warm process, at the best isolation level of ``levels`` that this machine gives.
 
     A nursery and a context manager. It starts at once and takes a second or two to warm up, which
-    nobody has to wait for. Others can connect to its ``address``.
+    nobody has to wait for. Others can connect through its ``door``.
     """
 
     def __init__(self, levels: Sequence[Isolation] = ("full", "partial")) -> None:
@@ -125,9 +127,9 @@ class Zygote:
         return self._levels[0]
 
     @property
-    def address(self) -> str:
+    def door(self) -> socket.socket:
         """Where `Connection` reaches it; waits until it is warm."""
-        return self.wait().address
+        return self.wait().door
 
     def wait(self) -> _Warm:
         """Waits until children can be forked. Raises NurseryError where no level works."""
@@ -145,7 +147,7 @@ class Zygote:
     def child(self, memory_mib: int, cpu_seconds: float) -> ForkedChild:
         """A new child; the first waits until the process is warm. Raises NurseryError."""
         if self._line is None:
-            self._line = Connection(self.address)
+            self._line = Connection(self.door)
         return self._line.child(memory_mib, cpu_seconds)
 
     def restart(self) -> None:
@@ -198,14 +200,11 @@ class _Warm:
         setup = Setup(isolation, b"" if isolation == "minimal" else compile_filter())
         # What may be missing is looked for first: nothing is open yet.
         around = around_all(_environment()) if isolation == "full" else []
-        self._folder = tempfile.TemporaryDirectory(prefix="backprop-")
-        self.address = str(Path(self._folder.name) / "nursery")
-        self._said: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed in close()
+        self._said: IO[bytes] = os.fdopen(os.memfd_create("said"), "w+b")
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs, socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as door:
-            door.bind(self.address)
-            door.listen(socket.SOMAXCONN)
-            self._process = self._started(around, theirs, door)
+        self.door, inside = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs, inside:
+            self._process = self._started(around, theirs, inside)
         # Where it has died already, whoever waits for it is told why.
         with contextlib.suppress(OSError):
             self._control.send(orders.encode(setup))
@@ -242,12 +241,12 @@ class _Warm:
     def close(self) -> None:
         """Ends it, and with it everything it has started."""
         self._control.close()
+        self.door.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout=5)
         self._process.kill()
         self._process.wait()
         self._said.close()
-        self._folder.cleanup()
 
     def _last_words(self) -> str:
         self._process.kill()
