@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import socket
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import forkserver
 from multiprocessing.context import BaseContext, ForkServerContext
 from typing import TYPE_CHECKING
 
+from grading.helpers import GRACE_SECONDS, in_time, room, wake
 from grading.jobs import WARM, Graded, Job, decode_graded
 from grading.results import Result
 from grading.sandbox.nursery import NurseryError
@@ -114,11 +116,11 @@ def _round(
     *,
     second: bool = False,
 ) -> Iterator[Graded]:
-    address = zygote.address if zygote else None
-    with executor(min(workers, len(entries)), address) as workplaces:
-        futures = [workplaces.submit(_grade_entry, entry, job, second) for entry in entries]
+    door = zygote.door if zygote else None
+    with executor(min(workers, len(entries)), door) as workplaces:
+        futures = {workplaces.submit(_grade_entry, entry, job, second) for entry in entries}
         try:
-            for future in as_completed(futures):
+            for future in _as_completed(futures):
                 yield decode_graded(future.result())
         except BaseException:
             for future in futures:
@@ -129,15 +131,32 @@ def _round(
             raise
 
 
-def executor(workers: int, address: str | None = None) -> Executor:
-    """Worker processes on this machine, forked from one that has loaded torch and no threads.
+def _as_completed(waiting: set[Future[bytes]]) -> Iterator[Future[bytes]]:
+    """Yield futures as they complete, and wake what is stopped while none does."""
+    while waiting:
+        done, waiting = wait(waiting, GRACE_SECONDS, FIRST_COMPLETED)
+        if not done:
+            wake()
+        yield from done
 
-    ``address`` is where those get children from that are to grade.
+
+@contextmanager
+def executor(workers: int, door: socket.socket | None = None) -> Iterator[Executor]:
+    """Have worker processes on this machine, forked from one that has loaded torch and no threads.
+
+    ``door`` is where those get children from that are to grade.
     """
-    return ProcessPoolExecutor(workers, _context(), initializer=_start_worker, initargs=(address,))
+    others = set(multiprocessing.active_children())
+    pool = ProcessPoolExecutor(workers, _context(), initializer=_start_worker, initargs=(door,))
+    try:
+        yield pool
+    finally:
+        with in_time([each for each in multiprocessing.active_children() if each not in others]):
+            pool.shutdown(cancel_futures=True)
 
 
 def _context() -> BaseContext:
+    room()
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
@@ -145,10 +164,10 @@ def _context() -> BaseContext:
     return context
 
 
-def _start_worker(address: str | None) -> None:
+def _start_worker(door: socket.socket | None) -> None:
     from grading.worker import start
 
-    start(address)
+    start(door)
 
 
 def _grade_entry(entry: Entry, job: Job, second: bool) -> bytes:

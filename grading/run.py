@@ -26,10 +26,11 @@ from grading.capacity import available_mib, cores, needed_mib, workers_that_fit
 from grading.faults import refusal
 from grading.jobs import GraderBroken, Job
 from grading.journal import Busy, Journal, Kept, Keys, only_run_in
+from grading.overrides import FILE as OVERRIDES
 from grading.overrides import Overrides, read_overrides
 from grading.preview import compared, print_moves, published
-from grading.record import RecordError, read_run
-from grading.results import GRADES, LINES, OPEN, RUN, Result, publish
+from grading.record import RecordError, read_run, readable_results
+from grading.results import GRADES, LINES, OPEN, RUN, Result, publish, unfinished
 from grading.roster import Attendance, Roster, read_roster
 from grading.sandbox import LEVELS, LOCKED, Isolation, NurseryError, can_fork
 from grading.sandbox.software import MissingPackage
@@ -116,7 +117,9 @@ def preview_folder(folder: Path, assignment: str, out: Path, wish: Wish) -> tupl
             before = published(out)
         except RecordError as error:
             raise RunError(str(error)) from None
-        moves = compared(before, run.results(), run.facts())
+        moves = compared((before.results, before.run), run.results(), run.facts())
+        for line in before.troubles:
+            Console(stderr=True).print(line, markup=False, highlight=False, soft_wrap=True)
         print_moves(Console(), moves)
         return run.is_complete(), moves.any()
 
@@ -142,6 +145,8 @@ def _finished(
         try:
             run.overrides = Overrides(read_overrides(out))
             run.look(fresh=wish.fresh)
+            for line in run.troubles():
+                Console(stderr=True).print(line, markup=False, highlight=False, soft_wrap=True)
             run.grade(wish.workers, wish.isolation)
         except Stopped as stop:
             stop.said = run.goes_on(fresh=wish.fresh)
@@ -241,15 +246,33 @@ class _Run:
         self._keys = Keys(job, versions())
         self._graded = 0
         self._looked = False
+        self._fresh = False
 
     def look(self, *, fresh: bool) -> None:
         """Finds out what is finished."""
+        self._fresh = fresh
         if fresh:
             with unstoppable(), _writing(self._out):
                 self._journal.forget({entry.name for entry in self._wanted})
         self.current = {entry.name for entry in self._entries if self._is_current(entry)}
         self._refuse_loss()
         self._looked = True
+
+    def troubles(self) -> Iterator[str]:
+        """Say what the journal has lost, and so is graded again although nothing has changed."""
+        place = self._journal.place
+        there = [entry.name for entry in self._wanted if place(entry.name)]
+        lost = 0
+        if len(there) < len(self._wanted):
+            lacking = {
+                student
+                for student, entries in self._students.items()
+                if not any(place(entry.name) for entry in entries)
+            }
+            published = readable_results(self._out)
+            lost = sum(result is not None and result.submission in lacking for result in published)
+        stale = [name for name in there if name not in self.current]
+        yield from self._journal.troubles(stale, 0 if self._fresh else lost)
 
     def grade(self, workers: int | None, isolation: Isolation | None) -> None:
         """Grades what is wanted and not finished, and puts each result into the journal."""
@@ -544,7 +567,10 @@ def _journal_in(out: Path) -> Iterator[Journal]:
                     f"Another run is writing to {out}: wait until it has ended, or give another "
                     "folder with --out."
                 ) from None
-            journal = Journal(out / journals.FILE)
+            for name in (LINES, GRADES, RUN, OVERRIDES, journals.FILE):
+                unfinished(out / name).unlink(missing_ok=True)
+            by = ", ".join(" ".join(each) for each in versions().items())
+            journal = Journal(out / journals.FILE, by)
         try:
             yield journal
         finally:

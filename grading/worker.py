@@ -9,6 +9,7 @@ import gc
 import multiprocessing
 import os
 import signal
+import socket
 import threading
 import traceback
 from multiprocessing.process import BaseProcess
@@ -49,14 +50,14 @@ class _Workplace:
     """This process's line to where children come from, opened when first needed."""
 
     def __init__(self) -> None:
-        self.address: str | None = None
+        self.door: socket.socket | None = None
         self._nursery: Nursery | None = None
         self._works = False
 
     def nursery(self) -> Nursery:
         """The line. The first time, known submissions are graded over it, before any other is."""
         if self._nursery is None:
-            self._nursery = _connected(self.address)
+            self._nursery = _connected(self.door)
         if not self._works:
             judge_known(self._nursery)
             self._works = True
@@ -71,8 +72,8 @@ class _Workplace:
 _workplace = _Workplace()
 
 
-def start(address: str | None) -> None:
-    """Prepares this process: ``address`` is the warm process's, None where systems have none."""
+def start(door: socket.socket | None) -> None:
+    """Prepares this process: ``door`` is the warm process's, None where systems have none."""
     # Ctrl-C is the main process's to handle: it stops the workers in good order.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # The process that workers are forked from lives as long as one of them does.
@@ -83,7 +84,7 @@ def start(address: str | None) -> None:
         from grading.sandbox.locks import die_with
 
         die_with(os.getppid())
-    _workplace.address = address
+    _workplace.door = door
 
 
 def _end_with(main: BaseProcess | None) -> None:
@@ -140,9 +141,9 @@ def _graded(entry: Entry, job: Job, second: bool) -> Graded:
     )
 
 
-def _connected(address: str | None) -> Nursery:
-    if address is None:
+def _connected(door: socket.socket | None) -> Nursery:
+    if door is None:
         return open_nursery(LEVELS)
     from grading.sandbox.zygote import Connection
 
-    return Connection(address)
+    return Connection(door)

@@ -29,12 +29,12 @@ from harness.workbench import Workbench
 REST_SECONDS = 0.002
 
 
-def main(control: int, listener: int) -> None:
-    """Warms up, makes the locks and tries them; then a nurse for each connection, until the other
-    end of the socket ``control`` is closed."""
+def main(control: int, entrance: int) -> None:
+    """Warms up, makes the locks and tries them; then a nurse for each connection that comes in by
+    the socket ``entrance``, until the other end of the socket ``control`` is closed."""
     torch.set_num_threads(1)
     _warm()
-    owner, door = socket.socket(fileno=control), socket.socket(fileno=listener)
+    owner, door = socket.socket(fileno=control), socket.socket(fileno=entrance)
     setup = orders.decode_order(owner.recv(orders.PACKET_LIMIT))
     assert isinstance(setup, Setup)
     try:
@@ -53,7 +53,10 @@ def main(control: int, listener: int) -> None:
                 pass
         if owner in readable:
             return
-        connection, _ = door.accept()
+        _, descriptors, *_ = socket.recv_fds(door, len(orders.KNOCK), 1)
+        if not descriptors:
+            return
+        connection = socket.socket(fileno=descriptors[0])
         if not os.fork():
             owner.close()
             door.close()

@@ -10,6 +10,8 @@ from grading.sandbox.software import Software
 
 Isolation = Literal["full", "partial", "minimal"]
 PACKET_LIMIT = 128 * 1024
+# What comes with the socket of a worker that wants to be served.
+KNOCK = b"knock"
 
 
 class Setup(msgspec.Struct, frozen=True, tag="setup"):

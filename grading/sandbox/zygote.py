@@ -9,10 +9,8 @@ import os
 import socket
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
-from pathlib import Path
 from types import TracebackType
 from typing import IO, Self, TypeVar
 
@@ -52,14 +50,18 @@ class ForkedChild:
 
 
 class Connection:
-    """One worker's line to the warm process: a nursery that several workers can have each."""
+    """One worker's line to the warm process: a nursery that several workers can have each.
 
-    def __init__(self, address: str) -> None:
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    One end of it goes through the ``door``, a socket that has no name anywhere to be found by.
+    """
+
+    def __init__(self, door: socket.socket) -> None:
+        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._socket.settimeout(ORDER_SECONDS)
         self._numbers = itertools.count()
         try:
-            self._socket.connect(address)
+            with theirs:
+                socket.send_fds(door, [orders.KNOCK], [theirs.fileno()])
         except OSError:
             self._socket.close()
             raise NurseryError(GONE) from None
@@ -109,7 +111,7 @@ class Zygote:
 
     A nursery and a context manager. Children can read and import ``packages`` too, beside torch and
     numpy. It starts at once and takes a second or two to warm up, which nobody has to wait for.
-    Others can connect to its ``address``. Raises MissingPackage where one is not installed.
+    Others can connect through its ``door``. Raises MissingPackage where one is not installed.
     """
 
     def __init__(
@@ -130,9 +132,9 @@ class Zygote:
         return self._levels[0]
 
     @property
-    def address(self) -> str:
+    def door(self) -> socket.socket:
         """Where `Connection` reaches it; waits until it is warm."""
-        return self.wait().address
+        return self.wait().door
 
     def wait(self) -> _Warm:
         """Waits until children can be forked. Raises NurseryError where no level works."""
@@ -150,7 +152,7 @@ class Zygote:
     def child(self, memory_mib: int, cpu_seconds: float) -> ForkedChild:
         """A new child; the first waits until the process is warm. Raises NurseryError."""
         if self._line is None:
-            self._line = Connection(self.address)
+            self._line = Connection(self.door)
         return self._line.child(memory_mib, cpu_seconds)
 
     def restart(self) -> None:
@@ -207,14 +209,11 @@ class _Warm:
         # Nothing that is installed beside those packages may add to a process that is locked.
         alone = [] if isolation == "minimal" else ["-S", "-P"]
         command = [*around, sys.executable, *alone, "-m", "grading.sandbox.forks"]
-        self._folder = tempfile.TemporaryDirectory(prefix="backprop-")
-        self.address = str(Path(self._folder.name) / "nursery")
-        self._said: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed in close()
+        self._said: IO[bytes] = os.fdopen(os.memfd_create("said"), "w+b")
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs, socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as door:
-            door.bind(self.address)
-            door.listen(socket.SOMAXCONN)
-            self._process = self._started(command, environment, theirs, door)
+        self.door, inside = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs, inside:
+            self._process = self._started(command, environment, theirs, inside)
         # Where it has died already, whoever waits for it is told why.
         with contextlib.suppress(OSError):
             setup = Setup(isolation, program, software, _forbidden())
@@ -255,12 +254,12 @@ class _Warm:
     def close(self) -> None:
         """Ends it, and with it everything it has started."""
         self._control.close()
+        self.door.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout=5)
         self._process.kill()
         self._process.wait()
         self._said.close()
-        self._folder.cleanup()
 
     def _last_words(self) -> str:
         self._process.kill()
