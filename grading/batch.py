@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import socket
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import forkserver
 from multiprocessing.context import BaseContext, ForkServerContext
 from typing import TYPE_CHECKING
 
+from grading.helpers import GRACE_SECONDS, in_time, room, wake
 from grading.jobs import WARM, Graded, Job, decode_graded
 from grading.results import Result
 from grading.sandbox.nursery import NurseryError
@@ -41,7 +43,7 @@ def grade_entries(
     where a worker cannot be trusted with marks.
     """
     waiting = {entry.name: entry for entry in entries}
-    alone: dict[str, Entry] = {}
+    doubtful: dict[str, Entry] = {}
     futile = 0
     while waiting and futile < TRIES:
         before = len(waiting)
@@ -49,14 +51,20 @@ def grade_entries(
             for graded in _round(list(waiting.values()), job, workers, zygote):
                 entry = waiting.pop(graded.result.submission)
                 if graded.again:
-                    alone[entry.name] = entry
+                    doubtful[entry.name] = entry
                 else:
                     yield graded.result
         except (BrokenProcessPool, NurseryError):
             _replace(zygote)
             futile = futile + 1 if len(waiting) == before else 0
-    for entry in (*waiting.values(), *alone.values()):
-        yield _grade_alone(entry, job, zygote)
+    for entry in waiting.values():
+        graded = _grade_alone(entry, job, zygote, second=False)
+        if graded.again:
+            doubtful[entry.name] = entry
+        else:
+            yield graded.result
+    for entry in doubtful.values():
+        yield _grade_alone(entry, job, zygote, second=True).result
 
 
 def start_early(job: Job) -> None:
@@ -81,18 +89,18 @@ def _environment(more: Mapping[str, str]) -> Iterator[None]:
             del os.environ[name]
 
 
-def _grade_alone(entry: Entry, job: Job, zygote: Zygote | None) -> Result:
+def _grade_alone(entry: Entry, job: Job, zygote: Zygote | None, *, second: bool) -> Graded:
     why = ""
     for _ in range(TRIES):
         try:
-            (graded,) = _round([entry], job, 1, zygote)
-            return graded.result
+            (graded,) = _round([entry], job, 1, zygote, second=second)
+            return graded
         except (BrokenProcessPool, NurseryError) as error:
             why = f"the grader's own processes died over it: {error}"
             _replace(zygote)
     from grading.worker import given_up
 
-    return given_up(entry, job, why)
+    return Graded(given_up(entry, job, why), again=False)
 
 
 def _replace(zygote: Zygote | None) -> None:
@@ -101,13 +109,18 @@ def _replace(zygote: Zygote | None) -> None:
 
 
 def _round(
-    entries: Sequence[Entry], job: Job, workers: int, zygote: Zygote | None
+    entries: Sequence[Entry],
+    job: Job,
+    workers: int,
+    zygote: Zygote | None,
+    *,
+    second: bool = False,
 ) -> Iterator[Graded]:
-    address = zygote.address if zygote else None
-    with executor(min(workers, len(entries)), address) as workplaces:
-        futures = [workplaces.submit(_grade_entry, entry, job) for entry in entries]
+    door = zygote.door if zygote else None
+    with executor(min(workers, len(entries)), door) as workplaces:
+        futures = {workplaces.submit(_grade_entry, entry, job, second) for entry in entries}
         try:
-            for future in as_completed(futures):
+            for future in _as_completed(futures):
                 yield decode_graded(future.result())
         except BaseException:
             for future in futures:
@@ -118,15 +131,32 @@ def _round(
             raise
 
 
-def executor(workers: int, address: str | None = None) -> Executor:
-    """Worker processes on this machine, forked from one that has loaded torch and no threads.
+def _as_completed(waiting: set[Future[bytes]]) -> Iterator[Future[bytes]]:
+    """Yield futures as they complete, and wake what is stopped while none does."""
+    while waiting:
+        done, waiting = wait(waiting, GRACE_SECONDS, FIRST_COMPLETED)
+        if not done:
+            wake()
+        yield from done
 
-    ``address`` is where those get children from that are to grade.
+
+@contextmanager
+def executor(workers: int, door: socket.socket | None = None) -> Iterator[Executor]:
+    """Have worker processes on this machine, forked from one that has loaded torch and no threads.
+
+    ``door`` is where those get children from that are to grade.
     """
-    return ProcessPoolExecutor(workers, _context(), initializer=_start_worker, initargs=(address,))
+    others = set(multiprocessing.active_children())
+    pool = ProcessPoolExecutor(workers, _context(), initializer=_start_worker, initargs=(door,))
+    try:
+        yield pool
+    finally:
+        with in_time([each for each in multiprocessing.active_children() if each not in others]):
+            pool.shutdown(cancel_futures=True)
 
 
 def _context() -> BaseContext:
+    room()
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
@@ -134,13 +164,13 @@ def _context() -> BaseContext:
     return context
 
 
-def _start_worker(address: str | None) -> None:
+def _start_worker(door: socket.socket | None) -> None:
     from grading.worker import start
 
-    start(address)
+    start(door)
 
 
-def _grade_entry(entry: Entry, job: Job) -> bytes:
+def _grade_entry(entry: Entry, job: Job, second: bool) -> bytes:
     from grading.worker import grade_entry
 
-    return grade_entry(entry, job)
+    return grade_entry(entry, job, second=second)

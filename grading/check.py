@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from grading.grader import definition_advice
 from grading.sandbox import Nursery
-from grading.sandbox.far import Far
+from grading.sandbox.far import Far, settled
 from grading.work import CheckError, Work
 from harness.assignments import load_assignment
 from harness.judge import Judgement, judge
@@ -44,11 +44,17 @@ def check_work(work: Work, only: Iterable[str], nursery: Nursery) -> Judgement:
     """What is to be told of the checks named by ``only``: the report as a student may see it, and
     the training, if it came to that. Raises CheckError for code that is none.
     """
-    with Far(nursery, work.source, work.settings.limits) as far:
+    wanted = set(only)
+
+    def judged(far: Far) -> Judgement | str:
         if far.definition.unusable:
-            raise CheckError(f"{work.file}: {far.definition.unusable}")
+            return far.definition.unusable
         assignment = load_assignment(work.assignment)
-        judged = judge(assignment, far, settings=work.settings, only=only)
+        made = judge(assignment, far, settings=work.settings, only=wanted)
         advice = tuple(Advice(None, text) for text in definition_advice(far.definition))
-    report = replace(judged.report, advice=advice + judged.report.advice)
-    return replace(judged, report=for_student(report, work.settings))
+        return replace(made, report=replace(made.report, advice=advice + made.report.advice))
+
+    verdict = settled(nursery, work.source, work.settings.limits, judged)
+    if isinstance(verdict, str):
+        raise CheckError(f"{work.file}: {verdict}")
+    return replace(verdict, report=for_student(verdict.report, work.settings))

@@ -11,12 +11,28 @@ import msgspec
 from grading.jobs import Graded
 from grading.results import OPEN, AdviceLine, CheckLine, FlagLine, Result, Seconds, Status
 from grading.sandbox import Nursery
-from grading.sandbox.far import Definition, Far
+from grading.sandbox.far import CHAIN, DEFINITIONS, Definition, Far
 from grading.submissions import Submission
 from harness.assignment import Assignment
 from harness.judge import Judgement, judge
 from harness.probes import plan
 from harness.settings import Settings
+
+# The kind of the flag for a process that neither the judge nor a limit of its own has ended.
+KILLED = "killed-by-the-system"
+
+
+def grade_alone(
+    submission: Submission, assignment: Assignment, settings: Settings, seed: int, nursery: Nursery
+) -> Result:
+    """Return the result of a submission that nothing runs beside, of a second try if needed.
+
+    Raise NurseryError where the grader itself failed.
+    """
+    graded = grade_submission(submission, assignment, settings, seed, nursery)
+    if graded.again:
+        graded = grade_submission(submission, assignment, settings, seed, nursery, second=True)
+    return graded.result
 
 
 def grade_submission(
@@ -26,27 +42,44 @@ def grade_submission(
     seed: int,
     nursery: Nursery,
     only: Iterable[str] | None = None,
+    *,
+    second: bool = False,
 ) -> Graded:
-    """The result of a submission, with all checks or those that ``only`` names.
+    """Return what one try comes to, with all checks or those that ``only`` names.
 
-    Raises NurseryError where the grader itself failed.
+    A ``second`` try is final. Raise NurseryError where the grader itself failed.
     """
     wall, cpu = time.perf_counter(), time.process_time()
     if submission.source is None:
         status: Status = "undecided" if submission.undecided else "unreadable"
         result = unmarked(submission, assignment, settings, status, submission.reason)
         return Graded(result, again=False)
-    with Far(nursery, submission.source, settings.limits) as far:
+    with Far(nursery, submission.source, settings.limits, second=second) as far:
         unusable = far.definition.unusable
         if unusable:
             result = unmarked(submission, assignment, settings, "unreadable", unusable)
-            return Graded(result, far.stopped_by_clock)
+            return Graded(msgspec.structs.replace(result, flags=_kills(far)), far.doubtful)
         judgement = judge(assignment, far, seed=seed, settings=settings, only=only)
     seconds = Seconds(
         round(time.perf_counter() - wall, 4),
         round(time.process_time() - cpu + far.cpu_seconds, 4),
     )
-    return Graded(_result(submission, judgement, far.definition, seconds), far.stopped_by_clock)
+    result = _result(submission, judgement, far.definition, seconds)
+    result = msgspec.structs.replace(result, flags=result.flags + _kills(far))
+    return Graded(result, far.doubtful)
+
+
+def _kills(far: Far) -> list[FlagLine]:
+    """A flag for each part of the work whose process was ended from outside."""
+    return [
+        FlagLine(
+            KILLED,
+            None if part in (CHAIN, DEFINITIONS) else part,
+            f"The process of {part} was ended by {signal}, sent neither by the grader nor for a "
+            "limit of its own; what it was doing has no points.",
+        )
+        for part, signal in far.kills.items()
+    ]
 
 
 def unmarked(

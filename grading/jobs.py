@@ -25,7 +25,7 @@ class Job(msgspec.Struct, frozen=True):
 
 class Graded(msgspec.Struct, frozen=True):
     """A result, and whether to grade ``again``, alone: where the clock decided, and no processor
-    time, a busy machine may have been at fault."""
+    time, or the system killed a process, the machine may have been at fault."""
 
     result: Result
     again: bool

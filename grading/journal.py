@@ -6,12 +6,12 @@ line at most. What is read back is checked, and each damaged line costs its own 
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import sys
 import time
 import zlib
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +21,7 @@ from typing import NamedTuple, Self
 import msgspec
 
 from grading.jobs import Job
-from grading.results import OPEN, Result, decode_result, encode_result
+from grading.results import OPEN, Result, decode_result, encode_result, replaced
 from grading.sandbox import Isolation
 
 if sys.platform != "win32":
@@ -78,6 +78,13 @@ class _Line(msgspec.Struct, frozen=True):
     key: str
     isolation: Isolation
     result: msgspec.Raw
+    by: str = ""
+
+
+class _Author(msgspec.Struct, frozen=True):
+    """What a line of another version has at least."""
+
+    by: str
 
 
 class Place(NamedTuple):
@@ -88,16 +95,21 @@ class Place(NamedTuple):
     finished: bool
     start: int
     length: int
+    by: str
 
 
 class Journal:
     """The results in a file, by submission; the latest of each counts. Close it, or use ``with``.
 
-    Raises OSError where the file cannot be read or written.
+    ``by`` says which versions write it now. Raises OSError where the file cannot be read or
+    written.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, by: str = "") -> None:
         self._path = path
+        self._by = by
+        self._damaged = 0
+        self._foreign: Counter[str] = Counter()
         self._synced = 0.0
         self._open()
         self._places: dict[str, Place] = {}
@@ -114,11 +126,10 @@ class Journal:
     def append(self, key: str, isolation: Isolation, result: Result) -> None:
         """Adds a result; it survives this process from here on."""
         data = encode_result(result)
-        line = _Line(_sum(key, isolation, data), key, isolation, msgspec.Raw(data))
+        line = _Line(_sum(key, isolation, data), key, isolation, msgspec.Raw(data), self._by)
         written = msgspec.json.encode(line) + b"\n"
-        self._writer.write(written)
-        self._writer.flush()
-        self._add(result, key, isolation, len(written))
+        self._write(written)
+        self._add(result, line, len(written))
         if time.monotonic() - self._synced > SYNC_SECONDS:
             os.fsync(self._writer.fileno())
             self._synced = time.monotonic()
@@ -129,6 +140,28 @@ class Journal:
         self._reader.seek(place.start)
         line = _decoder.decode(self._reader.read(place.length))
         return decode_result(bytes(line.result))
+
+    def troubles(self, stale: Collection[str], lost: int) -> Iterator[str]:
+        """Say why submissions are graded again that nobody has changed.
+
+        ``stale`` are those whose line does not count any more; ``lost`` is how many of those with
+        published results have no line.
+        """
+        again = "graded again"
+        if self._damaged:
+            yield (
+                f"{_lines(self._damaged)} of {self._path} could not be read and their submissions "
+                f"are {again}."
+            )
+        foreign = self._foreign + Counter(self._places[name].by for name in stale)
+        del foreign[self._by]
+        for by, count in foreign.items():
+            yield (
+                f"{_lines(count)} of {self._path} were written by {by or 'an earlier version'} and "
+                f"not by {self._by}: their submissions are {again}."
+            )
+        if lost > self._damaged + foreign.total():
+            yield f"{self._path} has lost the lines of {lost} published results: they are {again}."
 
     def forget(self, names: Collection[str]) -> None:
         """Takes these submissions out, in one step."""
@@ -142,7 +175,6 @@ class Journal:
         """Closes the file, with everything on disk."""
         self._reader.close()
         with self._writer:
-            self._writer.flush()
             os.fsync(self._writer.fileno())
 
     def __enter__(self) -> Self:
@@ -157,22 +189,40 @@ class Journal:
         self.close()
 
     def _open(self) -> None:
-        self._writer = self._path.open("ab")
+        self._writer = self._path.open("ab", buffering=0)
         self._reader = self._path.open("rb")
+
+    def _write(self, line: bytes) -> None:
+        """Write a line whole, or nothing of it."""
+        try:
+            done = self._writer.write(line)
+            while done < len(line):
+                done += self._writer.write(line[done:])
+        except OSError:
+            os.truncate(self._path, self._end)
+            raise
 
     def _note(self, data: bytes) -> None:
         """Takes a line in, as it stands in the file, if it is whole."""
-        start = self._end
-        with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        try:
             line = _decoder.decode(data)
             content = bytes(line.result)
             if data.endswith(b"\n") and line.check == _sum(line.key, line.isolation, content):
-                self._add(decode_result(content), line.key, line.isolation, len(data))
-        self._end = start + len(data)
+                self._add(decode_result(content), line, len(data))
+                return
+        except _UNREADABLE:
+            pass
+        self._end += len(data)
+        by = _author(data)
+        if by and by != self._by:
+            self._foreign[by] += 1
+        else:
+            self._damaged += 1
 
-    def _add(self, result: Result, key: str, isolation: Isolation, length: int) -> None:
+    def _add(self, result: Result, line: _Line, length: int) -> None:
         finished = result.status not in OPEN
-        self._places[result.submission] = Place(key, isolation, finished, self._end, length)
+        place = Place(line.key, line.isolation, finished, self._end, length, line.by)
+        self._places[result.submission] = place
         self._end += length
 
     def _leave(self, names: Collection[str]) -> None:
@@ -181,22 +231,23 @@ class Journal:
 
     def _keep(self, names: Iterable[str]) -> None:
         """Puts a file with the latest lines of these submissions in the place of this one."""
-        new = self._path.with_name(f".{self._path.name}.new")
         places: dict[str, Place] = {}
         end = 0
-        with new.open("wb") as file:
-            for name in names:
-                place = self._places[name]
-                self._reader.seek(place.start)
-                file.write(self._reader.read(place.length))
-                places[name] = place._replace(start=end)
-                end += place.length
-            file.flush()
-            os.fsync(file.fileno())
-        self._reader.close()
-        self._writer.close()
-        new.replace(self._path)
-        self._open()
+        try:
+            with replaced(self._path) as file:
+                for name in names:
+                    place = self._places[name]
+                    self._reader.seek(place.start)
+                    file.write(self._reader.read(place.length))
+                    places[name] = place._replace(start=end)
+                    end += place.length
+                file.flush()
+                # Windows puts no file in the place of one that is open.
+                self._reader.close()
+                self._writer.close()
+        finally:
+            if self._reader.closed:
+                self._open()
         self._places, self._end = places, end
 
 
@@ -218,6 +269,19 @@ class Kept(Collection[Result]):
 
 
 _decoder = msgspec.json.Decoder(_Line)
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+def _author(line: bytes) -> str:
+    """Return who wrote a line that cannot be read as it should: nobody, where it is damaged."""
+    try:
+        return msgspec.json.decode(line, type=_Author).by
+    except _UNREADABLE:
+        return ""
+
+
+def _lines(count: int) -> str:
+    return "1 line" if count == 1 else f"{count} lines"
 
 
 def _sum(key: str, isolation: str, result: bytes) -> int:

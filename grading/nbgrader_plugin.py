@@ -37,12 +37,13 @@ from nbgrader.preprocessors.base import NbGraderPreprocessor
 from traitlets import Enum, Integer
 
 from grading.faults import refusal
-from grading.jobs import Graded, GraderBroken
+from grading.jobs import GraderBroken
 from grading.nbgrader_marks import MarksError, Task, fill_outputs, find_task, judge_points
 from grading.nbgrader_notebooks import REASON, add_missing, mend, read_submitted
 from grading.release import ReleaseError, give_points, refuse_leaks
 from grading.results import Result
 from grading.sandbox import LEVELS, LOCKED, Isolation, Nursery, NurseryError, can_fork, open_nursery
+from grading.sandbox.software import MissingPackage
 from grading.seeds import LARGEST, SeedError, kept_seed
 from grading.source import Unreadable, read_source
 from grading.submissions import Submission
@@ -109,11 +110,14 @@ class _Workplace:
 
     def __init__(self) -> None:
         self._nursery: Nursery | None = None
+        self._packages: Sequence[str] = ()
 
-    def nursery(self, levels: Sequence[Isolation]) -> Nursery:
+    def nursery(self, levels: Sequence[Isolation], packages: Sequence[str]) -> Nursery:
         """The nursery. Raises NurseryError where none of ``levels`` can be had."""
+        if packages != self._packages:
+            self.leave()
         if self._nursery is None:
-            self._nursery = _opened(levels)
+            self._nursery, self._packages = _opened(levels, packages), packages
             atexit.register(self.leave)
         return self._nursery
 
@@ -128,8 +132,8 @@ class _Workplace:
 workplace = _Workplace()
 
 
-def _opened(levels: Sequence[Isolation]) -> Nursery:
-    nursery = open_nursery(levels)
+def _opened(levels: Sequence[Isolation], packages: Sequence[str]) -> Nursery:
+    nursery = open_nursery(levels, packages)
     if can_fork():
         from grading.sandbox.zygote import Zygote
 
@@ -228,6 +232,7 @@ class SubmittedNotebooks(_Exporter):
                 "--no-execute would give everyone full marks, as nbgrader does where a check cell "
                 "has no output: leave it out."
             )
+        packages: list[Sequence[str]] = []
         for name in assignments:
             task = self.task(name)
             if task is None:
@@ -238,10 +243,12 @@ class SubmittedNotebooks(_Exporter):
                 )
             self._judge_gradebook(name, task)
             self._tell_locked(name)
+            packages.append(task.settings.packages)
         judge = JudgeBehindWall(parent=self)
         try:
             judge.hidden_seed()
-            judge.open()
+            for each in packages:
+                judge.open(each)
         except SeedError as error:
             self.refuse(str(error))
         except OSError as error:
@@ -249,6 +256,8 @@ class SubmittedNotebooks(_Exporter):
                 f"{error.filename} cannot be read or written: {error.strerror}. It keeps the seed "
                 "of the course's hidden inputs; everyone who grades the course needs access to it."
             )
+        except MissingPackage as error:
+            self.refuse(f"{error}.")
         except NurseryError as error:
             self.refuse(
                 f"This machine cannot lock submissions down ({error}): `backprop doctor` says what "
@@ -369,9 +378,12 @@ class JudgeBehindWall(Execute):  # type: ignore[misc]
             return int(self.seed)
         return kept_seed(Path(self.parent.parent.coursedir.root) / SEED)
 
-    def open(self) -> Nursery:
-        """Where students' processes come from. Raises NurseryError where none can be had."""
-        return workplace.nursery([self.isolation] if self.isolation else LOCKED)
+    def open(self, packages: Sequence[str]) -> Nursery:
+        """Return where students' processes come from, which can import ``packages`` too.
+
+        Raises NurseryError where none can be had.
+        """
+        return workplace.nursery([self.isolation] if self.isolation else LOCKED, packages)
 
     def preprocess(self, nb: NotebookNode, resources: Any) -> tuple[NotebookNode, Any]:
         """Judges a sanitised notebook. A fault of the grader's own raises, and gives no mark."""
@@ -383,18 +395,14 @@ class JudgeBehindWall(Execute):  # type: ignore[misc]
         return nb, resources
 
     def _judged(self, submission: Submission, task: Task) -> Result:
-        from grading.grader import grade_submission
-
-        def graded() -> Graded:
-            return grade_submission(
-                submission, task.assignment, task.settings, self.hidden_seed(), self.open()
-            )
+        from grading.grader import grade_alone
 
         for attempt in range(1, TRIES + 1):
             try:
-                first = graded()
-                # The clock decided, and no processor time: a busy machine may have been at fault.
-                return graded().result if first.again else first.result
+                nursery = self.open(task.settings.packages)
+                return grade_alone(
+                    submission, task.assignment, task.settings, self.hidden_seed(), nursery
+                )
             except NurseryError as error:
                 workplace.leave()
                 if attempt == TRIES:

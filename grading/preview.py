@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from grading.record import RecordError, read_results
+from grading.faults import refusal
+from grading.record import readable_results
 from grading.results import LINES, RUN, Result, as_marked
 from harness.show.visible import visible_line
 
@@ -46,18 +47,44 @@ class Moves:
         return bool(self.moved or self.new or self.gone)
 
 
-def published(folder: Path) -> tuple[list[Result], dict[str, Any]]:
-    """The results that lie in the folder, and how they were made; nothing where there are none.
+@dataclass(frozen=True)
+class Published:
+    """The results that lie in a folder, how they were made, and what of both could not be read."""
 
-    Raises RecordError where they cannot be read.
+    results: list[Result]
+    run: dict[str, Any]
+    troubles: list[str]
+
+
+def published(folder: Path) -> Published:
+    """Read what lies in the folder; nothing where nothing was published.
+
+    Damage is told, and the rest is used. Raises RecordError where it may not be read.
     """
-    if not (folder / LINES).exists():
-        return [], {}
+    lines = list(readable_results(folder))
+    run, trouble = _published_run(folder / RUN)
+    troubles: list[str] = []
+    if not lines and not trouble and run:
+        troubles.append(f"{folder / LINES} is missing or empty: all marks count as new.")
+    if damaged := lines.count(None):
+        troubles.append(
+            f"{damaged} of {len(lines)} lines of {folder / LINES} could not be read: their "
+            "submissions count as new."
+        )
+    if lines and trouble:
+        troubles.append(f"{trouble} What has changed about the grading is not known.")
+    return Published([line for line in lines if line], run, troubles)
+
+
+def _published_run(path: Path) -> tuple[dict[str, Any], str]:
+    """Return how the results were made, as far as the file tells, and what is wrong with it."""
     try:
-        run: dict[str, Any] = json.loads((folder / RUN).read_bytes())
-    except (OSError, ValueError) as error:
-        raise RecordError(f"{folder / RUN} cannot be read: {error}.") from None
-    return read_results(folder), run
+        run = json.loads(path.read_bytes())
+        return (run, "") if isinstance(run, dict) else ({}, f"{path} is damaged.")
+    except ValueError:
+        return {}, f"{path} is damaged."
+    except OSError as error:
+        return {}, refusal(error, path)
 
 
 def compared(

@@ -59,7 +59,7 @@ class Checks:
     def _report(self) -> Report | str:
         """The report, or why there is none."""
         try:
-            with open_nursery() as nursery:
+            with open_nursery(packages=self.work.settings.packages) as nursery:
                 report = check_work(self.work, self._chosen, nursery).report
         except CheckError as error:
             # pytest-xdist would start another worker for one that exits, and again.

@@ -85,6 +85,25 @@ def read_results(results: Path) -> list[Result]:
     return [result for _, result in each_line(results)]
 
 
+def readable_results(results: Path) -> Iterator[Result | None]:
+    """Yield what each line of the run in ``results`` says, and None for one that is damaged.
+
+    Nothing comes where there are no lines. Raises RecordError where they may not be read.
+    """
+    path = results / LINES
+    try:
+        with path.open("rb") as file:
+            for line in file:
+                try:
+                    yield decode_result(line)
+                except (msgspec.DecodeError, UnicodeDecodeError):
+                    yield None
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise RecordError(refusal(error, path)) from None
+
+
 def each_line(results: Path) -> Iterator[tuple[bytes, Result]]:
     """The lines of the run in ``results`` one by one, each as it stands there and as read.
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from grading.record import Record, RecordError
 from grading.results import CheckLine
 from grading.sandbox import Nursery
-from grading.sandbox.far import Far
+from grading.sandbox.far import Far, settled
 from grading.sandbox.reader import Reader
 from grading.source import Unreadable
 from harness.assignment import Assignment
@@ -56,26 +56,26 @@ def replay_checks(record: Record, nursery: Nursery) -> tuple[Replay, ...]:
 
 
 def _judged(record: Record, assignment: Assignment, nursery: Nursery) -> tuple[Report, Transcript]:
-    settings = record.run.settings
+    settings, seed = record.run.settings, record.run.seed
     with Reader(nursery) as reader:
         try:
             source = reader.source(record.files)
         except Unreadable as why:
             raise RecordError(f"The code could not be read this time: {why}") from None
-    with Far(nursery, source, settings.limits) as far:
+
+    def judged(far: Far) -> tuple[Report, Transcript] | str:
         if far.definition.unusable:
-            raise RecordError(
-                f"This time there is no usable code: {far.definition.unusable} Is the machine busy?"
-            )
+            return far.definition.unusable
         transcript = Transcript(far)
-        try:
-            judgement = judge(
-                assignment,
-                transcript,
-                seed=record.run.seed,
-                settings=settings,
-                begin=transcript.begin,
-            )
-        except SettingsError as error:
-            raise RecordError(f"The settings on record do not fit this version: {error}.") from None
-    return judgement.report, transcript
+        judgement = judge(
+            assignment, transcript, seed=seed, settings=settings, begin=transcript.begin
+        )
+        return judgement.report, transcript
+
+    try:
+        verdict = settled(nursery, source, settings.limits, judged)
+    except SettingsError as error:
+        raise RecordError(f"The settings on record do not fit this version: {error}.") from None
+    if isinstance(verdict, str):
+        raise RecordError(f"The code could not be loaded this time: {verdict}")
+    return verdict

@@ -7,7 +7,7 @@ import io
 import math
 import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -257,11 +257,25 @@ def inert(cell: str) -> str:
 
 
 @contextmanager
-def replaced(path: Path) -> Iterator[IO[bytes]]:
-    """A file to write, which takes the place of the one at ``path`` once it is whole."""
-    temporary = path.with_name(f".{path.name}.new")
-    with temporary.open("wb") as file:
-        yield file
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+def replaced(path: Path, *, sync: bool = True) -> Iterator[IO[bytes]]:
+    """A file to write, which takes the place of the one at ``path`` once it is whole.
+
+    Where that fails, on a full disk for instance, nothing of it stays behind.
+    """
+    temporary = unfinished(path)
+    try:
+        with temporary.open("wb") as file:
+            yield file
+            file.flush()
+            if sync:
+                os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+def unfinished(path: Path) -> Path:
+    """Return what a file is called until it is whole; a killed run can leave one behind."""
+    return path.with_name(f".{path.name}.new")

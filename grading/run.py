@@ -22,15 +22,18 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from grading import journal as journals
 from grading.attempts import attempts_of, combined
 from grading.batch import executor, grade_entries, start_early
+from grading.capacity import available_mib, cores, needed_mib, workers_that_fit
 from grading.faults import refusal
 from grading.jobs import GraderBroken, Job
 from grading.journal import Busy, Journal, Kept, Keys, only_run_in
+from grading.overrides import FILE as OVERRIDES
 from grading.overrides import Overrides, read_overrides
 from grading.preview import compared, print_moves, published
-from grading.record import RecordError, read_run
-from grading.results import GRADES, LINES, OPEN, RUN, Result, publish
+from grading.record import RecordError, read_run, readable_results
+from grading.results import GRADES, LINES, OPEN, RUN, Result, publish, unfinished
 from grading.roster import Attendance, Roster, read_roster
 from grading.sandbox import LEVELS, LOCKED, Isolation, NurseryError, can_fork
+from grading.sandbox.software import MissingPackage
 from grading.seeds import SeedError, kept_seed
 from grading.stop import Stopped, stoppable, unstoppable
 from grading.submissions import Entry, digest_of, find_submissions, holds_only
@@ -64,6 +67,7 @@ class RunError(Exception):
 class Wish:
     """How a run is to be made.
 
+    ``workers`` is how many are asked for; without it, as many as cores and memory allow.
     ``seed`` is the one to use; without it, the one that the folder for results keeps, which is
     drawn at random the first time. ``isolation`` is the level asked for by name; without it, the
     best this machine gives of those that hold against strangers' code. ``only`` names the
@@ -71,7 +75,7 @@ class Wish:
     ``roster`` is a file that says who is in the class.
     """
 
-    workers: int = 1
+    workers: int | None = None
     seed: int | None = None
     isolation: Isolation | None = None
     only: Sequence[str] = ()
@@ -93,7 +97,7 @@ def grade_folder(folder: Path, assignment: str, out: Path, wish: Wish) -> bool:
             publish(out, results, run.facts())
             run.forget_others()
         # From here on nothing can harm the marks.
-        report, why_not = _report(out, wish.workers)
+        report, why_not = _report(out, wish.workers or cores())
         print_summary(Console(), results, out, run.counts(), report)
         for line in run.attendance.said():
             Console().print(line, markup=False, highlight=False)
@@ -113,7 +117,9 @@ def preview_folder(folder: Path, assignment: str, out: Path, wish: Wish) -> tupl
             before = published(out)
         except RecordError as error:
             raise RunError(str(error)) from None
-        moves = compared(before, run.results(), run.facts())
+        moves = compared((before.results, before.run), run.results(), run.facts())
+        for line in before.troubles:
+            Console(stderr=True).print(line, markup=False, highlight=False, soft_wrap=True)
         print_moves(Console(), moves)
         return run.is_complete(), moves.any()
 
@@ -139,6 +145,8 @@ def _finished(
         try:
             run.overrides = Overrides(read_overrides(out))
             run.look(fresh=wish.fresh)
+            for line in run.troubles():
+                Console(stderr=True).print(line, markup=False, highlight=False, soft_wrap=True)
             run.grade(wish.workers, wish.isolation)
         except Stopped as stop:
             stop.said = run.goes_on(fresh=wish.fresh)
@@ -238,9 +246,11 @@ class _Run:
         self._keys = Keys(job, versions())
         self._graded = 0
         self._looked = False
+        self._fresh = False
 
     def look(self, *, fresh: bool) -> None:
         """Finds out what is finished."""
+        self._fresh = fresh
         if fresh:
             with unstoppable(), _writing(self._out):
                 self._journal.forget({entry.name for entry in self._wanted})
@@ -248,19 +258,36 @@ class _Run:
         self._refuse_loss()
         self._looked = True
 
-    def grade(self, workers: int, isolation: Isolation | None) -> None:
+    def troubles(self) -> Iterator[str]:
+        """Say what the journal has lost, and so is graded again although nothing has changed."""
+        place = self._journal.place
+        there = [entry.name for entry in self._wanted if place(entry.name)]
+        lost = 0
+        if len(there) < len(self._wanted):
+            lacking = {
+                student
+                for student, entries in self._students.items()
+                if not any(place(entry.name) for entry in entries)
+            }
+            published = readable_results(self._out)
+            lost = sum(result is not None and result.submission in lacking for result in published)
+        stale = [name for name in there if name not in self.current]
+        yield from self._journal.troubles(stale, 0 if self._fresh else lost)
+
+    def grade(self, workers: int | None, isolation: Isolation | None) -> None:
         """Grades what is wanted and not finished, and puts each result into the journal."""
         waiting = [entry for entry in self._wanted if not self._is_finished(entry)]
         if not waiting:
             return
+        started = _workers(workers, len(waiting), self._job.settings.limits.memory_mib)
         try:
-            with nursery_for(isolation) as zygote:
+            with nursery_for(isolation, self._job.settings.packages) as zygote:
                 start_early(self._job)
                 _check_points(self._job)
                 level = zygote.isolation if zygote else "minimal"
                 if level == "minimal":
                     warn_not_locked()
-                results = grade_entries(waiting, self._job, min(workers, len(waiting)), zygote)
+                results = grade_entries(waiting, self._job, started, zygote)
                 with (
                     closing(cast(Generator[Result, None, None], results)),
                     _progress(len(waiting)) as done,
@@ -273,6 +300,8 @@ class _Run:
             self._refuse_loss()
         except GraderBroken as error:
             raise RunError(str(error)) from None
+        except MissingPackage as error:
+            raise RunError(f"{error}.") from None
         except NurseryError as error:
             raise RunError(
                 f"This machine cannot lock submissions down ({error}). `backprop doctor` says what "
@@ -446,6 +475,30 @@ def _published_seed(out: Path) -> int | None:
         return None  # a folder without results, or with a run.json that this run replaces
 
 
+def _workers(asked: int | None, waiting: int, memory_mib: int) -> int:
+    """How many workers to start: those ``asked`` for, else as many as cores and memory allow.
+
+    Where memory may not suffice, it says so, and what is done about it.
+    """
+    wanted = min(asked or cores(), waiting)
+    available, needed = available_mib(), needed_mib(wanted, memory_mib)
+    if needed <= available:
+        return wanted
+    fit = workers_that_fit(wanted, memory_mib, available)
+    many = f"{wanted} workers" if wanted > 1 else "1 worker"
+    if asked or fit == wanted:
+        does = "a submission that the system kills for lack of memory is graded again, alone"
+    else:
+        does = f"grading with {fit}; --workers {wanted} insists"
+    Console(stderr=True).print(
+        f"{many} may need {needed / 1024:.1f} GiB, as each submission may use {memory_mib} MiB "
+        f"(memory_mib), and {available / 1024:.1f} GiB are available: {does}.",
+        markup=False,
+        highlight=False,
+    )
+    return wanted if asked else fit
+
+
 def _check_points(job: Job) -> None:
     """Raises RunError where points are given to a check that does not exist."""
     if not job.settings.points:
@@ -468,7 +521,9 @@ def _objection(assignment: str, settings: Settings) -> str:
 
 
 @contextmanager
-def nursery_for(isolation: Isolation | None) -> Iterator[Zygote | None]:
+def nursery_for(
+    isolation: Isolation | None, packages: Sequence[str] = ()
+) -> Iterator[Zygote | None]:
     """Where all workers' children come from; None where a system has only the level minimal.
 
     Raises NurseryError where the level, or without a name any that holds, cannot be had.
@@ -480,7 +535,7 @@ def nursery_for(isolation: Isolation | None) -> Iterator[Zygote | None]:
         return
     from grading.sandbox.zygote import Zygote
 
-    with Zygote([isolation] if isolation else LOCKED) as zygote:
+    with Zygote([isolation] if isolation else LOCKED, packages) as zygote:
         yield zygote
 
 
@@ -512,7 +567,10 @@ def _journal_in(out: Path) -> Iterator[Journal]:
                     f"Another run is writing to {out}: wait until it has ended, or give another "
                     "folder with --out."
                 ) from None
-            journal = Journal(out / journals.FILE)
+            for name in (LINES, GRADES, RUN, OVERRIDES, journals.FILE):
+                unfinished(out / name).unlink(missing_ok=True)
+            by = ", ".join(" ".join(each) for each in versions().items())
+            journal = Journal(out / journals.FILE, by)
         try:
             yield journal
         finally:

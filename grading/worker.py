@@ -9,6 +9,7 @@ import gc
 import multiprocessing
 import os
 import signal
+import socket
 import threading
 import traceback
 from multiprocessing.process import BaseProcess
@@ -50,7 +51,7 @@ class _Workplace:
     """This process's line to where children come from, opened when first needed."""
 
     def __init__(self) -> None:
-        self.address: str | None = None
+        self.door: socket.socket | None = None
         self._nursery: Nursery | None = None
         self._reader: Reader | None = None
         self._works = False
@@ -58,7 +59,7 @@ class _Workplace:
     def nursery(self) -> Nursery:
         """The line. The first time, known submissions are graded over it, before any other is."""
         if self._nursery is None:
-            self._nursery = _connected(self.address)
+            self._nursery = _connected(self.door)
         if not self._works:
             judge_known(self._nursery)
             self._works = True
@@ -81,8 +82,8 @@ class _Workplace:
 _workplace = _Workplace()
 
 
-def start(address: str | None) -> None:
-    """Prepares this process: ``address`` is the warm process's, None where systems have none."""
+def start(door: socket.socket | None) -> None:
+    """Prepares this process: ``door`` is the warm process's, None where systems have none."""
     # Ctrl-C is the main process's to handle: it stops the workers in good order.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # The process that workers are forked from lives as long as one of them does.
@@ -93,7 +94,7 @@ def start(address: str | None) -> None:
         from grading.sandbox.locks import die_with
 
         die_with(os.getppid())
-    _workplace.address = address
+    _workplace.door = door
 
 
 def _end_with(main: BaseProcess | None) -> None:
@@ -103,8 +104,10 @@ def _end_with(main: BaseProcess | None) -> None:
         os._exit(1)
 
 
-def grade_entry(entry: Entry, job: Job) -> bytes:
+def grade_entry(entry: Entry, job: Job, *, second: bool) -> bytes:
     """One entry, graded, as plain bytes. A fault of the grader's own is a ``grader_error``.
+
+    A ``second`` try, alone after one that was left in doubt, is final.
 
     Raises NurseryError where children cannot be had, which is to be tried again elsewhere, and
     GraderBroken where known submissions do not get what they deserve.
@@ -112,7 +115,7 @@ def grade_entry(entry: Entry, job: Job) -> bytes:
     why = ""
     for _ in range(TRIES):
         try:
-            return encode_graded(_graded(entry, job))
+            return encode_graded(_graded(entry, job, second))
         except NurseryError:
             _workplace.leave()
             raise
@@ -133,19 +136,24 @@ def given_up(entry: Entry, job: Job, why: str) -> Result:
     return unmarked(submission, assignment, job.settings, "grader_error", reason, why)
 
 
-def _graded(entry: Entry, job: Job) -> Graded:
+def _graded(entry: Entry, job: Job, second: bool) -> Graded:
     try:
         submission = read_submission(entry, job.assignment, _workplace.reader().source)
     except OSError as error:
         return Graded(given_up(entry, job, refusal(error, entry.paths[0])), again=False)
     return grade_submission(
-        submission, load_assignment(job.assignment), job.settings, job.seed, _workplace.nursery()
+        submission,
+        load_assignment(job.assignment),
+        job.settings,
+        job.seed,
+        _workplace.nursery(),
+        second=second,
     )
 
 
-def _connected(address: str | None) -> Nursery:
-    if address is None:
+def _connected(door: socket.socket | None) -> Nursery:
+    if door is None:
         return open_nursery(LEVELS)
     from grading.sandbox.zygote import Connection
 
-    return Connection(address)
+    return Connection(door)

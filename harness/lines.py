@@ -7,12 +7,15 @@ import re
 import sysconfig
 from pathlib import Path
 
+import numpy
 import torch
 
 CODE_LIMIT = 200
 _ROOMS = (
     *(sysconfig.get_paths()[name] for name in ("stdlib", "purelib", "platlib")),
-    *(str(Path(place).parent) for place in (torch.__file__, __file__)),
+    # The packages beside torch and numpy too, wherever those lie.
+    *(str(Path(place).parents[1]) for place in (torch.__file__, numpy.__file__)),
+    str(Path(__file__).parent),
     str(Path(__file__).parent.parent / "grading"),
 )
 # As they are written, and where links in them lead.

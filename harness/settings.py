@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -14,6 +15,8 @@ from harness.report import FlagKind
 FEEDBACK_LEVELS = ("verdict", "where", "hint", "formula", "solution")
 SETTINGS_FILE = "assignment.toml"
 ATTEMPTS = ("latest", "best")
+# As the packaging standard spells names.
+_DISTRIBUTION = r"[A-Za-z0-9]([\w.-]*[A-Za-z0-9])?"
 Consequence = Literal["flag", "zero", "ignore"]
 
 
@@ -36,7 +39,8 @@ class Settings:
 
     ``policy`` says what evidence of each kind brings: a flag for a person to judge, which is what
     it brings where nothing is said, no points for the stage, or nothing. ``attempts`` says which
-    of a student's attempts counts, where there are several.
+    of a student's attempts counts, where there are several. ``packages`` names the distributions
+    that students may import beside torch and numpy.
     """
 
     points: Mapping[str, float] = field(default_factory=dict)
@@ -44,6 +48,7 @@ class Settings:
     policy: Mapping[FlagKind, Consequence] = field(default_factory=dict)
     limits: Limits = Limits()
     attempts: str = "latest"
+    packages: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """The settings as JSON-ready data."""
@@ -53,6 +58,7 @@ class Settings:
             "policy": dict(self.policy),
             "limits": asdict(self.limits),
             "attempts": self.attempts,
+            "packages": list(self.packages),
         }
 
     def shows(self, level: str) -> bool:
@@ -95,6 +101,7 @@ def _settings(table: dict[str, Any], assignment: str) -> Settings:
         "policy": _policy,
         "limits": _limits,
         "attempts": _attempts,
+        "packages": _packages,
     }
     unknown = sorted(set(table) - set(known))
     if unknown:
@@ -120,6 +127,15 @@ def _attempts(value: Any) -> str:
     if value not in ATTEMPTS:
         raise SettingsError(f"attempts = {value!r}; it is one of {', '.join(ATTEMPTS)}")
     return str(value)
+
+
+def _packages(value: Any) -> tuple[str, ...]:
+    every = value if isinstance(value, list) else [None]
+    if not all(isinstance(each, str) and re.fullmatch(_DISTRIBUTION, each) for each in every):
+        raise SettingsError(
+            f"packages = {value!r}; it is a list of names that pip installs, such as ['scipy']"
+        )
+    return tuple(every)
 
 
 def _policy(value: Any) -> dict[FlagKind, Consequence]:

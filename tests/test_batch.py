@@ -92,12 +92,14 @@ def test_a_child_that_only_waits_is_tried_again_alone(tmp_path, zygote):
 
 
 def test_a_fault_of_the_grader_is_never_a_zero(zygote, tmp_path, monkeypatch):
-    def broken(*_args):
+    def broken(*_args, **_options):
         raise RuntimeError("the grader's own fault")
 
     monkeypatch.setattr(worker, "grade_submission", broken)
     monkeypatch.setattr(worker._workplace, "nursery", lambda: zygote)
-    result = decode_graded(worker.grade_entry(entries(tmp_path, "alice")[0], JOB)).result
+    result = decode_graded(
+        worker.grade_entry(entries(tmp_path, "alice")[0], JOB, second=False)
+    ).result
     assert result.status == "grader_error"
     assert result.score is None
     assert "own fault" in result.staff

@@ -57,7 +57,7 @@ def check(tmp_path, monkeypatch, zygote):
     """`backprop check` as its process runs it, in this one and with a nursery that is warm."""
     monkeypatch.chdir(tmp_path)
     module = import_module("grading.cli.check")
-    monkeypatch.setattr(module, "open_nursery", lambda: nullcontext(zygote))
+    monkeypatch.setattr(module, "open_nursery", lambda **_wish: nullcontext(zygote))
     return lambda *arguments: CliRunner(catch_exceptions=False).invoke(main, ["check", *arguments])
 
 

@@ -262,11 +262,13 @@ class TestTowardsTheWarmProcess:
         ],
     )
     def test_an_order_that_is_none_ends_its_own_nurse_only(self, zygote, junk):
-        with Connection(zygote.address) as line:
+        with Connection(zygote.door) as line:
             child = line.child(512, 5.0)
-            with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as other:
+            other, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            with other, theirs:
                 other.settimeout(60)
-                other.connect(zygote.address)
+                socket.send_fds(zygote.door, [orders.KNOCK], [theirs.fileno()])
+                theirs.close()
                 other.send(junk)
                 assert other.recv(100) == b""
             child.channel.send(

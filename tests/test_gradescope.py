@@ -84,6 +84,14 @@ def test_a_seed_follows_from_the_secret_and_the_files_together(secret, one, othe
     assert seed != keyed_seed(secret + b"!", one)
 
 
+def test_the_packages_of_the_assignment_are_installed(tmp_path):
+    settings = tmp_path / "assignment.toml"
+    settings.write_text('assignment = "many-neurons"\npackages = ["scipy"]\n')
+    data = autograder_zip("many-neurons", settings, None, "a secret of the course's")
+    with zipfile.ZipFile(io.BytesIO(data)) as file:
+        assert " 'scipy'\n" in file.read("setup.sh").decode()
+
+
 def unpacked(base, settings=None, assignment="many-neurons"):
     """Gradescope's layout: the zip in source/, and run_autograder beside it."""
     data = base / "autograder.zip"

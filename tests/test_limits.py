@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import socket
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 import torch
@@ -349,3 +350,43 @@ def test_output_without_end_has_its_mark_at_every_try(zygote):
             assert "sent more than a submission may" in far.definition.unusable
             (reply,) = far.perform(OPERATIONS["Forward"])
             assert isinstance(reply, Lost) and "sent more than a submission may" in reply.reason
+
+
+class Computing:
+    """A child that has used some processor time."""
+
+    used = 0.0
+
+    def cpu_seconds(self):
+        return self.used
+
+
+def kept_to_its_time(monkeypatch, share, limits):
+    """The limit that ends a child that computes for a share of each second it answers in, and for
+    how many seconds it was waited for."""
+    clock = Clock()
+    monkeypatch.setattr(watch, "time", clock)
+    watching = watch.Watch(limits)
+    child: Any = Computing()
+    for waited, part in enumerate(itertools.cycle("ABCDEF")):
+        watching.turn_to(part)
+        clock.now += 1.0
+        child.used += share
+        watching.look(child)
+        if passed := watching.passed():
+            return passed, waited
+        watching.answered(10)
+        clock.now += 5.0  # of the judge's own
+    raise AssertionError("for ever")
+
+
+@pytest.mark.parametrize("share", [0.03, 0.07, 0.2])
+def test_the_clock_ends_what_computes_a_little(monkeypatch, share):
+    passed, waited = kept_to_its_time(monkeypatch, share, Limits(1.5, 8.0))
+    assert passed.whole and passed.by_clock and waited == 29
+    assert "29 seconds by the clock" in passed.text
+
+
+def test_on_half_a_core_processor_time_decides(monkeypatch):
+    passed, _ = kept_to_its_time(monkeypatch, 0.5, Limits(1.5, 8.0))
+    assert "used up the submission's 8 seconds" in passed.text and not passed.by_clock

@@ -579,7 +579,7 @@ def test_once_differentiable_and_setup_context_need_no_advice():
 def graded(zygote, code):
     source = Source((Cell("submission.py", code),), notebook=False)
     with Far(zygote, source, Limits(call_seconds=1.0, submission_seconds=60.0)) as far:
-        return judge(ONE_NEURON, far).report, far.stopped_by_clock
+        return judge(ONE_NEURON, far).report, far.doubtful
 
 
 WEIGHTED_SUM = """
@@ -618,9 +618,9 @@ OTHERS = WEIGHTED_SUM + SQUARED_ERROR
 def test_a_death_in_the_testimony_costs_no_mark_and_hides_no_other_stage(zygote, statement):
     plain = "a = torch.sigmoid(z)\nreturn g * a * (1 - a)"
     dying = sigmoid(f"if {WATCHED}:\n    {statement}\n{plain}", head=f"{HEAD}import os, time\n")
-    report, stopped_by_clock = graded(zygote, dying + OTHERS)
+    report, doubtful = graded(zygote, dying + OTHERS)
     assert report.passed and report.score == 10
-    assert not stopped_by_clock
+    assert not doubtful
     assert [(flag.kind, flag.stage) for flag in report.flags] == [
         ("inspects-the-grader", "SquaredError")
     ]

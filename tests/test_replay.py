@@ -91,7 +91,7 @@ def replay(course, monkeypatch, zygote):
     """`backprop replay` as its process runs it, in this one and with a nursery that is warm."""
     monkeypatch.chdir(course)
     module = import_module("grading.cli.grade")
-    monkeypatch.setattr(module, "open_nursery", lambda _levels: nullcontext(zygote))
+    monkeypatch.setattr(module, "open_nursery", lambda *_wish: nullcontext(zygote))
 
     def run(results, name, *more):
         arguments = ["replay", str(results), name, "--submissions", "handed-in", *more]

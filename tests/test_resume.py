@@ -76,7 +76,7 @@ class FakeGrader:
 def in_place(monkeypatch, fake):
     """Has runs grade with ``fake``, behind no wall."""
     monkeypatch.setattr(run, "grade_entries", fake)
-    monkeypatch.setattr(run, "nursery_for", lambda _isolation: nullcontext(None))
+    monkeypatch.setattr(run, "nursery_for", lambda *_wish: nullcontext(None))
     return fake
 
 
@@ -272,7 +272,7 @@ class TestPublished:
             isolation = "full"
 
         with monkeypatch.context() as patch:
-            patch.setattr(run, "nursery_for", lambda _isolation: nullcontext(Locked()))
+            patch.setattr(run, "nursery_for", lambda *_wish: nullcontext(Locked()))
             grade(grader, only=["alice"])
             assert json.loads(Path("out/run.json").read_text())["isolation"] == "full"
         grade(grader)
@@ -418,7 +418,7 @@ def grade(entries, job, workers, zygote):
         digest = digest_of(entry, job.assignment)
         yield msgspec.structs.replace(result(entry.name), digest=digest)
 run.grade_entries = grade
-run.nursery_for = lambda isolation: nullcontext(None)
+run.nursery_for = lambda *wish: nullcontext(None)
 for _ in range(2):
     assert run.grade_folder(Path("in"), "many-neurons", Path("out"), run.Wish())
 assert "torch" not in sys.modules

@@ -34,6 +34,7 @@ def test_points_feedback_policy_and_limits_are_read(tmp_path):
         """
         assignment = "one-neuron"
         feedback = "where"
+        packages = ["scipy"]
         [points]
         "sigmoid/gradient/z" = 3
         training = 0
@@ -47,6 +48,7 @@ def test_points_feedback_policy_and_limits_are_read(tmp_path):
     assert settings.points == {"sigmoid/gradient/z": 3.0, "training": 0.0}
     assert settings.limits == Limits(call_seconds=2.5, memory_mib=512)
     assert settings.policy == settings.as_dict()["policy"] == {"finite-differences": "zero"}
+    assert settings.packages == ("scipy",)
     assert settings.shows("where") and not settings.shows("hint")
     planned = {check.id: check for check in plan(load_assignment("one-neuron"), settings)}
     assert planned["sigmoid/gradient/z"].max_points == 3.0
@@ -74,6 +76,8 @@ def test_points_feedback_policy_and_limits_are_read(tmp_path):
             'assignment = "one-neuron"\n[policy]\nfinite-differences = ["zero"]',
             "policy.finite-differences = ['zero']; it is one of",
         ),
+        ('assignment = "one-neuron"\npackages = "scipy"', "packages = 'scipy'; it is a list of"),
+        ('assignment = "one-neuron"\npackages = ["a; b"]', "it is a list of names"),
         ('assignment = "one-neuron"\n[limits]\nspeed = 3', "keys call_seconds"),
         ('assignment = "one-neuron"\n[limits]\ncall_seconds = 0', "at least 0.1"),
     ],

@@ -47,7 +47,7 @@ def check(
         # Nobody waits for torch to be told of a file that cannot be used.
         work = None if watch else read_work(file, assignment)
         # The students' side and this one load torch at the same time.
-        with open_nursery() as nursery:
+        with open_nursery(packages=work.settings.packages if work else ()) as nursery:
             from grading.check import check_stages
 
             def once() -> int:

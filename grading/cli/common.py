@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -86,10 +85,3 @@ def write_json(data: object, out: Path) -> None:
     import msgspec
 
     write(msgspec.json.format(msgspec.json.encode(data), indent=2) + b"\n", out)
-
-
-def cores() -> int:
-    """How many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

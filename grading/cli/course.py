@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from grading.cli.common import ASSIGNMENT, SEED, WORKERS, Unusable, cores, write_json
+from grading.capacity import cores
+from grading.cli.common import ASSIGNMENT, SEED, WORKERS, Unusable, write_json
 from harness.assignments import NAMES
 
 

@@ -13,9 +13,7 @@ from grading.cli.common import (
     ISOLATION,
     RESULTS,
     SEEDS,
-    WORKERS,
     Unusable,
-    cores,
     given_folder,
     write_json,
 )
@@ -30,7 +28,11 @@ from harness.show.visible import visible_line
 @click.option(
     "--out", required=True, metavar="DIR", callback=given_folder, help="Where results go."
 )
-@WORKERS
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    help="Processes to work with. Default: one for each core, fewer where memory does not suffice.",
+)
 @click.option(
     "--seed",
     type=SEEDS,
@@ -76,7 +78,7 @@ def grade(
     from grading.run import RunError, Wish, grade_folder, preview_folder
     from grading.stop import Stopped
 
-    wish = Wish(workers or cores(), seed, isolation, only, fresh, roster)
+    wish = Wish(workers, seed, isolation, only, fresh, roster)
     moves = False
     try:
         if preview:
@@ -127,7 +129,8 @@ def replay(
             from grading.run import warn_not_locked
 
             warn_not_locked()
-        with open_nursery([isolation] if isolation else LOCKED) as nursery:
+        levels = [isolation] if isolation else LOCKED
+        with open_nursery(levels, record.run.settings.packages) as nursery:
             from grading.replay import replay_checks
             from grading.replayed import replay_text
 

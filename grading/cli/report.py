@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from grading.cli.common import RESULTS, WORKERS, Unusable, cores
+from grading.capacity import cores
+from grading.cli.common import RESULTS, WORKERS, Unusable
 
 
 @click.command()

@@ -19,7 +19,7 @@ import torch
 
 from grading.exports.gradescope import SECRET_FILE, gradescope_results
 from grading.faults import refusal
-from grading.grader import grade_submission
+from grading.grader import grade_alone
 from grading.jobs import GraderBroken
 from grading.sandbox import LEVELS
 from grading.sandbox.reader import Reader
@@ -31,8 +31,10 @@ from harness.assignments import load_assignment
 from harness.settings import Settings, settings_beside
 
 # Gradescope ends everything after ten minutes, or where it needs more than 768 MB, and loses it
-# all; it has half a core to give. The judge and the wall need 400 MiB themselves.
-MOST_SECONDS = 180.0
+# all; it has half a core to give. The judge and the wall need 400 MiB themselves. What does nothing
+# but wait, twice over, takes up to 2 * (2.5 * MOST_SECONDS + 6 * MOST_CALL_SECONDS) by the clock.
+MOST_SECONDS = 50.0
+MOST_CALL_SECONDS = 5.0
 MEMORY_MIB = 256
 # Standard output is shown to staff only.
 NOT_LOCKED = (
@@ -48,7 +50,8 @@ def grade(assignment_name: str, base: Path) -> None:
     settings = _within_limits(settings_beside(base / "source", assignment_name))
     # A folder that a student hands in; its name says nothing.
     entry = Entry("submission", (str(base / "submission"),))
-    with Zygote(LEVELS) as nursery, Reader(nursery, settings.limits.memory_mib) as reader:
+    memory_mib = settings.limits.memory_mib
+    with Zygote(LEVELS, settings.packages) as nursery, Reader(nursery, memory_mib) as reader:
         if nursery.isolation == "minimal":
             print(NOT_LOCKED)
         judge_known(nursery)
@@ -60,12 +63,10 @@ def grade(assignment_name: str, base: Path) -> None:
         # Students may try as often as they like: what one attempt tells of its hidden inputs is of
         # no use to the next, which has others.
         seed = keyed_seed((base / "source" / SECRET_FILE).read_bytes(), submission.digest)
-        graded = grade_submission(
-            submission, load_assignment(assignment_name), settings, seed, nursery
-        )
+        result = grade_alone(submission, load_assignment(assignment_name), settings, seed, nursery)
     results = base / "results"
     results.mkdir(exist_ok=True)
-    text = json.dumps(gradescope_results(graded.result), ensure_ascii=False, indent=1)
+    text = json.dumps(gradescope_results(result), ensure_ascii=False, indent=1)
     (results / "results.json").write_text(text, encoding="utf-8")
 
 
@@ -75,6 +76,7 @@ def _within_limits(settings: Settings) -> Settings:
         settings,
         limits=replace(
             limits,
+            call_seconds=min(limits.call_seconds, MOST_CALL_SECONDS),
             submission_seconds=min(limits.submission_seconds, MOST_SECONDS),
             memory_mib=min(limits.memory_mib, MEMORY_MIB),
         ),

@@ -16,7 +16,7 @@ from typing import Any
 import grading
 import harness
 from grading.results import CheckLine, Result
-from harness.settings import SETTINGS_FILE
+from harness.settings import SETTINGS_FILE, load_settings
 from harness.show.visible import visible, visible_line
 
 # Where the packages lie in the zip.
@@ -66,7 +66,8 @@ def autograder_zip(assignment: str, settings: Path | None, index: str | None, se
     that has torch without CUDA, which saves gigabytes. The packages themselves travel along.
     """
     options = f"--extra-index-url '{index}' " if index else ""
-    wanted = " ".join(f"'{each}'" for each in requirements())
+    packages = load_settings(settings, assignment).packages if settings else ()
+    wanted = " ".join(f"'{each}'" for each in (*requirements(), *packages))
     data = io.BytesIO()
     with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as file:
         _add(

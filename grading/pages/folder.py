@@ -21,7 +21,7 @@ import msgspec
 from grading.pages.names import page_name
 from grading.pages.overview import Mistake, Overview
 from grading.record import Run, each_line, read_run
-from grading.results import LINES, decode_result
+from grading.results import LINES, decode_result, replaced
 
 REPORT, INDEX, STUDENTS, STAFF = "report", "index.html", "students", "staff"
 # What this made, and of what: anything else in the folder is somebody else's, and stays.
@@ -67,6 +67,7 @@ def make_report(out: Path, executors: Executors) -> Path:
         for part in (STUDENTS, STAFF):
             (folder / part).mkdir(parents=True, exist_ok=True)
         manifest = _read_manifest(folder)
+        _remove_unfinished(folder)
         wanted = _wanted(out, run)
         there = [{path.name for path in (folder / part).iterdir()} for part in (STUDENTS, STAFF)]
         stale = [
@@ -148,7 +149,6 @@ def _remove(folder: Path, names: Collection[str]) -> None:
     for name in filter(_OWN.fullmatch, names):
         for part in (STUDENTS, STAFF):
             (folder / part / name).unlink(missing_ok=True)
-            _temporary(folder / part / name).unlink(missing_ok=True)
 
 
 def _read_manifest(folder: Path) -> _Manifest:
@@ -163,13 +163,16 @@ def _write_manifest(folder: Path, manifest: _Manifest) -> None:
 
 
 def _replace(path: Path, data: bytes) -> None:
-    temporary = _temporary(path)
-    temporary.write_bytes(data)
-    temporary.replace(path)
+    with replaced(path, sync=False) as file:
+        file.write(data)
 
 
-def _temporary(path: Path) -> Path:
-    return path.with_name(f".{path.name}.new")
+def _remove_unfinished(folder: Path) -> None:
+    """Remove what a killed run had begun to write. Other files that look alike stay."""
+    for path in (*folder.glob(".*.new"), *folder.glob("*/.*.new")):
+        name = path.name[1:-4]
+        if name == MANIFEST or _OWN.fullmatch(name):
+            path.unlink(missing_ok=True)
 
 
 def _digest(*parts: str | bytes) -> str:

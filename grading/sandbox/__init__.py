@@ -23,16 +23,17 @@ def can_fork() -> bool:
     return sys.platform.startswith("linux")
 
 
-def open_nursery(levels: Sequence[Isolation] = LEVELS) -> Nursery:
+def open_nursery(levels: Sequence[Isolation] = LEVELS, packages: Sequence[str] = ()) -> Nursery:
     """Makes students' processes, at the best of ``levels`` that this machine gives.
 
-    On Linux they are forks of a warm one, elsewhere fresh ones. Raises NurseryError where none
+    On Linux they are forks of a warm one, elsewhere fresh ones. A locked one can import
+    ``packages`` too, beside torch and numpy. Raises NurseryError where none
     works, at once or when the first child is asked for.
     """
     if can_fork():
         from grading.sandbox.zygote import Zygote
 
-        return Zygote(levels)
+        return Zygote(levels, packages)
     if "minimal" not in levels:
         raise NurseryError("only Linux can lock a process down")
     from grading.sandbox.fresh import FreshProcesses

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from grading.sandbox.nursery import NurseryError
-from grading.sandbox.software import PACKAGE_ROOT, packages, system_libraries
+from grading.sandbox.software import SYSTEM, Software, inner_room, standard_library
 
 NOBODY = "65534"
 
 
-def around_all(environment: Mapping[str, str]) -> list[str]:
+def around_all(environment: Mapping[str, str], software: Software) -> list[str]:
     """What to put before a command line to run it inside bubblewrap: no network, no other
-    processes, the interpreter and its packages read-only, and nothing else of this machine.
+    processes, the interpreter, ``software`` and the inner room read-only, and nothing else of this
+    machine.
 
     Raises NurseryError where bubblewrap is not installed.
     """
@@ -29,18 +30,43 @@ def around_all(environment: Mapping[str, str]) -> list[str]:
     for name, value in environment.items():
         line += ["--setenv", name, value]
     line += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]
-    for path in _outermost(_needed()):
+    line += [each for path in SYSTEM for each in _linked(Path(path))]
+    masks = []
+    for path in _outermost((*map(Path, software.libraries), *_prefixes())):
         line += ["--ro-bind", str(path), str(path)]
-    return [*line, "--chdir", "/", "--remount-ro", "/", "--"]
+        masks += list(_masked(path, software.closed))
+    # Over what is hidden lies an empty folder, in which those packages appear that are wanted.
+    line += [each for mask in masks for each in ("--tmpfs", mask)]
+    wanted = (*_interpreter(), *map(Path, (*software.packages, *software.own)), *inner_room())
+    for path in _outermost(wanted):
+        line += ["--ro-bind", str(path), str(path)]
+    line += [each for mask in ("/", *masks) for each in ("--remount-ro", mask)]
+    return [*line, "--chdir", "/", "--"]
 
 
-def _needed() -> list[Path]:
-    """The interpreter, its packages, the system's libraries, and this project's two packages."""
-    own = [PACKAGE_ROOT / "harness", PACKAGE_ROOT / "grading"]
-    interpreter = [Path(sys.executable), Path(sys.executable).resolve()]
-    for prefix in (Path(sys.prefix), Path(sys.base_prefix)):
-        interpreter += [prefix / "lib", prefix / "bin", prefix / "pyvenv.cfg"]
-    every = [*system_libraries(), *interpreter, *packages(), *own]
+def _linked(path: Path) -> Iterator[str]:
+    """The arguments that make a link such as ``/lib`` again."""
+    if path.is_symlink():
+        yield from ("--symlink", str(path.readlink()), str(path))
+
+
+def _prefixes() -> list[Path]:
+    """Where Python looks for its own modules, in the words that it has for it."""
+    prefix = Path(sys.base_prefix)
+    return [path for path in (prefix / "lib", *standard_library()) if path.exists()]
+
+
+def _masked(path: Path, closed: Iterable[str]) -> Iterator[str]:
+    """The closed folders that would be seen in a folder which is bound."""
+    real = path.resolve()
+    for each in _outermost(map(Path, closed)):
+        if each.is_relative_to(real):
+            yield str(path / each.relative_to(real))
+
+
+def _interpreter() -> list[Path]:
+    executable = Path(sys.executable)
+    every = [executable, executable.resolve(), Path(sys.prefix) / "pyvenv.cfg"]
     return [path for path in every if path.exists()]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import site
 import socket
 import sys
 import time
@@ -21,6 +22,7 @@ from grading.likeness import details_of
 from grading.sandbox import wire
 from grading.sandbox.channel import Channel, ChannelClosed
 from grading.sandbox.definitions import NothingParses, run_definitions
+from grading.sandbox.finder import Finder
 from grading.sandbox.wire import Define, Defined, Parse, Parsed, Perform, Started
 from grading.source import File, Unreadable
 from grading.zips import source_of
@@ -57,8 +59,10 @@ def silence() -> None:
     os.close(nowhere)
 
 
-def prepare() -> None:
-    """Makes this process a student's: seeded, without warnings, the judge's side out of reach.
+def prepare(finder: Finder | None = None) -> None:
+    """Make this process a student's: seeded, without warnings, the judge's side out of reach.
+
+    It can import what ``finder`` finds; without one, what any process can.
 
     What it costs is paid once, where children are forked from a process that has done it.
     """
@@ -68,7 +72,12 @@ def prepare() -> None:
     warnings.simplefilter("ignore")
     for name in [each for each in sys.modules if each.split(".")[0] in ("harness", "grading")]:
         del sys.modules[name]
+    if finder is not None:
+        finder.install()
     sys.meta_path.insert(0, _Handouts())
+    # What Python's own start adds, which the warm process has gone without.
+    site.setquit()
+    site.sethelper()
 
 
 def _parsed(channel: Channel, request: Parse) -> Parsed:

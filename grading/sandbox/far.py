@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import msgspec
 
@@ -49,10 +50,14 @@ MOST_STATEMENTS = 100_000
 WHOLE = "the whole submission"
 CHAIN = "the chain"
 DEFINITIONS = "the definitions"
+# Signals that come from outside the process; at the levels that lock it down, only from there.
+OUTSIDE = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGKILL", "SIGTERM")
 # How long a process that has closed its channel may take to end.
 GRACE_SECONDS = 1.0
 # The kernel's own limit of processor time comes a little later than the judge's.
 SPARE_SECONDS = 10.0
+
+Verdict = TypeVar("Verdict")
 
 
 class ChildLost(Exception):
@@ -71,10 +76,13 @@ class Far:
     """A candidate whose code runs in children of a nursery. Close it, or use it in a ``with``.
 
     What kills its child costs the stage that was being used: that stage is lost from then on,
-    and the others go on in a fresh child.
+    and the others go on in a fresh child. A ``second`` try, after one that was left in doubt,
+    decides for good.
     """
 
-    def __init__(self, nursery: Nursery, source: Source, limits: Limits) -> None:
+    def __init__(
+        self, nursery: Nursery, source: Source, limits: Limits, *, second: bool = False
+    ) -> None:
         self._nursery = nursery
         self._limits = limits
         self._watch = Watch(limits)
@@ -89,7 +97,10 @@ class Far:
         self._skip: list[int] = []
         self._until: int | None = None
         self._killers: list[wire.Statement] = []
-        self.stopped_by_clock = False
+        self._second = second
+        self._stopped_by_clock = False
+        # The signals that ended its children from outside, by what they were doing.
+        self.kills: dict[str, str] = {}
         self.source = source
         self._words = Words(source)
         self.definition = self._define()
@@ -99,6 +110,11 @@ class Far:
         """The processor time its children have used, those that have ended."""
         return self._watch.cpu_seconds
 
+    @property
+    def doubtful(self) -> bool:
+        """Whether to try again, alone: the machine may have been at fault, and not the code."""
+        return not self._second and (self._stopped_by_clock or bool(self.kills))
+
     def perform(self, operations: Sequence[Operation]) -> list[Reply]:
         """One reply for each operation. Raises NurseryError where the grader itself failed."""
         self._note(operations)
@@ -106,7 +122,7 @@ class Far:
         known = self._lost.get(WHOLE) or self._lost.get(blamed)
         if known:
             return [known] * len(operations)
-        stopped = self.stopped_by_clock
+        stopped = self._stopped_by_clock
         replies, lost = self._tried(operations, blamed, at_once=blamed not in self._quick)
         if lost and self._can_repeat(operations, blamed):
             replies, lost = self._tried(operations, blamed, at_once=True)
@@ -116,7 +132,7 @@ class Far:
         else:
             self._quick.add(blamed)
         if isinstance(operations[0], Observe):
-            self.stopped_by_clock = stopped  # no mark depends on it
+            self._stopped_by_clock = stopped  # no mark depends on it
         return replies
 
     def close(self) -> None:
@@ -312,7 +328,7 @@ class Far:
         except ProtocolError:
             raise ChildLost("wrote to the grader's own channel") from None
         except ChannelTimeout:
-            self.stopped_by_clock = True
+            self._stopped_by_clock = True
             raise ChildLost("stopped reading what it was asked") from None
         except ChannelClosed:
             raise self._death(child) from None
@@ -335,7 +351,7 @@ class Far:
         passed = self._watch.passed()
         if passed is None:
             return
-        self.stopped_by_clock |= passed.by_clock
+        self._stopped_by_clock |= passed.by_clock
         if passed.whole:
             self._lost[WHOLE] = Lost(f"was not run: the submission {passed.text}")
         raise ChildLost(passed.text)
@@ -348,11 +364,17 @@ class Far:
         self._judge()
         if ended.killed:
             # It lives on, or is slow to end: the clock decides.
-            self.stopped_by_clock = True
+            self._stopped_by_clock = True
             return ChildLost("closed the grader's own channel")
-        if ended.signal:
-            return ChildLost(f"crashed the process it ran in ({_signal_name(ended.signal)})")
-        return ChildLost("ended the process it ran in")
+        if not ended.signal:
+            return ChildLost("ended the process it ran in")
+        name = _signal_name(ended.signal)
+        if name not in OUTSIDE:
+            return ChildLost(f"crashed the process it ran in ({name})")
+        self.kills[self._watch.part] = name
+        why = ", most likely for lack of memory" if name == "SIGKILL" else ""
+        again = ", in a second try too, alone" if self._second else ""
+        return ChildLost(f"was killed by the system ({name}){why}{again}")
 
     def _bury(self) -> None:
         if self._child is not None:
@@ -374,3 +396,15 @@ def _follows(message: Started, before: Started | None) -> bool:
     """Whether a statement can have started after another: in order, and not without end."""
     least = 0 if before is None else before.index + 1
     return least <= message.index < MOST_STATEMENTS
+
+
+def settled(
+    nursery: Nursery, source: Source, limits: Limits, judged: Callable[[Far], Verdict]
+) -> Verdict:
+    """What comes of a candidate that nothing runs beside: of a second try, after a doubtful one."""
+    with Far(nursery, source, limits) as far:
+        verdict = judged(far)
+        if not far.doubtful:
+            return verdict
+    with Far(nursery, source, limits, second=True) as far:
+        return judged(far)

@@ -20,6 +20,7 @@ import msgspec
 import torch
 
 from grading.sandbox import child, locks, orders
+from grading.sandbox.finder import Finder
 from grading.sandbox.locks import Locks
 from grading.sandbox.orders import End, Ended, Failed, Fork, Look, Ready, Seen, Setup
 from harness.candidate import Backward, Forward, Observe
@@ -28,12 +29,12 @@ from harness.workbench import Workbench
 REST_SECONDS = 0.002
 
 
-def main(control: int, listener: int) -> None:
-    """Warms up, makes the locks and tries them; then a nurse for each connection, until the other
-    end of the socket ``control`` is closed."""
+def main(control: int, entrance: int) -> None:
+    """Warms up, makes the locks and tries them; then a nurse for each connection that comes in by
+    the socket ``entrance``, until the other end of the socket ``control`` is closed."""
     torch.set_num_threads(1)
     _warm()
-    owner, door = socket.socket(fileno=control), socket.socket(fileno=listener)
+    owner, door = socket.socket(fileno=control), socket.socket(fileno=entrance)
     setup = orders.decode_order(owner.recv(orders.PACKET_LIMIT))
     assert isinstance(setup, Setup)
     try:
@@ -42,7 +43,7 @@ def main(control: int, listener: int) -> None:
     except (OSError, ImportError) as error:
         ready = Failed(f"{type(error).__name__}: {error}")
     owner.send(orders.encode(ready))
-    child.prepare()
+    child.prepare(None if setup.isolation == "minimal" else Finder(setup.software))
     gc.collect()
     gc.freeze()
     while True:
@@ -52,7 +53,10 @@ def main(control: int, listener: int) -> None:
                 pass
         if owner in readable:
             return
-        connection, _ = door.accept()
+        _, descriptors, *_ = socket.recv_fds(door, len(orders.KNOCK), 1)
+        if not descriptors:
+            return
+        connection = socket.socket(fileno=descriptors[0])
         if not os.fork():
             owner.close()
             door.close()

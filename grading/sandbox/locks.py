@@ -7,14 +7,14 @@ import ctypes
 import os
 import resource
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from grading.sandbox import seccomp
 from grading.sandbox.orders import Isolation, Setup
-from grading.sandbox.software import packages, standard_library, system_libraries
 
 if TYPE_CHECKING:
     from landlockpy import Ruleset
@@ -25,6 +25,7 @@ PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER = 1, 4, 36
 CAPABILITY_VERSION_3 = 0x20080522
 SIGKILL = 9
 OPEN_FILES = 64
+FIRST_TO_GO = "1000"
 HIGHEST_DESCRIPTOR = 65536
 # Devices, and the clock's settings, that Python or numpy may open late.
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom", "/dev/random")
@@ -41,6 +42,7 @@ class Locks:
     program: bytes
     ruleset: Ruleset | None = None
     user: int | None = None
+    forbidden: list[str] = field(default_factory=list)
     parent: int = field(default_factory=os.getpid)
 
     @classmethod
@@ -48,7 +50,9 @@ class Locks:
         """Prepares the locks. Raises OSError or ImportError where this system lacks one."""
         if setup.isolation == "minimal":
             return cls("minimal", b"")
-        return cls(setup.isolation, setup.seccomp, _ruleset(), _other_user())
+        readable = [path for path in setup.software.readable() if path.exists()]
+        rules, user = _ruleset(readable), _other_user(readable)
+        return cls(setup.isolation, setup.seccomp, rules, user, setup.forbidden)
 
     def close_in(self, wire: socket.socket, memory_mib: int, cpu_seconds: int) -> socket.socket:
         """Locks this process down for good, and returns its one open socket.
@@ -57,6 +61,7 @@ class Locks:
         the kernel's own, in case the judge's side cannot keep its deadline.
         """
         os.setsid()
+        _offer_to_the_kernel()
         if self.user is not None:
             os.setgroups([])
             os.setresgid(self.user, self.user, self.user)
@@ -73,6 +78,12 @@ class Locks:
         if self.program:
             seccomp.load_filter(libc, self.program)
         return answering
+
+
+def _offer_to_the_kernel() -> None:
+    """Makes this process the first that the kernel ends where memory runs out: no grader's."""
+    with contextlib.suppress(OSError):  # a system that has no such choice
+        Path("/proc/self/oom_score_adj").write_text(FIRST_TO_GO, encoding="ascii")
 
 
 def die_with(parent: int) -> None:
@@ -104,7 +115,10 @@ def open_ways(locks: Locks) -> list[str]:
 def _try_all(locks: Locks, wire: socket.socket) -> NoReturn:
     try:
         answering = locks.close_in(wire, memory_mib=1024, cpu_seconds=60)
-        through = [name for name, way in _WAYS.items() if locks.ruleset and _works(way)]
+        ways = _WAYS | {
+            f"it can read {each}": partial(Path(each).read_bytes) for each in locks.forbidden
+        }
+        through = [name for name, way in ways.items() if locks.ruleset and _works(way)]
         answering.sendall("\n".join(through).encode() or b"held")
     except OSError as error:
         wire.sendall(f"it cannot be locked: {error}".encode())
@@ -136,21 +150,20 @@ _WAYS: dict[str, Callable[[], object]] = {
 }
 
 
-def _ruleset() -> Ruleset:
-    """Read Python's modules, the system's libraries and a few devices, and nothing else."""
+def _ruleset(readable: Sequence[Path]) -> Ruleset:
+    """Read what is ``readable`` and a few devices, and nothing else."""
     from landlockpy import AccessFS, Ruleset, Scope
 
     rules = Ruleset(scoped=Scope.ABSTRACT_UNIX_SOCKET | Scope.SIGNAL)
-    for path in (*standard_library(), *packages(), *system_libraries(), *map(Path, _CLOCK)):
-        if path.exists():
-            wanted = AccessFS.READ_FILE | (AccessFS.READ_DIR if path.is_dir() else AccessFS.NONE)
-            rules.allow_path(path, wanted)
+    for path in (*readable, *filter(Path.exists, map(Path, _CLOCK))):
+        wanted = AccessFS.READ_FILE | (AccessFS.READ_DIR if path.is_dir() else AccessFS.NONE)
+        rules.allow_path(path, wanted)
     for path in filter(Path.exists, map(Path, _DEVICES)):
         rules.allow_path(path, AccessFS.READ_FILE | AccessFS.WRITE_FILE)
     return rules
 
 
-def _other_user() -> int | None:
+def _other_user(readable: Sequence[Path]) -> int | None:
     """Whom root's children become: nobody, if nobody can read what Python still has to import."""
     if os.geteuid():
         return None
@@ -159,8 +172,7 @@ def _other_user() -> int | None:
         code = 1
         try:
             os.setresuid(NOBODY, NOBODY, NOBODY)
-            readable = (os.access(path, os.R_OK) for path in (*standard_library(), *packages()))
-            code = 0 if all(readable) else 1
+            code = 0 if all(os.access(path, os.R_OK) for path in readable) else 1
         finally:
             os._exit(code)
     return NOBODY if os.waitpid(pid, 0)[1] == 0 else None

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 from grading.sandbox.channel import Channel
-from grading.sandbox.orders import Ended
+
+if TYPE_CHECKING:
+    from grading.sandbox.orders import Ended
 
 
 class NurseryError(Exception):

@@ -6,15 +6,22 @@ from typing import Literal
 
 import msgspec
 
+from grading.sandbox.software import Software
+
 Isolation = Literal["full", "partial", "minimal"]
 PACKET_LIMIT = 128 * 1024
+# What comes with the socket of a worker that wants to be served.
+KNOCK = b"knock"
 
 
 class Setup(msgspec.Struct, frozen=True, tag="setup"):
-    """How to lock children down: the level, and the seccomp program for it, if any."""
+    """How to lock children down: the level, the seccomp program for it, if any, the software that
+    they are given, and files that are on the machine and that they must not be able to read."""
 
     isolation: Isolation
     seccomp: bytes
+    software: Software
+    forbidden: list[str]
 
 
 class Ready(msgspec.Struct, frozen=True, tag="ready"):

@@ -12,6 +12,7 @@ from typing import Self
 from grading.likeness import Details
 from grading.sandbox import wire
 from grading.sandbox.channel import ChannelClosed, ChannelTimeout, ProtocolError
+from grading.sandbox.far import OUTSIDE
 from grading.sandbox.nursery import Child, Nursery, NurseryError
 from grading.sandbox.wire import Parse, Parsed
 from grading.source import File, Source, Unreadable
@@ -26,8 +27,7 @@ GLANCE_SECONDS = 0.5
 # replaced, so that the memory it took is not kept.
 MOST_SECONDS = 600.0
 LARGE = 1024 * 1024
-# The signals that a file can bring about.
-CRASHES = ("SIGSEGV", "SIGBUS", "SIGABRT", "SIGFPE", "SIGILL")
+_FROM_OUTSIDE = {getattr(signal, name) for name in OUTSIDE if hasattr(signal, name)}
 
 
 class Reader:
@@ -112,8 +112,7 @@ class Reader:
         except ChannelClosed:
             self._child = None
             ended = child.end(grace=1.0)
-            crashes = {getattr(signal, name, None) for name in CRASHES}
-            outside = bool(ended.signal) and not ended.killed and ended.signal not in crashes
+            outside = not ended.killed and ended.signal in _FROM_OUTSIDE
             raise _Lost("was ended from outside" if outside else "died", outside=outside) from None
         if not isinstance(answer, Parsed) or answer.call != self._number:
             raise _Lost("sent an answer that nobody asked for")

@@ -1,28 +1,218 @@
-"""Where the software lies that a student's process needs: to be read, and nothing else."""
+"""What a student's process may read: computed from what is installed, so that nothing else is.
+
+Not the packages of this project, and no other package that happens to be on the machine.
+"""
 
 from __future__ import annotations
 
-import importlib.util
+import re
+import sys
 import sysconfig
-from pathlib import Path
+from collections.abc import Collection, Iterable, Iterator
+from importlib.machinery import PathFinder, all_suffixes
+from importlib.util import cache_from_source, find_spec
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from grading.sandbox.nursery import NurseryError
+
+if TYPE_CHECKING:
+    from importlib.metadata import Distribution
 
 PACKAGE_ROOT = Path(__file__).resolve().parents[2]
-_PACKAGES = ("torch", "numpy", "msgspec", "landlockpy")
-_SYSTEM = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/etc/ld.so.cache")
+# What students use, and what the warm process needs beside that to lock them down.
+STUDENTS = ("torch", "numpy")
+OWN = ("msgspec", "landlockpy")
+# All of this project that the warm process imports. It holds no reference, formula, sampler,
+# point, label or seed: whoever adds a file here makes it readable to nobody, but importable where
+# a student's code runs.
+INNER_ROOM = (
+    "grading/__init__.py",
+    *(f"grading/{name}.py" for name in ("likeness", "source", "zips")),
+    *(
+        f"grading/sandbox/{name}.py"
+        for name in (
+            "__init__", "channel", "child", "definitions", "finder", "forks", "locks", "nursery",
+            "orders", "seccomp", "software", "wire",
+        )
+    ),
+    *(f"harness/{name}.py" for name in ("__init__", "candidate", "lines", "workbench")),
+    *(
+        f"harness/testimony/{name}.py"
+        for name in ("__init__", "derivatives", "quotients", "reading", "watching")
+    ),
+)  # fmt: skip
+SYSTEM = (
+    "/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/local/lib64",
+    "/etc/ld.so.cache",
+)  # fmt: skip
+_NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
 
 
-def packages() -> list[Path]:
-    """The folders that hold torch and what else a child imports, without importing any."""
-    found = [importlib.util.find_spec(name) for name in _PACKAGES]
-    return sorted({Path(each.origin).parent.parent for each in found if each and each.origin})
+class MissingPackage(NurseryError):
+    """A distribution that students are to have is not installed."""
+
+
+class Software(msgspec.Struct, frozen=True):
+    """The software that a student's process is given.
+
+    ``folders`` are where distributions lie, ``names`` the modules of those that can be imported,
+    ``metadata`` their dist-info folders. ``packages`` and ``libraries`` can be read, what is in
+    ``closed`` below the latter excepted; ``own`` is for the warm process only.
+    """
+
+    folders: list[str]
+    names: list[str]
+    metadata: list[str]
+    packages: list[str]
+    own: list[str]
+    libraries: list[str]
+    closed: list[str]
+
+    @classmethod
+    def installed(cls, packages: Iterable[str] = ()) -> Software:
+        """Find torch, numpy and ``packages``, with all that they require.
+
+        Raises MissingPackage where one is not installed.
+        """
+        found = [_Installed(each) for each in _with_requirements([*STUDENTS, *packages])]
+        own = [_Installed(each) for each in _with_requirements(OWN, optional=True)]
+        libraries = list(_libraries())
+        return cls(
+            sorted({str(each.folder) for each in (*found, *own)}),
+            sorted({name for each in found for name in each.names}),
+            sorted(str(each.metadata) for each in found),
+            sorted({str(path) for each in found for path in each.paths()}),
+            sorted({str(path) for each in own for path in each.paths()}),
+            list(map(str, libraries)),
+            sorted({str(path) for path in _closed(libraries)}),
+        )
+
+    def readable(self) -> list[Path]:
+        """Return what a locked child may read, in folders as large as possible."""
+        closed = [Path(each) for each in self.closed]
+        roots = [path for each in self.libraries for path in all_but(Path(each), closed)]
+        return [*roots, *map(Path, self.packages)]
+
+
+def all_but(folder: Path, closed: Collection[Path]) -> Iterator[Path]:
+    """Yield what is in ``folder`` and not in a closed one, in as few paths as that takes."""
+    inside = [each for each in closed if each.is_relative_to(folder)]
+    if folder in inside:
+        return
+    if not inside or not folder.is_dir():
+        yield folder
+    else:
+        for entry in sorted(folder.iterdir()):
+            # Where a link leads is either in the folder, or none of what was meant.
+            if not entry.is_symlink():
+                yield from all_but(entry, inside)
 
 
 def standard_library() -> list[Path]:
-    """The folders of Python's own modules."""
-    paths = sysconfig.get_paths()
-    return sorted({Path(paths["stdlib"]), Path(paths["platstdlib"])})
+    """Return the folders of Python's own modules."""
+    base = {"platbase": sys.base_exec_prefix}
+    pure, platform = sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib", vars=base)
+    return sorted({Path(pure), Path(platform)})
 
 
-def system_libraries() -> list[Path]:
-    """The folders of the system's shared libraries."""
-    return [path for path in map(Path, _SYSTEM) if path.exists()]
+def inner_room() -> list[Path]:
+    """Return the files of the inner room, with what Python has compiled of them."""
+    sources = [PACKAGE_ROOT / name for name in INNER_ROOM]
+    compiled = [Path(cache_from_source(str(path))) for path in sources]
+    return [*sources, *filter(Path.is_file, compiled)]
+
+
+def _with_requirements(names: Iterable[str], *, optional: bool = False) -> list[Distribution]:
+    """The distributions called so and all that they require, those of extras left out."""
+    from importlib.metadata import PackageNotFoundError, distribution
+
+    found: dict[str, Distribution] = {}
+    waiting = [(name, optional) for name in names]
+    while waiting:
+        name, may_lack = waiting.pop()
+        key = re.sub(r"[-_.]+", "-", name).lower()
+        if key in found:
+            continue
+        try:
+            found[key] = distribution(name)
+        except PackageNotFoundError:
+            # Some are required on other systems only.
+            if may_lack:
+                continue
+            raise MissingPackage(
+                f"{name} is not installed here, and the assignment's packages name it: install it "
+                "with pip, or take it out of assignment.toml"
+            ) from None
+        for line in found[key].requires or ():
+            required = _NAME.match(line)
+            if required and not re.search(r";.*\bextra\b", line):
+                waiting.append((required[0], True))
+    return list(found.values())
+
+
+class _Installed:
+    """Where the files of a distribution are."""
+
+    def __init__(self, made: Distribution) -> None:
+        self.folder = Path(str(made.locate_file("")))
+        self.metadata = Path(str(made._path))  # type: ignore[attr-defined]
+        record = made.read_text("RECORD") or ""
+        paths = [PurePosixPath(line.split(",")[0].strip('"')) for line in record.splitlines()]
+        self._tops = {_top(path) for path in paths if path.parts[:1] not in ((), ("..",), ("/",))}
+        self.names = {name for name in map(_module_name, self._tops) if name}
+        if not self.names:  # a distribution's package, or one that is developed elsewhere
+            told = made.read_text("top_level.txt") or made.metadata["Name"].replace("-", "_")
+            self.names = set(told.split())
+
+    def paths(self) -> Iterator[Path]:
+        """Yield the files and folders, where links lead too."""
+        yield from (self.folder / top for top in self._tops if (self.folder / top).exists())
+        yield self.metadata
+        for name in self.names:
+            spec = PathFinder.find_spec(name, [str(self.folder)]) or find_spec(name)
+            for place in (spec and spec.submodule_search_locations) or ():
+                yield Path(place)
+                # Each file can be a link: then the first one tells where they are.
+                yield (Path(place) / "__init__.py").resolve().parent
+            if spec and spec.origin and not spec.submodule_search_locations:
+                yield Path(spec.origin)
+
+
+def _top(path: PurePosixPath) -> str:
+    """The first folder of a path, or the file itself."""
+    return str(path) if path.parts[0] == "__pycache__" else path.parts[0]
+
+
+def _module_name(top: str) -> str:
+    """The module that a file or folder among packages is, "" for other things."""
+    for suffix in sorted(all_suffixes(), key=len, reverse=True):
+        if top.endswith(suffix):
+            top = top.removesuffix(suffix)
+            break
+    return top if top.isidentifier() and top != "__pycache__" else ""
+
+
+def _libraries() -> Iterator[Path]:
+    """The folders of shared libraries and of Python's own modules, outermost ones only."""
+    prefix = Path(sys.base_prefix)
+    every = [*map(Path, SYSTEM), prefix / "lib", prefix / "lib64", *standard_library()]
+    real = sorted({path.resolve() for path in every if path.exists()})
+    for path in real:
+        if not any(path.is_relative_to(outer) for outer in real if outer != path):
+            yield path
+
+
+def _closed(libraries: Iterable[Path]) -> Iterator[Path]:
+    """The folders of packages, and this project."""
+    yield PACKAGE_ROOT
+    own = {path.resolve() for path in standard_library()}
+    for each in (*sys.path, *(sysconfig.get_path(name) for name in ("purelib", "platlib"))):
+        place = Path(each).resolve()
+        packages = place.is_dir() and place.name != "lib-dynload"
+        if each and packages and not any(path.is_relative_to(place) for path in own):
+            yield place
+    for folder in libraries:
+        yield from folder.glob("*/*-packages")

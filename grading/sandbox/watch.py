@@ -16,6 +16,9 @@ PATIENCE = 2.0
 IDLE_CALLS = 6.0
 IDLE_SHARE = 0.02
 LONGEST = 40.0
+# The clock limit of the whole submission: so many times its processor time, and what it may be
+# idle. On half a core of its own a submission still comes to the end of its processor time first.
+CLOCK_FACTOR = 2.5
 GLANCE_SECONDS = 0.5
 # What one stage may use of the submission's time, so that it leaves some to the others.
 STAGE_SHARE = 0.2
@@ -45,6 +48,7 @@ class Watch:
         self._limits = limits
         self._parts: defaultdict[str, float] = defaultdict(float)
         self._idle = 0.0
+        self._clock = 0.0
         self._output = 0
         self._shared = True
         # Of the child that lives: the processor time seen so far, and when.
@@ -65,12 +69,14 @@ class Watch:
     def turn_to(self, part: str, *, shared: bool = True) -> None:
         """From now on the time is that of ``part``; of a ``shared`` one it is a share only."""
         self.part, self._shared = part, shared
-        self._begin(time.monotonic())
+        self._asked = time.monotonic()
+        self._used_now = self._idle_now = 0.0
 
     def answered(self, size: int) -> None:
         """An answer of ``size`` bytes has come: the next one has its time again."""
         self._output += size
-        self._begin(time.monotonic())
+        self._count_clock(time.monotonic())
+        self._used_now = self._idle_now = 0.0
 
     def look(self, child: Child) -> None:
         """Looks at what the child has used, now and then."""
@@ -90,6 +96,7 @@ class Watch:
         now = time.monotonic()
         self._spend(max(cpu_seconds - self._used, 0.0), now)
         self._used, self._looked = 0.0, now
+        self._count_clock(now)
 
     def passed(self) -> Passed | None:
         """The limit that the submission has passed by now, if any."""
@@ -116,6 +123,13 @@ class Watch:
                 whole=True,
                 by_clock=True,
             )
+        longest = CLOCK_FACTOR * most + IDLE_CALLS * limit
+        if self._clock + waited > longest:
+            return Passed(
+                f"took longer than the {longest:g} seconds by the clock that a submission may",
+                whole=True,
+                by_clock=True,
+            )
         # A part that has used its share may still do what takes no time to speak of.
         if self._shared and self._used_now and self._parts[self.part] > STAGE_SHARE * most:
             return Passed(
@@ -123,10 +137,9 @@ class Watch:
             )
         return None
 
-    def _begin(self, now: float) -> None:
+    def _count_clock(self, now: float) -> None:
+        self._clock += now - self._asked
         self._asked = now
-        self._used_now = 0.0
-        self._idle_now = 0.0
 
     def _spend(self, used: float, now: float) -> None:
         self._parts[self.part] += used

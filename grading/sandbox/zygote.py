@@ -9,9 +9,8 @@ import os
 import socket
 import subprocess
 import sys
-import tempfile
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from types import TracebackType
 from typing import IO, Self, TypeVar
 
@@ -23,7 +22,7 @@ from grading.sandbox.channel import Channel
 from grading.sandbox.nursery import NurseryError
 from grading.sandbox.orders import End, Ended, Failed, Fork, Isolation, Look, Ready, Seen, Setup
 from grading.sandbox.seccomp import compile_filter
-from grading.sandbox.software import PACKAGE_ROOT, packages
+from grading.sandbox.software import PACKAGE_ROOT, Software
 
 START_SECONDS = 180.0
 ORDER_SECONDS = 60.0
@@ -51,14 +50,18 @@ class ForkedChild:
 
 
 class Connection:
-    """One worker's line to the warm process: a nursery that several workers can have each."""
+    """One worker's line to the warm process: a nursery that several workers can have each.
 
-    def __init__(self, address: str) -> None:
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    One end of it goes through the ``door``, a socket that has no name anywhere to be found by.
+    """
+
+    def __init__(self, door: socket.socket) -> None:
+        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._socket.settimeout(ORDER_SECONDS)
         self._numbers = itertools.count()
         try:
-            self._socket.connect(address)
+            with theirs:
+                socket.send_fds(door, [orders.KNOCK], [theirs.fileno()])
         except OSError:
             self._socket.close()
             raise NurseryError(GONE) from None
@@ -106,12 +109,16 @@ class Connection:
 class Zygote:
     """The warm process, at the best isolation level of ``levels`` that this machine gives.
 
-    A nursery and a context manager. It starts at once and takes a second or two to warm up, which
-    nobody has to wait for. Others can connect to its ``address``.
+    A nursery and a context manager. Children can read and import ``packages`` too, beside torch and
+    numpy. It starts at once and takes a second or two to warm up, which nobody has to wait for.
+    Others can connect through its ``door``. Raises MissingPackage where one is not installed.
     """
 
-    def __init__(self, levels: Sequence[Isolation] = ("full", "partial")) -> None:
+    def __init__(
+        self, levels: Sequence[Isolation] = ("full", "partial"), packages: Sequence[str] = ()
+    ) -> None:
         self._levels = list(levels)
+        self._software = Software.installed(packages)
         self._warm: _Warm | None = None
         self._ready = False
         self._line: Connection | None = None
@@ -125,9 +132,9 @@ class Zygote:
         return self._levels[0]
 
     @property
-    def address(self) -> str:
+    def door(self) -> socket.socket:
         """Where `Connection` reaches it; waits until it is warm."""
-        return self.wait().address
+        return self.wait().door
 
     def wait(self) -> _Warm:
         """Waits until children can be forked. Raises NurseryError where no level works."""
@@ -145,7 +152,7 @@ class Zygote:
     def child(self, memory_mib: int, cpu_seconds: float) -> ForkedChild:
         """A new child; the first waits until the process is warm. Raises NurseryError."""
         if self._line is None:
-            self._line = Connection(self.address)
+            self._line = Connection(self.door)
         return self._line.child(memory_mib, cpu_seconds)
 
     def restart(self) -> None:
@@ -179,7 +186,7 @@ class Zygote:
         """Starts the warm process at the first level left that can be tried at all."""
         while self._levels and self._warm is None:
             try:
-                self._warm = _Warm(self._levels[0])
+                self._warm = _Warm(self._levels[0], self._software)
             except NurseryError as error:
                 self._refuse(str(error))
 
@@ -194,35 +201,40 @@ class Zygote:
 class _Warm:
     """The process at one isolation level."""
 
-    def __init__(self, isolation: Isolation) -> None:
-        setup = Setup(isolation, b"" if isolation == "minimal" else compile_filter())
+    def __init__(self, isolation: Isolation, software: Software) -> None:
         # What may be missing is looked for first: nothing is open yet.
-        around = around_all(_environment()) if isolation == "full" else []
-        self._folder = tempfile.TemporaryDirectory(prefix="backprop-")
-        self.address = str(Path(self._folder.name) / "nursery")
-        self._said: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed in close()
+        program = b"" if isolation == "minimal" else compile_filter()
+        environment = _environment(software)
+        around = around_all(environment, software) if isolation == "full" else []
+        # Nothing that is installed beside those packages may add to a process that is locked.
+        alone = [] if isolation == "minimal" else ["-S", "-P"]
+        command = [*around, sys.executable, *alone, "-m", "grading.sandbox.forks"]
+        self._said: IO[bytes] = os.fdopen(os.memfd_create("said"), "w+b")
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs, socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as door:
-            door.bind(self.address)
-            door.listen(socket.SOMAXCONN)
-            self._process = self._started(around, theirs, door)
+        self.door, inside = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs, inside:
+            self._process = self._started(command, environment, theirs, inside)
         # Where it has died already, whoever waits for it is told why.
         with contextlib.suppress(OSError):
+            setup = Setup(isolation, program, software, _forbidden())
             self._control.send(orders.encode(setup))
 
     def _started(
-        self, around: Sequence[str], control: socket.socket, door: socket.socket
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        control: socket.socket,
+        door: socket.socket,
     ) -> subprocess.Popen[bytes]:
         descriptors = (control.fileno(), door.fileno())
-        command = [sys.executable, "-m", "grading.sandbox.forks", *map(str, descriptors)]
         return subprocess.Popen(
-            [*around, *command],
+            [*command, *map(str, descriptors)],
             pass_fds=descriptors,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=self._said,
             cwd="/",
-            env=_environment(),
+            env=environment,
             start_new_session=True,
         )
 
@@ -242,12 +254,12 @@ class _Warm:
     def close(self) -> None:
         """Ends it, and with it everything it has started."""
         self._control.close()
+        self.door.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout=5)
         self._process.kill()
         self._process.wait()
         self._said.close()
-        self._folder.cleanup()
 
     def _last_words(self) -> str:
         self._process.kill()
@@ -256,10 +268,16 @@ class _Warm:
         return self._said.read().decode(errors="replace").strip()[-2000:]
 
 
-def _environment() -> dict[str, str]:
+def _forbidden() -> list[str]:
+    """Files that are there: one of the judge's, and one of a package that is not for students."""
+    found = map(find_spec, ("harness.judge", "click"))
+    return [spec.origin for spec in found if spec is not None and spec.origin]
+
+
+def _environment(software: Software) -> dict[str, str]:
     """A small, fixed environment: nothing of the grader's own reaches the students' processes."""
     return {
-        "PYTHONPATH": os.pathsep.join(map(str, (PACKAGE_ROOT, *packages()))),
+        "PYTHONPATH": os.pathsep.join((str(PACKAGE_ROOT), *software.folders)),
         "PYTHONHASHSEED": "0",
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONNOUSERSITE": "1",

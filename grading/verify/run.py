@@ -74,7 +74,10 @@ def verify(course: Path, name: str, workers: int, seed: int, progress: Progress)
     except NoSolution as error:
         raise VerifyError(f"{error} `backprop release` makes assignments/.") from None
     try:
-        with _zygote() as zygote, nullcontext(zygote) if zygote else open_nursery() as nursery:
+        with (
+            _zygote(settings.packages) as zygote,
+            nullcontext(zygote) if zygote else open_nursery() as nursery,
+        ):
 
             def judge(entries: Sequence[Entry]) -> Iterator[Result]:
                 return grade_entries(entries, Job(name, settings, seed), workers, zygote)
@@ -126,10 +129,10 @@ def _entry(folder: Path, specimen: Specimen) -> Entry:
     return Entry(specimen.name, (str(path),))
 
 
-def _zygote() -> AbstractContextManager[Zygote | None]:
+def _zygote(packages: Sequence[str]) -> AbstractContextManager[Zygote | None]:
     """The solution is the instructor's own: any level of isolation will do."""
     if not can_fork():
         return nullcontext(None)
     from grading.sandbox.zygote import Zygote
 
-    return Zygote(LEVELS)
+    return Zygote(LEVELS, packages)

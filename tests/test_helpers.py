@@ -1,0 +1,120 @@
+"""The processes that help a run: none of them holds it up, and nothing of them stays behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+from grading import helpers
+from grading.sandbox import can_fork
+from tests.test_far import RIGHT
+from tests.test_resume import journalled, left_behind, start, submit
+
+pytestmark = pytest.mark.skipif(not can_fork(), reason="only Linux runs have these processes")
+
+
+def workers(running):
+    """The processes of a run that are forked, with the one that they are forked from."""
+    found = []
+    for pid in left_behind(running.pid):
+        try:
+            line = Path(f"/proc/{pid}/cmdline").read_bytes()
+        except OSError:
+            continue
+        if b"multiprocessing.forkserver" in line:
+            found.append(int(pid))
+    return found
+
+
+@pytest.fixture
+def running(tmp_path):
+    """A run of two workers that has one of its marks."""
+    submit(tmp_path / "in", **{f"s{number:02}": "".join(RIGHT) for number in range(6)})
+    with start(tmp_path) as process:
+        while process.poll() is None and not journalled(tmp_path):
+            time.sleep(0.01)
+        yield process
+        for pid in workers(process):
+            os.kill(pid, signal.SIGKILL)
+        process.kill()
+
+
+@pytest.mark.slow
+def test_helpers_that_are_stopped_do_not_hold_a_run(running):
+    for pid in workers(running):
+        os.kill(pid, signal.SIGSTOP)
+    _, said = running.communicate(timeout=300)
+    assert running.returncode == 0 and "Traceback" not in said, said
+
+
+@pytest.mark.slow
+def test_helpers_that_are_stopped_do_not_hold_a_run_that_is_interrupted(running):
+    helping = workers(running)
+    assert len(helping) == 3
+    for pid in helping:
+        os.kill(pid, signal.SIGSTOP)
+    began = time.monotonic()
+    os.kill(running.pid, signal.SIGINT)
+    _, said = running.communicate(timeout=300)
+    assert running.returncode == 128 + signal.SIGINT, said
+    # Two minutes went by once; the rest is for a busy machine.
+    assert time.monotonic() - began < 60
+    assert not left_behind(running.pid)
+
+
+def test_a_worker_that_does_not_end_is_killed(monkeypatch):
+    monkeypatch.setattr(helpers, "GRACE_SECONDS", 0.1)
+    from multiprocessing import get_context
+
+    process = get_context("spawn").Process(target=time.sleep, args=(1000,))
+    process.start()
+    with helpers.in_time([process]):
+        process.join()
+    assert process.exitcode == -signal.SIGKILL
+
+
+@pytest.mark.slow
+def test_a_killed_run_leaves_no_folder_behind_the_next(tmp_path, monkeypatch):
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    submit(tmp_path / "in", **{f"s{number:02}": "".join(RIGHT) for number in range(3)})
+    somebodys = temporary / f"{helpers.PREFIX}mine"
+    somebodys.mkdir()
+    with start(tmp_path) as running:
+        while running.poll() is None and not journalled(tmp_path):
+            time.sleep(0.01)
+        running.kill()
+        running.communicate()
+    assert len(list(temporary.iterdir())) > 1
+    with start(tmp_path) as running:
+        running.communicate(timeout=300)
+    assert list(temporary.iterdir()) == [somebodys]
+
+
+def test_a_run_that_lives_keeps_its_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    helpers.room.cache_clear()
+    try:
+        mine = helpers.room()
+        helpers._remove_dead()
+        assert mine.is_dir() and mine.parent == tmp_path
+    finally:
+        helpers.room.cache_clear()
+
+
+@pytest.mark.slow
+def test_a_long_name_of_the_temporary_folder_does_no_harm(tmp_path, monkeypatch):
+    temporary = tmp_path / ("x" * 120) / ("y" * 120)
+    temporary.mkdir(parents=True)
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    submit(tmp_path / "in", alice="".join(RIGHT))
+    with start(tmp_path) as running:
+        _, said = running.communicate(timeout=300)
+    assert running.returncode == 0 and "Traceback" not in said, said
+    assert not list(temporary.iterdir())

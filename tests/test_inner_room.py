@@ -1,0 +1,340 @@
+"""What a student's process can read and import, where the harness is a checkout or installed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from grading.attacks import RIGHT
+from grading.sandbox.far import Far
+from grading.sandbox.nursery import NurseryError
+from grading.sandbox.software import INNER_ROOM, PACKAGE_ROOT, MissingPackage, Software, all_but
+from grading.sandbox.zygote import Zygote
+from grading.source import Cell, Source
+from harness.settings import Limits
+from tests.users import ORDINARY, PROJECT, as_ordinary_user, needs
+
+ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="only Linux locks processes down")
+SITE = sysconfig.get_path("purelib")
+
+
+def failures(nursery, *statements: str) -> list[tuple[str, str]]:
+    """The kind and the text of what each statement raises; all of them have to raise."""
+    code = Source((Cell("submission.py", "\n".join(statements)),), notebook=False)
+    with Far(nursery, code, Limits()) as far:
+        assert not far.definition.unusable
+        return [(each.kind, each.text) for each in far.definition.failed]
+
+
+@pytest.fixture(scope="module", params=["full", "partial"])
+def locked(request) -> Iterator[Zygote]:
+    if request.param == "full":
+        needs("bwrap")
+    with Zygote([request.param]) as zygote:
+        zygote.wait()
+        yield zygote
+
+
+def test_the_warm_process_imports_the_inner_room_and_no_more_of_this_project():
+    program = """
+    import sys
+    import grading.sandbox.forks as forks
+    forks._warm()
+    files = [m.__file__ for n, m in sys.modules.items() if n.startswith(("grading", "harness"))]
+    print("\\n".join(files))
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"PYTHONPATH": str(PACKAGE_ROOT)},
+    )
+    imported = {Path(line).relative_to(PACKAGE_ROOT).as_posix() for line in done.stdout.split()}
+    assert imported == set(INNER_ROOM)
+
+
+TREES = st.recursive(st.none(), lambda inner: st.dictionaries(st.sampled_from("abc"), inner))
+
+
+@given(TREES, st.lists(st.lists(st.sampled_from("abc"), min_size=1, max_size=3), max_size=3))
+def test_all_of_a_folder_but_closed_ones_is_all_of_their_outside(tree, closed):
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        files = list(planted(root, tree))
+        shut = [root.joinpath(*parts) for parts in closed]
+        found = list(all_but(root, shut))
+        for file in files:
+            is_closed = any(file.is_relative_to(each) for each in shut)
+            assert sum(file.is_relative_to(each) for each in found) == (not is_closed)
+
+
+def planted(folder: Path, tree) -> Iterator[Path]:
+    for name, inner in (tree or {}).items():
+        path = folder / name
+        if inner is None:
+            path.touch()
+            yield path
+        else:
+            path.mkdir()
+            yield from planted(path, inner)
+
+
+def test_a_link_in_a_folder_opens_nothing_outside(tmp_path):
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "library" / "packages").mkdir(parents=True)
+    (tmp_path / "library" / "link").symlink_to(tmp_path / "outside")
+    assert list(all_but(tmp_path / "library", [tmp_path / "library" / "packages"])) == []
+
+
+def test_a_package_brings_what_it_requires_and_no_more():
+    plain, more = Software.installed(), Software.installed(["scikit-learn"])
+    assert {"torch", "numpy", "sympy", "typing_extensions"} <= set(plain.names)
+    assert {"harness", "grading", "click", "msgspec", "scipy"}.isdisjoint(plain.names)
+    assert {"sklearn", "scipy", "joblib"} <= set(more.names) - set(plain.names)
+    with pytest.raises(MissingPackage, match="not-to-be-had"):
+        Software.installed(["not-to-be-had"])
+
+
+def test_a_distribution_without_a_record_is_found_all_the_same(tmp_path, monkeypatch):
+    """As Debian's packages are, and those that somebody develops."""
+    (tmp_path / "odd").mkdir()
+    (tmp_path / "odd" / "__init__.py").touch()
+    (tmp_path / "odd_one-1.egg-info").mkdir()
+    (tmp_path / "odd_one-1.egg-info" / "PKG-INFO").write_text("Name: odd-one\nVersion: 1\n")
+    (tmp_path / "odd_one-1.egg-info" / "top_level.txt").write_text("odd\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    found = Software.installed(["odd-one"])
+    assert "odd" in found.names
+    assert str(tmp_path / "odd") in found.packages
+
+
+JUDGE = PACKAGE_ROOT / "harness" / "judge.py"
+
+
+@pytest.mark.slow
+@ON_LINUX
+def test_no_file_of_the_judge_or_of_another_package_can_be_read(locked):
+    digits = PACKAGE_ROOT / "harness" / "training" / "data" / "digits.npz"
+    other = next(Path(SITE).glob("click/__init__.py"))
+    paths = [JUDGE, digits, other, *(PACKAGE_ROOT / name for name in INNER_ROOM)]
+    said = failures(locked, *(f"open({str(path)!r}, 'rb')" for path in paths))
+    assert len(said) == len(paths)
+    assert {kind for kind, _ in said} <= {"PermissionError", "FileNotFoundError"}
+
+
+@pytest.mark.slow
+@ON_LINUX
+def test_nothing_but_the_packages_for_students_can_be_imported(locked):
+    hidden = f"import sys; sys.meta_path.pop(0); sys.path += {[SITE, str(PACKAGE_ROOT)]!r}"
+    names = ("harness.judge", "grading.sandbox.wire", "click", "sklearn", "pytest", "tests.right")
+    said = failures(locked, hidden, *(f"import {name}" for name in names))
+    assert [kind for kind, _ in said] == ["ModuleNotFoundError"] * len(names)
+
+
+@pytest.mark.slow
+@ON_LINUX
+def test_python_and_torch_with_what_it_requires_are_there_after_caches_are_dropped(locked):
+    names = "sqlite3, unittest.mock, xml.dom.minidom, numpy.f2py, torch.utils.data, sympy, networkx"
+    metadata = """
+import importlib.metadata
+assert importlib.metadata.version("Torch")[0].isdigit()
+assert {"torch", "numpy"} <= {each.metadata["Name"] for each in importlib.metadata.distributions()}
+importlib.metadata.version("click")
+"""
+    said = failures(locked, "import importlib; importlib.invalidate_caches()", f"import {names}")
+    assert said == []
+    assert [text for _, text in failures(locked, *metadata.splitlines())] == [
+        "No package metadata was found for click"
+    ]
+
+
+@pytest.mark.slow
+@ON_LINUX
+def test_folders_with_others_packages_cannot_be_listed(locked):
+    folders = (SITE, sysconfig.get_path("stdlib"), str(PACKAGE_ROOT), str(PACKAGE_ROOT / "harness"))
+    said = failures(locked, "import os", *(f"os.listdir({folder!r})" for folder in folders))
+    assert len(said) == len(folders)
+
+
+@pytest.mark.slow
+@ON_LINUX
+def test_no_module_and_no_function_of_the_judge_is_in_memory(locked):
+    """Neither by name nor by a search of everything that the collector knows."""
+    spy = """
+import gc, sys, types
+names = {m.__name__ for m in gc.get_objects() if isinstance(m, types.ModuleType)} | set(sys.modules)
+names |= {f.__module__ for f in gc.get_objects() if isinstance(f, types.FunctionType)}
+found = sorted(str(n) for n in names if str(n).split(".")[0] in ("harness", "grading"))
+raise ValueError(" ".join(found))
+"""
+    code = Source((Cell("<cell 1>", spy),), notebook=True)
+    with Far(locked, code, Limits()) as far:
+        (said,) = far.definition.failed
+    inner = {name.removesuffix(".py").removesuffix("/__init__") for name in INNER_ROOM}
+    assert set(said.text.split()) <= {name.replace("/", ".") for name in inner}
+
+
+@pytest.mark.slow
+@ON_LINUX
+def test_a_package_of_the_assignment_can_be_imported_and_others_still_cannot():
+    with Zygote(["full", "partial"], ["scipy"]) as zygote:
+        assert failures(zygote, "import scipy.special; scipy.special.expit(0.0)") == []
+        assert [kind for kind, _ in failures(zygote, "import sklearn")] == ["ModuleNotFoundError"]
+
+
+SPY = """
+import gc, importlib, os, pathlib, sys
+SITE = @SITE@
+class Through(Exception): pass
+def tried(what, way):
+    try: way()
+    except (OSError, ImportError): return
+    raise Through(what)
+def imports(name):
+    module = importlib.import_module(name)
+    if type(getattr(module, "anything", None)).__name__ == "_Inert": raise ImportError
+for name in ("harness/judge.py", "harness/stage.py", "harness/training/data/digits.npz",
+             "harness/many_neurons.py", "grading/seeds.py", "courseware/__init__.py",
+             "sklearn/__init__.py", "nbgrader/__init__.py", "harness/workbench.py"):
+    tried(name, lambda: open(os.path.join(SITE, name), "rb"))
+for name in (SITE, SITE + "/harness", os.path.dirname(SITE)): tried(name, lambda: os.listdir(name))
+sys.meta_path[:] = [each for each in sys.meta_path if type(each).__name__ != "_Handouts"]
+sys.path.append(SITE)
+importlib.invalidate_caches()
+for name in ("harness.judge", "harness.many_neurons", "grading.seeds", "courseware", "sklearn"):
+    tried(name, lambda: imports(name))
+sys.meta_path[:] = [each for each in sys.meta_path if type(each).__name__ != "Finder"]
+for name in ("harness.judge", "harness.many_neurons", "grading.seeds", "courseware", "sklearn"):
+    tried(name, lambda: imports(name))
+if "courseware" in sys.modules: raise Through("courseware")
+raise LookupError("all held")
+"""
+
+
+@pytest.fixture(scope="module")
+def installed() -> Iterator[Path]:
+    """An environment with the wheel in it, beside a course's own package, as anyone can have it."""
+    with tempfile.TemporaryDirectory(prefix="installed-") as name:
+        root = Path(name)
+        root.chmod(0o755)
+        pip = [sys.executable, "-m", "pip", "--quiet"]
+        wheel = [
+            "--no-deps",
+            "--no-build-isolation",
+            "--no-index",
+            "--wheel-dir",
+            name,
+            str(PROJECT),
+        ]
+        subprocess.run([*pip, "wheel", *wheel], check=True)
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", root / "env"], check=True)
+        own = Path("lib", f"python{sys.version_info[0]}.{sys.version_info[1]}", "site-packages")
+        site = root / "env" / own
+        left_out = shutil.ignore_patterns("*backprop_harness*", "__pycache__")
+        shutil.copytree(SITE, site, copy_function=_linked, ignore=left_out, dirs_exist_ok=True)
+        (built,) = root.glob("*.whl")
+        into = ["--python", f"{name}/env/bin/python", "install", "--no-deps", "--no-index"]
+        subprocess.run([*pip, *into, str(built)], check=True)
+        # One that even Python's own start imports.
+        (site / "courseware").mkdir()
+        (site / "courseware" / "__init__.py").write_text("SOLUTION = 42\n")
+        (site / "courseware.pth").write_text("import courseware\n")
+        yield root
+
+
+def _linked(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
+@pytest.mark.proof
+@pytest.mark.slow
+@ON_LINUX
+@pytest.mark.parametrize("user", ["root", "ordinary"])
+@pytest.mark.parametrize("level", ["full", "partial"])
+def test_what_is_installed_beside_the_harness_is_out_of_reach(installed, level, user):
+    if user == "root" and os.geteuid():
+        pytest.skip("only root can grade as root")
+    if level == "full":
+        needs("bwrap")
+    folder = Path(tempfile.mkdtemp(prefix="class-", dir=installed))
+    (folder / "class").mkdir()
+    (site,) = (installed / "env" / "lib").glob("python*/site-packages")
+    spy = SPY.replace("@SITE@", repr(str(site)))
+    (folder / "class" / "spy.py").write_text(f"{RIGHT}\n{spy}", encoding="utf-8")
+    prefix: list[str] = []
+    if user == "ordinary":
+        prefix = as_ordinary_user()
+        for path in (folder, *folder.rglob("*")):
+            os.chown(path, ORDINARY, ORDINARY)
+    command = [f"{installed}/env/bin/python", "-m", "grading.cli", "grade", "class"]
+    options = ["--assignment", "many-neurons", "--out", "out", "--isolation", level]
+    done = subprocess.run(
+        [*prefix, *command, *options],
+        cwd=folder,
+        env={"PATH": os.environ["PATH"], "HOME": str(folder)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    result = json.loads((folder / "out" / "results.jsonl").read_text(encoding="utf-8"))
+    assert [line["text"].rpartition(" raised ")[2] for line in result["advice"]] == [
+        "LookupError: all held."
+    ]
+    assert result["score"] == 10
+
+
+def test_a_package_that_is_not_installed_is_the_graders_fault():
+    with pytest.raises(NurseryError, match="not-to-be-had is not installed here"):
+        Zygote(["partial"], ["not-to-be-had"])
+
+
+@pytest.mark.slow
+@ON_LINUX
+def test_a_class_can_use_the_packages_of_its_assignment(tmp_path):
+    settings = tmp_path / "solutions" / "many-neurons" / "assignment.toml"
+    settings.parent.mkdir(parents=True)
+    (tmp_path / "class").mkdir()
+    (tmp_path / "class" / "alice.py").write_text(f"import scipy.special\n{RIGHT}")
+
+    def grade(packages: list[str]) -> subprocess.CompletedProcess[str]:
+        settings.write_text(f'assignment = "many-neurons"\npackages = {json.dumps(packages)}\n')
+        command = [sys.executable, "-m", "grading.cli", "grade", "class", "--out", "out"]
+        return subprocess.run(
+            [*command, "--assignment", "many-neurons"],
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": str(PROJECT)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def advice() -> str:
+        line = json.loads((tmp_path / "out" / "results.jsonl").read_text(encoding="utf-8"))
+        return " ".join(each["text"] for each in line["advice"])
+
+    assert grade([]).returncode == 0
+    assert "No module named 'scipy'" in advice()
+    # What is finished under other packages is not finished.
+    assert grade(["scipy"]).returncode == 0
+    assert advice() == ""
+    refused = grade(["not-to-be-had"])
+    assert refused.returncode == 2
+    assert "not-to-be-had is not installed here" in refused.stderr
+    assert "Traceback" not in refused.stderr
