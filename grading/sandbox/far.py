@@ -149,7 +149,7 @@ class Far:
         if lost and self._can_repeat(operations, blamed):
             replies, lost = self._tried(operations, blamed, at_once=True)
         if lost:
-            lost = self._lost[blamed] = self._lost.get(WHOLE, lost)
+            lost = self._lost[blamed] = replace(lost, whole=WHOLE in self._lost)
             replies += [lost] * (len(operations) - len(replies))
         else:
             self._quick.add(blamed)
