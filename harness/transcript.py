@@ -95,6 +95,10 @@ class Transcript:
                 )
         return replies
 
+    def renew(self) -> Candidate:
+        """The candidate's work anew; what is said of public inputs then is not kept."""
+        return self._candidate.renew()
+
     def moments(
         self, assignment: Assignment, check: str, facts: Mapping[str, int]
     ) -> tuple[Moment, ...]:

@@ -77,6 +77,10 @@ class Workbench:
         """One reply for each operation. What the student's code raises becomes a reply."""
         return [self.perform_one(operation) for operation in operations]
 
+    def renew(self) -> Workbench:
+        """Itself: what runs in this process is nobody's secret."""
+        return self
+
     def perform_one(self, operation: Operation) -> Reply:
         """The reply to one operation."""
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import count
@@ -22,24 +22,31 @@ from harness.training.task import Run, train_reference
 
 
 class Trial:
-    """One candidate on trial in one assignment: a bench for each stage, and the chain."""
+    """One candidate on trial in one assignment: a bench for each stage, and the chain.
 
-    def __init__(self, assignment: Assignment, candidate: Candidate, seed: int) -> None:
+    ``first`` is another trial, whose answers about the public examples count in this one too.
+    """
+
+    def __init__(
+        self, assignment: Assignment, candidate: Candidate, seed: int, first: Trial | None = None
+    ) -> None:
         self.assignment = assignment
         self.candidate = candidate
         self.seed = seed
         self.run: Run | None = None
         self.reference: Run | None = None
-        handles = count(1)
-        self.benches = {
-            stage.name: Bench(stage, candidate, seed, assignment.sizes, handles)
+        self.handles: Iterator[int] = first.handles if first else count(1)
+        self.benches: dict[str, Bench] = {
+            stage.name: Bench(
+                stage,
+                candidate,
+                seed,
+                assignment.sizes,
+                self.handles,
+                first=first.benches[stage.name] if first else None,
+            )
             for stage in assignment.stages
         }
-
-    def show_examples(self, stages: Iterable[str]) -> None:
-        """Asks about the public examples of stages, before the code has seen anything hidden."""
-        for stage in stages:
-            _ = self.benches[stage].example
 
     @cached_property
     def chain(self) -> ChainBench:

@@ -11,7 +11,9 @@ from torch import Tensor
 
 from harness.stage import Sizes, Stage
 
-PUBLIC_SEED = -1
+# Whoever knows the source knows what these bring: the example, and the other public inputs.
+EXAMPLE_SEED = -1
+PUBLIC_SEED = -2
 SCALES = (1.0, 1e-3, 1e3)
 # The index of the one case in float32.
 IN_FLOAT32 = -1
@@ -28,8 +30,8 @@ MORE_NUMBERS = range(301, 331)
 class Case:
     """One set of inputs, several upstreams, and the right answers.
 
-    ``gradients[u][i]`` is the right gradient of input ``i`` for upstream ``u``. A student may see
-    a ``public`` case; the others are hidden. ``index`` counts the cases of one kind and seed.
+    ``gradients[u][i]`` is the right gradient of input ``i`` for upstream ``u``. ``index`` counts
+    the cases of one kind and seed.
     """
 
     seed: int
@@ -41,9 +43,9 @@ class Case:
     gradients: tuple[tuple[Tensor, ...], ...]
 
     @property
-    def public(self) -> bool:
-        """Whether a student may see the values."""
-        return self.seed == PUBLIC_SEED
+    def is_example(self) -> bool:
+        """Whether it is the public example, which every trial begins with."""
+        return self.seed == EXAMPLE_SEED
 
     @cached_property
     def reach(self) -> tuple[float, ...]:
@@ -89,7 +91,7 @@ def case_of(
 
 
 def cases_for(stage: Stage, seed: int, sizes: tuple[Sizes, ...]) -> tuple[Case, ...]:
-    """The public example, then one hidden case for each of the sizes."""
+    """The public example, then a case of the seed's for each of the sizes."""
     return _cases(stage, seed, tuple(map(frozen, sizes)))
 
 
@@ -123,8 +125,8 @@ def frozen(sizes: Sizes) -> Frozen:
 
 @lru_cache(maxsize=256)
 def _cases(stage: Stage, seed: int, sizes: tuple[Frozen, ...]) -> tuple[Case, ...]:
-    hidden = (make_case(stage, seed, dict(each), index) for index, each in enumerate(sizes))
-    return (make_case(stage, PUBLIC_SEED, dict(sizes[0]), 0), *hidden)
+    others = (make_case(stage, seed, dict(each), index) for index, each in enumerate(sizes))
+    return (make_case(stage, EXAMPLE_SEED, dict(sizes[0]), 0), *others)
 
 
 @lru_cache(maxsize=256)

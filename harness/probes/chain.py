@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from harness.candidate import Link
-from harness.probes.bench import Bench, Errored, Failed
+from harness.probes.bench import Bench, Errored, Failed, for_staff, in_words
 from harness.probes.cases import generator_for
 from harness.probes.compare import VALUES, difference
 from harness.proxy import StageTrouble, proxy
@@ -59,12 +59,17 @@ def judge_chain(chain: ChainBench, students: Iterable[str]) -> None:
     try:
         got = _gradients(chain, stand_ins)
     except StageTrouble as stopped:
+        said, detail = in_words(stopped.what, stopped.trouble)
         raise Errored(
-            f"{who} did not run in the chain.", staff=str(stopped.trouble), case=case
+            f"{who} did not run in the chain: {said}",
+            detail,
+            staff=for_staff(stopped.trouble),
+            case=case,
         ) from None
     except (RuntimeError, TypeError) as refusal:
         raise Failed(
             f"{who} did not run in the chain: torch's engine refused it.",
+            f"torch says: {refusal}",
             staff=str(refusal),
             case=case,
         ) from None
@@ -75,6 +80,7 @@ def judge_chain(chain: ChainBench, students: Iterable[str]) -> None:
                 f"In the chain, ∂C/∂{name} is wrong when {who} computes it.",
                 staff=f"{name}{off.at} is {off.got!r}, not {off.right!r}",
                 case=case,
+                got=off.got,
             )
 
 

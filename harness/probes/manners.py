@@ -15,7 +15,7 @@ from harness.probes.single import judge_in_float32
 
 def precision(bench: Bench) -> None:
     """Forward and backward keep double precision, and work in single precision too"""
-    for case, answer in zip(bench.cases, bench.answers, strict=True):
+    for case, answer in bench.answers_one_by_one():
         for turn in range(len(case.upstreams)):
             values = bench.returned(answer, turn, case)
             for name in bench.sound:
@@ -49,12 +49,10 @@ def _outputs_are_right(bench: Bench) -> bool:
         for case, output in outputs:
             judge_output(bench, case, output, DIGITS)
     except Failed as failed:
-        raise Failed(
+        raise failed.restated(
             f"{bench.stage.name}.forward is right, but loses digits.",
             "It agrees to 6 digits and not to 9: does something in forward turn float64 into "
             "float32, or approximate?",
-            staff=failed.staff,
-            case=failed.case,
         ) from None
     return True
 
@@ -69,11 +67,9 @@ def stability(bench: Bench) -> None:
             for name in bench.sound:
                 judge_gradient(bench, name, case, 0, values, EXTREMES)
         except Failed as failed:
-            raise Failed(
+            raise failed.restated(
                 f"{bench.stage.name} breaks down for some of the values {_values(bench)}.",
                 "Does an exponential overflow to inf, so that inf / inf gives nan?",
-                staff=failed.staff,
-                case=failed.case,
             ) from None
 
 
@@ -112,11 +108,8 @@ def memory(bench: Bench) -> None:
         _judge_pair(bench, first, other, " with other sizes")
     except Errored as raised:
         # Of calls that are fine each by itself: what raises is one that reads another's memory.
-        raise Failed(
-            f"{bench.stage.name}.backward raises after a forward with other sizes has run.",
-            _KEEP,
-            staff=raised.staff,
-            case=raised.case,
+        raise raised.restated(
+            f"{bench.stage.name}.backward raises after a forward with other sizes has run.", _KEEP
         ) from None
 
 
@@ -220,7 +213,7 @@ def _judge_all(
         try:
             judge_gradient(bench, name, case, turn, values)  # type: ignore[arg-type]
         except Failed as failed:
-            raise Failed(where, detail, staff=failed.staff, case=failed.case) from None
+            raise failed.restated(where, detail) from None
 
 
 def _values(bench: Bench) -> str:
