@@ -19,6 +19,7 @@ from harness.probes.cases import (
     single_case,
 )
 from harness.probes.compare import VALUES, Tolerance, difference
+from harness.probes.special_cases import special_cases
 from harness.stage import Stage
 
 # Of the backwards that a check asked for, so many are enough to see.
@@ -146,6 +147,8 @@ def case_again(assignment: Assignment, check: str, facts: Mapping[str, int]) -> 
             return layout_cases(stage, seed, sizes)[index]
         case "stability":
             return extreme_cases(stage, seed, sizes)[index]
+        case "special":
+            return special_cases(stage, seed, sizes)[index]
         case "precision" if index == IN_FLOAT32:
             return single_case(stage, seed, sizes)
         case _:

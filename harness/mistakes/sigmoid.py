@@ -245,6 +245,12 @@ ONE = (
         hint="What goes into your function comes out as it was. Where is σ?",
     ),
     Mistake(
+        "zero-left-out",
+        {"z": "g * a * (1 - a) * (z != 0)"},
+        hint="At z = 0 your slope is 0. Is σ flat there, or as steep as it gets?",
+        rejected_by=("special",),
+    ),
+    Mistake(
         "activation-kept-in-the-class",
         code="kept = None\n\n"
         "@staticmethod\n"

@@ -9,6 +9,7 @@ from functools import cached_property, lru_cache
 import torch
 from torch import Tensor
 
+from harness.probes.kinks import Slopes, slopes_at
 from harness.stage import Sizes, Stage
 
 # Whoever knows the source knows what these bring: the example, and the other public inputs.
@@ -31,7 +32,8 @@ class Case:
     """One set of inputs, several upstreams, and the right answers.
 
     ``gradients[u][i]`` is the right gradient of input ``i`` for upstream ``u``. ``index`` counts
-    the cases of one kind and seed.
+    the cases of one kind and seed. A case of special values says of what ``kind`` they are, and
+    has the ``slopes`` for its upstream.
     """
 
     seed: int
@@ -41,6 +43,8 @@ class Case:
     upstreams: tuple[Tensor, ...]
     output: Tensor
     gradients: tuple[tuple[Tensor, ...], ...]
+    kind: str = ""
+    slopes: tuple[Slopes, ...] = ()
 
     @property
     def is_example(self) -> bool:
@@ -71,7 +75,7 @@ def make_case(stage: Stage, seed: int, sizes: Sizes, index: int) -> Case:
     inputs = stage.sample(generator, sizes, index)
     output = stage.forward(*inputs)
     upstreams = tuple(
-        scale * _upstream(generator, output.shape, negative=(index + turn) % 2 == 0)
+        scale * upstream_for(generator, output.shape, negative=(index + turn) % 2 == 0)
         for turn, scale in enumerate(SCALES)
     )
     return case_of(stage, seed, sizes, index, inputs, upstreams)
@@ -88,6 +92,21 @@ def case_of(
     """A case with the reference's answers to the given inputs and upstreams."""
     gradients = tuple(stage.true_gradients(inputs, upstream) for upstream in upstreams)
     return Case(seed, sizes, index, inputs, upstreams, stage.forward(*inputs), gradients)
+
+
+def special_case(
+    stage: Stage,
+    seed: int,
+    sizes: Sizes,
+    index: int,
+    kind: str,
+    inputs: tuple[Tensor, ...],
+    upstream: Tensor,
+) -> Case:
+    """A case of special values, where the reference may have a kink, or no gradient."""
+    case = case_of(stage, seed, sizes, index, inputs, (upstream,))
+    generator = generator_for(seed, stage.name, "kinks", index)
+    return replace(case, kind=kind, slopes=slopes_at(stage, inputs, upstream, generator))
 
 
 def cases_for(stage: Stage, seed: int, sizes: tuple[Sizes, ...]) -> tuple[Case, ...]:
@@ -150,7 +169,7 @@ def _extreme_cases(stage: Stage, seed: int, sizes: Frozen) -> tuple[Case, ...]:
         for row in ([value] for value in values) if not shape else [list(values)]:
             inputs = list(stage.sample(generator, dict(sizes)))
             inputs[at] = _fill(row, shape)
-            upstream = _upstream(generator, stage.forward(*inputs).shape, negative=True)
+            upstream = upstream_for(generator, stage.forward(*inputs).shape, negative=True)
             sample = tuple(inputs)
             cases.append(case_of(stage, seed, dict(sizes), len(cases), sample, (upstream,)))
     return tuple(cases)
@@ -189,7 +208,8 @@ def _fill(values: list[float], shape: tuple[int, ...]) -> Tensor:
     return torch.tensor(repeated, dtype=torch.float64).reshape(shape)
 
 
-def _upstream(generator: torch.Generator, shape: torch.Size, *, negative: bool) -> Tensor:
+def upstream_for(generator: torch.Generator, shape: torch.Size, *, negative: bool) -> Tensor:
+    """A random upstream: signed entries, or a single number of the sign that is asked for."""
     values = torch.randn(shape, generator=generator, dtype=torch.float64)
     if values.dim():
         return 2 * values
