@@ -25,7 +25,7 @@ from harness.candidate import (
     Returns,
     Trouble,
 )
-from harness.probes.cases import Case, cases_for
+from harness.probes.cases import Case, cases_for, sizes_for
 from harness.probes.compare import number
 from harness.probes.numerical import gradcheck_case, gradcheck_objection
 from harness.stage import Sizes, Stage
@@ -107,6 +107,10 @@ class Bench:
         """The public example, then the cases of the seed."""
         return cases_for(self.stage, self.seed, self.sizes)
 
+    def sizes_for(self, purpose: str) -> Sizes:
+        """The sizes of the cases of a check, which the seed chooses."""
+        return sizes_for(purpose, self.seed, self.sizes)[0]
+
     @cached_property
     def example(self) -> tuple[Reply, Answer]:
         """What forward alone makes of the public example, and the candidate's answer to it."""
@@ -152,7 +156,7 @@ class Bench:
 
     @cached_property
     def gradcheck_case(self) -> Case:
-        """The first case of the seed, with the upstreams that torch's gradcheck asks about."""
+        """A case of its own, with the upstreams that torch's gradcheck asks about."""
         return gradcheck_case(self.stage, self.seed, self.sizes)
 
     @cached_property

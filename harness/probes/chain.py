@@ -55,7 +55,7 @@ def judge_chain(chain: ChainBench, students: Iterable[str]) -> None:
     }
     who = students[0] if len(students) == 1 else "The chain of your stages"
     bench = chain.benches[students[0]]
-    case = {"seed": bench.seed, **bench.sizes[0]}
+    case = {"seed": bench.seed, **bench.sizes_for("chain")}
     try:
         got = _gradients(chain, stand_ins)
     except StageTrouble as stopped:
@@ -91,7 +91,7 @@ def _leaves(chain: ChainBench) -> dict[str, Tensor]:
     for link in chain.links:
         bench = chain.benches[link.stage]
         generator = generator_for(bench.seed, "chain", link.stage)
-        values = bench.stage.sample(generator, bench.sizes[0])
+        values = bench.stage.sample(generator, bench.sizes_for("chain"))
         for name, value in zip(link.inputs, values, strict=True):
             if name not in made:
                 leaves.setdefault(name, value)

@@ -6,7 +6,7 @@ from itertools import product
 
 from harness.candidate import Backward, Forward, Operation, Read, Trouble, Unchanged
 from harness.probes.bench import Answer, Bench, Errored, Failed, noting
-from harness.probes.cases import Case, extreme_cases, layout_cases
+from harness.probes.cases import Case, extreme_cases, layout_cases, memory_cases, shuffled
 from harness.probes.compare import DIGITS, EXTREMES, PRECISION, difference, number
 from harness.probes.forward import judge_output
 from harness.probes.gradient import judge_gradient, usable_gradient
@@ -59,7 +59,7 @@ def _outputs_are_right(bench: Bench) -> bool:
 
 def stability(bench: Bench) -> None:
     """Values far from zero give finite, right results"""
-    cases = extreme_cases(bench.stage, bench.seed, bench.sizes[0])
+    cases = extreme_cases(bench.stage, bench.seed, bench.sizes_for("stability"))
     for case, answer in zip(cases, bench.ask(cases), strict=True):
         try:
             judge_output(bench, case, bench.output(answer.output, case), EXTREMES)
@@ -75,7 +75,7 @@ def stability(bench: Bench) -> None:
 
 def purity(bench: Bench) -> None:
     """The inputs and the upstream gradient are left unchanged"""
-    for case in bench.cases[:2]:
+    for case in bench.cases[1:3]:
         handle = next(bench.handles)
         needed = (True,) * len(case.inputs)
         script: list[Operation] = [Forward(handle, bench.stage.name, case.inputs, needed)]
@@ -99,13 +99,11 @@ def purity(bench: Bench) -> None:
 
 def memory(bench: Bench) -> None:
     """Calls do not disturb each other, and backward can run twice"""
-    first, second, *others = bench.cases
+    first, second, *others = memory_cases(bench.stage, bench.seed, bench.sizes)
     _judge_pair(bench, first, second, "")
-    other = next((case for case in others if case.sizes != first.sizes), None)
-    if other is None:
-        return
     try:
-        _judge_pair(bench, first, other, " with other sizes")
+        for other in others:
+            _judge_pair(bench, first, other, " with other sizes")
     except Errored as raised:
         # Of calls that are fine each by itself: what raises is one that reads another's memory.
         raise raised.restated(
@@ -156,7 +154,7 @@ def _judge_pair(bench: Bench, first: Case, second: Case, what: str) -> None:
 
 def layout(bench: Bench) -> None:
     """Transposed and expanded tensors give the same gradients"""
-    cases = layout_cases(bench.stage, bench.seed, bench.sizes[0])
+    cases = layout_cases(bench.stage, bench.seed, bench.sizes_for("layout"))
     for case, answer in zip(cases, bench.ask(cases), strict=True):
         for turn in range(len(case.upstreams)):
             values = bench.returned(answer, turn, case)
@@ -174,7 +172,8 @@ def layout(bench: Bench) -> None:
 def subsets(bench: Bench) -> None:
     """Each input gets its gradient whichever others need one"""
     case = bench.cases[1]
-    for needed in product((True, False), repeat=len(case.inputs)):
+    ways = product((True, False), repeat=len(case.inputs))
+    for needed in shuffled(ways, bench.seed, bench.stage.name, "subsets"):
         if all(needed) or not any(needed):
             continue
         with noting(requires_grad=sum(need << place for place, need in enumerate(needed))):

@@ -22,7 +22,7 @@ def judge_in_float32(bench: Bench, *, forward: bool) -> None:
     A stage that raises there, or goes over to float64, is right, with advice. The reference
     computes in float64, from the same values.
     """
-    case = single_case(bench.stage, bench.seed, bench.sizes[0])
+    case = single_case(bench.stage, bench.seed, bench.sizes_for("float32"))
     (answer,) = bench.ask([case])
     if not advise_on_dtype(bench, answer):
         return

@@ -17,7 +17,7 @@ from harness.probes.special_cases import special_cases
 
 def special(bench: Bench) -> None:
     """Zeros, ones, equal and opposite values give right results"""
-    cases = special_cases(bench.stage, bench.seed, bench.sizes[0])
+    cases = special_cases(bench.stage, bench.seed, bench.sizes_for("special"))
     forward_is_right = _forward_is_right(bench)
     for case, answer in zip(cases, bench.ask(cases), strict=True):
         if _may_raise(case, answer):

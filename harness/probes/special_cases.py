@@ -9,7 +9,15 @@ from itertools import combinations, product
 import torch
 from torch import Tensor
 
-from harness.probes.cases import Case, Frozen, frozen, generator_for, special_case, upstream_for
+from harness.probes.cases import (
+    Case,
+    Frozen,
+    coin,
+    frozen,
+    generator_for,
+    special_case,
+    upstream_for,
+)
 from harness.stage import Sizes, Stage
 
 # The inputs by name, and the upstream, "g".
@@ -51,7 +59,7 @@ def _special_cases(stage: Stage, seed: int, sizes: Frozen) -> tuple[Case, ...]:
 def _ordinary(stage: Stage, generator: torch.Generator, sizes: Frozen) -> Values:
     inputs = stage.sample(generator, dict(sizes))
     shape = stage.forward(*inputs).shape
-    upstream = upstream_for(generator, shape, negative=_coin(generator))
+    upstream = upstream_for(generator, shape, negative=coin(generator))
     return {**dict(zip(stage.inputs, inputs, strict=True)), "g": upstream}
 
 
@@ -126,7 +134,3 @@ def _some(shape: torch.Size, generator: torch.Generator) -> Tensor:
     count = shape.numel()
     order = torch.randperm(count, generator=generator)
     return (order < max(min(2, count - 1), count // 2)).reshape(shape)
-
-
-def _coin(generator: torch.Generator) -> bool:
-    return bool(torch.randint(2, (), generator=generator))
