@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import product
 
 from harness.candidate import Backward, Forward, Operation, Read, Trouble, Unchanged
@@ -68,9 +69,20 @@ def stability(bench: Bench) -> None:
                 judge_gradient(bench, name, case, 0, values, EXTREMES)
         except Failed as failed:
             raise failed.restated(
-                f"{bench.stage.name} breaks down for some of the values {_values(bench)}.",
-                "Does an exponential overflow to inf, so that inf / inf gives nan?",
+                f"{bench.stage.name} breaks down for some values of {_values(bench)}.",
+                f"{failed.detail} {_far_out(failed.got)}".strip(),
             ) from None
+
+
+def _far_out(got: float | None) -> str:
+    """A question on what came back far from zero, where one value is wrong."""
+    if got is None:
+        return ""
+    if not math.isfinite(got):
+        return "Does an exponential overflow to inf, so that inf / inf gives nan?"
+    if got == 0:
+        return "It is small there, and not 0: does your formula stop somewhere?"
+    return "Is something cut off or approximated there?"
 
 
 def purity(bench: Bench) -> None:
@@ -217,6 +229,6 @@ def _judge_all(
 
 def _values(bench: Bench) -> str:
     return "; ".join(
-        f"{name} = {', '.join(number(value) for value in values)}"
+        f"{name} from {number(min(values))} to {number(max(values))}"
         for name, values in bench.stage.extremes.items()
     )
