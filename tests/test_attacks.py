@@ -39,7 +39,9 @@ pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="only Linux locks processes down"),
 ]
 CONFIGURATIONS = [
-    pytest.param((level, user), id=f"{level}-{user}")
+    pytest.param(
+        (level, user), id=f"{level}-{user}", marks=pytest.mark.xdist_group(f"{level}-{user}")
+    )
     for level in ("full", "partial")
     for user in ("root", "ordinary")
 ]
