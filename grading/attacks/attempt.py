@@ -190,8 +190,7 @@ def _lay_out(course: Path, doors: Doors, project: Path, names: Collection[str]) 
     for name in set(names) - NAMES:
         text = doors.written_into(attacks()[name].text, course, project)
         (folder / f"{name}.py").write_text(text, encoding="utf-8")
-    if set(names) >= NAMES:
-        make_files(folder)
+    make_files(folder, names)
     (course / "canary.txt").write_text(SECRET)
     settings = course / "solutions" / ASSIGNMENT / "assignment.toml"
     settings.parent.mkdir(parents=True)
