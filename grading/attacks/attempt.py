@@ -203,6 +203,9 @@ def _not_contained(attack: Attack, result: dict[str, Any]) -> str:
     for line in text.splitlines():
         if "Through" in line or SECRET in line:
             return line
+    for flag in result["flags"]:
+        if "LEAKED" in flag["evidence"]:
+            return f"its words are evidence: {flag['evidence']}"
     if result["status"] not in ("graded", "unreadable"):
         return f"its mark is open: {result.get('reason') or result['status']}"
     if result["status"] == "graded" and attack.status == "unreadable":
