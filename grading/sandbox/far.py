@@ -12,6 +12,7 @@ import msgspec
 from grading.sandbox import wire
 from grading.sandbox.channel import ChannelClosed, ChannelTimeout, ProtocolError
 from grading.sandbox.nursery import Child, Nursery
+from grading.sandbox.slow import asked_for
 from grading.sandbox.watch import GLANCE_SECONDS, PATIENCE, Watch
 from grading.sandbox.wire import (
     Answers,
@@ -100,6 +101,7 @@ class Far:
         self._limits = limits
         self._watch = Watch(limits)
         self._child: Child | None = None
+        self._modules = asked_for(code)
         self._number = 0
         self._lost: dict[str, Lost] = {}
         self._calls: dict[int, Forward] = {}
@@ -243,7 +245,8 @@ class Far:
 
     def _born(self) -> Child:
         self._here = set()
-        child = self._nursery.child(self._limits.memory_mib, self._watch.cpu_left + SPARE_SECONDS)
+        seconds = self._watch.cpu_left + SPARE_SECONDS
+        child = self._nursery.child(self._limits.memory_mib, seconds, self._modules)
         self._child = child
         self._watch.turn_to(DEFINITIONS)
         return child
@@ -405,6 +408,8 @@ class Far:
         ended = child.end(grace=GRACE_SECONDS)
         self._watch.ended(ended.cpu_seconds)
         self._judge()
+        if ended.excess:
+            return ChildLost(ended.excess)
         if ended.killed:
             # It lives on, or is slow to end: the clock decides.
             self._stopped_by_clock = True
