@@ -101,7 +101,7 @@ class Far:
         self._limits = limits
         self._watch = Watch(limits)
         self._child: Child | None = None
-        self._modules = asked_for(code)
+        self._modules = asked_for(source)
         self._number = 0
         self._lost: dict[str, Lost] = {}
         self._calls: dict[int, Forward] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from grading.source import File, Source
+from grading.source import Source
 
 # These make torch load its compiler, which takes seconds and 70 MiB, though nothing is compiled.
 _COMPILER = re.compile(
@@ -13,10 +13,7 @@ _COMPILER = re.compile(
 )
 
 
-def asked_for(code: Source | File) -> tuple[str, ...]:
+def asked_for(source: Source) -> tuple[str, ...]:
     """Return the modules that the code is going to import, as far as its text tells."""
-    if isinstance(code, File):
-        texts = [code.data.decode(errors="replace")]
-    else:
-        texts = [cell.text for cell in code.cells]
-    return ("torch._dynamo",) if any(map(_COMPILER.search, texts)) else ()
+    asks = any(_COMPILER.search(cell.text) for cell in source.cells)
+    return ("torch._dynamo",) if asks else ()
