@@ -23,7 +23,7 @@ from grading.sandbox.far import Far
 from grading.sandbox.slow import asked_for
 from grading.sandbox.wire import Define, encode
 from grading.sandbox.zygote import Connection, ForkedChild, Zygote
-from grading.source import Cell, File, Source
+from grading.source import Cell, Source
 from harness.assignments import load_assignment
 from harness.judge import judge
 from harness.settings import Limits
@@ -112,7 +112,6 @@ def test_what_is_too_much_is_told(tmp_path):
 def test_what_is_slow_to_import_is_known_from_the_text_alone():
     compiler = ("torch._dynamo",)
     assert asked_for(source("from torch import optim")) == compiler
-    assert asked_for(File("a.ipynb", b'["w = torch.optim.SGD([w])\\n"]')) == compiler
     assert asked_for(source("optimizer = functional = compile")) == ()
     assert asked_for(source(RIGHT)) == ()
 
