@@ -8,6 +8,7 @@ judged in this benchmark's own processes; what is ``behind the wall`` is all of 
 from __future__ import annotations
 
 import ast
+import gc
 import json
 import os
 import random
@@ -53,7 +54,7 @@ ROOT = Path(__file__).parent.parent
 CLASSES = ROOT / "tests" / "sample_class"
 # Those loop, flood or end the process that they run in: they are judged behind the wall only.
 HARMFUL = "broken-"
-# Wrong code may loop: what a judgement takes is a hundredth of this.
+# Wrong code may loop: a judgement takes a hundredth of this.
 PATIENCE_SECONDS = 60
 PLAIN, TRAINED, WALLED = "without training", "with training", "behind the wall"
 
@@ -156,7 +157,6 @@ def prepare() -> None:
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGALRM, _overdue)
 
 
 def _overdue(_number: int, _frame: object) -> None:
@@ -183,7 +183,8 @@ def _mark(
     assignment: Assignment, each: Submission, scope: dict[str, Any], seed: int, every: list[str]
 ) -> str:
     """A mark. Of a mutant, what is made between stages counts only where its own stage passes."""
-    signal.alarm(PATIENCE_SECONDS)
+    # In processor time: a busy machine changes no mark.
+    signal.setitimer(signal.ITIMER_PROF, PATIENCE_SECONDS)
     try:
         if each.stage:
             slug = assignment.stage(each.stage).slug
@@ -196,7 +197,7 @@ def _mark(
     except Overdue:
         return "took too long"
     finally:
-        signal.alarm(0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
 
 
 def _is_of(id: str, slug: str) -> bool:
@@ -220,13 +221,22 @@ def _shown(report: Report) -> str:
 def judged_near(index: int, what: str) -> tuple[int, float, Marks]:
     """The marks under the seed number ``index``, and the processor time that they took."""
     began = time.process_time()
+    signal.signal(signal.SIGPROF, _overdue)
     # What a gradient is in place of the right one costs no marks, and much time.
     with (
         patch("harness.judge.readings", lambda *_: {}),
         patch("harness.judge.plan", lambda assignment, _: planned(assignment.name)),
     ):
         marks = marks_near(seed_number(index), training=what == TRAINED)
+    forget_cases()
     return index, time.process_time() - began, marks
+
+
+def forget_cases() -> None:
+    """Empties the probes' caches: a grader keeps the cases of one seed, not those of a thousand."""
+    for each in gc.get_objects():
+        if isinstance(each, type(planned)) and each.__module__.startswith("harness.probes"):
+            each.cache_clear()
 
 
 def judged_walled(index: int, zygote: Zygote) -> tuple[int, float, Marks]:
