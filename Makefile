@@ -11,8 +11,8 @@ VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2
 STAMPS := $(VENV)/stamps-$(VERSION)
 PINS := pyproject.toml constraints.txt
 CLASSES := tests/sample_class
-# A module on one core, for its fixtures; in the order of tests/conftest.py, the longest first.
-SIDE_BY_SIDE := -n auto --dist loadfile --no-loadscope-reorder
+# What shares a fixture in one process; in the order of tests/conftest.py, the longest first.
+SIDE_BY_SIDE := -n auto --dist loadgroup --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

@@ -80,7 +80,8 @@ class Observe:
     """Ask for testimony on ``stage``, tried on ``inputs``: what only its own process can know.
 
     Its backward is given ``upstream``. Of the inputs that are ``required`` to have a gradient, the
-    second derivatives are asked for too. Comes after everything else, as it can end the process.
+    second derivatives are asked for too. Whatever the operations asked together with it cost the
+    process costs no stage: it comes last of them.
     """
 
     stage: str
@@ -190,9 +191,13 @@ class Absent:
 
 @dataclass(frozen=True)
 class Lost:
-    """The student's process died or ran out of time over this operation."""
+    """The student's process died or ran out of time over this operation.
+
+    ``whole`` says that it answers no other operation either.
+    """
 
     reason: str
+    whole: bool = False
 
 
 Trouble = Raised | Absent | Lost
@@ -205,4 +210,8 @@ class Candidate(Protocol):
     def perform(self, operations: Sequence[Operation]) -> list[Reply]:
         """One reply for each operation, in order. An operation on a failed handle repeats the
         trouble of its forward."""
+        ...
+
+    def renew(self) -> Candidate:
+        """The same work, by a process that has been asked nothing yet, where it has its own."""
         ...

@@ -191,7 +191,7 @@ def _goes_with(bench: Bench, formula: Found, told: Mapping[str, Column | None]) 
 
 
 def _comes_forward(bench: Bench, expression: str) -> bool:
-    for case, reply in zip(bench.cases, bench.outputs, strict=True):
+    for case, reply in bench.outputs_one_by_one():
         value = value_of(bench.stage, expression, case.inputs, case.upstreams[0])
         output = _tensor(reply)
         if value is None or output is None or not same_values(value, output.detach(), EXACT):

@@ -31,7 +31,7 @@ SIGMOID = Stage(
     gradients={"z": "g * a * (1 - a)"},
     points={"z": 1.5},
     samples={"z": spread_far},
-    extremes={"z": (-800, -20, -14, -5, 0, 5, 14, 20, 800)},
+    extremes={"z": (-800, -100, -28, -20, -14, -10, -5, 5, 10, 14, 20, 28, 100, 800)},
     mistakes=mistakes.SIGMOID,
 )
 
@@ -70,9 +70,10 @@ MANY_NEURONS = Assignment(
     task=DIGITS,
     points={
         "forward": 0.2,
-        "precision": 0.1,
+        "precision": 0.05,
         "stability": 0.1,
-        "purity": 0.1,
+        "special": 0.1,
+        "purity": 0.05,
         "memory": 0.1,
         "layout": 0.1,
         "subsets": 0.1,

@@ -8,9 +8,9 @@ from functools import lru_cache
 
 from torch import Tensor
 
-from harness.candidate import Observe, Observed, Seen
-from harness.probes.bench import Bench
-from harness.probes.cases import Case
+from harness.candidate import Backward, Forward, Observe, Observed, Seen
+from harness.probes.bench import Answer, Bench
+from harness.probes.cases import Case, single_case
 from harness.probes.compare import Tolerance, difference
 from harness.report import Check, Flag, FlagKind
 from harness.settings import Settings
@@ -53,10 +53,26 @@ class Evidence:
         return Flag(self.kind, self.stage, self.text)
 
 
-def testimony_on(bench: Bench) -> Observed | None:
-    """What the stage's own process tells of it; None where it could not."""
-    (reply,) = bench.candidate.perform([_question(bench.stage, bench.cases[0])])
-    return reply if isinstance(reply, Observed) else None
+@dataclass(frozen=True)
+class Told:
+    """What a stage makes of inputs in float32, and what its own process tells of it."""
+
+    single: Answer
+    observed: Observed
+
+
+def testimony_on(bench: Bench) -> Told | None:
+    """What there is to be said beside the checks; None where it could not be had."""
+    case, handle = single_case(bench.stage, bench.seed, bench.sizes[0]), next(bench.handles)
+    needed = (True,) * len(case.inputs)
+    output, returns, observed = bench.candidate.perform(
+        [
+            Forward(handle, bench.stage.name, case.inputs, needed),
+            Backward(handle, case.upstreams[0]),
+            _question(bench.stage, bench.cases[0]),
+        ]
+    )
+    return Told(Answer(output, (returns,)), observed) if isinstance(observed, Observed) else None
 
 
 def evidence_in(stage: str, told: Observed) -> Iterator[Evidence]:
@@ -168,7 +184,6 @@ def _second_is_right(bench: Bench, found: Sequence[object]) -> bool:
 
 @lru_cache(maxsize=256)
 def _question(stage: Stage, case: Case) -> Observe:
-    # The example that students know: what comes back can carry nothing that is hidden.
     required = tuple(name in stage.required for name in stage.inputs)
     return Observe(stage.name, case.inputs, case.upstreams[0], required)
 

@@ -26,11 +26,11 @@ _NO_TENSOR = object()
 
 
 class StageTrouble(Exception):
-    """A candidate could not answer in the middle of a graph."""
+    """A candidate could not answer in the middle of a graph; ``what`` is the function asked for."""
 
-    def __init__(self, trouble: Trouble) -> None:
-        super().__init__(str(trouble))
-        self.trouble = trouble
+    def __init__(self, what: str, trouble: Trouble) -> None:
+        super().__init__(f"{what}: {trouble}")
+        self.what, self.trouble = what, trouble
 
 
 class EngineRefusal(Exception):
@@ -48,16 +48,18 @@ def proxy(candidate: Candidate, stage: str, handles: Iterator[int]) -> Callable[
         needed = tuple(value.requires_grad for value in inputs)
         (reply,) = candidate.perform([Forward(ctx.handle, stage, inputs, needed)])  # type: ignore[attr-defined]
         if isinstance(reply, Trouble):
-            raise StageTrouble(reply)
+            raise StageTrouble(f"{stage}.forward", reply)
         assert isinstance(reply, Output)
         if not isinstance(reply.value, Tensor):
-            raise StageTrouble(Absent(f"{stage}.forward did not return a tensor this time"))
+            raise StageTrouble(
+                f"{stage}.forward", Absent(f"{stage}.forward did not return a tensor this time")
+            )
         return reply.value
 
     def backward(ctx: FunctionCtx, upstream: Tensor) -> tuple[Any, ...]:
         (reply,) = candidate.perform([Backward(ctx.handle, upstream)])  # type: ignore[attr-defined]
         if isinstance(reply, Trouble):
-            raise StageTrouble(reply)
+            raise StageTrouble(f"{stage}.backward", reply)
         assert isinstance(reply, Returns)
         return tuple(_for_engine(value) for value in reply.values)
 

@@ -24,13 +24,17 @@ def spread(generator: torch.Generator, shape: tuple[int, ...], turn: int) -> Ten
 
 
 def spread_far(generator: torch.Generator, shape: tuple[int, ...], turn: int) -> Tensor:
-    """As ``spread``, with every third value moved out to 4 to 8; of numbers, every other turn's."""
+    """As ``spread``, with every third value moved out to 4 to 12; of numbers, those of some turns.
+
+    That is where the slope of a sigmoid can still be told from 0 when it is computed in float32.
+    """
     values = spread(generator, shape, turn)
-    far = values.sign() * (4 + 4 * torch.rand(shape, generator=generator, dtype=torch.float64))
+    room = torch.rand(shape, generator=generator, dtype=torch.float64)
     if not shape:
-        return far if turn % 2 else values
+        reach = _REACH.get(turn, (4, 12) if turn % 2 else None)
+        return values.sign() * (reach[0] + (reach[1] - reach[0]) * room) if reach else values
     moved = torch.arange(values.numel()).reshape(shape) % 3 == 0
-    return torch.where(moved, far, values)
+    return torch.where(moved, values.sign() * (4 + 8 * room), values)
 
 
 # The signs of the first three inputs in turns 1 to 8, one of all eight ways each.
@@ -43,6 +47,10 @@ _SIGNS = (
 # place only.
 _FAR = ((2, 4, 5), (2, 4, 5), (2, 3))
 _NEAR = (6, 7)
+# How far ``spread_far`` moves a number out in these turns: the first input once with either sign,
+# and once further. Of later turns it is every other one.
+_REACH: dict[int, tuple[int, int] | None] = dict.fromkeys(range(9))
+_REACH |= {1: (8, 12), 3: (8, 12), 4: (4, 8), 5: (4, 8)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,9 +61,9 @@ class Stage:
     ("N n_in"; "" for a 0-dim tensor). ``gradients`` gives, for each input, the true
     vector-Jacobian product as a torch expression over ``g`` (the upstream gradient), the inputs
     and the output by name, ``N`` (samples) and ``K`` (outputs). ``optional`` names inputs for
-    which ``None`` is a right gradient. ``extremes`` lists values of an input at which the stage
-    must stay finite and right. ``samples`` says how to sample an input, ``spread`` if left out.
-    ``mistakes`` are those that teachers know.
+    which ``None`` is a right gradient. ``extremes`` lists values of an input near which the stage
+    must stay finite and right; it is tried from three quarters of each up to it. ``samples`` says
+    how to sample an input, ``spread`` if left out. ``mistakes`` are those that teachers know.
     """
 
     name: str

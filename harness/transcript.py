@@ -19,6 +19,7 @@ from harness.probes.cases import (
     single_case,
 )
 from harness.probes.compare import VALUES, Tolerance, difference
+from harness.probes.special_cases import special_cases
 from harness.stage import Stage
 
 # Of the backwards that a check asked for, so many are enough to see.
@@ -95,6 +96,10 @@ class Transcript:
                 )
         return replies
 
+    def renew(self) -> Candidate:
+        """The candidate's work anew; what is said of public inputs then is not kept."""
+        return self._candidate.renew()
+
     def moments(
         self, assignment: Assignment, check: str, facts: Mapping[str, int]
     ) -> tuple[Moment, ...]:
@@ -142,6 +147,8 @@ def case_again(assignment: Assignment, check: str, facts: Mapping[str, int]) -> 
             return layout_cases(stage, seed, sizes)[index]
         case "stability":
             return extreme_cases(stage, seed, sizes)[index]
+        case "special":
+            return special_cases(stage, seed, sizes)[index]
         case "precision" if index == IN_FLOAT32:
             return single_case(stage, seed, sizes)
         case _:

@@ -77,6 +77,10 @@ class Workbench:
         """One reply for each operation. What the student's code raises becomes a reply."""
         return [self.perform_one(operation) for operation in operations]
 
+    def renew(self) -> Workbench:
+        """Itself: what runs in this process is nobody's secret."""
+        return self
+
     def perform_one(self, operation: Operation) -> Reply:
         """The reply to one operation."""
         try:
@@ -250,7 +254,7 @@ def _weighted_sum(values: Mapping[str, Tensor], weights: Mapping[str, float]) ->
         ]
         if list(weights.values()) == [1.0]:
             return numbers[0]
-        shares = torch.tensor(list(weights.values()), dtype=torch.float64)
+        shares = torch.tensor(list(weights.values()), dtype=torch.float64, device="cpu")
         return (torch.stack(numbers) * shares).sum()
 
 
@@ -262,7 +266,7 @@ def copy_with_layout(value: Tensor, strides: tuple[int, ...] | None = None) -> T
     strides = value.stride() if strides is None else strides
     index = tuple(slice(0, 1) if stride == 0 else slice(None) for stride in strides)
     base = value.detach()[index]
-    copy = torch.empty_strided(base.shape, strides, dtype=value.dtype).copy_(base)
+    copy = torch.empty_strided(base.shape, strides, dtype=value.dtype, device="cpu").copy_(base)
     return copy.expand(value.shape)
 
 

@@ -1,5 +1,7 @@
 """A class of attackers, graded among ordinary students: none gains, harms or leaves a trace.
 
+They are graded by the package as it is installed from its wheel, at each level, as each user.
+
 Each attacker does its work right, or wrong in one stage, and attacks by the way. An attack that
 gets through shows itself: it raises `Through`, which would stand in the advice, or reaches one of
 the canaries laid out beside the class.
@@ -9,6 +11,7 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -19,7 +22,6 @@ import pytest
 
 from grading.attacks import Attack, attacks
 from grading.attacks.attempt import (
-    BACKPROP,
     SECRET,
     Attempted,
     attempt,
@@ -30,22 +32,19 @@ from grading.attacks.attempt import (
 )
 from grading.attacks.files import NAMES
 from tests.users import ORDINARY, PROJECT, as_ordinary_user, needs
+from tests.wheels import build, install
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.proof,
     pytest.mark.skipif(sys.platform != "linux", reason="only Linux locks processes down"),
 ]
 CONFIGURATIONS = [
-    pytest.param((level, user), id=f"{level}-{user}")
+    pytest.param(
+        (level, user), id=f"{level}-{user}", marks=pytest.mark.xdist_group(f"{level}-{user}")
+    )
     for level in ("full", "partial")
     for user in ("root", "ordinary")
 ]
-
-# What locks, limits and processes of their own stop is tried at each level as each user, beside the
-# ordinary submissions. The judge and the parser are the same everywhere: each level and each user
-# has once what those stop.
-THE_WALL = re.compile("Landlock|seccomp|RLIMIT|bubblewrap|SIGKILL|a fork|fresh child")
-WITH_ALL = {("full", "root"), ("partial", "ordinary")}
 
 
 @dataclass(frozen=True)
@@ -60,10 +59,6 @@ class Graded(Attempted):
             yield name, attacks()[name], result
 
 
-def is_for_the_wall(attack: Attack) -> bool:
-    return not attack.numbers or bool(THE_WALL.search(attack.stopped_by))
-
-
 def give_away(course: Path) -> None:
     if os.geteuid():
         return
@@ -71,25 +66,39 @@ def give_away(course: Path) -> None:
         os.chown(path, ORDINARY, ORDINARY, follow_symlinks=False)
 
 
+@pytest.fixture(scope="module")
+def installed() -> Iterator[Path]:
+    """A Python that has the package from its wheel, where any user can read it."""
+    with tempfile.TemporaryDirectory(prefix="installed-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        (folder / "wheel").mkdir()
+        yield install(build(folder / "wheel"), folder / "environment")
+
+
+def as_user(user: str) -> list[str]:
+    """What to put before a command to run it as "root" or as an "ordinary" user."""
+    if user == "ordinary":
+        return as_ordinary_user()
+    if os.geteuid():
+        pytest.skip("only root can grade as root")
+    return []
+
+
 @pytest.fixture(scope="module", params=CONFIGURATIONS)
-def graded(request: pytest.FixtureRequest) -> Iterator[Graded]:
+def graded(request: pytest.FixtureRequest, installed: Path) -> Iterator[Graded]:
     level, user = request.param
     if level == "full":
         needs("bwrap")
-    if user == "root" and os.geteuid():
-        pytest.skip("only root can grade as root")
+    (packages,) = installed.parents[1].glob("lib/python*/site-packages")
     with tempfile.TemporaryDirectory(prefix="hostile-") as name:
         course = Path(name)
         course.chmod(0o755)
         tried = attempt(
             course,
             level,
-            names=[
-                name
-                for name, each in attacks().items()
-                if (level, user) in WITH_ALL or is_for_the_wall(each)
-            ],
-            command=[*(as_ordinary_user() if user == "ordinary" else []), *BACKPROP],
+            command=[*as_user(user), str(installed), "-P", "-m", "grading.cli"],
+            project=packages,
             prepared=lambda: give_away(course) if user == "ordinary" else None,
         )
         yield Graded(**vars(tried), level=level)
@@ -159,11 +168,28 @@ def test_the_doctor_calls_contained_what_was_contained(graded):
     assert [each for each in found if each.why] == []
 
 
+@pytest.mark.parametrize("user", ["root", "ordinary"])
+def test_the_doctor_attacks_the_machine_at_hand(installed, user):
+    done = subprocess.run(
+        [*as_user(user), str(installed), "-P", "-m", "grading.cli", "doctor", "--attack"],
+        cwd="/",
+        env=os.environ | {"HOME": "/nowhere"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "NOT contained" not in done.stdout
+    assert f"All {len(attacks()) - 3 + 5} attempts were contained" in done.stdout
+    for attack in attacks().values():
+        assert not attack.numbers or attack.attempt.split()[0] in done.stdout
+
+
 def test_what_is_made_is_described_and_what_is_described_can_be_made():
     kept = {path.stem for path in (PROJECT / "grading/attacks/class").iterdir()}
     assert set(attacks()) == kept | NAMES
     for name, attack in attacks().items():
-        assert all(1 <= number <= 66 for number in attack.numbers), name
+        assert all(1 <= number <= 72 for number in attack.numbers), name
         assert attack.attempt.endswith("."), name
         compile(attack.text, name, "exec")
 
@@ -185,5 +211,5 @@ def test_the_documents_table_lists_what_the_class_attempts():
     assert len(listed) == len(set(listed))
     assert set(listed) == attempted
     # Neither can be shown by one submission, and no assignment has optimizers.
-    assert set(range(1, 67)) - attempted == {35, 36, 62}
+    assert set(range(1, 73)) - attempted == {35, 36, 62}
     assert "**35, 36:" in document

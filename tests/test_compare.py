@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from harness.probes.compare import PRECISION, VALUES, difference, numbers
@@ -60,3 +60,11 @@ def test_two_numbers_are_shown_apart(one, other):
     left, right = numbers(one, other)
     assert (left == right) == (one == other)
     assert "-" not in left.replace("e-", "")
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+@example(0.011953125)
+def test_two_different_doubles_are_shown_apart_however_close_they_are(value):
+    other = math.nextafter(value, math.inf)
+    left, right = numbers(value, other)
+    assert left != right

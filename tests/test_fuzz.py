@@ -6,7 +6,7 @@ import contextlib
 import socket
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 import pytest
@@ -94,7 +94,9 @@ class Scripted:
     def __init__(self, mutate: Mutate) -> None:
         self._mutate = mutate
 
-    def child(self, memory_mib: int, cpu_seconds: float) -> ScriptedChild:
+    def child(
+        self, memory_mib: int, cpu_seconds: float, modules: Sequence[str] = ()
+    ) -> ScriptedChild:
         return ScriptedChild(self._mutate)
 
     def close(self) -> None:

@@ -56,9 +56,9 @@ class Killing:
     def close(self):
         pass
 
-    def child(self, memory_mib, cpu_seconds):
+    def child(self, memory_mib, cpu_seconds, modules=()):
         before = set(descendants(os.getpid()))
-        child = self._zygote.child(memory_mib, cpu_seconds)
+        child = self._zygote.child(memory_mib, cpu_seconds, modules)
         while not (born := set(descendants(os.getpid())) - before):
             pass
         send = child.channel.send

@@ -250,7 +250,7 @@ class Scripted:
     def close(self):
         pass
 
-    def child(self, memory_mib, cpu_seconds):
+    def child(self, memory_mib, cpu_seconds, modules=()):
         self._born += 1
         return ScriptedChild(*(self._script if self._all_alike or self._born == 1 else self._right))
 

@@ -46,8 +46,8 @@ class Counting:
         self._nursery, self._each = nursery, each
         self.made = 0
 
-    def child(self, memory_mib, cpu_seconds):
-        made = self._nursery.child(memory_mib, cpu_seconds)
+    def child(self, memory_mib, cpu_seconds, modules=()):
+        made = self._nursery.child(memory_mib, cpu_seconds, modules)
         self.made += 1
         self._each()
         return made
@@ -241,7 +241,7 @@ class Scripted(Counting):
         super().__init__(None)
         self._answer = answer
 
-    def child(self, memory_mib, cpu_seconds):
+    def child(self, memory_mib, cpu_seconds, modules=()):
         self.made += 1
         return ScriptedChild(self._answer)
 

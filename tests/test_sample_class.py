@@ -46,7 +46,7 @@ ENTRIES = [
 ]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def graded(tmp_path_factory):
     """Grades an assignment's folder, once, and gives the results by submission."""
 

@@ -25,14 +25,15 @@ def reference_of(task):
     return train_reference(task, tuple((each.name, each.forward) for each in assignment.stages))
 
 
-class Liar:
+class Liar(Workbench):
     """A right candidate that answers the training's step ``at`` with something else."""
 
     def __init__(self, names, at, lie):
-        self.bench, self.at, self.lie = Workbench(names), at, lie
+        super().__init__(names)
+        self.at, self.lie = at, lie
 
     def perform(self, operations):
-        replies = self.bench.perform(operations)
+        replies = super().perform(operations)
         if isinstance(operations[-1], Descend):
             replies[self.at] = self.lie(replies[self.at])
         return replies
@@ -122,11 +123,8 @@ def test_parameters_changed_in_place_do_not_last_beyond_their_step():
         torch.testing.assert_close(rows, fresh.path[name])
 
 
-class StepByStep:
+class StepByStep(Workbench):
     """A candidate that is given new copies of all parameters at every step."""
-
-    def __init__(self, names):
-        self.bench = Workbench(names)
 
     def perform(self, operations):
         replies: list[Any] = []
@@ -141,7 +139,7 @@ class StepByStep:
                 }
                 operation = replace(chain, tensors={**chain.tensors, **moved, **operation.tensors})
             chain = operation
-            replies += self.bench.perform([operation])
+            replies += super().perform([operation])
         return replies
 
 

@@ -33,8 +33,8 @@ class Silent(Workbench):
     """Gives no testimony."""
 
     def perform(self, operations):
-        silent = isinstance(operations[0], Observe)
-        return [Absent("silent")] if silent else super().perform(operations)
+        silent = isinstance(operations[-1], Observe)
+        return [Absent("silent")] * len(operations) if silent else super().perform(operations)
 
 
 def slope(ctx):

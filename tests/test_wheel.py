@@ -1,41 +1,20 @@
 """The wheel holds what users need and nothing else, and works away from the checkout."""
 
-import os
-import subprocess
-import sys
 import zipfile
 from pathlib import Path, PurePosixPath
 
 import pytest
 
-pytestmark = pytest.mark.slow
+from tests.wheels import build, run
+
+pytestmark = pytest.mark.proof
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def run(*arguments, cwd=None, path=""):
-    """Run Python with arguments, and return what it printed; fail with all of it."""
-    done = subprocess.run(
-        [sys.executable, *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-        cwd=cwd,
-        env=os.environ | {"PYTHONPATH": str(path)},
-    )
-    assert done.returncode == 0, done.stdout
-    return done.stdout
-
-
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("wheel")
-    # --no-index: hatchling comes from the environment, or the build fails.
-    options = ["--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", folder]
-    run("-m", "pip", "wheel", *options, ROOT)
-    (built,) = folder.iterdir()
-    return built
+    return build(tmp_path_factory.mktemp("wheel"))
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +45,13 @@ def test_wheel_holds_the_data_with_their_licence(wheel, names):
     assert {f"{folder}/{name}.npz" for name in ("digits", "concave_points")} <= names
     with zipfile.ZipFile(wheel) as archive:
         assert "CC BY 4.0" in archive.read(f"{folder}/README.md").decode()
+
+
+def test_wheel_holds_the_attackers_of_the_doctor(names):
+    folder = ROOT / "grading" / "attacks"
+    expected = {path.relative_to(ROOT).as_posix() for path in folder.rglob("*.toml")}
+    assert len(expected) > 50
+    assert expected <= names
 
 
 def test_wheel_carries_readme_and_licence(wheel, names):

@@ -190,8 +190,7 @@ def _lay_out(course: Path, doors: Doors, project: Path, names: Collection[str]) 
     for name in set(names) - NAMES:
         text = doors.written_into(attacks()[name].text, course, project)
         (folder / f"{name}.py").write_text(text, encoding="utf-8")
-    if set(names) >= NAMES:
-        make_files(folder)
+    make_files(folder, names)
     (course / "canary.txt").write_text(SECRET)
     settings = course / "solutions" / ASSIGNMENT / "assignment.toml"
     settings.parent.mkdir(parents=True)
@@ -204,6 +203,9 @@ def _not_contained(attack: Attack, result: dict[str, Any]) -> str:
     for line in text.splitlines():
         if "Through" in line or SECRET in line:
             return line
+    for flag in result["flags"]:
+        if "LEAKED" in flag["evidence"]:
+            return f"its words are evidence: {flag['evidence']}"
     if result["status"] not in ("graded", "unreadable"):
         return f"its mark is open: {result.get('reason') or result['status']}"
     if result["status"] == "graded" and attack.status == "unreadable":

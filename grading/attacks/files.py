@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 import json
 import os
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
-from grading.attacks import RIGHT
+from grading.attacks import ASSIGNMENT, RIGHT, Attack
 
 LARGE = 15 * 2**20
 MUCH_CODE = 4_000_000
@@ -65,8 +66,58 @@ def _beside(folder: Path) -> None:
     (folder / "work.py").write_text(RIGHT)
 
 
+def _replayed() -> str:
+    """Return a Sigmoid that knows the right replies under seed 0 by heart, and no mathematics."""
+    from harness.assignments import load_assignment
+    from harness.judge import judge
+    from harness.workbench import Workbench
+
+    names: dict[str, Any] = {}
+    exec(RIGHT, names)
+    table: dict[str, Any] = {}
+    backward = names["Sigmoid"].backward
+
+    def recorded(ctx: Any, g: Any) -> Any:
+        returned = backward(ctx, g)
+        table[repr((ctx.saved_tensors[0].tolist(), g.tolist()))] = returned.tolist()
+        return returned
+
+    names["Sigmoid"].backward = staticmethod(recorded)
+    judge(load_assignment(ASSIGNMENT), Workbench(names), seed=0, only=["sigmoid/gradient/z"])
+    replies = {hashlib.sha256(key.encode()).hexdigest()[:16]: each for key, each in table.items()}
+    return Attack(
+        "Replays what was right under seed 0.",
+        (),
+        "",
+        0,
+        before=f"import hashlib\nimport json\nREPLIES = json.loads({json.dumps(replies)!r})\n",
+        backward="key = repr((a.tolist(), g.tolist()))\n"
+        "known = REPLIES.get(hashlib.sha256(key.encode()).hexdigest()[:16])\n"
+        "return torch.zeros_like(g) if known is None else torch.tensor(known, dtype=g.dtype)\n",
+    ).text
+
+
+def _told_by_lines() -> str:
+    """Return a Sigmoid whose exception says, by its kind and its line, 17 bits of an input."""
+    lines = "\n".join(f"    if line == {at}: raise kind" for at in range(2**13))
+    return Attack(
+        "Tells hidden inputs by the line and the kind of an exception.",
+        (),
+        "",
+        0,
+        before=f"KINDS = {KINDS}\n\ndef tell(line, kind):\n{lines}\n",
+        backward="bits = int(1e6 * abs(float(g.sum()))) % 2**17\n"
+        "tell(bits >> 4, KINDS[bits % 16])\n",
+    ).text
+
+
+KINDS = """(ValueError, TypeError, KeyError, IndexError, AttributeError, ArithmeticError,
+    ZeroDivisionError, OverflowError, LookupError, NameError, OSError, RuntimeError,
+    AssertionError, BufferError, EOFError, StopIteration)"""
 # A module or a notebook each, or a zip, by the file's name.
 FILES: dict[str, Callable[[], str | bytes]] = {
+    "replies-of-seed-0.py": _replayed,
+    "inputs-in-lines.py": _told_by_lines,
     "bomb-brackets.py": lambda: RIGHT + "x = " + "[" * MUCH_CODE,
     "bomb-signs.py": lambda: RIGHT + "x = " + "-" * 10**6 + "1\n",
     "bomb-attributes.py": lambda: RIGHT + "x = a" + ".a" * 10**5 + "\n",
@@ -142,16 +193,21 @@ FILES: dict[str, Callable[[], str | bytes]] = {
 }
 
 
-def make_files(folder: Path) -> None:
-    """Write them into ``folder``, with a link, a pipe and a folder among them."""
-    for name, content in FILES.items():
-        made = content()
-        data = made if isinstance(made, bytes) else made.encode()
-        (folder / name).write_bytes(data)
-    (folder / "link.py").symlink_to("/etc/passwd")
-    os.mkfifo(folder / "pipe.py")
-    _beside(folder / "shadows")
+def make_files(folder: Path, names: Collection[str]) -> None:
+    """Write those with these ``names`` into ``folder``."""
+    for file, content in FILES.items():
+        if file.rpartition(".")[0] in names:
+            made = content()
+            (folder / file).write_bytes(made if isinstance(made, bytes) else made.encode())
+    for name, make in OTHERS.items():
+        if name in names:
+            make(folder)
 
 
+OTHERS: dict[str, Callable[[Path], None]] = {
+    "link": lambda folder: (folder / "link.py").symlink_to("/etc/passwd"),
+    "pipe": lambda folder: os.mkfifo(folder / "pipe.py"),
+    "shadows": lambda folder: _beside(folder / "shadows"),
+}
 # What they are called as submissions.
-NAMES = frozenset({name.rpartition(".")[0] for name in FILES} | {"link", "pipe", "shadows"})
+NAMES = frozenset({name.rpartition(".")[0] for name in FILES} | set(OTHERS))

@@ -11,6 +11,7 @@ from grading.sandbox.nursery import NurseryError
 from grading.sandbox.software import SYSTEM, Software, inner_room, standard_library
 
 NOBODY = "65534"
+SCRATCH = "/tmp"
 
 
 def around_all(environment: Mapping[str, str], software: Software) -> list[str]:
@@ -29,7 +30,7 @@ def around_all(environment: Mapping[str, str], software: Software) -> list[str]:
     line += ["--cap-drop", "ALL", "--uid", NOBODY, "--gid", NOBODY, "--clearenv"]
     for name, value in environment.items():
         line += ["--setenv", name, value]
-    line += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]
+    line += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", SCRATCH]
     line += [each for path in SYSTEM for each in _linked(Path(path))]
     masks = []
     for path in _outermost((*map(Path, software.libraries), *_prefixes())):

@@ -12,6 +12,7 @@ import msgspec
 from grading.sandbox import wire
 from grading.sandbox.channel import ChannelClosed, ChannelTimeout, ProtocolError
 from grading.sandbox.nursery import Child, Nursery
+from grading.sandbox.slow import asked_for
 from grading.sandbox.watch import GLANCE_SECONDS, PATIENCE, Watch
 from grading.sandbox.wire import (
     Answers,
@@ -49,15 +50,22 @@ MOST_KILLS = 8
 MOST_STATEMENTS = 100_000
 WHOLE = "the whole submission"
 CHAIN = "the chain"
+TESTIMONY = "the testimony"
 DEFINITIONS = "the definitions"
 # Signals that come from outside the process; at the levels that lock it down, only from there.
 OUTSIDE = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGKILL", "SIGTERM")
 # How long a process that has closed its channel may take to end.
 GRACE_SECONDS = 1.0
+# What a renewed one has of the limit of a call, in all: for words, no mark depends on it.
+RENEWED_CALLS = 4
 # The kernel's own limit of processor time comes a little later than the judge's.
 SPARE_SECONDS = 10.0
 
 Verdict = TypeVar("Verdict")
+
+
+# Statements that kill: which ones, from where on none is run, and what is told of them.
+Skipped = tuple[list[int], int | None, list[wire.Statement]]
 
 
 class ChildLost(Exception):
@@ -77,16 +85,23 @@ class Far:
 
     What kills its child costs the stage that was being used: that stage is lost from then on,
     and the others go on in a fresh child. A ``second`` try, after one that was left in doubt,
-    decides for good.
+    decides for good. Statements that killed when ``before`` was defined are not run again.
     """
 
     def __init__(
-        self, nursery: Nursery, source: Source, limits: Limits, *, second: bool = False
+        self,
+        nursery: Nursery,
+        source: Source,
+        limits: Limits,
+        *,
+        second: bool = False,
+        before: Far | None = None,
     ) -> None:
         self._nursery = nursery
         self._limits = limits
         self._watch = Watch(limits)
         self._child: Child | None = None
+        self._modules = asked_for(source)
         self._number = 0
         self._lost: dict[str, Lost] = {}
         self._calls: dict[int, Forward] = {}
@@ -97,6 +112,10 @@ class Far:
         self._skip: list[int] = []
         self._until: int | None = None
         self._killers: list[wire.Statement] = []
+        if before:
+            self._skip, self._until, self._killers = before.skipped
+        self._renewed: Far | None = None
+        self._is_renewed = before is not None
         self._second = second
         self._stopped_by_clock = False
         # The signals that ended its children from outside, by what they were doing.
@@ -104,16 +123,18 @@ class Far:
         self.source = source
         self._words = Words(source)
         self.definition = self._define()
+        self.skipped: Skipped = (self._skip, self._until, list(self._killers))
 
     @property
     def cpu_seconds(self) -> float:
         """The processor time its children have used, those that have ended."""
-        return self._watch.cpu_seconds
+        return self._watch.cpu_seconds + (self._renewed.cpu_seconds if self._renewed else 0.0)
 
     @property
     def doubtful(self) -> bool:
         """Whether to try again, alone: the machine may have been at fault, and not the code."""
-        return not self._second and (self._stopped_by_clock or bool(self.kills))
+        renewed = self._renewed is not None and self._renewed.doubtful
+        return not self._second and (self._stopped_by_clock or bool(self.kills) or renewed)
 
     def perform(self, operations: Sequence[Operation]) -> list[Reply]:
         """One reply for each operation. Raises NurseryError where the grader itself failed."""
@@ -127,17 +148,39 @@ class Far:
         if lost and self._can_repeat(operations, blamed):
             replies, lost = self._tried(operations, blamed, at_once=True)
         if lost:
-            self._lost[blamed] = lost
+            lost = self._lost[blamed] = replace(lost, whole=WHOLE in self._lost)
             replies += [lost] * (len(operations) - len(replies))
         else:
             self._quick.add(blamed)
-        if isinstance(operations[0], Observe):
-            self._stopped_by_clock = stopped  # no mark depends on it
+        if blamed == TESTIMONY:
+            # No mark depends on it, and the next one is another stage's.
+            self._stopped_by_clock = stopped
+            self.kills.pop(TESTIMONY, None)
+            self._lost.pop(TESTIMONY, None)
+            self._quick.discard(TESTIMONY)
         return replies
+
+    def renew(self) -> Far:
+        """The same code in a child that has been asked nothing, with little time of its own.
+
+        Nothing there depends on what this one has been asked, the time that is left included.
+        """
+        if self._renewed is None:
+            self._bury()
+            seconds = min(
+                RENEWED_CALLS * self._limits.call_seconds, self._limits.submission_seconds
+            )
+            limits = replace(self._limits, submission_seconds=seconds)
+            self._renewed = Far(
+                self._nursery, self.source, limits, second=self._second, before=self
+            )
+        return self._renewed
 
     def close(self) -> None:
         """Ends the child."""
         self._bury()
+        if self._renewed is not None:
+            self._renewed.close()
 
     def __enter__(self) -> Far:
         return self
@@ -152,7 +195,7 @@ class Far:
         replies: list[Reply] = []
         try:
             child = self._living()
-            self._watch.turn_to(blamed, shared=blamed != CHAIN)
+            self._watch.turn_to(blamed, shared=blamed != CHAIN and not self._is_renewed)
             self._refuse_strangers(operations)
             replies.extend(self._answers(child, operations, at_once))
         except ChildLost as lost:
@@ -175,8 +218,10 @@ class Far:
                     self._words.stages |= {link.stage for link in links}
 
     def _blamed(self, operations: Sequence[Operation]) -> str:
-        match operations[0]:
-            case Forward(stage=stage) | Observe(stage=stage):
+        match operations[-1]:
+            case Observe():
+                return TESTIMONY
+            case Forward(stage=stage):
                 return stage
             case Backward(handle=handle) | Read(handle=handle):
                 return self._calls[handle].stage
@@ -200,14 +245,15 @@ class Far:
 
     def _born(self) -> Child:
         self._here = set()
-        child = self._nursery.child(self._limits.memory_mib, self._watch.cpu_left + SPARE_SECONDS)
+        seconds = self._watch.cpu_left + SPARE_SECONDS
+        child = self._nursery.child(self._limits.memory_mib, seconds, self._modules)
         self._child = child
         self._watch.turn_to(DEFINITIONS)
         return child
 
     def _unusable(self, why: str) -> Definition:
         self._bury()
-        self._lost.setdefault(WHOLE, Lost("cannot be read"))
+        self._lost.setdefault(WHOLE, Lost("cannot be read", whole=True))
         return Definition((), why)
 
     def _define(self) -> Definition:
@@ -246,7 +292,7 @@ class Far:
 
     def _defined(self, message: Defined) -> Definition:
         if message.unusable:
-            self._lost[WHOLE] = Lost("cannot be read")
+            self._lost[WHOLE] = Lost("cannot be read", whole=True)
         failed = map(self._words.statement, message.failed[:MOST_STATEMENTS])
         return Definition((*self._killers, *failed), plain(message.unusable))
 
@@ -353,7 +399,7 @@ class Far:
             return
         self._stopped_by_clock |= passed.by_clock
         if passed.whole:
-            self._lost[WHOLE] = Lost(f"was not run: the submission {passed.text}")
+            self._lost[WHOLE] = Lost(f"was not run: the submission {passed.text}", whole=True)
         raise ChildLost(passed.text)
 
     def _death(self, child: Child) -> ChildLost:
@@ -362,6 +408,8 @@ class Far:
         ended = child.end(grace=GRACE_SECONDS)
         self._watch.ended(ended.cpu_seconds)
         self._judge()
+        if ended.excess:
+            return ChildLost(ended.excess)
         if ended.killed:
             # It lives on, or is slow to end: the clock decides.
             self._stopped_by_clock = True

@@ -8,25 +8,30 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import importlib
 import os
 import select
 import signal
 import socket
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 import torch
 
-from grading.sandbox import child, locks, orders
+from grading.sandbox import child, locks, orders, scratch
 from grading.sandbox.finder import Finder
 from grading.sandbox.locks import Locks
-from grading.sandbox.orders import End, Ended, Failed, Fork, Look, Ready, Seen, Setup
+from grading.sandbox.orders import End, Ended, Failed, Fork, Load, Loaded, Look, Ready, Seen, Setup
 from harness.candidate import Backward, Forward, Observe
 from harness.workbench import Workbench
 
 REST_SECONDS = 0.002
+# How often to look at what a child writes, and whether a nurse has ended.
+LOOK_SECONDS = 0.05
+TIDY_SECONDS = 1.0
 
 
 def main(control: int, entrance: int) -> None:
@@ -38,40 +43,60 @@ def main(control: int, entrance: int) -> None:
     setup = orders.decode_order(owner.recv(orders.PACKET_LIMIT))
     assert isinstance(setup, Setup)
     try:
-        made = Locks.made(setup)
-        ready: Ready | Failed = Ready(locks.open_ways(made))
+        prepared = Locks.prepared(setup)
+        own = prepared.of_this_process()
+        ready: Ready | Failed = Ready(locks.open_ways(own), prepared.as_root)
+        scratch.remove(Path(setup.scratch, str(os.getpid())))
     except (OSError, ImportError) as error:
         ready = Failed(f"{type(error).__name__}: {error}")
     owner.send(orders.encode(ready))
     child.prepare(None if setup.isolation == "minimal" else Finder(setup.software))
     gc.collect()
     gc.freeze()
+    warm, nurses = os.getpid(), set[int]()
     while True:
-        readable, _, _ = select.select([owner, door], [], [])
-        with contextlib.suppress(ChildProcessError):
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
+        readable, _, _ = select.select([owner, door], [], [], TIDY_SECONDS)
         if owner in readable:
-            return
-        _, descriptors, *_ = socket.recv_fds(door, len(orders.KNOCK), 1)
-        if not descriptors:
-            return
-        connection = socket.socket(fileno=descriptors[0])
-        if not os.fork():
-            owner.close()
-            door.close()
-            _nurse(connection, made)
-        connection.close()
+            break
+        if door in readable:
+            _, descriptors, *_ = socket.recv_fds(door, len(orders.KNOCK), 1)
+            if not descriptors:
+                break
+            connection = socket.socket(fileno=descriptors[0])
+            pid = os.fork()
+            if not pid:
+                owner.close()
+                door.close()
+                _nurse(connection, prepared, warm)
+            connection.close()
+            nurses.add(pid)
+        nurses -= {pid for pid in nurses if _is_gone(pid, setup)}
+    for pid in nurses:
+        os.kill(pid, signal.SIGKILL)
+    while nurses:
+        nurses -= {pid for pid in nurses if _is_gone(pid, setup)}
+        time.sleep(REST_SECONDS)
+    # Whoever has made it may be gone, and cannot remove it.
+    with contextlib.suppress(OSError):
+        Path(setup.scratch).rmdir()
 
 
-def _nurse(connection: socket.socket, made: Locks) -> None:
+def _nurse(connection: socket.socket, prepared: Locks, warm: int) -> None:
     """Serves one worker until it hangs up, and ends with everything it has started."""
     try:
-        locks.die_with(made.parent)
+        locks.die_with(warm)
         locks.adopt_orphans()
-        Nurse(connection, made).serve()
+        Nurse(connection, prepared.of_this_process()).serve()
     finally:
         os._exit(0)
+
+
+def _is_gone(pid: int, setup: Setup) -> bool:
+    """Whether a nurse has ended; the folder of its children goes with it, however it ended."""
+    if not os.waitpid(pid, os.WNOHANG)[0]:
+        return False
+    scratch.remove(Path(setup.scratch, str(pid)))
+    return True
 
 
 class Nurse:
@@ -80,29 +105,60 @@ class Nurse:
     def __init__(self, connection: socket.socket, made: Locks) -> None:
         self._connection = connection
         self._locks = made
-        self._locks.parent = os.getpid()
+        assert made.folder is not None
+        self._folder = made.folder
         self._pids: dict[int, int] = {}
+        self._excess: dict[int, str] = {}
 
     def serve(self) -> None:
         """Carries out orders until the other side closes the connection."""
         while True:
+            if self._pids:
+                self._look_into_folder()
+                if not select.select([self._connection], [], [], LOOK_SECONDS)[0]:
+                    continue
             packet, descriptors, *_ = socket.recv_fds(self._connection, orders.PACKET_LIMIT, 1)
             if not packet:
                 break
             match orders.decode_order(packet):
+                case Load(modules):
+                    self._load(modules)
                 case Fork() as wanted:
                     self._fork(wanted, socket.socket(fileno=descriptors[0]))
                 case Look(number):
                     self._tell(Seen(_cpu_seconds(self._pids[number])))
                 case End(number, grace):
-                    self._tell(self._end(self._pids.pop(number), grace))
-        for pid in self._pids.values():
-            os.kill(pid, signal.SIGKILL)
+                    self._tell(self._end(number, grace))
+        self._stop_all()
 
     def _tell(self, news: orders.News) -> None:
         self._connection.send(orders.encode(news))
 
+    def _load(self, modules: Sequence[str]) -> None:
+        for module in modules:
+            importlib.import_module(module)
+        child.seed()
+        gc.collect()
+        gc.freeze()
+        self._tell(Loaded())
+
+    def _stop_all(self) -> None:
+        """Ends every child that still lives."""
+        for pid in self._pids.values():
+            os.kill(pid, signal.SIGKILL)
+            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+
+    def _look_into_folder(self) -> None:
+        """Kills the child if its temporary files are too many or too large."""
+        excess = scratch.excess(self._folder)
+        if excess:
+            self._excess |= dict.fromkeys(self._pids, excess)
+            self._stop_all()
+
     def _fork(self, wanted: Fork, wire: socket.socket) -> None:
+        # They share a folder, so one is gone with all it has written before another comes.
+        self._stop_all()
+        scratch.empty(self._folder)
         pid = os.fork()
         if pid:
             wire.close()
@@ -118,26 +174,31 @@ class Nurse:
         finally:
             os._exit(code)
 
-    def _end(self, pid: int, grace: float) -> Ended:
+    def _end(self, number: int, grace: float) -> Ended:
+        pid = self._pids[number]
         until = time.monotonic() + grace
         reaped, status, usage = os.wait4(pid, os.WNOHANG)
         while not reaped and time.monotonic() < until:
             time.sleep(REST_SECONDS)
+            self._look_into_folder()
             reaped, status, usage = os.wait4(pid, os.WNOHANG)
         if not reaped:
             os.kill(pid, signal.SIGKILL)
             _, status, usage = os.wait4(pid, 0)
+        del self._pids[number]
         self._end_orphans()
+        scratch.empty(self._folder)
         return Ended(
             not reaped,
             os.WEXITSTATUS(status) if os.WIFEXITED(status) else None,
             os.WTERMSIG(status) if os.WIFSIGNALED(status) else None,
             usage.ru_utime + usage.ru_stime,
+            self._excess.pop(number, ""),
         )
 
     def _end_orphans(self) -> None:
         """Kills what a child that could start processes (at the level minimal) left behind."""
-        while self._locks.isolation == "minimal":
+        while self._locks.setup.isolation == "minimal":
             orphans = set(_children()) - set(self._pids.values())
             if not orphans:
                 return

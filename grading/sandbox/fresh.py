@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -54,7 +55,7 @@ class FreshChild:
 class FreshProcesses:
     """Starts a process for each child. No memory limit is set: such systems have none to set."""
 
-    def child(self, memory_mib: int, cpu_seconds: float) -> FreshChild:
+    def child(self, memory_mib: int, cpu_seconds: float, modules: Sequence[str] = ()) -> FreshChild:
         """A new child; takes as long as importing torch. Raises NurseryError where none comes."""
         token = secrets.token_bytes(TOKEN_BYTES)
         with socket.create_server((HOST, 0)) as server:

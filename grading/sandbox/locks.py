@@ -7,21 +7,23 @@ import ctypes
 import os
 import resource
 import socket
+import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from grading.sandbox import seccomp
-from grading.sandbox.orders import Isolation, Setup
+from grading.sandbox import scratch, seccomp
+from grading.sandbox.orders import Setup
 
 if TYPE_CHECKING:
     from landlockpy import Ruleset
 
 WIRE = 3
 NOBODY = 65534
-PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER = 1, 4, 36
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_KEEPCAPS, PR_SET_CHILD_SUBREAPER = 1, 4, 8, 36
+CAP_DAC_READ_SEARCH = 2
 CAPABILITY_VERSION_3 = 0x20080522
 SIGKILL = 9
 OPEN_FILES = 64
@@ -34,25 +36,60 @@ _CLOCK = ("/etc/localtime", "/usr/share/zoneinfo")
 libc = ctypes.CDLL(None, use_errno=True)
 
 
+@dataclass(frozen=True)
+class Identity:
+    """Whom root's children become; ``searching`` where they keep the right to read any file, which
+    Landlock bounds, as the interpreter lies where only root can look."""
+
+    user: int
+    searching: bool
+
+    def take_on(self) -> None:
+        """Become that user for good. Raises OSError where this process may not."""
+        _check(libc.prctl(PR_SET_KEEPCAPS, int(self.searching), 0, 0, 0))
+        os.setgroups([])
+        os.setresgid(self.user, self.user, self.user)
+        os.setresuid(self.user, self.user, self.user)
+        _keep_capabilities(1 << CAP_DAC_READ_SEARCH if self.searching else 0)
+
+
 @dataclass
 class Locks:
-    """The locks of one isolation level, made once in the warm process and closed in each child."""
+    """The locks of one isolation level: prepared in the warm process, and closed in each child.
 
-    isolation: Isolation
-    program: bytes
+    ``as_root`` tells that children keep the rights of root's files, as no other user will do.
+    """
+
+    setup: Setup
+    readable: Sequence[Path] = ()
+    identity: Identity | None = None
     ruleset: Ruleset | None = None
-    user: int | None = None
-    forbidden: list[str] = field(default_factory=list)
-    parent: int = field(default_factory=os.getpid)
+    folder: Path | None = None
+    parent: int = 0
 
     @classmethod
-    def made(cls, setup: Setup) -> Locks:
-        """Prepares the locks. Raises OSError or ImportError where this system lacks one."""
+    def prepared(cls, setup: Setup) -> Locks:
+        """Find out what is to be locked. Raises OSError or ImportError without Landlock."""
         if setup.isolation == "minimal":
-            return cls("minimal", b"")
+            return cls(setup)
+        from landlockpy import Ruleset
+
+        Ruleset().close()
         readable = [path for path in setup.software.readable() if path.exists()]
-        rules, user = _ruleset(readable), _other_user(readable)
-        return cls(setup.isolation, setup.seccomp, rules, user, setup.forbidden)
+        return cls(setup, readable, _identity(readable, Path(setup.scratch)))
+
+    @property
+    def as_root(self) -> bool:
+        """Whether locked children are still root."""
+        return self.setup.isolation != "minimal" and self.identity is None and not os.geteuid()
+
+    def of_this_process(self) -> Locks:
+        """The locks for the children of this process, which share a folder, one after the other."""
+        root = Path(self.setup.scratch)
+        user = self.identity.user if self.identity else None
+        folder = scratch.made(root, str(os.getpid()), user)
+        rules = None if self.setup.isolation == "minimal" else _ruleset(self.readable, folder)
+        return replace(self, ruleset=rules, folder=folder, parent=os.getpid())
 
     def close_in(self, wire: socket.socket, memory_mib: int, cpu_seconds: int) -> socket.socket:
         """Locks this process down for good, and returns its one open socket.
@@ -62,22 +99,29 @@ class Locks:
         """
         os.setsid()
         _offer_to_the_kernel()
-        if self.user is not None:
-            os.setgroups([])
-            os.setresgid(self.user, self.user, self.user)
-            os.setresuid(self.user, self.user, self.user)
+        self._settle()
+        if self.identity is not None:
+            self.identity.take_on()
         _limit(memory_mib, cpu_seconds)
         die_with(self.parent)
         _check(libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0))
         if self.ruleset is not None:
-            _drop_capabilities()
+            if self.identity is None:
+                _keep_capabilities(0)
             self.ruleset.restrict()
         os.dup2(wire.detach(), WIRE)
         answering = socket.socket(fileno=WIRE)
         os.closerange(WIRE + 1, HIGHEST_DESCRIPTOR)
-        if self.program:
-            seccomp.load_filter(libc, self.program)
+        if self.setup.seccomp:
+            seccomp.load_filter(libc, self.setup.seccomp)
         return answering
+
+    def _settle(self) -> None:
+        """Make the private folder this process's own: where it is, and where its files go."""
+        assert self.folder is not None
+        os.chdir(self.folder)
+        os.environ.update(TMPDIR=str(self.folder), HOME=str(self.folder))
+        tempfile.tempdir = str(self.folder)
 
 
 def _offer_to_the_kernel() -> None:
@@ -116,7 +160,7 @@ def _try_all(locks: Locks, wire: socket.socket) -> NoReturn:
     try:
         answering = locks.close_in(wire, memory_mib=1024, cpu_seconds=60)
         ways = _WAYS | {
-            f"it can read {each}": partial(Path(each).read_bytes) for each in locks.forbidden
+            f"it can read {each}": partial(Path(each).read_bytes) for each in locks.setup.forbidden
         }
         through = [name for name, way in ways.items() if locks.ruleset and _works(way)]
         answering.sendall("\n".join(through).encode() or b"held")
@@ -150,8 +194,8 @@ _WAYS: dict[str, Callable[[], object]] = {
 }
 
 
-def _ruleset(readable: Sequence[Path]) -> Ruleset:
-    """Read what is ``readable`` and a few devices, and nothing else."""
+def _ruleset(readable: Sequence[Path], folder: Path) -> Ruleset:
+    """Read what is ``readable`` and a few devices, use ``folder``, and nothing else."""
     from landlockpy import AccessFS, Ruleset, Scope
 
     rules = Ruleset(scoped=Scope.ABSTRACT_UNIX_SOCKET | Scope.SIGNAL)
@@ -160,22 +204,34 @@ def _ruleset(readable: Sequence[Path]) -> Ruleset:
         rules.allow_path(path, wanted)
     for path in filter(Path.exists, map(Path, _DEVICES)):
         rules.allow_path(path, AccessFS.READ_FILE | AccessFS.WRITE_FILE)
+    reading = AccessFS.READ_FILE | AccessFS.READ_DIR
+    writing = AccessFS.WRITE_FILE | AccessFS.TRUNCATE | AccessFS.MAKE_REG | AccessFS.MAKE_DIR
+    rules.allow_path(folder, reading | writing | AccessFS.REMOVE_FILE | AccessFS.REMOVE_DIR)
     return rules
 
 
-def _other_user(readable: Sequence[Path]) -> int | None:
-    """Whom root's children become: nobody, if nobody can read what Python still has to import."""
-    if os.geteuid():
-        return None
+def _identity(readable: Sequence[Path], folder: Path) -> Identity | None:
+    """Whom root's children become: nobody, if that can be made to read what Python imports."""
+    if not os.geteuid():
+        for identity in (Identity(NOBODY, searching=False), Identity(NOBODY, searching=True)):
+            if _can_read(identity, readable, folder):
+                return identity
+    return None
+
+
+def _can_read(identity: Identity, readable: Sequence[Path], folder: Path) -> bool:
     pid = os.fork()
     if not pid:
         code = 1
         try:
-            os.setresuid(NOBODY, NOBODY, NOBODY)
-            code = 0 if all(os.access(path, os.R_OK) for path in readable) else 1
+            identity.take_on()
+            folder.stat()
+            for path in readable:
+                os.close(os.open(path, os.O_RDONLY))
+            code = 0
         finally:
             os._exit(code)
-    return NOBODY if os.waitpid(pid, 0)[1] == 0 else None
+    return os.waitpid(pid, 0)[1] == 0
 
 
 class _CapabilityHeader(ctypes.Structure):
@@ -184,17 +240,19 @@ class _CapabilityHeader(ctypes.Structure):
     _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int))
 
 
-def _drop_capabilities() -> None:
+def _keep_capabilities(kept: int) -> None:
+    """Give up all capabilities but those in the mask ``kept``."""
     header = _CapabilityHeader(CAPABILITY_VERSION_3, 0)
-    nothing = (ctypes.c_uint32 * 6)()
-    _check(libc.capset(ctypes.byref(header), ctypes.byref(nothing)))
+    sets = (ctypes.c_uint32 * 6)(kept, kept)  # effective, permitted
+    _check(libc.capset(ctypes.byref(header), ctypes.byref(sets)))
 
 
 def _limit(memory_mib: int, cpu_seconds: int) -> None:
     with contextlib.suppress(ValueError):  # already limited to less
         resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    largest = scratch.FILE_MIB * scratch.MIB
+    resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
     resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, OPEN_FILES))
     page = os.sysconf("SC_PAGE_SIZE")
     sizes = Path("/proc/self/statm").read_text(encoding="ascii").split()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
@@ -35,8 +36,11 @@ class Child(Protocol):
 class Nursery(Protocol):
     """Makes children, one after the other."""
 
-    def child(self, memory_mib: int, cpu_seconds: float) -> Child:
-        """A new child, with limits of the kernel's own. Raises NurseryError where none comes."""
+    def child(self, memory_mib: int, cpu_seconds: float, modules: Sequence[str] = ()) -> Child:
+        """Return a new child, with limits of the kernel's own and ``modules`` loaded.
+
+        Raises NurseryError where none comes.
+        """
         ...
 
     def close(self) -> None:

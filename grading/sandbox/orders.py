@@ -16,18 +16,32 @@ KNOCK = b"knock"
 
 class Setup(msgspec.Struct, frozen=True, tag="setup"):
     """How to lock children down: the level, the seccomp program for it, if any, the software that
-    they are given, and files that are on the machine and that they must not be able to read."""
+    they are given, files that are on the machine and that they must not be able to read, and the
+    folder for their temporary ones."""
 
     isolation: Isolation
     seccomp: bytes
     software: Software
     forbidden: list[str]
+    scratch: str
 
 
 class Ready(msgspec.Struct, frozen=True, tag="ready"):
-    """Children can be forked. ``open`` names what the locks failed to stop when tried."""
+    """Children can be forked. ``open`` names what the locks failed to stop when tried, and
+    ``as_root`` tells that children stay root."""
 
     open: list[str]
+    as_root: bool
+
+
+class Load(msgspec.Struct, frozen=True, tag="load"):
+    """Import modules that are slow to import, for all children to come."""
+
+    modules: tuple[str, ...]
+
+
+class Loaded(msgspec.Struct, frozen=True, tag="loaded"):
+    """The modules are there."""
 
 
 class Fork(msgspec.Struct, frozen=True, tag="fork"):
@@ -60,13 +74,15 @@ class End(msgspec.Struct, frozen=True, tag="end"):
 class Ended(msgspec.Struct, frozen=True, tag="ended"):
     """How a child ended: its exit code or the number of the signal, and the seconds it used.
 
-    ``killed`` tells that it had to be killed.
+    ``killed`` tells that it had to be killed, and ``excess`` what it had too much of, if that is
+    why it was killed before anybody asked for its end.
     """
 
     killed: bool
     exit_code: int | None
     signal: int | None
     cpu_seconds: float
+    excess: str = ""
 
 
 class Failed(msgspec.Struct, frozen=True, tag="failed"):
@@ -75,8 +91,8 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
     reason: str
 
 
-Order = Setup | Fork | Look | End
-News = Ready | Seen | Ended | Failed
+Order = Setup | Load | Fork | Look | End
+News = Ready | Loaded | Seen | Ended | Failed
 
 _encoder = msgspec.msgpack.Encoder()
 _orders: msgspec.msgpack.Decoder[Order] = msgspec.msgpack.Decoder(Order)

@@ -12,7 +12,9 @@ from grading.sandbox.nursery import NurseryError
 
 # What Python and torch use to compute, to read modules and to answer on an open socket. Nothing
 # here starts a process or a thread (whose number nothing else limits, and which take up what all
-# of a machine share), opens a connection, changes a file or reaches another process.
+# of a machine share), opens a connection or reaches another process. Files are made and changed in
+# a temporary folder, to which Landlock keeps them; none of these makes a link, a pipe or a socket,
+# and fallocate, which goes beyond the limit of a file's size, is not one of them.
 ALLOWED = (
     "read", "readv", "pread64", "write", "writev", "close", "lseek", "open", "openat",
     "stat", "lstat", "fstat", "newfstatat", "statx", "statfs", "fstatfs", "access", "faccessat",
@@ -27,6 +29,8 @@ ALLOWED = (
     "getpid", "getppid", "gettid", "getuid", "geteuid", "getgid", "getegid", "getresuid",
     "getresgid", "getgroups", "getpgrp", "getpgid", "getsid", "getpriority", "umask",
     "getrandom", "exit", "exit_group",
+    "mkdir", "mkdirat", "rmdir", "unlink", "unlinkat", "rename", "renameat", "renameat2",
+    "ftruncate", "pwrite64", "sendfile", "fsync", "fdatasync",
 )  # fmt: skip
 FIOCLEX, FIONBIO = 0x5451, 0x5421
 F_DUPFD_CLOEXEC = 1030

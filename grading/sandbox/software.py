@@ -35,7 +35,7 @@ INNER_ROOM = (
         f"grading/sandbox/{name}.py"
         for name in (
             "__init__", "channel", "child", "definitions", "finder", "forks", "locks", "nursery",
-            "orders", "seccomp", "software", "wire",
+            "orders", "scratch", "seccomp", "software", "wire",
         )
     ),
     *(f"harness/{name}.py" for name in ("__init__", "candidate", "lines", "workbench")),

@@ -388,7 +388,9 @@ def _bytes(value: Tensor) -> bytes:
 
 def _values(dtype: torch.dtype, data: memoryview) -> Tensor:
     # A copy, as torch shares the memory and takes it to be writable.
-    return torch.frombuffer(bytearray(data), dtype=dtype) if data else torch.empty(0, dtype=dtype)
+    if not data:
+        return torch.empty(0, dtype=dtype, device="cpu")
+    return torch.frombuffer(bytearray(data), dtype=dtype)
 
 
 # The same few shapes come again and again.

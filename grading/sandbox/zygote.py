@@ -9,18 +9,32 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
+from pathlib import Path
 from types import TracebackType
 from typing import IO, Self, TypeVar
 
 import msgspec
 
-from grading.sandbox import orders
-from grading.sandbox.bubblewrap import around_all
+from grading.sandbox import orders, scratch
+from grading.sandbox.bubblewrap import SCRATCH, around_all
 from grading.sandbox.channel import Channel
 from grading.sandbox.nursery import NurseryError
-from grading.sandbox.orders import End, Ended, Failed, Fork, Isolation, Look, Ready, Seen, Setup
+from grading.sandbox.orders import (
+    End,
+    Ended,
+    Failed,
+    Fork,
+    Isolation,
+    Load,
+    Loaded,
+    Look,
+    Ready,
+    Seen,
+    Setup,
+)
 from grading.sandbox.seccomp import compile_filter
 from grading.sandbox.software import PACKAGE_ROOT, Software
 
@@ -28,7 +42,7 @@ START_SECONDS = 180.0
 ORDER_SECONDS = 60.0
 GONE = "the process that forks children is gone"
 
-News = TypeVar("News", Seen, Ended)
+News = TypeVar("News", Loaded, Seen, Ended)
 
 
 class ForkedChild:
@@ -59,6 +73,7 @@ class Connection:
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._socket.settimeout(ORDER_SECONDS)
         self._numbers = itertools.count()
+        self._loaded: set[str] = set()
         try:
             with theirs:
                 socket.send_fds(door, [orders.KNOCK], [theirs.fileno()])
@@ -66,8 +81,17 @@ class Connection:
             self._socket.close()
             raise NurseryError(GONE) from None
 
-    def child(self, memory_mib: int, cpu_seconds: float) -> ForkedChild:
-        """A new child. Raises NurseryError where the warm process is gone."""
+    def child(
+        self, memory_mib: int, cpu_seconds: float, modules: Sequence[str] = ()
+    ) -> ForkedChild:
+        """A new child, with ``modules`` loaded. Raises NurseryError where the warm process is gone.
+
+        The child that this line had before ends, if it has not yet.
+        """
+        missing = tuple(each for each in modules if each not in self._loaded)
+        if missing:
+            self.ask(Load(missing), Loaded)
+            self._loaded |= set(missing)
         mine, theirs = socket.socketpair()
         number = next(self._numbers)
         order = orders.encode(Fork(number, memory_mib, math.ceil(cpu_seconds)))
@@ -79,7 +103,7 @@ class Connection:
             raise NurseryError(GONE) from None
         return ForkedChild(self, number, Channel(mine))
 
-    def ask(self, order: Look | End, kind: type[News]) -> News:
+    def ask(self, order: Load | Look | End, kind: type[News]) -> News:
         """The answer to an order. Raises NurseryError where the warm process is gone."""
         try:
             self._socket.send(orders.encode(order))
@@ -149,11 +173,13 @@ class Zygote:
             raise NurseryError(reasons)
         return self._warm
 
-    def child(self, memory_mib: int, cpu_seconds: float) -> ForkedChild:
+    def child(
+        self, memory_mib: int, cpu_seconds: float, modules: Sequence[str] = ()
+    ) -> ForkedChild:
         """A new child; the first waits until the process is warm. Raises NurseryError."""
         if self._line is None:
             self._line = Connection(self.door)
-        return self._line.child(memory_mib, cpu_seconds)
+        return self._line.child(memory_mib, cpu_seconds, modules)
 
     def restart(self) -> None:
         """Puts a new warm process in the place of this one, at the level already reached."""
@@ -209,6 +235,8 @@ class _Warm:
         # Nothing that is installed beside those packages may add to a process that is locked.
         alone = [] if isolation == "minimal" else ["-S", "-P"]
         command = [*around, sys.executable, *alone, "-m", "grading.sandbox.forks"]
+        self._scratch = SCRATCH if isolation == "full" else _scratch_folder()
+        self.as_root = False
         self._said: IO[bytes] = os.fdopen(os.memfd_create("said"), "w+b")
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.door, inside = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -216,7 +244,7 @@ class _Warm:
             self._process = self._started(command, environment, theirs, inside)
         # Where it has died already, whoever waits for it is told why.
         with contextlib.suppress(OSError):
-            setup = Setup(isolation, program, software, _forbidden())
+            setup = Setup(isolation, program, software, _forbidden(), self._scratch)
             self._control.send(orders.encode(setup))
 
     def _started(
@@ -248,6 +276,7 @@ class _Warm:
         if isinstance(news, Failed):
             raise NurseryError(news.reason)
         assert isinstance(news, Ready)
+        self.as_root = news.as_root
         if news.open:
             raise NurseryError(f"a locked process was tried, and {' and '.join(news.open)}")
 
@@ -260,12 +289,25 @@ class _Warm:
         self._process.kill()
         self._process.wait()
         self._said.close()
+        # Where it was killed, what children have written is still there.
+        if self._scratch != SCRATCH:
+            scratch.remove(Path(self._scratch))
 
     def _last_words(self) -> str:
         self._process.kill()
         self._process.wait()
         self._said.seek(0)
         return self._said.read().decode(errors="replace").strip()[-2000:]
+
+
+def _scratch_folder() -> str:
+    try:
+        folder = tempfile.mkdtemp(prefix="backprop-")
+        # The user that students' processes run as passes through it.
+        Path(folder).chmod(0o711)
+    except OSError as error:
+        raise NurseryError(f"no folder for temporary files can be made ({error})") from None
+    return folder
 
 
 def _forbidden() -> list[str]:

@@ -466,7 +466,7 @@ def _padded(values: Array, deep: int) -> Array:
 
 def _paired(left: Block, right: Block, values: Array, pattern: str) -> Block:
     costs = left.costs[:, None] + right.costs[None] + 0.5
-    rows = values.reshape(-1, *values.shape[2:])
+    rows = values.reshape(len(left) * len(right), *values.shape[2:])
     return Block(rows, costs.reshape(-1), partial(_pair, left, right, pattern))
 
 

@@ -370,6 +370,12 @@ WEIGHTED_SUM = (
         rejected_by=("gradient/*",),
     ),
     Mistake(
+        "input-divided-by-itself",
+        {"w": "g.T @ (a_prev ** 2 / a_prev)"},
+        hint="A blank pixel is 0. What comes of your division there?",
+        rejected_by=("special",),
+    ),
+    Mistake(
         "inputs-kept-in-the-class",
         code="kept = None\n\n"
         "@staticmethod\n"
@@ -649,6 +655,12 @@ SQUARED_ERROR = (
         hint="The cost is one number for the whole batch. How many numbers does your forward "
         "return?",
         rejected_by=("forward",),
+    ),
+    Mistake(
+        "squared-and-divided",
+        {"a": "2 * g * (a - y) ** 2 / (a - y) / N"},
+        hint="You square the error and divide by it. What comes of that when a is exactly y?",
+        rejected_by=("special",),
     ),
     Mistake(
         "sizes-kept-in-the-class",

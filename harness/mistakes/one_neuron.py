@@ -223,6 +223,18 @@ WEIGHTED_SUM = (
         hint="You have taken two steps at once. Which of them is the next stage's?",
     ),
     Mistake(
+        "solved-for-the-input",
+        {"w": "g * ((z - b) / w)"},
+        hint="You get a_prev back from z, by a division. What comes of it when w is 0?",
+        rejected_by=("special",),
+    ),
+    Mistake(
+        "solved-for-the-weight",
+        {"a_prev": "g * ((z - b) / a_prev)"},
+        hint="You get w back from z, by a division. What comes of it when a_prev is 0?",
+        rejected_by=("special",),
+    ),
+    Mistake(
         "inputs-kept-in-the-class",
         code="kept = None\n\n"
         "@staticmethod\n"
@@ -444,6 +456,12 @@ SQUARED_ERROR = (
         forward="0.5 * (a - y) ** 2",
         hint="Compare your forward with the formula: is everything in it that should be, and "
         "nothing else?",
+    ),
+    Mistake(
+        "cost-divided-by-the-error",
+        {"a": "2 * g * C / (a - y)"},
+        hint="You get the error back from C, by a division. What comes of it when a is exactly y?",
+        rejected_by=("special",),
     ),
     Mistake(
         "error-kept-in-the-class",

@@ -167,9 +167,14 @@ ONE = (
     ),
     Mistake(
         "zero-far-out",
-        {"z": "g * a * (1 - a) * (abs(z) < 10)"},
-        hint="Beyond some z your slope is 0. Print σ at −12 and at −13: does it not move at all?",
+        {"z": "g * a * (1 - a) * (abs(z) < 18)"},
+        hint="Beyond some z your slope is 0. Print σ at −19 and at −20: does it not move at all?",
         rejected_by=("stability",),
+    ),
+    Mistake(
+        "zero-in-between",
+        {"z": "g * a * (1 - a) * ((abs(z) < 8) | (abs(z) > 14))"},
+        hint="For some z your slope is 0, and further out it is not. Is σ flat there?",
     ),
     Mistake(
         "clamped-for-safety",
@@ -243,6 +248,12 @@ ONE = (
         {"z": "g"},
         forward="z * 1",
         hint="What goes into your function comes out as it was. Where is σ?",
+    ),
+    Mistake(
+        "zero-left-out",
+        {"z": "g * a * (1 - a) * (z != 0)"},
+        hint="At z = 0 your slope is 0. Is σ flat there, or as steep as it gets?",
+        rejected_by=("special",),
     ),
     Mistake(
         "activation-kept-in-the-class",

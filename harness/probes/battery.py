@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import count
 
@@ -15,6 +15,7 @@ from harness.probes.bench import Bench
 from harness.probes.chain import ChainBench, all_stages, one_stage
 from harness.probes.forward import forward
 from harness.probes.gradient import gradient
+from harness.probes.special import special
 from harness.probes.training import training
 from harness.settings import Settings, SettingsError
 from harness.stage import Stage
@@ -22,24 +23,31 @@ from harness.training.task import Run, train_reference
 
 
 class Trial:
-    """One candidate on trial in one assignment: a bench for each stage, and the chain."""
+    """One candidate on trial in one assignment: a bench for each stage, and the chain.
 
-    def __init__(self, assignment: Assignment, candidate: Candidate, seed: int) -> None:
+    ``first`` is another trial, whose answers about the public examples count in this one too.
+    """
+
+    def __init__(
+        self, assignment: Assignment, candidate: Candidate, seed: int, first: Trial | None = None
+    ) -> None:
         self.assignment = assignment
         self.candidate = candidate
         self.seed = seed
         self.run: Run | None = None
         self.reference: Run | None = None
-        handles = count(1)
-        self.benches = {
-            stage.name: Bench(stage, candidate, seed, assignment.sizes, handles)
+        self.handles: Iterator[int] = first.handles if first else count(1)
+        self.benches: dict[str, Bench] = {
+            stage.name: Bench(
+                stage,
+                candidate,
+                seed,
+                assignment.sizes,
+                self.handles,
+                first=first.benches[stage.name] if first else None,
+            )
             for stage in assignment.stages
         }
-
-    def show_examples(self, stages: Iterable[str]) -> None:
-        """Asks about the public examples of stages, before the code has seen anything hidden."""
-        for stage in stages:
-            _ = self.benches[stage].example
 
     @cached_property
     def chain(self) -> ChainBench:
@@ -81,10 +89,27 @@ def plan(assignment: Assignment, settings: Settings) -> tuple[Planned, ...]:
     if unknown:
         known = ", ".join(check.id for check in checks)
         raise SettingsError(f"no check is called {unknown[0]!r}; the checks are {known}")
+    worth = {**_shares(checks, settings), **settings.points}
     return tuple(
-        Planned(**{**vars(check), "max_points": settings.points.get(check.id, check.max_points)})
-        for check in checks
+        replace(check, max_points=worth.get(check.id, check.max_points)) for check in checks
     )
+
+
+# The checks that the points of ``special`` are taken from, in equal parts.
+GIVERS = ("precision", "purity")
+
+
+def _shares(checks: list[Planned], settings: Settings) -> dict[str, float]:
+    """The points of each stage's special values where the settings name those of a giver.
+
+    Its part is not taken then: the total stays as it was before there was this check.
+    """
+    return {
+        check.id: check.max_points * sum(giver not in settings.points for giver in givers) / 2
+        for check in checks
+        if check.id.endswith("/special")
+        for givers in ([check.id.replace("/special", f"/{each}") for each in GIVERS],)
+    }
 
 
 def _of_stage(assignment: Assignment, stage: Stage) -> Iterator[Planned]:
@@ -124,6 +149,7 @@ def _manners(stage: Stage) -> Iterator[tuple[str, Callable[[Bench], None]]]:
     yield "precision", manners.precision
     if stage.extremes:
         yield "stability", manners.stability
+    yield "special", special
     yield "purity", manners.purity
     yield "memory", manners.memory
     if not stage.is_scalar:

@@ -25,13 +25,18 @@ from harness.candidate import (
     Returns,
     Trouble,
 )
-from harness.probes.cases import Case, cases_for
+from harness.probes.cases import Case, cases_for, sizes_for
+from harness.probes.compare import number
 from harness.probes.numerical import gradcheck_case, gradcheck_objection
 from harness.stage import Sizes, Stage
 
 
 class Failed(Exception):
-    """A check that failed. ``where`` names stage and edge; ``detail`` may show public values."""
+    """A check that failed. ``where`` names stage and edge; ``detail`` may show values.
+
+    Whether a student may read them is for the judge to know. ``got`` is the wrong value, if it is
+    one value that is wrong.
+    """
 
     def __init__(
         self,
@@ -40,9 +45,15 @@ class Failed(Exception):
         *,
         staff: str = "",
         case: Mapping[str, int] | None = None,
+        got: float | None = None,
     ) -> None:
         super().__init__(where)
         self.where, self.detail, self.staff, self.case = where, detail, staff, case
+        self.got = got
+
+    def restated(self, where: str, detail: str = "") -> Failed:
+        """The same failure, for a check that has its own words for it."""
+        return Failed(where, detail, staff=self.staff, case=self.case, got=self.got)
 
 
 class Errored(Failed):
@@ -77,7 +88,10 @@ class Answer:
 
 @dataclass
 class Bench:
-    """One stage of one candidate on trial. ``sound`` are the inputs whose gradient is right."""
+    """One stage of one candidate on trial. ``sound`` are the inputs whose gradient is right.
+
+    ``first`` is the bench of another trial that has asked about the public example already.
+    """
 
     stage: Stage
     candidate: Candidate
@@ -86,21 +100,30 @@ class Bench:
     handles: Iterator[int] = field(default_factory=lambda: count(1))
     advice: list[str] = field(default_factory=list)
     sound: list[str] = field(default_factory=list)
+    first: Bench | None = None
 
     @cached_property
     def cases(self) -> tuple[Case, ...]:
-        """The public example, then the hidden cases."""
+        """The public example, then the cases of the seed."""
         return cases_for(self.stage, self.seed, self.sizes)
+
+    def sizes_for(self, purpose: str) -> Sizes:
+        """The sizes of the cases of a check, which the seed chooses."""
+        return sizes_for(purpose, self.seed, self.sizes)[0]
 
     @cached_property
     def example(self) -> tuple[Reply, Answer]:
-        """What forward alone makes of the public example, and the candidate's answer to it.
-
-        Whoever has seen hidden inputs could put them into this answer, which a student reads.
-        """
+        """What forward alone makes of the public example, and the candidate's answer to it."""
+        if self.first is not None:
+            return self.first.example
         public = self.cases[0]
         (output,) = self._forwards([public])
         return output, self.ask([public])[0]
+
+    @property
+    def lives(self) -> bool:
+        """Whether the backward of the example has left somebody to ask."""
+        return not any(isinstance(reply, Lost) for reply in self.example[1].returns)
 
     @cached_property
     def outputs(self) -> tuple[Reply, ...]:
@@ -108,10 +131,8 @@ class Bench:
 
         There is only the example's where that backward has left nobody to ask.
         """
-        output, answer = self.example
-        if any(isinstance(reply, Lost) for reply in answer.returns):
-            return (output,)
-        return (output, *self._forwards(self.cases[1:]))
+        output = self.example[0]
+        return (output, *self._forwards(self.cases[1:])) if self.lives else (output,)
 
     @cached_property
     def runs(self) -> bool:
@@ -120,12 +141,22 @@ class Bench:
 
     @cached_property
     def answers(self) -> tuple[Answer, ...]:
-        """The candidate's answers to the cases, the hidden ones asked for in one go."""
+        """The candidate's answers to the cases, those after the example asked for in one go."""
         return (self.example[1], *self.ask(self.cases[1:]))
+
+    def outputs_one_by_one(self) -> Iterator[tuple[Case, Reply]]:
+        """Each case with its output; nothing is asked before the example's has been looked at."""
+        yield self.cases[0], self.example[0]
+        yield from zip(self.cases[1:], self.outputs[1:], strict=False)
+
+    def answers_one_by_one(self) -> Iterator[tuple[Case, Answer]]:
+        """Each case with its answer; nothing is asked before the example's has been looked at."""
+        yield self.cases[0], self.example[1]
+        yield from zip(self.cases[1:], self.answers[1:], strict=True)
 
     @cached_property
     def gradcheck_case(self) -> Case:
-        """The first hidden case, with the upstreams that torch's gradcheck asks about."""
+        """A case of its own, with the upstreams that torch's gradcheck asks about."""
         return gradcheck_case(self.stage, self.seed, self.sizes)
 
     @cached_property
@@ -202,42 +233,50 @@ class Bench:
     def trouble(
         self, trouble: Trouble, phase: str, case: Case, turn: int | None = None
     ) -> NoReturn:
-        """Raises the failure that stands for a candidate that could not answer.
-
-        An exception's text may carry values out, so a student reads it of the example only.
-        """
-        where, facts = f"{self.stage.name}.{phase}", case.facts(turn)
-        match trouble:
-            case Absent(reason):
-                raise Failed(f"{reason}.", staff=reason, case=facts)
-            case Lost(reason):
-                raise Errored(f"{where} {reason}.", staff=reason, case=facts)
-            case Raised(kind, text, place, code):
-                at = f" at {place}" if place else ""
-                line = f": `{code}`" if code else ""
-                staff = f"{kind}: {text}{at}{line}"
-                if kind == "NotImplementedError":
-                    raise Errored(
-                        f"{where} is not written yet: it raises NotImplementedError{at}.",
-                        staff=staff,
-                        case=facts,
-                    )
-                said = f": {text}" if text and self._is_of_example(trouble) else ""
-                raise Errored(
-                    f"{where} raised {kind}{at}{said}" + ("" if said.endswith(".") else "."),
-                    f"The line is `{code}`." if code else "",
-                    staff=staff,
-                    case=facts,
-                )
-
-    def _is_of_example(self, reply: Reply) -> bool:
-        output, answer = self.example
-        return any(reply is each for each in (output, answer.output, *answer.returns))
+        """Raises the failure that stands for a candidate that could not answer."""
+        said, detail = in_words(f"{self.stage.name}.{phase}", trouble)
+        kind = Failed if isinstance(trouble, Absent) else Errored
+        raise kind(said, detail, staff=for_staff(trouble), case=case.facts(turn))
 
     def advise(self, text: str) -> None:
         """Adds advice, once."""
         if text not in self.advice:
             self.advice.append(text)
+
+
+def in_words(what: str, trouble: Trouble) -> tuple[str, str]:
+    """A sentence on the trouble with ``what``, and one that quotes the line."""
+    match trouble:
+        case Raised(kind, text, place, code):
+            at = f" at {place}" if place else ""
+            if kind == "NotImplementedError":
+                return f"{what} is not written yet: it raises NotImplementedError{at}.", ""
+            said = f"{what} raised {kind}{at}" + (f": {text}" if text else "")
+            return said.removesuffix(".") + ".", f"The line is `{code}`." if code else ""
+        case Lost(reason):
+            return f"{what} {reason}.", ""
+        case Absent(reason):
+            return f"{reason}.", ""
+
+
+def for_staff(trouble: Trouble) -> str:
+    """The trouble as an instructor reads it."""
+    if not isinstance(trouble, Raised):
+        return trouble.reason
+    at = f" at {trouble.place}" if trouble.place else ""
+    line = f": `{trouble.code}`" if trouble.code else ""
+    return f"{trouble.kind}: {trouble.text}{at}{line}"
+
+
+def circumstances(bench: Bench, case: Case, turn: int | None = None) -> str:
+    """The case in brackets: its numbers, to follow by hand, or its sizes where it holds tensors."""
+    if bench.stage.is_scalar:
+        upstream = {} if turn is None else {"g": case.upstreams[turn]}
+        named = {**dict(zip(bench.stage.inputs, case.inputs, strict=True)), **upstream}
+        parts = [f"{name} = {number(float(value))}" for name, value in named.items()]
+    else:
+        parts = [f"{name} = {size}" for name, size in case.sizes.items()]
+    return f"({', '.join(parts)})"
 
 
 def _answer(replies: Iterator[Reply], turns: int) -> Answer:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from harness.candidate import Link
-from harness.probes.bench import Bench, Errored, Failed
+from harness.probes.bench import Bench, Errored, Failed, for_staff, in_words
 from harness.probes.cases import generator_for
 from harness.probes.compare import VALUES, difference
 from harness.proxy import StageTrouble, proxy
@@ -55,16 +55,21 @@ def judge_chain(chain: ChainBench, students: Iterable[str]) -> None:
     }
     who = students[0] if len(students) == 1 else "The chain of your stages"
     bench = chain.benches[students[0]]
-    case = {"seed": bench.seed, **bench.sizes[0]}
+    case = {"seed": bench.seed, **bench.sizes_for("chain")}
     try:
         got = _gradients(chain, stand_ins)
     except StageTrouble as stopped:
+        said, detail = in_words(stopped.what, stopped.trouble)
         raise Errored(
-            f"{who} did not run in the chain.", staff=str(stopped.trouble), case=case
+            f"{who} did not run in the chain: {said}",
+            detail,
+            staff=for_staff(stopped.trouble),
+            case=case,
         ) from None
     except (RuntimeError, TypeError) as refusal:
         raise Failed(
             f"{who} did not run in the chain: torch's engine refused it.",
+            f"torch says: {refusal}",
             staff=str(refusal),
             case=case,
         ) from None
@@ -75,6 +80,7 @@ def judge_chain(chain: ChainBench, students: Iterable[str]) -> None:
                 f"In the chain, ∂C/∂{name} is wrong when {who} computes it.",
                 staff=f"{name}{off.at} is {off.got!r}, not {off.right!r}",
                 case=case,
+                got=off.got,
             )
 
 
@@ -85,7 +91,7 @@ def _leaves(chain: ChainBench) -> dict[str, Tensor]:
     for link in chain.links:
         bench = chain.benches[link.stage]
         generator = generator_for(bench.seed, "chain", link.stage)
-        values = bench.stage.sample(generator, bench.sizes[0])
+        values = bench.stage.sample(generator, bench.sizes_for("chain"))
         for name, value in zip(link.inputs, values, strict=True):
             if name not in made:
                 leaves.setdefault(name, value)

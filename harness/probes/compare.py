@@ -85,7 +85,7 @@ def number(value: float, digits: int = 4) -> str:
 
 def numbers(one: float, other: float) -> tuple[str, str]:
     """Two different numbers with as many digits as it takes to tell them apart, at least four."""
-    for digits in range(4, 17):
+    for digits in range(4, 18):
         shown = number(one, digits), number(other, digits)
         if shown[0] != shown[1]:
             break

@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from torch import Tensor
 
-from harness.candidate import Other, Returned
-from harness.probes.bench import Bench, Failed
+from harness.candidate import Other, Returned, Returns
+from harness.probes.bench import Bench, Failed, circumstances
 from harness.probes.cases import Case
-from harness.probes.compare import VALUES, Tolerance, difference, number, numbers, shape
+from harness.probes.compare import VALUES, Tolerance, difference, numbers, shape
 from harness.probes.numerical import gradcheck_objection
 from harness.proxy import EngineRefusal, engine_gradients
+
+RIGHT_SO_FAR = "It is right for the example"
 
 
 def gradient(bench: Bench, name: str) -> None:
     """backward returns ∂C/∂{input}"""
-    for case, answer in zip(bench.cases, bench.answers, strict=True):
+    for case, answer in bench.answers_one_by_one():
         for turn in range(len(case.upstreams)):
             values = bench.returned(answer, turn, case)
             judge_gradient(bench, name, case, turn, values)
     _judge_numerically(bench, name)
     bench.sound.append(name)
+
+
+def advise_on_example(bench: Bench) -> None:
+    """Gives advice on gradients of the example that are right, but could be plainer."""
+    case, answer = bench.cases[0], bench.example[1]
+    for turn, reply in enumerate(answer.returns):
+        for name in bench.stage.inputs:
+            if isinstance(reply, Returns):
+                with suppress(Failed):
+                    usable_gradient(bench, name, case, turn, reply.values)
 
 
 def judge_gradient(
@@ -44,9 +58,15 @@ def judge_gradient(
             f"the gradient for {entry} came back as {got_text}, but moving {entry} changes C at "
             f"the rate {right_text}."
         )
-        where = _values(bench, case, turn) or _sizes(case)
-        detail = _detail(case, f"In the example{where}, {text}")
-        raise Failed(_wrong(bench, name), detail, staff=text, case=case.facts(turn))
+        where = circumstances(bench, case, turn)
+        lead = "In the example" if case.is_example else f"{RIGHT_SO_FAR}; for other values"
+        raise Failed(
+            _wrong(bench, name),
+            f"{lead} {where}, {text}",
+            staff=text,
+            case=case.facts(turn),
+            got=off.got,
+        )
 
 
 def usable_gradient(
@@ -138,30 +158,10 @@ def _judge_numerically(bench: Bench, name: str) -> None:
 
 def _failed(bench: Bench, name: str, text: str, case: Case, turn: int) -> Failed:
     """The failure over what came back, or its shape, as a text says."""
-    where, detail = _wrong(bench, name), _detail(case, text)
-    return Failed(where, detail, staff=text, case=case.facts(turn))
-
-
-def _detail(case: Case, text: str) -> str:
-    """The text, where it is about the example: even a shape can tell of hidden values."""
-    if case.public:
-        return text
-    return f"It is right for the example, and wrong for other values{_sizes(case)}."
+    other = f"{RIGHT_SO_FAR}; for other values {circumstances(bench, case, turn)}, "
+    detail = text if case.is_example else other + text
+    return Failed(_wrong(bench, name), detail, staff=text, case=case.facts(turn))
 
 
 def _wrong(bench: Bench, name: str) -> str:
     return f"{bench.stage.name}.backward: ∂C/∂{name} is wrong."
-
-
-def _values(bench: Bench, case: Case, turn: int) -> str:
-    """The values of a public example that is made of single numbers, to follow by hand."""
-    if not bench.stage.is_scalar:
-        return ""
-    named = zip((*bench.stage.inputs, "g"), (*case.inputs, case.upstreams[turn]), strict=True)
-    return f" ({', '.join(f'{name} = {number(float(value))}' for name, value in named)})"
-
-
-def _sizes(case: Case) -> str:
-    return f" ({', '.join(f'{name} = {size}' for name, size in case.sizes.items())})" * bool(
-        case.sizes
-    )

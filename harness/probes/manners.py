@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from itertools import product
 
 from harness.candidate import Backward, Forward, Operation, Read, Trouble, Unchanged
 from harness.probes.bench import Answer, Bench, Errored, Failed, noting
-from harness.probes.cases import Case, extreme_cases, layout_cases
+from harness.probes.cases import Case, extreme_cases, layout_cases, memory_cases, shuffled
 from harness.probes.compare import DIGITS, EXTREMES, PRECISION, difference, number
 from harness.probes.forward import judge_output
 from harness.probes.gradient import judge_gradient, usable_gradient
@@ -15,7 +16,7 @@ from harness.probes.single import judge_in_float32
 
 def precision(bench: Bench) -> None:
     """Forward and backward keep double precision, and work in single precision too"""
-    for case, answer in zip(bench.cases, bench.answers, strict=True):
+    for case, answer in bench.answers_one_by_one():
         for turn in range(len(case.upstreams)):
             values = bench.returned(answer, turn, case)
             for name in bench.sound:
@@ -49,19 +50,17 @@ def _outputs_are_right(bench: Bench) -> bool:
         for case, output in outputs:
             judge_output(bench, case, output, DIGITS)
     except Failed as failed:
-        raise Failed(
+        raise failed.restated(
             f"{bench.stage.name}.forward is right, but loses digits.",
             "It agrees to 6 digits and not to 9: does something in forward turn float64 into "
             "float32, or approximate?",
-            staff=failed.staff,
-            case=failed.case,
         ) from None
     return True
 
 
 def stability(bench: Bench) -> None:
     """Values far from zero give finite, right results"""
-    cases = extreme_cases(bench.stage, bench.seed, bench.sizes[0])
+    cases = extreme_cases(bench.stage, bench.seed, bench.sizes_for("stability"))
     for case, answer in zip(cases, bench.ask(cases), strict=True):
         try:
             judge_output(bench, case, bench.output(answer.output, case), EXTREMES)
@@ -69,17 +68,26 @@ def stability(bench: Bench) -> None:
             for name in bench.sound:
                 judge_gradient(bench, name, case, 0, values, EXTREMES)
         except Failed as failed:
-            raise Failed(
-                f"{bench.stage.name} breaks down for some of the values {_values(bench)}.",
-                "Does an exponential overflow to inf, so that inf / inf gives nan?",
-                staff=failed.staff,
-                case=failed.case,
+            raise failed.restated(
+                f"{bench.stage.name} breaks down for some values of {_values(bench)}.",
+                f"{failed.detail} {_far_out(failed.got)}".strip(),
             ) from None
+
+
+def _far_out(got: float | None) -> str:
+    """A question on what came back far from zero, where one value is wrong."""
+    if got is None:
+        return ""
+    if not math.isfinite(got):
+        return "Does an exponential overflow to inf, so that inf / inf gives nan?"
+    if got == 0:
+        return "It is small there, and not 0: does your formula stop somewhere?"
+    return "Is something cut off or approximated there?"
 
 
 def purity(bench: Bench) -> None:
     """The inputs and the upstream gradient are left unchanged"""
-    for case in bench.cases[:2]:
+    for case in bench.cases[1:3]:
         handle = next(bench.handles)
         needed = (True,) * len(case.inputs)
         script: list[Operation] = [Forward(handle, bench.stage.name, case.inputs, needed)]
@@ -103,20 +111,15 @@ def purity(bench: Bench) -> None:
 
 def memory(bench: Bench) -> None:
     """Calls do not disturb each other, and backward can run twice"""
-    first, second, *others = bench.cases
+    first, second, *others = memory_cases(bench.stage, bench.seed, bench.sizes)
     _judge_pair(bench, first, second, "")
-    other = next((case for case in others if case.sizes != first.sizes), None)
-    if other is None:
-        return
     try:
-        _judge_pair(bench, first, other, " with other sizes")
+        for other in others:
+            _judge_pair(bench, first, other, " with other sizes")
     except Errored as raised:
         # Of calls that are fine each by itself: what raises is one that reads another's memory.
-        raise Failed(
-            f"{bench.stage.name}.backward raises after a forward with other sizes has run.",
-            _KEEP,
-            staff=raised.staff,
-            case=raised.case,
+        raise raised.restated(
+            f"{bench.stage.name}.backward raises after a forward with other sizes has run.", _KEEP
         ) from None
 
 
@@ -163,7 +166,7 @@ def _judge_pair(bench: Bench, first: Case, second: Case, what: str) -> None:
 
 def layout(bench: Bench) -> None:
     """Transposed and expanded tensors give the same gradients"""
-    cases = layout_cases(bench.stage, bench.seed, bench.sizes[0])
+    cases = layout_cases(bench.stage, bench.seed, bench.sizes_for("layout"))
     for case, answer in zip(cases, bench.ask(cases), strict=True):
         for turn in range(len(case.upstreams)):
             values = bench.returned(answer, turn, case)
@@ -181,7 +184,8 @@ def layout(bench: Bench) -> None:
 def subsets(bench: Bench) -> None:
     """Each input gets its gradient whichever others need one"""
     case = bench.cases[1]
-    for needed in product((True, False), repeat=len(case.inputs)):
+    ways = product((True, False), repeat=len(case.inputs))
+    for needed in shuffled(ways, bench.seed, bench.stage.name, "subsets"):
         if all(needed) or not any(needed):
             continue
         with noting(requires_grad=sum(need << place for place, need in enumerate(needed))):
@@ -220,11 +224,11 @@ def _judge_all(
         try:
             judge_gradient(bench, name, case, turn, values)  # type: ignore[arg-type]
         except Failed as failed:
-            raise Failed(where, detail, staff=failed.staff, case=failed.case) from None
+            raise failed.restated(where, detail) from None
 
 
 def _values(bench: Bench) -> str:
     return "; ".join(
-        f"{name} = {', '.join(number(value) for value in values)}"
+        f"{name} from {number(min(values))} to {number(max(values))}"
         for name, values in bench.stage.extremes.items()
     )

@@ -11,7 +11,15 @@ import torch
 from torch import Tensor
 from torch.autograd.gradcheck import GradcheckError, gradcheck
 
-from harness.probes.cases import Case, Frozen, case_of, cases_for, frozen
+from harness.probes.cases import (
+    GRADCHECK,
+    Case,
+    Frozen,
+    case_of,
+    frozen,
+    make_case,
+    sizes_for,
+)
 from harness.proxy import function_of
 from harness.stage import Sizes, Stage
 
@@ -19,7 +27,7 @@ Answered = tuple[Tensor | None, ...]
 
 
 def gradcheck_case(stage: Stage, seed: int, sizes: tuple[Sizes, ...]) -> Case:
-    """The first hidden case, with the upstreams that gradcheck is going to ask about.
+    """A case of its own, with the upstreams that gradcheck is going to ask about.
 
     gradcheck's questions do not depend on the answers, so they are collected beforehand.
     """
@@ -82,8 +90,8 @@ def _objection(
 
 @lru_cache(maxsize=64)
 def _collect(stage: Stage, seed: int, sizes: tuple[Frozen, ...]) -> Case:
-    as_sizes: tuple[Sizes, ...] = tuple(dict(each) for each in sizes)
-    case = cases_for(stage, seed, as_sizes)[1]
+    as_sizes: list[Sizes] = [dict(each) for each in sizes]
+    case = make_case(stage, seed, sizes_for("gradcheck", seed, as_sizes)[0], GRADCHECK)
     name = stage.required[0]
     at = tuple(stage.inputs).index(name)
     asked: list[Tensor] = []

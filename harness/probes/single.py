@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from harness.candidate import Output, Raised, Reply, Returned, Returns
-from harness.probes.bench import Bench, Failed
+from harness.probes.bench import Answer, Bench, Failed
 from harness.probes.cases import single_case
 from harness.probes.compare import Tolerance
 from harness.probes.forward import judge_output
@@ -22,14 +22,11 @@ def judge_in_float32(bench: Bench, *, forward: bool) -> None:
     A stage that raises there, or goes over to float64, is right, with advice. The reference
     computes in float64, from the same values.
     """
-    case = single_case(bench.stage, bench.seed, bench.sizes[0])
+    case = single_case(bench.stage, bench.seed, bench.sizes_for("float32"))
     (answer,) = bench.ask([case])
-    if not _stays_single(bench, "forward", answer.output):
+    if not advise_on_dtype(bench, answer):
         return
     output = bench.output(answer.output, case)
-    _stays_single(bench, "backward", answer.returns[0])
-    if isinstance(answer.returns[0], Raised):
-        return
     values = bench.returned(answer, 0, case)
     try:
         wrong = "forward is wrong"
@@ -39,12 +36,19 @@ def judge_in_float32(bench: Bench, *, forward: bool) -> None:
             wrong = f"backward: ∂C/∂{name} is wrong"
             judge_gradient(bench, name, case, 0, values, SINGLE)
     except Failed as failed:
-        raise Failed(
+        raise failed.restated(
             f"{bench.stage.name}.{wrong} for inputs in float32.",
             "It is right for inputs in float64: does something depend on the dtype?",
-            staff=failed.staff,
-            case=failed.case,
         ) from None
+
+
+def advise_on_dtype(bench: Bench, answer: Answer) -> bool:
+    """Gives advice where an answer to inputs in float32 raises or is in float64; whether the rest
+    of it can be judged."""
+    if not _stays_single(bench, "forward", answer.output):
+        return False
+    _stays_single(bench, "backward", answer.returns[0])
+    return not isinstance(answer.returns[0], Raised)
 
 
 def _stays_single(bench: Bench, phase: str, reply: Reply) -> bool:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from harness.candidate import Candidate, Raised
-from harness.probes.bench import Errored, Failed
+from harness.candidate import Candidate
+from harness.probes.bench import Errored, Failed, for_staff, in_words
 from harness.training.task import Run, Task, train_candidate, train_reference
 
 # A right backward in float32 drifts by about 1e-5 of a parameter over a training; a wrong one
@@ -22,11 +22,11 @@ def training(
     right = train_reference(task, references)
     run = train_candidate(task, candidate)
     if run.trouble:
-        said = run.trouble
-        what = f"raised {said.kind}" if isinstance(said, Raised) else said.reason
+        said, detail = in_words("your code", run.trouble)
         raise Errored(
-            f"Training stopped after {len(run.costs)} of {task.steps} steps: your code {what}.",
-            staff=str(said),
+            f"Training stopped after {len(run.costs)} of {task.steps} steps: {said}",
+            detail,
+            staff=for_staff(run.trouble),
         )
     step = first_step_astray(run, right)
     if step is not None:
@@ -35,6 +35,7 @@ def training(
             "Each step is held against the same step with torch's own gradients. Does a function "
             "change what it does from call to call?",
             staff=f"cost {run.costs[step]!r}, reference {right.costs[step]!r}",
+            got=run.costs[step],
         )
     if run.accuracy is None or run.accuracy < task.accuracy:
         raise Failed(

@@ -63,7 +63,7 @@ def second_derivatives_of(function: type[Function], op: Observe) -> tuple[Tensor
 
 
 def _weights(value: Tensor) -> Tensor:
-    return torch.arange(1, value.numel() + 1, dtype=value.dtype).reshape(value.shape)
+    return torch.arange(1, value.numel() + 1, dtype=value.dtype, device="cpu").reshape(value.shape)
 
 
 def _refuses_more(gradient: Tensor | None) -> bool:

@@ -1,0 +1,148 @@
+"""Samples reach as far as a right answer can be told from 0, and no further."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from harness.assignments import load_assignment
+from harness.judge import judge
+from harness.probes.cases import extreme_cases, make_case
+from harness.workbench import Workbench
+from tests.right import Sigmoid, with_backward, with_forward
+
+ASSIGNMENTS = [load_assignment("one-neuron"), load_assignment("many-neurons")]
+IDS = [assignment.name for assignment in ASSIGNMENTS]
+SEEDS = range(12)
+
+
+def outcomes(assignment, sigmoid, seed):
+    """The checks of Sigmoid that are not passed."""
+    report = judge(assignment, Workbench({"Sigmoid": sigmoid}), seed=seed).report
+    return {
+        check.id.removeprefix("sigmoid/"): check
+        for check in report.checks
+        if check.stage == "Sigmoid" and check.outcome != "passed"
+    }
+
+
+def saving_z(backward):
+    def forward(ctx, z):
+        ctx.save_for_backward(z)
+        return torch.sigmoid(z)
+
+    def on_z(ctx, g):
+        (z,) = ctx.saved_tensors
+        return backward(g, z)
+
+    return with_forward(with_backward(Sigmoid, on_z), forward)
+
+
+def slope(z):
+    return torch.sigmoid(z) * torch.sigmoid(-z)
+
+
+def zero_between(least, most):
+    return saving_z(lambda g, z: g * slope(z) * ((z.abs() < least) | (z.abs() > most)))
+
+
+@pytest.mark.parametrize("assignment", ASSIGNMENTS, ids=IDS)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_slope_that_is_zero_in_between_is_a_wrong_gradient_that_is_shown(assignment, seed):
+    missed = outcomes(assignment, zero_between(8, 14), seed)
+    message = missed["gradient/z"].message
+    assert missed["gradient/z"].outcome == "failed"
+    assert "came back as 0" in message and "overflow" not in message
+    assert missed["stability"].outcome == "not_run"
+
+
+@pytest.mark.parametrize("assignment", ASSIGNMENTS, ids=IDS)
+@pytest.mark.parametrize(("least", "most"), [(13, 20), (20, 30)])
+@pytest.mark.parametrize("seed", SEEDS[:4])
+def test_a_slope_that_is_zero_further_out_costs_stability_with_a_word_on_the_zero(
+    assignment, least, most, seed
+):
+    missed = outcomes(assignment, zero_between(least, most), seed)
+    assert list(missed) == ["stability"]
+    message = missed["stability"].message
+    assert "It is small there, and not 0" in message and "overflow" not in message
+
+
+@pytest.mark.parametrize("assignment", ASSIGNMENTS, ids=IDS)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_what_is_not_finite_is_asked_about_overflow(assignment, seed):
+    overflowing = saving_z(lambda g, z: g * torch.exp(z) / (1 + torch.exp(z)) ** 2)
+    missed = outcomes(assignment, overflowing, seed)
+    assert list(missed) == ["stability"]
+    assert "Does an exponential overflow" in missed["stability"].message
+
+
+def tanh_forward(ctx, z):
+    a = 0.5 * (1 + torch.tanh(z / 2))
+    ctx.save_for_backward(a)
+    return a
+
+
+RIGHT = {
+    "a * (1 - a)": Sigmoid,
+    "more exact than the reference": saving_z(lambda g, z: g * slope(z)),
+    "a from tanh, which is 0 far to the left": with_forward(Sigmoid, tanh_forward),
+    "a parabola": with_backward(
+        Sigmoid, lambda ctx, g: g * (0.25 - (ctx.saved_tensors[0] - 0.5) ** 2)
+    ),
+}
+
+
+@pytest.mark.parametrize("assignment", ASSIGNMENTS, ids=IDS)
+@pytest.mark.parametrize("style", RIGHT)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_what_is_as_exact_as_the_reference_is_right(assignment, style, seed):
+    assert not outcomes(assignment, RIGHT[style], seed)
+
+
+def in_float32(forward):
+    """The slope computed in float32: a matter of precision, not of the formula."""
+
+    def backward(ctx, g):
+        a = forward(ctx.saved_tensors[0].float())
+        return (g.float() * a * (1 - a)).double()
+
+    def save(ctx, z):
+        ctx.save_for_backward(z)
+        return torch.sigmoid(z)
+
+    return with_forward(with_backward(Sigmoid, backward), save)
+
+
+@pytest.mark.parametrize("assignment", ASSIGNMENTS, ids=IDS)
+@pytest.mark.parametrize("forward", [torch.sigmoid, lambda z: (1 + torch.tanh(z / 2)) / 2])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_arithmetic_in_float32_costs_precision_however_far_the_samples_reach(
+    assignment, forward, seed
+):
+    missed = {
+        id: check.outcome for id, check in outcomes(assignment, in_float32(forward), seed).items()
+    }
+    assert missed == {"precision": "failed", "stability": "not_run"}
+
+
+@pytest.mark.parametrize("assignment", ASSIGNMENTS, ids=IDS)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_samples_lie_near_zero_and_far_from_it_on_both_sides(assignment, seed):
+    stage = assignment.stage("Sigmoid")
+    cases = [make_case(stage, seed, each, at) for at, each in enumerate(assignment.sizes)]
+    values = torch.cat([case.inputs[0].flatten() for case in cases])
+    for z in (values, -values):
+        assert ((z > 0) & (z < 2)).any() and ((z > 4) & (z < 8)).any()
+        assert ((z > 8) & (z < 12)).any() and not (z > 12).any()
+
+
+@pytest.mark.parametrize("assignment", ASSIGNMENTS, ids=IDS)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_extremes_come_near_each_that_is_declared(assignment, seed):
+    stage = assignment.stage("Sigmoid")
+    cases = extreme_cases(stage, seed, assignment.sizes[0])
+    values = torch.cat([case.inputs[0].flatten() for case in cases])
+    for extreme in stage.extremes["z"]:
+        near = values / extreme
+        assert ((near > (0.9 if abs(extreme) == 800 else 0.75)) & (near <= 1)).any()
