@@ -16,6 +16,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from harness.report import Report
+from harness.show.visible import visible
 
 LINES, GRADES, RUN = "results.jsonl", "grades.csv", "run.json"
 
@@ -252,8 +253,12 @@ def _row(cells: Sequence[str]) -> str:
 
 
 def inert(cell: str) -> str:
-    """A cell that a spreadsheet shows and does not compute: a name may begin like a formula."""
-    return f"'{cell}" if cell[:1] in ("=", "+", "-", "@", "\t", "\r") else cell
+    """A cell that a spreadsheet shows and does not compute: a name may begin like a formula.
+
+    What would hide in it is written out.
+    """
+    formula = cell[:1] in ("=", "+", "-", "@", "\t", "\r")
+    return f"'{visible(cell)}" if formula else visible(cell)
 
 
 @contextmanager

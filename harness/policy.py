@@ -17,11 +17,11 @@ from harness.settings import Settings
 from harness.stage import Stage
 from harness.testimony.derivatives import second_derivatives
 from harness.testimony.reading import FRAMES
+from harness.testimony.vocabulary import FINITE, KEPT
 
 EVIDENCE_LIMIT = 1_000
 SECOND = Tolerance(1e-5, 1e-6)
-_FINITE = ("a difference quotient", "the difference of two nearly equal values")
-_PREPARATIONS = ("torch.enable_grad", "a tensor kept for built-in autograd")
+_PREPARATIONS = ("torch.enable_grad", KEPT)
 _AUTOGRAD = ("torch.", "aten.", "grad_fn", *_PREPARATIONS)
 _INSIDES = ("sys.", "inspect.", "traceback.", "gc.", "ctypes", *FRAMES)
 # What a student reads whose assignment gives no points for it.
@@ -151,7 +151,7 @@ def _without_points(check: Check, why: Evidence, first: str, rules: Settings) ->
 
 def _kind_of(what: str) -> FlagKind | None:
     """Which kind of flag a piece of testimony speaks for; None for words that mean nothing here."""
-    if what in _FINITE:
+    if what in FINITE:
         return "finite-differences"
     if what.startswith(_AUTOGRAD):
         return "delegates-to-autograd"

@@ -12,7 +12,7 @@ from grading.sandbox.far import Far
 from grading.sandbox.words import Words
 from grading.source import Cell, Source
 from harness.assignments import load_assignment
-from harness.candidate import Observed, Seen
+from harness.candidate import Observe, Observed, Seen
 from harness.judge import judge
 from harness.settings import Limits, Settings
 from harness.workbench import Workbench
@@ -646,13 +646,33 @@ def test_right_work_gets_no_flag_and_no_advice_from_its_own_process(zygote):
 def test_testimony_is_told_in_words_of_the_source():
     words = Words(Source((Cell("submission.py", "first\nsecond = 3"),), notebook=False))
     told = Observed(
-        named=(Seen("torch.autograd.grad", "line 2", "a secret"), Seen("<b>0.123</b>", "line 99")),
+        named=(
+            Seen("torch.autograd.grad", "line 2", "a secret"),
+            Seen("<b>0.123</b>", "line 99"),
+            Seen("torch.autograd.grad", "line 2"),
+            Seen("grad_fn", "line 02"),
+            Seen("grad_fn", "line ٢"),
+        ),
+        dispatched=(Seen("aten.sigmoid_backward", "line 1"), Seen("aten.of_0_123", "line 1")),
         built_in="\x1b[31m",
     )
     said = words.own(told)
     assert isinstance(said, Observed)
     assert said.named == (
         Seen("torch.autograd.grad", "line 2", "second = 3"),
-        Seen("something", ""),
+        Seen("grad_fn", ""),
     )
-    assert said.built_in == "something"
+    assert said.dispatched == (Seen("aten.sigmoid_backward", "line 1", "first"),)
+    assert said.built_in == "function"
+
+
+@pytest.mark.parametrize("code", DELEGATING.values(), ids=DELEGATING)
+def test_all_that_testimony_honestly_says_passes(code):
+    z = torch.ones(2, 3, dtype=torch.float64)
+    (told,) = Workbench(classes(code)).perform([Observe("Sigmoid", (z,), z, (True,))])
+    assert isinstance(told, Observed)
+    words = Words(Source((Cell("submission.py", code),), notebook=False)).own(told)
+    assert isinstance(words, Observed)
+    assert {each.what for each in words.named} == {each.what for each in told.named}
+    assert {each.what for each in words.dispatched} == {each.what for each in told.dispatched}
+    assert words.built_in == told.built_in

@@ -25,6 +25,7 @@ from harness.candidate import (
     Seen,
 )
 from harness.lines import CODE_LIMIT
+from harness.testimony.vocabulary import is_node, is_word
 from harness.workbench import TEXT_LIMIT, scrub
 
 MADE_UP = "an exception of a type made up on the way"
@@ -32,8 +33,8 @@ NOTHING_THERE = "There is nothing to call"
 MOST_NAMES = 1_000
 # Names of types that are no news to anybody, beside Python's own.
 _COMMON = frozenset({"ndarray", "Parameter", "Size", "float64", "float32", "OutOfMemoryError"})
-_PLACE = re.compile(r"(?:cell (\d{1,6}), )?line (\d{1,7})")
-_TOLD = re.compile(r"[\w .-]*")
+# Written in one way only: zeros before it, or another script's digits, could tell something.
+_PLACE = re.compile(r"(?:cell ([1-9][0-9]{0,5}), )?line ([1-9][0-9]{0,6})")
 # All that a workbench says of what is absent, with the names in it.
 _ABSENT = re.compile(
     r"There is no class (\w+)|(\w+) is an? (\w+), not a class"
@@ -51,8 +52,8 @@ def plain(text: str) -> str:
     return _FOLDERS.sub("…/", scrub(text[:TEXT_LIMIT]))
 
 
-def _word(text: str) -> str:
-    return text if _TOLD.fullmatch(text) else "something"
+def _node(name: str) -> str:
+    return name if not name or is_node(name) else "function"
 
 
 class Words:
@@ -84,7 +85,8 @@ class Words:
                     dispatched=self._seen(dispatched),
                     packed=self._seen(packed),
                     differences=self._seen(differences),
-                    built_in=_word(reply.built_in),
+                    built_in=_node(reply.built_in),
+                    second=reply.second and tuple(map(self._value, reply.second)),
                 )
             case Absent(reason):
                 return Absent(self._reason(reason))
@@ -114,9 +116,13 @@ class Words:
         return reason if match and own else NOTHING_THERE
 
     def _seen(self, seen: Sequence[Seen]) -> tuple[Seen, ...]:
-        return tuple(
-            Seen(_word(each.what), self.place(each.place), self._line(each.place)) for each in seen
+        """What is told in the harness's own words. Nothing can be told by repeating it."""
+        told = (
+            Seen(each.what, self.place(each.place), self._line(each.place))
+            for each in seen
+            if is_word(each.what)
         )
+        return tuple(dict.fromkeys(told))
 
     def _line(self, place: str) -> str:
         return (self._found(place) or "").strip()[:CODE_LIMIT]

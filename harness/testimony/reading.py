@@ -58,13 +58,13 @@ _FUNCTIONS: Mapping[str, Iterable[object]] = {
     "traceback": (traceback.extract_stack, traceback.walk_stack, traceback.format_stack),
     "gc": (gc.get_objects, gc.get_referrers, gc.get_referents),
 }  # fmt: skip
-_NAMED = {
+NAMED = {
     id(each): f"{module}.{each.__name__}"  # type: ignore[attr-defined]
     for module, several in _FUNCTIONS.items()
     for each in several
 }
 _IMPORTERS = (builtins.__import__, importlib.import_module)
-_MODULES = ("ctypes", "torch.autograd.forward_ad")
+MODULES = ("ctypes", "torch.autograd.forward_ad")
 FRAMES = ("f_back", "f_locals", "tb_frame", "gi_frame", "cr_frame")
 
 
@@ -253,9 +253,9 @@ def _name_of(value: object) -> str:
     """What to call a value that the reader tells of, "" for any other."""
     if isinstance(value, OpOverload | OpOverloadPacket) and "_backward" in str(value):
         return str(value).removesuffix(".default")
-    if isinstance(value, ModuleType) and value.__name__ in _MODULES:
+    if isinstance(value, ModuleType) and value.__name__ in MODULES:
         return value.__name__
-    known = _NAMED.get(id(value), "")
+    known = NAMED.get(id(value), "")
     built_in = inspect.isbuiltin(value) and "_backward" in value.__name__
     return known or (f"torch.{value.__name__}" if built_in else "")  # type: ignore[attr-defined]
 
