@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from grading.faults import hinted
 from grading.grader import definition_advice
 from grading.sandbox import Nursery
 from grading.sandbox.far import Far, settled
@@ -48,7 +49,7 @@ def check_work(work: Work, only: Iterable[str], nursery: Nursery) -> Judgement:
 
     def judged(far: Far) -> Judgement | str:
         if far.definition.unusable:
-            return far.definition.unusable
+            return hinted(far.definition.unusable)
         assignment = load_assignment(work.assignment)
         made = judge(assignment, far, settings=work.settings, only=wanted)
         advice = tuple(Advice(None, text) for text in definition_advice(far.definition))

@@ -16,6 +16,7 @@ from typing import Literal
 import msgspec
 from msgspec import UNSET
 
+from grading.faults import refusal
 from grading.journal import Busy, only_run_in
 from grading.record import RecordError, hint, read_results
 from grading.results import RUN, Given, Overridden, Result, publish, replaced
@@ -160,8 +161,10 @@ def _publish(
             file.write(msgspec.json.format(data, indent=2) + b"\n")
         applied = [Overrides(overrides).applied(result) for result in results]
         publish(folder, applied, run)
-    except (OSError, ValueError) as error:
-        raise RecordError(f"{folder} cannot be read or written: {error}.") from None
+    except OSError as error:
+        raise RecordError(refusal(error, folder, "read or written")) from None
+    except json.JSONDecodeError as error:
+        raise RecordError(f"{folder / RUN} is damaged ({error}): grade again.") from None
     return _named(applied, name, folder)
 
 

@@ -92,7 +92,7 @@ def read_roster(path: Path) -> Roster:
         raise RecordError(f"{path} cannot be read as UTF-8 text: {error}.") from None
     head, _, _ = text.partition("\n")
     separator = max(",;\t", key=head.count)
-    rows = list(csv.reader(io.StringIO(text), delimiter=separator))
+    rows = table_rows(path, text, separator)
     headings = [heading.strip().lower() for heading in rows[0]] if rows else []
     columns = [headings.index(key) for key in KEYS if key in headings]
     if not columns:
@@ -106,6 +106,23 @@ def read_roster(path: Path) -> Roster:
         raise RecordError(f"{path} names nobody below its headings.")
     _refuse_twins(path, people)
     return Roster(people)
+
+
+def table_rows(path: Path, text: str, separator: str = ",") -> list[list[str]]:
+    """Return the rows of a table. Raises RecordError for a quote that is not closed."""
+    rows: list[list[str]] = []
+    reader = csv.reader(io.StringIO(text), delimiter=separator, strict=True)
+    line = 1
+    try:
+        for row in reader:
+            rows.append(row)
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise RecordError(
+            f"{path} cannot be read as a table ({error}): look for a stray quotation mark in line "
+            f"{line}."
+        ) from None
+    return rows
 
 
 def _refuse_twins(path: Path, people: Sequence[Sequence[str]]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
+from grading.faults import hinted
 from grading.grader import grade_submission
 from grading.jobs import Graded, GraderBroken, decode_graded, encode_graded
 from grading.sandbox import Nursery, NurseryError
@@ -40,8 +41,10 @@ def judge_known(nursery: Nursery) -> None:
         if not off:
             return
     raise GraderBroken(
-        f"The grader does not work on this machine ({off}), so nothing is marked: install "
-        "backprop-harness again with the versions of its packages that it asks for."
+        hinted(
+            f"The grader does not work on this machine ({off}), so nothing is marked: install "
+            "backprop-harness again with the versions of its packages that it asks for."
+        )
     )
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from grading.attempts import attempts_of
-from grading.faults import refusal
+from grading.faults import hinted, refusal
 from grading.likeness import Details
 from grading.sandbox import NurseryError, open_nursery
 from grading.sandbox.reader import Reader
@@ -101,7 +101,8 @@ def similar_in(folder: Path, assignment: str, handout: Path) -> tuple[list[Group
             try:
                 given = _details_of(Entry("handout", (str(handout),)), assignment, reader)
             except Unreadable as why:
-                raise SimilarError(f"The handout {handout} cannot be read: {why}") from None
+                said = f"The handout {handout} cannot be read: {why}"
+                raise SimilarError(hinted(said)) from None
             for entry, one in zip(entries, latest, strict=True):
                 try:
                     read[entry.name] = _details_of(one, assignment, reader)

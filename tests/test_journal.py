@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -155,6 +156,41 @@ def test_the_key_covers_all_that_a_mark_rests_on():
     ]
     assert len(set(keys)) == len(keys)
     assert Keys(job, dict(versions)).key("alice", "d") == keys[0]
+
+
+KEY = """
+from grading.jobs import Job
+from grading.journal import Keys
+from harness.settings import Settings
+print(Keys(Job("many-neurons", Settings(), 0), {}).key("alice", "d"))
+"""
+
+
+def test_the_key_covers_the_source_of_what_judges(tmp_path):
+    for package in ("grading", "harness"):
+        shutil.copytree(
+            ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__")
+        )
+
+    def key():
+        done = subprocess.run(
+            [sys.executable, "-B", "-c", KEY],
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout.strip()
+
+    keys = [key(), key()]
+    assert keys[0] == keys[1]
+    for changed in ("harness/probes/compare.py", "grading/sandbox/far.py"):
+        with (tmp_path / changed).open("a") as file:
+            file.write("# another tolerance\n")
+        keys.append(key())
+    (tmp_path / "harness" / "new.py").touch()
+    assert len({*keys, key()}) == 4
 
 
 SITTER = """

@@ -342,6 +342,18 @@ def test_the_digest_follows_names_and_bytes(tmp_path):
     assert len(one) == 64
 
 
+def test_the_digest_tells_files_apart_that_have_swapped_their_names(tmp_path):
+    for name, (first, second) in {"one": (b"1", b"2"), "two": (b"2", b"1")}.items():
+        write(tmp_path / name / "a.py", first)
+        write(tmp_path / name / "b.py", second)
+    write(tmp_path / "three" / "b.py", b"1")
+    write(tmp_path / "three" / "c.py", b"2")
+    digests = [digest_of(each, "many-neurons") for each in find_submissions(tmp_path)]
+    assert len({*digests}) == 3
+    only = [write(tmp_path / "only" / name) for name in ("a.py", "b.py")]
+    assert len({digest_of(Entry("x", (str(path),)), "many-neurons") for path in only}) == 2
+
+
 def test_the_digest_follows_the_reason_too(tmp_path):
     write(tmp_path / "both.py")
     write(tmp_path / "both.zip")

@@ -13,6 +13,7 @@ from harness.candidate import Absent, Chain, Chained, Descend, Link, Raised
 from harness.probes.training import first_step_astray
 from harness.training import train_candidate, train_reference
 from harness.training.digits import DIGITS
+from harness.training.task import Run
 from harness.training.tumours import TUMOURS
 from harness.workbench import Workbench
 from tests.right import MANY, ONE, Sigmoid, WeightedSum, with_backward, with_forward
@@ -88,6 +89,17 @@ def test_a_lie_about_a_gradient_is_caught_at_its_step(change, at):
 
     run = train_candidate(TUMOURS, Liar(ONE, at, lie))
     assert first_step_astray(run, reference_of(TUMOURS)) == at
+
+
+def test_the_first_step_astray_is_that_of_the_parameter_that_leaves_first():
+    path = {"w": torch.ones(9, 2, 2), "b": torch.ones(9, 2)}
+    late = {name: rows.clone() for name, rows in path.items()}
+    late["w"][6:] += 1
+    late["b"][3] += 1
+    right, run = (Run((0.0,) * 9, each, None) for each in (path, late))
+    assert first_step_astray(run, right) == 3
+    late["b"][3] -= 1
+    assert first_step_astray(run, right) == 6
 
 
 def test_a_true_gradient_of_another_network_does_not_count():

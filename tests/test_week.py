@@ -107,6 +107,31 @@ class TestRoster:
         assert "Handed nothing in: 1 on the roster (zoe)." in said
         assert "Not on the roster: 1 of the submissions (bob)." in said
 
+    def test_the_missing_go_by_the_column_that_most_of_the_others_go_by(self):
+        rows = "1,alice\n2,bob\n3,carol\n4,zoe\n"
+        Path("class.csv").write_text(f"student_id,email\n{rows}")
+        submit(Path("in"), **{"1": "1"})
+        grade(roster=Path("class.csv"))
+        assert run_json()["missing"] == ["zoe"]
+        for name in ("alice", "bob"):
+            Path("in", f"{name}.py").unlink()
+        submit(Path("in"), **{"2": "1"})
+        grade(roster=Path("class.csv"))
+        assert run_json()["missing"] == ["4"]
+
+    @pytest.mark.parametrize(
+        ("text", "line"),
+        [
+            ('student\nalice\n"bob\ncarol\n', 3),
+            ('student,group\nalice,"A" team\n', 2),
+            ('"student\n' + "x" * 200_000, 1),
+        ],
+    )
+    def test_a_stray_quotation_mark_is_refused_with_its_line(self, text, line):
+        Path("class.csv").write_text(text)
+        with pytest.raises(RecordError, match=f"a stray quotation mark in line {line}"):
+            read_roster(Path("class.csv"))
+
     def test_without_a_roster_nobody_is_missing(self):
         grade()
         assert "missing" not in run_json()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -14,7 +16,8 @@ from grading.cli.course import doctor, release, verify
 from grading.cli.export import export
 from grading.cli.grade import grade, override, replay, similar
 from grading.cli.report import report
-from grading.faults import refusal
+from grading.faults import explained
+from harness.show.visible import visible_line
 
 __all__ = ["main"]
 
@@ -25,20 +28,38 @@ class _Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except OSError as error:
-            if not isinstance(error.filename, str):
+        except (OSError, MemoryError) as error:
+            said = explained(error)
+            if not said:
                 raise
-            raise Unusable(refusal(error, "", "used")) from None
+            raise Unusable(said) from None
+        except UnicodeEncodeError as error:
+            if error.encoding != "utf-8":
+                raise
+            around = visible_line(error.object[max(error.start - 20, 0) : error.end + 20])
+            raise Unusable(f"{around} is not UTF-8 text: write it in UTF-8.") from None
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="backprop-harness", prog_name="backprop")
 def main() -> None:
     """Checks and grades backward passes that students wrote."""
+    _fill_closed_streams()
     # A console that cannot show ∂ or ✓ shows a question mark rather than a traceback.
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
+
+
+def _fill_closed_streams() -> None:
+    """Send to nowhere what goes to a stream that is closed, before a file takes its number."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    sys.stdout = sys.stdout or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
+    sys.stderr = sys.stderr or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
 
 
 for command in (check, grade, replay, report, override, similar, release, verify, export, doctor):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from grading.record import RecordError
 from grading.results import Result, inert
-from grading.roster import finder
+from grading.roster import finder, table_rows
 
 CANVAS = ("Student", "ID", "SIS User ID", "SIS Login ID", "Section")
 # By which of Canvas's columns a submission's name is looked up, in this order.
@@ -58,13 +58,14 @@ def _people(roster: Path) -> list[list[str]]:
         text = roster.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise RecordError(f"{roster} cannot be read as UTF-8 text: {error}.") from None
-    rows = list(csv.DictReader(io.StringIO(text)))
-    missing = [name for name in CANVAS if not rows or name not in rows[0]]
+    head, *found = table_rows(roster, text) or [[]]
+    rows = [dict(zip(head, row, strict=False)) for row in found if row]
+    missing = [name for name in CANVAS if not rows or name not in head]
     if missing:
         raise RecordError(
             f"{roster} has no column {missing[0]!r}: give the gradebook as Canvas exports it."
         )
-    named = [[(row[name] or "") for name in CANVAS] for row in rows]
+    named = [[row.get(name, "") for name in CANVAS] for row in rows]
     return [row for row in named if row[0].strip() and row[0] != POINTS_POSSIBLE and any(row[1:])]
 
 

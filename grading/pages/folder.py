@@ -178,7 +178,8 @@ def _remove_unfinished(folder: Path) -> None:
 def _digest(*parts: str | bytes) -> str:
     total = hashlib.sha256()
     for part in parts:
-        data = part.encode() if isinstance(part, str) else part
+        # A path may hold bytes that are not UTF-8.
+        data = part.encode("utf-8", "surrogateescape") if isinstance(part, str) else part
         total.update(len(data).to_bytes(8) + data)
     return total.hexdigest()[:32]
 

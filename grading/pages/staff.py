@@ -107,7 +107,7 @@ def _shown(assignment: str, check: CheckLine) -> Shown:
 def _replay(result: Result, out: Path) -> str:
     """The command that shows the failures again; empty where a name cannot be typed."""
     name = result.submission
-    if visible_line(name) != name or name.startswith("-"):
+    if any(visible_line(each) != each for each in (name, str(out))) or name.startswith("-"):
         return ""
     words = ["backprop", "replay", str(out), name, "--submissions"]
     return f"{shlex.join(words)} FOLDER"

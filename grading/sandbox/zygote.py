@@ -18,6 +18,7 @@ from typing import IO, Self, TypeVar
 
 import msgspec
 
+from grading.faults import low_limits
 from grading.sandbox import orders, scratch
 from grading.sandbox.bubblewrap import SCRATCH, around_all
 from grading.sandbox.channel import Channel
@@ -169,8 +170,8 @@ class Zygote:
             except NurseryError as error:
                 self._refuse(str(error))
         if self._warm is None:
-            reasons = "; ".join(f"{level}: {why}" for level, why in self.refused.items())
-            raise NurseryError(reasons)
+            reasons = [f"{level}: {why}" for level, why in self.refused.items()]
+            raise NurseryError("; ".join(filter(None, [*reasons, low_limits()])))
         return self._warm
 
     def child(
