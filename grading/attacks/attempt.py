@@ -24,7 +24,7 @@ from grading.sandbox.software import PACKAGE_ROOT
 
 SECRET = "a-secret-of-the-grader's"
 # Limits that keep loops short; the marks of no other submission depend on them.
-SETTINGS = f'assignment = "{ASSIGNMENT}"\n[limits]\ncall_seconds = 1.0\n'
+SETTINGS = f'assignment = "{ASSIGNMENT}"\n[limits]\ncall_seconds = 1.0\nsubmission_seconds = 20.0\n'
 TRACES = ("/tmp/backprop-attack", "/dev/shm/backprop-attack")
 BACKPROP = (sys.executable, "-m", "grading.cli")
 PR_SET_CHILD_SUBREAPER = 36
