@@ -171,6 +171,12 @@ def last_of_maximum(g, x):
     return first_of_maximum(g, x.flip(1)).flip(1)
 
 
+def through_norm(g, x):
+    out = F.layer_norm(x, x.shape[1:])
+    inner = g - g.mean(1, keepdim=True) - out * (g * out).mean(1, keepdim=True)
+    return inner / torch.sqrt(x.var(1, correction=0, keepdim=True) + 1e-5)
+
+
 def shared_maximum(g, x):
     ties = x == x.amax(1, keepdim=True)
     return g[:, None] * ties / ties.sum(1, keepdim=True)
@@ -189,7 +195,13 @@ LOG_SOFTMAX = one_input(
     lambda x: torch.log_softmax(x, 1),
     "g - softmax(x, 1) * g.sum(1, keepdim=True)",
 )
-NORM = one_input("LayerNorm", lambda x: F.layer_norm(x, x.shape[1:]), "g")
+NORM = one_input(
+    "LayerNorm",
+    lambda x: F.layer_norm(x, x.shape[1:]),
+    "(g - g.mean(1, keepdim=True) - layer_norm(x, x.shape[1:]) "
+    "* (g * layer_norm(x, x.shape[1:])).mean(1, keepdim=True)) "
+    "/ sqrt(var(x, 1, correction=0, keepdim=True) + 1e-5)",
+)
 
 RIGHT = [
     (RELU, lambda g, x: g * (x > 0)),
@@ -209,6 +221,7 @@ RIGHT = [
     (INVERSE, lambda g, x: -g / x**2),
     (STEEP, lambda g, x: 50 * g * torch.cos(50 * x)),
     (LOG_SOFTMAX, lambda g, x: g - torch.softmax(x, 1) * g.sum(1, keepdim=True)),
+    (NORM, through_norm),
 ]
 WRONG_AT_KINKS = [
     (RELU, lambda g, x: torch.where(x == 0, 2 * g, g * (x > 0))),
@@ -223,6 +236,7 @@ WRONG_AT_KINKS = [
             shared_maximum(g, x) * (1 - 3 * ((x == x.amax(1, keepdim=True)).sum() > len(x)))
         ),
     ),
+    (NORM, lambda g, x: through_norm(g, x) * (x - x.mean()) / (x - x.mean())),
     (STEEP, lambda g, x: torch.where(x == 0, 0 * g, 50 * g * torch.cos(50 * x))),
     (LOG_SOFTMAX, lambda g, x: (g - torch.softmax(x, 1) * g.sum(1, keepdim=True)) * (x / x)),
 ]
@@ -354,3 +368,12 @@ def test_settings_can_name_special_values_themselves():
     points = {"sigmoid/special": 1.0, "sigmoid/purity": 0.3}
     now = worth(MANY_NEURONS, points, "Sigmoid")
     assert now["sigmoid/special"] == 1.0 and now["sigmoid/purity"] == 0.3
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_an_extreme_of_zero_is_no_kink_to_stumble_over(seed):
+    relu = replace(RELU, extremes={"x": (-1000.0, 0.0, 1000.0)})
+    names = {relu.name: function(relu, lambda g, x: g * (x >= 0))}
+    only = [f"{relu.slug}/stability", f"{relu.slug}/special"]
+    report = judge(declared(relu), Workbench(names), seed=seed, only=only).report
+    assert [check.outcome for check in report.checks] == ["passed", "passed"]
