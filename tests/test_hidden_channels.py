@@ -19,15 +19,10 @@ from grading.pages.student import student_page
 from grading.source import Cell, Source
 from grading.submissions import Submission
 from harness.assignments import load_assignment
-from harness.probes.cases import (
-    PUBLIC_SEED,
-    cases_for,
-    extreme_cases,
-    fresh_cases,
-    layout_cases,
-    single_case,
-)
+from harness.judge import judge
 from harness.settings import Settings
+from harness.workbench import Workbench
+from tests.right import MANY, Sigmoid, with_backward, with_forward
 
 MANY_NEURONS = load_assignment("many-neurons")
 SETTINGS = Settings(feedback="solution", policy={"delegates-to-autograd": "zero"})
@@ -116,17 +111,24 @@ class Sigmoid(Function):
 
 
 def public_sums():
-    """The sums of all that a Sigmoid is given of public inputs, but for chain and training."""
-    stage, sizes = MANY_NEURONS.stage("Sigmoid"), MANY_NEURONS.sizes
-    cases = [
-        *cases_for(stage, PUBLIC_SEED, sizes),
-        *extreme_cases(stage, PUBLIC_SEED, sizes[0]),
-        *layout_cases(stage, PUBLIC_SEED, sizes[0]),
-        *fresh_cases(stage, PUBLIC_SEED, sizes[0]),
-        single_case(stage, PUBLIC_SEED, sizes[0]),
-    ]
-    given = [value for case in cases for value in (*case.inputs, *case.upstreams)]
-    return {round(float(value.double().sum()), 3) for value in given}
+    """The sums of all that a Sigmoid is given of public inputs, whether it is right or wrong."""
+    sums = set()
+
+    def kept(value):
+        sums.add(round(float(value.detach().double().sum()), 3))
+        return value
+
+    for factor in (1, 2):
+
+        def forward(ctx, z):
+            return Sigmoid.forward(ctx, kept(z))
+
+        def backward(ctx, g, factor=factor):
+            return factor * Sigmoid.backward(ctx, kept(g))
+
+        sigmoid = with_forward(with_backward(Sigmoid, backward), forward)
+        judge(MANY_NEURONS, Workbench({**MANY, "Sigmoid": sigmoid}))
+    return sums
 
 
 def attacker(backward="", forward="", before="", after=4, public="()"):
