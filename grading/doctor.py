@@ -11,6 +11,10 @@ HOLDS: dict[Isolation, str] = {
     "partial": "one wall: Landlock, seccomp and limits",
     "minimal": "no wall, only limits of time and memory: for code you trust",
 }
+AS_ROOT = (
+    "Students' processes stay root, as no other user can read this Python: put it where any user "
+    "can, or grade as an ordinary user."
+)
 # What a reason given by the system means, and what helps.
 _CURES = {
     "namespace": "This system lets no ordinary user make namespaces. In a container, allow user "
@@ -52,8 +56,7 @@ def _tried(level: Isolation) -> Finding:
 
     try:
         with Zygote([level]) as zygote:
-            zygote.wait()
-            return Finding(level, True)
+            return Finding(level, True, cure=AS_ROOT if zygote.as_root else "")
     except NurseryError as error:
         why = str(error).removeprefix(f"{level}: ")
         return Finding(level, False, why, _cure(why))

@@ -245,6 +245,7 @@ class _Run:
         self._place = place
         self._keys = Keys(job, versions())
         self._graded = 0
+        self._as_root = False
         self._looked = False
         self._fresh = False
 
@@ -285,6 +286,7 @@ class _Run:
                 start_early(self._job)
                 _check_points(self._job)
                 level = zygote.isolation if zygote else "minimal"
+                self._as_root = zygote is not None and zygote.as_root
                 if level == "minimal":
                     warn_not_locked()
                 results = grade_entries(waiting, self._job, started, zygote)
@@ -370,6 +372,7 @@ class _Run:
             "seed": self._job.seed,
             "settings": self._job.settings.as_dict(),
             "isolation": max(levels, key=LEVELS.index),
+            **({"as_root": True} if self._as_root else {}),
             "versions": versions(),
             **roster,
         }

@@ -338,3 +338,93 @@ def test_a_class_can_use_the_packages_of_its_assignment(tmp_path):
     assert refused.returncode == 2
     assert "not-to-be-had is not installed here" in refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+def linked_tree(source: Path, target: Path) -> None:
+    """Link each file by itself, as some installers do."""
+    if source.is_dir():
+        shutil.copytree(source, target, copy_function=os.symlink)
+    else:
+        target.symlink_to(source)
+
+
+def environment(root: Path, how: str) -> Path:
+    """An environment whose packages lie elsewhere; return its Python."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", root / "env"], check=True)
+    (site,) = (root / "env" / "lib").glob("python*/site-packages")
+    if how == "path":
+        (site / "elsewhere.pth").write_text(SITE)
+        return root / "env" / "bin" / "python"
+    found = Software.installed()
+    for path in map(Path, (*found.packages, *found.own, f"{SITE}/pyseccomp.py")):
+        if how == "files":
+            linked_tree(path, site / path.name)
+        else:
+            (site / path.name).symlink_to(path)
+    return root / "env" / "bin" / "python"
+
+
+IN_A_CHILD = """
+from grading.sandbox.far import Far
+from grading.sandbox.zygote import Zygote
+from grading.source import Cell, Source
+from harness.settings import Limits
+lines = "import torch.utils.data, sympy, numpy.f2py, importlib.metadata as m; m.version('torch')"
+with Zygote(["full"]) as zygote:
+    with Far(zygote, Source((Cell("a.py", lines),), notebook=False), Limits()) as far:
+        print(far.definition)
+"""
+
+
+@pytest.mark.slow
+@ON_LINUX
+@pytest.mark.parametrize("how", ["folders", "path", pytest.param("files", marks=pytest.mark.proof)])
+def test_packages_that_lie_elsewhere_are_there_in_bubblewrap_too(tmp_path, how):
+    needs("bwrap")
+    python = environment(tmp_path, how)
+    done = subprocess.run(
+        [python, "-c", IN_A_CHILD],
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(PACKAGE_ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "failed=(), unusable=''" in done.stdout, done.stdout + done.stderr
+
+
+@pytest.mark.slow
+@ON_LINUX
+def test_a_folder_that_bubblewrap_does_not_show_is_named_in_a_sentence(tmp_path):
+    needs("bwrap")
+    (tmp_path / "elsewhere").mkdir()
+    broken = tmp_path / "packages" / "torch"
+    broken.mkdir(parents=True)
+    (broken / "__init__.py").write_text("import torch.inner.code\n")
+    (broken / "inner").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "code.py").touch()
+    program = """
+    import sys
+    from grading.sandbox.zygote import _Warm
+    from grading.sandbox.nursery import NurseryError
+    from grading.sandbox.software import Software
+    from msgspec.structs import replace
+    found = Software.installed()
+    rest = [each for each in found.packages if not each.endswith("/torch")]
+    folder = sys.argv[1]
+    folders, packages = [folder, *found.folders], [*rest, folder + "/torch"]
+    try:
+        _Warm("full", replace(found, folders=folders, packages=packages)).wait()
+    except NurseryError as error:
+        print(error)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program), broken.parent],
+        env=os.environ | {"PYTHONPATH": str(PACKAGE_ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert f"{broken / 'inner'} leads to {tmp_path / 'elsewhere'}" in done.stdout
+    assert "ModuleNotFoundError: No module named 'torch.inner" in done.stdout
+    assert "Traceback" not in done.stdout
+    assert done.stdout.count("\n") == 1

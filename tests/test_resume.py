@@ -270,6 +270,7 @@ class TestPublished:
     def test_the_weakest_isolation_is_told(self, course, grader, monkeypatch):
         class Locked:
             isolation = "full"
+            as_root = False
 
         with monkeypatch.context() as patch:
             patch.setattr(run, "nursery_for", lambda *_wish: nullcontext(Locked()))

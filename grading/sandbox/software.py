@@ -5,12 +5,14 @@ Not the packages of this project, and no other package that happens to be on the
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import sysconfig
 from collections.abc import Collection, Iterable, Iterator
 from importlib.machinery import PathFinder, all_suffixes
 from importlib.util import cache_from_source, find_spec
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -97,6 +99,18 @@ class Software(msgspec.Struct, frozen=True):
         return [*roots, *map(Path, self.packages)]
 
 
+def link_outside(software: Software) -> str:
+    """Say which link in a package leads to where a process in bubblewrap sees nothing, if any."""
+    seen = list(map(Path, (*software.libraries, *software.packages, *software.own)))
+    for top in (*software.packages, *software.own):
+        for folder, folders, files in os.walk(top):
+            for path in (Path(folder, name) for name in (*folders, *files)):
+                real = path.resolve()
+                if path.is_symlink() and not any(real.is_relative_to(each) for each in seen):
+                    return f"{path} leads to {real}, which students' processes do not see"
+    return ""
+
+
 def all_but(folder: Path, closed: Collection[Path]) -> Iterator[Path]:
     """Yield what is in ``folder`` and not in a closed one, in as few paths as that takes."""
     inside = [each for each in closed if each.is_relative_to(folder)]
@@ -168,17 +182,20 @@ class _Installed:
             self.names = set(told.split())
 
     def paths(self) -> Iterator[Path]:
-        """Yield the files and folders, where links lead too."""
-        yield from (self.folder / top for top in self._tops if (self.folder / top).exists())
-        yield self.metadata
+        """Yield the files and folders, and the folders that links in them lead to."""
+        found = {self.folder / top for top in self._tops} | {self.metadata}
         for name in self.names:
             spec = PathFinder.find_spec(name, [str(self.folder)]) or find_spec(name)
-            for place in (spec and spec.submodule_search_locations) or ():
-                yield Path(place)
-                # Each file can be a link: then the first one tells where they are.
-                yield (Path(place) / "__init__.py").resolve().parent
-            if spec and spec.origin and not spec.submodule_search_locations:
-                yield Path(spec.origin)
+            if spec and spec.submodule_search_locations:
+                found |= set(map(Path, spec.submodule_search_locations))
+            elif spec and spec.origin:
+                found.add(Path(spec.origin))
+        for path in filter(Path.exists, found):
+            yield path
+            if path.is_dir():
+                # An installer that makes a link of each file keeps them together elsewhere.
+                links = (each.resolve().parent for each in path.iterdir() if each.is_symlink())
+                yield from islice(links, 1)
 
 
 def _top(path: PurePosixPath) -> str:

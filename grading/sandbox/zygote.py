@@ -37,7 +37,7 @@ from grading.sandbox.orders import (
     Setup,
 )
 from grading.sandbox.seccomp import compile_filter
-from grading.sandbox.software import PACKAGE_ROOT, Software
+from grading.sandbox.software import PACKAGE_ROOT, Software, link_outside
 
 START_SECONDS = 180.0
 ORDER_SECONDS = 60.0
@@ -157,6 +157,11 @@ class Zygote:
         return self._levels[0]
 
     @property
+    def as_root(self) -> bool:
+        """Whether locked children stay root; waits until it is known."""
+        return self.wait().as_root
+
+    @property
     def door(self) -> socket.socket:
         """Where `Connection` reaches it; waits until it is warm."""
         return self.wait().door
@@ -238,6 +243,7 @@ class _Warm:
         command = [*around, sys.executable, *alone, "-m", "grading.sandbox.forks"]
         self._scratch = SCRATCH if isolation == "full" else _scratch_folder()
         self.as_root = False
+        self._software = software
         self._said: IO[bytes] = os.fdopen(os.memfd_create("said"), "w+b")
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.door, inside = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -273,7 +279,8 @@ class _Warm:
         try:
             news = orders.decode_news(self._control.recv(orders.PACKET_LIMIT))
         except (OSError, msgspec.DecodeError) as error:
-            raise NurseryError(self._last_words() or f"it did not start ({error})") from None
+            words = filter(None, (link_outside(self._software), self._last_words()))
+            raise NurseryError(": ".join(words) or f"it did not start ({error})") from None
         if isinstance(news, Failed):
             raise NurseryError(news.reason)
         assert isinstance(news, Ready)
@@ -298,7 +305,9 @@ class _Warm:
         self._process.kill()
         self._process.wait()
         self._said.seek(0)
-        return self._said.read().decode(errors="replace").strip()[-2000:]
+        said = self._said.read().decode(errors="replace").strip()[-2000:]
+        # Of a traceback the last line says what is wrong.
+        return said.splitlines()[-1] if "Traceback" in said else said
 
 
 def _scratch_folder() -> str:
