@@ -24,7 +24,7 @@ from grading.sandbox.software import INNER_ROOM, PACKAGE_ROOT, MissingPackage, S
 from grading.sandbox.zygote import Zygote
 from grading.source import Cell, Source
 from harness.settings import Limits
-from tests.users import ORDINARY, PROJECT, as_ordinary_user, needs
+from tests.users import ORDINARY, PROJECT, as_ordinary_user, closed_folders, needs
 
 ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="only Linux locks processes down")
 SITE = sysconfig.get_path("purelib")
@@ -428,3 +428,41 @@ def test_a_folder_that_bubblewrap_does_not_show_is_named_in_a_sentence(tmp_path)
     assert "ModuleNotFoundError: No module named 'torch.inner" in done.stdout
     assert "Traceback" not in done.stdout
     assert done.stdout.count("\n") == 1
+
+
+@pytest.mark.slow
+@ON_LINUX
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root's children become another user")
+def test_roots_children_are_another_user_who_reads_no_more_than_landlock_leaves(tmp_path):
+    """Even where the interpreter lies in a folder that only root can look into."""
+    (tmp_path / "secret").write_text("x")
+    (tmp_path / "secret").chmod(0o600)
+    with Zygote(["partial"]) as zygote:
+        assert not zygote.as_root
+        said = failures(
+            zygote,
+            "import os; assert {*os.getresuid(), *os.getresgid(), *os.getgroups()} == {65534}",
+            f"open({str(tmp_path / 'secret')!r})",
+            "os.setuid(0)",
+            "import sympy",
+        )
+    assert [kind for kind, _ in said] == ["PermissionError", "PermissionError"]
+
+
+@pytest.mark.slow
+@ON_LINUX
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root's children can stay root")
+def test_where_roots_children_have_to_stay_root_the_doctor_says_so():
+    needs("setpriv")
+    if not closed_folders():
+        pytest.skip("any user can read this interpreter")
+    lacking = ["setpriv", "--inh-caps=-dac_read_search", "--bounding-set=-dac_read_search"]
+    done = subprocess.run(
+        [*lacking, sys.executable, "-m", "grading.cli", "doctor"],
+        env=os.environ | {"PYTHONPATH": str(PACKAGE_ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "✓ partial" in done.stdout, done.stderr
+    assert "stay root, as no other user can read this Python" in done.stdout

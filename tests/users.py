@@ -36,7 +36,7 @@ def as_ordinary_user() -> list[str]:
     needs("bwrap")
     needs("setpriv")
     line = ["bwrap", "--dev-bind", "/", "/"]
-    for closed, needed in _closed_folders().items():
+    for closed, needed in closed_folders().items():
         line += ["--perms", "0755", "--tmpfs", str(closed)]
         for path in needed:
             for parent in reversed(path.parents):
@@ -49,7 +49,7 @@ def as_ordinary_user() -> list[str]:
     return [*line, "setpriv", "--reuid", user, "--regid", user, *drop, "--"]
 
 
-def _closed_folders() -> dict[Path, list[Path]]:
+def closed_folders() -> dict[Path, list[Path]]:
     """The folders that another user cannot look into, with what it needs from each."""
     closed: dict[Path, list[Path]] = {}
     for path in sorted({Path(sys.base_prefix), Path(sys.prefix), PROJECT}):
