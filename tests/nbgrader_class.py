@@ -27,16 +27,19 @@ ANSWER = {
     },
     "source": "Why does the sigmoid's slope vanish far from zero? YOUR ANSWER HERE",
 }
-# What the submission reads and writes if it can, and says if it could.
+# What the submission reads and writes if it can, and says if it could. A relative path may be made
+# anew in its own temporary folder: what is empty there is no gradebook.
 REACH = """
 import glob, os, sqlite3
 for path in {paths!r}:
     for mode in ("rb", "ab"):
         try:
-            open(path, mode).close()
+            with open(path, mode) as file:
+                found = file.seek(0, os.SEEK_END)
         except OSError:
             continue
-        raise RuntimeError("through: opened the gradebook")
+        if found:
+            raise RuntimeError("through: opened the gradebook")
     try:
         base = sqlite3.connect(path)
         base.execute("UPDATE grade SET manual_score = 99")

@@ -15,6 +15,8 @@ from click.testing import CliRunner
 
 from grading.cli import main
 from grading.record import RecordError, find_record
+from harness.assignments import load_assignment
+from harness.probes.cases import cases_for
 from tests.test_far import HEAD, RIGHT, SIGMOID, SQUARED_ERROR, WEIGHTED_SUM
 
 pytestmark = pytest.mark.slow
@@ -128,7 +130,8 @@ class TestReplay:
         assert "sigmoid/" not in run.stdout
 
     def test_what_passes_now_is_told_and_exits_with_1(self, copied, replay):
-        facts = {"seed": 5, "N": 5, "n_in": 3, "K": 7, "index": 0, "upstream": 1}
+        assignment = load_assignment("many-neurons")
+        facts = cases_for(assignment.stage("Sigmoid"), 5, assignment.sizes)[1].facts(1)
         id = "sigmoid/gradient/z"
         change(copied / "results.jsonl", name="alice", check=id, outcome="failed", case=facts)
         run = replay(copied, "alice")

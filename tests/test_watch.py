@@ -127,7 +127,7 @@ def test_every_save_is_checked_until_it_is_interrupted(tmp_path):
         file.write_text("class Sigmoid(")
         assert "mine.py" in said()
         file.write_text("".join(RIGHT))
-        assert "All 7 checks passed" in said()
+        assert "All 8 checks passed" in said()
         assert interrupted(process) == (0, "")
 
 
