@@ -204,7 +204,7 @@ def many(half):
     return own + [result(f"both-{number}", *checks(*points)) for number in range(6)]
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_graders_at_once_lose_nothing_and_mix_nothing(kind, request, tmp_path):
     url = f"sqlite:///{tmp_path / 'new.db'}"

@@ -470,7 +470,7 @@ def left_behind(session):
     return found
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_kills_at_many_points_lose_nothing_and_nothing_is_graded_twice(tmp_path):
     submit(tmp_path / "in", **{f"s{number:02}": "".join(RIGHT) for number in range(20)})
     known: dict[str, dict[str, object]] = {}

@@ -288,7 +288,7 @@ def test_code_that_follows_a_notebook_counts():
     assert not more.classes()["Sigmoid"].bases
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 @pytest.mark.parametrize("name", ["one-neuron", "many-neurons"])
 def test_a_sample_of_everything_is_right_behind_the_wall(name, zygote):
     """The whole of it is `make verify`."""
