@@ -12,6 +12,9 @@ from tests.test_show_written import LONG, wrong
 
 pytest.importorskip("selenium")
 
+from selenium.common.exceptions import StaleElementReferenceException
+from selenium.webdriver.support.ui import WebDriverWait
+
 from screenshots.browser import LAPTOP, PHONE, open_html, resize
 from screenshots.lab import ROOT, lab, open_notebook
 from screenshots.studio import solutions, with_wrong_sigmoid
@@ -59,11 +62,21 @@ def test_a_wrong_backward_is_shown_on_one_screen_with_what_was_written(notebook)
     assert report.size["height"] < LAPTOP[1]
 
 
+def first_text(notebook, cell):
+    """The first text of a cell's picture, which JupyterLab draws anew after a change of theme."""
+
+    def drawn(_chrome):
+        return notebook.output(cell).find_elements("css selector", "svg text")
+
+    wait = WebDriverWait(notebook.chrome, 60, ignored_exceptions=[StaleElementReferenceException])
+    return wait.until(drawn)[0]
+
+
 def test_pictures_take_the_colour_of_a_dark_page(notebook):
     colours = []
     for dark in (True, False):
         notebook.theme(dark=dark)
-        text = notebook.output("check-sigmoid").find_element("css selector", "svg text")
+        text = first_text(notebook, "check-sigmoid")
         fill = text.value_of_css_property("fill")
         colours.append(sum(map(int, re.findall(r"\d+", fill)[:3])))
     assert colours[0] > 600 and colours[1] < 200
