@@ -3,6 +3,6 @@
 A course of your own needs this file in its folder, and nothing else of this project's.
 """
 
-from grading.nbgrader_plugin import configure
+from grading.nbgrader.plugin import configure
 
 configure(get_config())  # noqa: F821 - nbgrader gives it

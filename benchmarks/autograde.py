@@ -19,7 +19,7 @@ from benchmarks.mix import Submission, make_mix, sample_of
 
 NAME = "many-neurons"
 NBGRADER = str(Path(sys.executable).with_name("nbgrader"))
-PLUGIN = "from grading.nbgrader_plugin import configure\nconfigure(get_config())\n"
+PLUGIN = "from grading.nbgrader.plugin import configure\nconfigure(get_config())\n"
 STOCK = (
     "c = get_config()\n"
     'c.CourseDirectory.source_directory = "solutions"\n'

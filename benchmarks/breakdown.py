@@ -21,14 +21,14 @@ from typing import Any
 
 from benchmarks.limit import ASSIGNMENT, judge_file, warm_up
 from benchmarks.meter import descendants, own_cpu_seconds
-from grading.grader import grade_submission
+from grading.confined.zips import source_of
 from grading.sandbox import LOCKED, Nursery, open_nursery
-from grading.submissions import Entry, find_submissions, read_submission
-from grading.zips import source_of
-from harness.assignments import load_assignment
-from harness.judge import _make
+from grading.submissions.reading import Entry, find_submissions, read_submission
+from grading.workers.grader import grade_submission
+from harness.course.assignments import load_assignment
+from harness.course.settings import Settings
+from harness.judging.judge import _make
 from harness.probes import Planned
-from harness.settings import Settings
 
 LOOK_SECONDS = 0.002
 BARE_CHILDREN = 20
@@ -36,13 +36,13 @@ BARE_CHILDREN = 20
 PHASES = (
     ("training", ("harness.training.", "harness.probes.training")),
     ("chain", ("harness.probes.chain",)),
-    ("stages", ("harness.judge", "harness.probes.")),
+    ("stages", ("harness.judging.judge", "harness.probes.")),
     ("start, define, end", ("grading.", "benchmarks.limit")),
 )
 # By the innermost module of the project: near, and with the student's code in a process of its own.
-NEAR = (("student's functions", ("harness.workbench",)), ("the judge", ("",)))
+NEAR = (("student's functions", ("harness.candidate.workbench",)), ("the judge", ("",)))
 FAR = (
-    ("waiting for the child", ("grading.sandbox.channel", "grading.sandbox.zygote")),
+    ("waiting for the child", ("grading.confined.channel", "grading.sandbox.zygote")),
     ("the wire", ("grading.sandbox.",)),
     ("the judge", ("",)),
 )

@@ -19,20 +19,20 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-import harness.judge
-from grading.grader import grade_submission
+import harness.judging.judge
+from grading.confined.source import read_source
 from grading.sandbox import LEVELS, open_nursery
-from grading.source import read_source
-from grading.submissions import Submission
-from grading.verify.specimen import read_solution
+from grading.submissions.reading import Submission
+from grading.verify.case import read_solution
 from grading.verify.writing import stage_text
-from harness.assignments import load_assignment
+from grading.workers.grader import grade_submission
+from harness.course.assignments import load_assignment
+from harness.course.report import Check
+from harness.course.settings import Settings
+from harness.course.stage import Stage
 from harness.formulas.same import same_as_true
 from harness.formulas.variants import variants_of
 from harness.mistakes.everywhere import mistakes_in
-from harness.report import Check
-from harness.settings import Settings
-from harness.stage import Stage
 from tests.diagnosing import (
     FRESH,
     STAGES,
@@ -128,7 +128,7 @@ def _holds(wrong: Wrong) -> bool:
 def _costs() -> Mapping[str, list[float]]:
     """Of submissions with a known mistake each: seconds to grade them, and to read them."""
     spent: list[float] = []
-    plain = harness.judge.readings
+    plain = harness.judging.judge.readings
 
     def timed(*arguments: Any) -> Any:
         start = time.process_time()
@@ -138,7 +138,7 @@ def _costs() -> Mapping[str, list[float]]:
             spent[-1] += time.process_time() - start
 
     costs: dict[str, list[float]] = {"grading": [], "reading": []}
-    harness.judge.readings = timed  # type: ignore[assignment]
+    harness.judging.judge.readings = timed  # type: ignore[assignment]
     try:
         with open_nursery(LEVELS) as nursery:
             for turn in range(2):
@@ -151,7 +151,7 @@ def _costs() -> Mapping[str, list[float]]:
                         costs["grading"].append(graded.result.seconds.cpu - spent[-1])
                         costs["reading"].append(spent[-1])
     finally:
-        harness.judge.readings = plain
+        harness.judging.judge.readings = plain
     return costs
 
 

@@ -32,9 +32,9 @@ class Judged:
 
 def judge_file(path: Path) -> Judged:
     """Runs a module's source in a namespace of its own and judges what it defines."""
-    from harness.assignments import load_assignment
-    from harness.judge import judge
-    from harness.workbench import Workbench
+    from harness.candidate.workbench import Workbench
+    from harness.course.assignments import load_assignment
+    from harness.judging.judge import judge
 
     wall, cpu = time.perf_counter(), time.process_time()
     names: dict[str, Any] = {"__name__": "submission"}
@@ -50,9 +50,9 @@ def warm_up() -> None:
     """Makes this process ready: one thread, and everything computed that is computed once."""
     import torch
 
-    from harness.assignments import load_assignment
-    from harness.judge import judge
-    from harness.workbench import Workbench
+    from harness.candidate.workbench import Workbench
+    from harness.course.assignments import load_assignment
+    from harness.judging.judge import judge
 
     torch.set_num_threads(1)
     assignment = load_assignment(ASSIGNMENT)

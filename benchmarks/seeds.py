@@ -30,25 +30,25 @@ from unittest.mock import patch
 import click
 import torch
 
-from grading.batch import grade_entries
-from grading.jobs import Job
-from grading.journal import Keys
+from grading.confined.source import read_source
+from grading.results.versions import versions
+from grading.runs.journal import Keys
 from grading.sandbox.zygote import Zygote
-from grading.seeds import BITS
-from grading.source import read_source
-from grading.submissions import find_submissions
+from grading.submissions.reading import find_submissions
+from grading.verify.case import Solution, read_solution
 from grading.verify.controls import controls_for
 from grading.verify.mutants import formulas_of, mistakes_of
 from grading.verify.rewrites import rewrites_of
-from grading.verify.specimen import Solution, read_solution
-from grading.versions import versions
-from harness.assignment import Assignment
-from harness.assignments import NAMES, load_assignment
-from harness.judge import judge
+from grading.workers.batch import grade_entries
+from grading.workers.jobs import Job
+from grading.workers.seeds import BITS
+from harness.candidate.workbench import Workbench
+from harness.course.assignment import Assignment
+from harness.course.assignments import NAMES, load_assignment
+from harness.course.report import Report
+from harness.course.settings import Settings
+from harness.judging.judge import judge
 from harness.probes import Planned, plan
-from harness.report import Report
-from harness.settings import Settings
-from harness.workbench import Workbench
 
 ROOT = Path(__file__).parent.parent
 CLASSES = ROOT / "tests" / "sample_class"
@@ -189,7 +189,7 @@ def _mark(
         if each.stage:
             slug = assignment.stage(each.stage).slug
             # Whether a mutant is flagged does not matter.
-            with patch("harness.judge.testimony_on", lambda _: None):
+            with patch("harness.judging.judge.testimony_on", lambda _: None):
                 report = _report(assignment, scope, seed, [id for id in every if _is_of(id, slug)])
             if not report.passed:
                 return _shown(report)
@@ -224,8 +224,8 @@ def judged_near(index: int, what: str) -> tuple[int, float, Marks]:
     signal.signal(signal.SIGPROF, _overdue)
     # What a gradient is in place of the right one costs no marks, and much time.
     with (
-        patch("harness.judge.readings", lambda *_: {}),
-        patch("harness.judge.plan", lambda assignment, _: planned(assignment.name)),
+        patch("harness.judging.judge.readings", lambda *_: {}),
+        patch("harness.judging.judge.plan", lambda assignment, _: planned(assignment.name)),
     ):
         marks = marks_near(seed_number(index), training=what == TRAINED)
     forget_cases()

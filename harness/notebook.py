@@ -8,19 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.assignment import Assignment
-from harness.candidate import Candidate, Chained, Descend, Operation, Reply
-from harness.judge import judge
+from harness.candidate.operations import Candidate, Chained, Descend, Operation, Reply
+from harness.candidate.workbench import Workbench
+from harness.course.assignment import Assignment
+from harness.course.report import Report
+from harness.course.settings import settings_beside
+from harness.course.visibility import for_student
+from harness.judging.judge import judge
 from harness.probes import plan
-from harness.report import Report
-from harness.settings import settings_beside
 from harness.show.chain import Picture, chain_picture
 from harness.show.live import Tell, progress
 from harness.show.notebook import report_html
 from harness.show.text import report_text
 from harness.training.task import Run
-from harness.visibility import for_student
-from harness.workbench import Workbench
 
 # nbgrader sets the variable where it runs submissions in a kernel for their marks.
 _UNTRUSTED = (

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 
-from harness.assignment import Assignment
-from harness.candidate import Link
+from harness.candidate.operations import Link
+from harness.course.assignment import Assignment
+from harness.course.stage import Stage, spread_far
 from harness.mistakes import one_neuron as mistakes
 from harness.notebook import Handout
-from harness.stage import Stage, spread_far
 from harness.training.tumours import TUMOURS
 
 WEIGHTED_SUM = Stage(

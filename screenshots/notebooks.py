@@ -34,8 +34,8 @@ def training(studio: Studio) -> bytes:
 @shot("chain-phone")
 def chain_phone(studio: Studio) -> bytes:
     """Several wrong edges, on a page as wide as a phone."""
+    from harness.course.report import Check, Diagnosis, Report
     from harness.many_neurons import MANY_NEURONS
-    from harness.report import Check, Diagnosis, Report
     from harness.show import chain_picture
 
     wrong = {

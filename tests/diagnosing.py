@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from grading.verify.writing import stage_text
-from harness.assignments import NAMES, load_assignment
-from harness.candidate import Backward, Forward, Operation, Output, Returns
-from harness.judge import judge
+from harness.candidate.operations import Backward, Forward, Operation, Output, Returns
+from harness.candidate.workbench import Workbench
+from harness.course.assignments import NAMES, load_assignment
+from harness.course.settings import Settings
+from harness.judging.judge import judge
 from harness.probes.cases import make_case
-from harness.settings import Settings
-from harness.workbench import Workbench
 from tests.right import MANY, ONE
 
 RIGHT = {"many-neurons": MANY, "one-neuron": ONE}

@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from torch.autograd import Function
 
-from harness.assignments import load_assignment
-from harness.judge import judge
-from harness.workbench import Workbench
+from harness.candidate.workbench import Workbench
+from harness.course.assignments import load_assignment
+from harness.judging.judge import judge
 from tests.right import ONE
 
 WRITTEN = """

@@ -5,8 +5,8 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 from grading.pages.folder import make_report
-from grading.results import CheckLine, FlagLine, Result, Seconds, publish
-from harness.settings import Settings
+from grading.results.lines import CheckLine, FlagLine, Result, Seconds, publish
+from harness.course.settings import Settings
 
 ATTACK = "<script>document.title = 'owned'</script><img src=x onerror=\"document.title='owned'\">"
 SECRET = "only-for-staff"

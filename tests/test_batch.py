@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from grading import worker
-from grading.batch import grade_entries
-from grading.jobs import Job, decode_graded
-from grading.results import Result
+from grading.results.lines import Result
 from grading.sandbox.zygote import Zygote
-from grading.submissions import Entry
-from harness.settings import Limits, Settings
+from grading.submissions.reading import Entry
+from grading.workers import worker
+from grading.workers.batch import grade_entries
+from grading.workers.jobs import Job, decode_graded
+from harness.course.settings import Limits, Settings
 from tests.test_far import HEAD, RIGHT, SQUARED_ERROR, WEIGHTED_SUM, descendants, sigmoid_doing
 
 pytestmark = pytest.mark.slow
@@ -107,7 +107,8 @@ def test_a_fault_of_the_grader_is_never_a_zero(zygote, tmp_path, monkeypatch):
 
 
 def test_the_main_process_of_a_batch_needs_no_torch():
-    code = "import sys; import grading.batch, grading.run; assert 'torch' not in sys.modules"
+    imports = "import sys; import grading.workers.batch, grading.runs.run"
+    code = f"{imports}; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

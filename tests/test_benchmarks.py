@@ -21,10 +21,10 @@ from benchmarks.peer_checks import check_sigmoid, check_squared_error, check_wei
 from benchmarks.seeds import PLAIN, Kept, judged_near, prepared, seed_number
 from benchmarks.styles import CRASHES, RIGHT_RETURNS, STAGES, STYLES, WRONG_RETURNS, plain
 from benchmarks.tables import facts_of, tables_of
-from harness.assignments import NAMES, load_assignment
-from harness.judge import judge
+from harness.candidate.workbench import Workbench
+from harness.course.assignments import NAMES, load_assignment
+from harness.judging.judge import judge
 from harness.training.task import train_reference
-from harness.workbench import Workbench
 from tests.right import MANY, Sigmoid, SquaredError, WeightedSum, with_backward
 
 pytestmark = pytest.mark.slow

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grading import run
-from grading.capacity import available_mib, needed_mib, workers_that_fit
+from grading.runs import run
+from grading.workers.capacity import available_mib, needed_mib, workers_that_fit
 
 MIB = 2**20
 MEMINFO = "MemTotal: 16384000 kB\nMemAvailable:   8192000 kB\n"  # 8000 MiB

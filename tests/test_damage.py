@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from grading import run
-from grading.journal import FILE, Journal
 from grading.pages.folder import _remove_unfinished
-from grading.run import Wish, grade_folder, preview_folder
-from grading.versions import versions
+from grading.results.versions import versions
+from grading.runs import run
+from grading.runs.journal import FILE, Journal
+from grading.runs.run import Wish, grade_folder, preview_folder
 from tests.test_resume import FakeGrader, in_place, submit
 from tests.users import PROJECT
 
@@ -130,9 +130,9 @@ class TestJournal:
 FULL = """
 import resource, sys
 from pathlib import Path
-from grading.journal import Journal
+from grading.runs.journal import Journal
 from grading.pages.folder import _replace
-from grading.results import publish
+from grading.results.lines import publish
 from tests.test_journal import result
 out, limit = Path(sys.argv[1]), int(sys.argv[2])
 with Journal(out / "journal.jsonl") as journal:

@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from grading.verify.writing import stage_text
-from harness.assignment import Assignment
+from harness.candidate.workbench import Workbench
+from harness.course.assignment import Assignment
+from harness.course.stage import Stage
 from harness.formulas.same import same_as_true
-from harness.judge import judge
+from harness.judging.judge import judge
 from harness.many_neurons import MANY_NEURONS
-from harness.stage import Stage
-from harness.workbench import Workbench
 
 PAGE = (Path(__file__).parents[1] / "docs" / "diagnosis.md").read_text(encoding="utf-8")
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grading.sandbox.definitions import NothingParses, _without_magics, run_definitions
-from grading.source import Cell, Source
+from grading.confined.definitions import NothingParses, _without_magics, run_definitions
+from grading.confined.source import Cell, Source
 
 
 class Ignored(Exception):

@@ -7,11 +7,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.assignments import load_assignment
+from harness.course.assignments import load_assignment
+from harness.course.settings import FEEDBACK_LEVELS, Settings
 from harness.formulas.same import same_as_true
 from harness.formulas.variants import variants_of
 from harness.mistakes.everywhere import mistakes_in
-from harness.settings import FEEDBACK_LEVELS, Settings
 from tests.diagnosing import (
     FRESH,
     STAGES,

@@ -22,8 +22,8 @@ from hypothesis import strategies as st
 from grading.exports.classroom import classroom_report, encoded_report, workflow
 from grading.exports.junit import junit
 from grading.exports.marks import CANVAS, POINTS_POSSIBLE, canvas, moodle
-from grading.record import RecordError
-from grading.results import CheckLine, Result, Seconds, Status, publish
+from grading.results.lines import CheckLine, Result, Seconds, Status, publish
+from grading.results.record import RecordError
 
 FORMATS = Path(__file__).parent / "formats"
 

@@ -9,15 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from grading.sandbox import NurseryError, wire
-from grading.sandbox.far import Far
+from grading.confined import wire
+from grading.confined.source import Cell, Source
+from grading.sandbox import NurseryError
 from grading.sandbox.fresh import FreshProcesses
+from grading.sandbox.remote import Far
 from grading.sandbox.zygote import Zygote
-from grading.source import Cell, Source
-from harness.assignments import load_assignment
-from harness.candidate import Reply
-from harness.judge import judge
-from harness.settings import Limits
+from harness.candidate.operations import Reply
+from harness.course.assignments import load_assignment
+from harness.course.settings import Limits
+from harness.judging.judge import judge
 
 pytestmark = pytest.mark.slow
 

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.assignments import load_assignment
+from harness.course.assignments import load_assignment
 from harness.formulas.cuts import plain_number_between
 from harness.formulas.factors import Factor, constant_text
 from harness.formulas.known import known_formulas

@@ -14,14 +14,14 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from grading.sandbox import orders, wire
-from grading.sandbox.channel import LENGTH, Channel, ChannelClosed
-from grading.sandbox.far import Far
-from grading.sandbox.orders import End, Ended, Fork, Look
-from grading.sandbox.wire import Define, Defined, Perform
+from grading.confined import orders, wire
+from grading.confined.channel import LENGTH, Channel, ChannelClosed
+from grading.confined.orders import End, Ended, Fork, Look
+from grading.confined.source import Cell, Source
+from grading.confined.wire import Define, Defined, Perform
+from grading.sandbox.remote import Far
 from grading.sandbox.zygote import Connection
-from grading.source import Cell, Source
-from harness.candidate import (
+from harness.candidate.operations import (
     Backward,
     Forward,
     Lost,
@@ -31,10 +31,10 @@ from harness.candidate import (
     Returns,
     Unchanged,
 )
-from harness.judge import judge
+from harness.candidate.workbench import Workbench
+from harness.course.settings import Limits
+from harness.judging.judge import judge
 from harness.many_neurons import MANY_NEURONS
-from harness.settings import Limits
-from harness.workbench import Workbench
 from tests.test_far import RIGHT, graded, source
 
 LIMITS = Limits(call_seconds=0.3, submission_seconds=20.0)

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from nbgrader.api import Gradebook
 from sqlalchemy import create_engine, text
 
-from grading.gradebook import GradebookError, cell_name, export_marks
-from grading.results import Given, Overridden, as_marked, publish, shares
+from grading.nbgrader.gradebook import GradebookError, cell_name, export_marks
+from grading.results.lines import Given, Overridden, as_marked, publish, shares
 from tests.postgres import postgresql
 from tests.test_exports import check, result
 
@@ -283,9 +283,9 @@ def released(tmp_path_factory):
 
 
 def full_marks():
-    from harness.assignments import load_assignment
+    from harness.course.assignments import load_assignment
+    from harness.course.settings import Settings
     from harness.probes import plan
-    from harness.settings import Settings
 
     return [
         msgspec.structs.replace(

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from benchmarks.meter import Command, measure
 from grading.exports.gradescope import autograder_zip, gradescope_results, requirements
 from grading.sandbox import can_fork
-from grading.seeds import LARGEST, keyed_seed
+from grading.workers.seeds import LARGEST, keyed_seed
 from tests.breakage import break_decoding
 from tests.home_replies import replaying
 from tests.test_exports import CLASS

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from grading import helpers
 from grading.sandbox import can_fork
+from grading.workers import helpers
 from tests.test_far import RIGHT
 from tests.test_resume import journalled, left_behind, start, submit
 

@@ -12,16 +12,16 @@ import textwrap
 
 import pytest
 
+from grading.confined.source import Cell, Source
 from grading.exports.classroom import classroom_report
 from grading.exports.gradescope import gradescope_results
-from grading.grader import grade_submission
 from grading.pages.student import student_page
-from grading.source import Cell, Source
-from grading.submissions import Submission
-from harness.assignments import load_assignment
-from harness.judge import judge
-from harness.settings import Settings
-from harness.workbench import Workbench
+from grading.submissions.reading import Submission
+from grading.workers.grader import grade_submission
+from harness.candidate.workbench import Workbench
+from harness.course.assignments import load_assignment
+from harness.course.settings import Settings
+from harness.judging.judge import judge
 from tests.right import MANY, Sigmoid, with_backward, with_forward
 
 MANY_NEURONS = load_assignment("many-neurons")

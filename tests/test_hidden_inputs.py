@@ -7,13 +7,13 @@ from itertools import pairwise
 import pytest
 import torch
 
-from harness.assignments import load_assignment
-from harness.candidate import Backward, Forward, Observe
-from harness.judge import judge
+from harness.candidate.operations import Backward, Forward, Observe
+from harness.candidate.workbench import Workbench
+from harness.course.assignments import load_assignment
+from harness.course.settings import Settings
+from harness.judging.judge import judge
 from harness.probes import plan
 from harness.probes.cases import PUBLIC_SEED, make_case
-from harness.settings import Settings
-from harness.workbench import Workbench
 from tests.right import MANY, ONE
 
 ASSIGNMENTS = [
@@ -141,7 +141,7 @@ def test_the_public_example_does_not_depend_on_the_seed():
 
 @pytest.mark.parametrize("seed", range(3))
 def test_a_sample_keeps_away_from_kinks(seed):
-    from harness.stage import Stage
+    from harness.course.stage import Stage
 
     def nearly_always_at_a_kink(generator, shape, turn):
         near = torch.rand(shape, generator=generator, dtype=torch.float64)

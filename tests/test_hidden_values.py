@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from harness.assignments import NAMES, load_assignment
-from harness.judge import NOT_SHOWN, NOT_SHOWN_HINT, judge
+from harness.candidate.workbench import Workbench
+from harness.course.assignments import NAMES, load_assignment
+from harness.course.settings import FEEDBACK_LEVELS, Settings
+from harness.judging.judge import NOT_SHOWN, NOT_SHOWN_HINT, judge
 from harness.mistakes.everywhere import mistakes_in
 from harness.probes import plan
 from harness.probes.cases import PUBLIC_SEED
-from harness.settings import FEEDBACK_LEVELS, Settings
-from harness.workbench import Workbench
 from tests.right import MANY, ONE, Sigmoid, with_backward
 
 RIGHT = {"one-neuron": ONE, "many-neurons": MANY}

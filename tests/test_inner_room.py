@@ -18,12 +18,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from grading.attacks import RIGHT
-from grading.sandbox.far import Far
-from grading.sandbox.nursery import NurseryError
-from grading.sandbox.software import INNER_ROOM, PACKAGE_ROOT, MissingPackage, Software, all_but
+from grading.confined.software import (
+    PACKAGE_ROOT,
+    MissingPackage,
+    Software,
+    all_but,
+    inner_sources,
+)
+from grading.confined.source import Cell, Source
+from grading.confined.spawner import NurseryError
+from grading.sandbox.remote import Far
 from grading.sandbox.zygote import Zygote
-from grading.source import Cell, Source
-from harness.settings import Limits
+from harness.course.settings import Limits
 from tests.users import ORDINARY, PROJECT, as_ordinary_user, closed_folders, needs
 
 ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="only Linux locks processes down")
@@ -50,7 +56,7 @@ def locked(request) -> Iterator[Zygote]:
 def test_the_warm_process_imports_the_inner_room_and_no_more_of_this_project():
     program = """
     import sys
-    import grading.sandbox.forks as forks
+    import grading.confined.forkserver as forks
     forks._warm()
     files = [m.__file__ for n, m in sys.modules.items() if n.startswith(("grading", "harness"))]
     print("\\n".join(files))
@@ -63,7 +69,7 @@ def test_the_warm_process_imports_the_inner_room_and_no_more_of_this_project():
         env=os.environ | {"PYTHONPATH": str(PACKAGE_ROOT)},
     )
     imported = {Path(line).relative_to(PACKAGE_ROOT).as_posix() for line in done.stdout.split()}
-    assert imported == set(INNER_ROOM)
+    assert imported == {path.relative_to(PACKAGE_ROOT).as_posix() for path in inner_sources()}
 
 
 TREES = st.recursive(st.none(), lambda inner: st.dictionaries(st.sampled_from("abc"), inner))
@@ -129,7 +135,7 @@ JUDGE = PACKAGE_ROOT / "harness" / "judge.py"
 def test_no_file_of_the_judge_or_of_another_package_can_be_read(locked):
     digits = PACKAGE_ROOT / "harness" / "training" / "data" / "digits.npz"
     other = next(Path(SITE).glob("click/__init__.py"))
-    paths = [JUDGE, digits, other, *(PACKAGE_ROOT / name for name in INNER_ROOM)]
+    paths = [JUDGE, digits, other, *inner_sources()]
     said = failures(locked, *(f"open({str(path)!r}, 'rb')" for path in paths))
     assert len(said) == len(paths)
     assert {kind for kind, _ in said} <= {"PermissionError", "FileNotFoundError"}
@@ -139,7 +145,8 @@ def test_no_file_of_the_judge_or_of_another_package_can_be_read(locked):
 @ON_LINUX
 def test_nothing_but_the_packages_for_students_can_be_imported(locked):
     hidden = f"import sys; sys.meta_path.pop(0); sys.path += {[SITE, str(PACKAGE_ROOT)]!r}"
-    names = ("harness.judge", "grading.sandbox.wire", "click", "sklearn", "pytest", "tests.right")
+    own = ("harness.judging.judge", "grading.confined.wire", "tests.right")
+    names = (*own, "click", "sklearn", "pytest")
     said = failures(locked, hidden, *(f"import {name}" for name in names))
     assert [kind for kind, _ in said] == ["ModuleNotFoundError"] * len(names)
 
@@ -183,8 +190,9 @@ raise ValueError(" ".join(found))
     code = Source((Cell("<cell 1>", spy),), notebook=True)
     with Far(locked, code, Limits()) as far:
         (said,) = far.definition.failed
-    inner = {name.removesuffix(".py").removesuffix("/__init__") for name in INNER_ROOM}
-    assert set(said.text.split()) <= {name.replace("/", ".") for name in inner}
+    inner = [path.relative_to(PACKAGE_ROOT).with_suffix("") for path in inner_sources()]
+    names = {".".join(path.parts).removesuffix(".__init__") for path in inner}
+    assert set(said.text.split()) <= names
 
 
 @pytest.mark.slow
@@ -206,18 +214,21 @@ def tried(what, way):
 def imports(name):
     module = importlib.import_module(name)
     if type(getattr(module, "anything", None)).__name__ == "_Inert": raise ImportError
-for name in ("harness/judge.py", "harness/stage.py", "harness/training/data/digits.npz",
-             "harness/many_neurons.py", "grading/seeds.py", "courseware/__init__.py",
-             "sklearn/__init__.py", "nbgrader/__init__.py", "harness/workbench.py"):
+for name in ("harness/judging/judge.py", "harness/course/stage.py",
+             "harness/training/data/digits.npz",
+             "harness/many_neurons.py", "grading/workers/seeds.py", "courseware/__init__.py",
+             "sklearn/__init__.py", "nbgrader/__init__.py", "harness/candidate/workbench.py"):
     tried(name, lambda: open(os.path.join(SITE, name), "rb"))
 for name in (SITE, SITE + "/harness", os.path.dirname(SITE)): tried(name, lambda: os.listdir(name))
 sys.meta_path[:] = [each for each in sys.meta_path if type(each).__name__ != "_Handouts"]
+NAMES = ("harness.judging.judge", "harness.many_neurons", "grading.workers.seeds", "courseware",
+         "sklearn")
 sys.path.append(SITE)
 importlib.invalidate_caches()
-for name in ("harness.judge", "harness.many_neurons", "grading.seeds", "courseware", "sklearn"):
+for name in NAMES:
     tried(name, lambda: imports(name))
 sys.meta_path[:] = [each for each in sys.meta_path if type(each).__name__ != "Finder"]
-for name in ("harness.judge", "harness.many_neurons", "grading.seeds", "courseware", "sklearn"):
+for name in NAMES:
     tried(name, lambda: imports(name))
 if "courseware" in sys.modules: raise Through("courseware")
 raise LookupError("all held")
@@ -365,10 +376,10 @@ def environment(root: Path, how: str) -> Path:
 
 
 IN_A_CHILD = """
-from grading.sandbox.far import Far
+from grading.sandbox.remote import Far
 from grading.sandbox.zygote import Zygote
-from grading.source import Cell, Source
-from harness.settings import Limits
+from grading.confined.source import Cell, Source
+from harness.course.settings import Limits
 lines = "import torch.utils.data, sympy, numpy.f2py, importlib.metadata as m; m.version('torch')"
 with Zygote(["full"]) as zygote:
     with Far(zygote, Source((Cell("a.py", lines),), notebook=False), Limits()) as far:
@@ -405,8 +416,8 @@ def test_a_folder_that_bubblewrap_does_not_show_is_named_in_a_sentence(tmp_path)
     program = """
     import sys
     from grading.sandbox.zygote import _Warm
-    from grading.sandbox.nursery import NurseryError
-    from grading.sandbox.software import Software
+    from grading.confined.spawner import NurseryError
+    from grading.confined.software import Software
     from msgspec.structs import replace
     found = Software.installed()
     rest = [each for each in found.packages if not each.endswith("/torch")]

@@ -17,10 +17,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grading.jobs import Job
-from grading.journal import FILE, Busy, Journal, Kept, Keys, only_run_in
-from grading.results import Result, Seconds
-from harness.settings import Limits, Settings
+from grading.results.lines import Result, Seconds
+from grading.runs.journal import FILE, Busy, Journal, Kept, Keys, only_run_in
+from grading.workers.jobs import Job
+from harness.course.settings import Limits, Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -159,9 +159,9 @@ def test_the_key_covers_all_that_a_mark_rests_on():
 
 
 KEY = """
-from grading.jobs import Job
-from grading.journal import Keys
-from harness.settings import Settings
+from grading.workers.jobs import Job
+from grading.runs.journal import Keys
+from harness.course.settings import Settings
 print(Keys(Job("many-neurons", Settings(), 0), {}).key("alice", "d"))
 """
 
@@ -185,7 +185,7 @@ def test_the_key_covers_the_source_of_what_judges(tmp_path):
 
     keys = [key(), key()]
     assert keys[0] == keys[1]
-    for changed in ("harness/probes/compare.py", "grading/sandbox/far.py"):
+    for changed in ("harness/probes/compare.py", "grading/sandbox/remote.py"):
         with (tmp_path / changed).open("a") as file:
             file.write("# another tolerance\n")
         keys.append(key())
@@ -196,7 +196,7 @@ def test_the_key_covers_the_source_of_what_judges(tmp_path):
 SITTER = """
 import sys, time
 from pathlib import Path
-from grading.journal import only_run_in
+from grading.runs.journal import only_run_in
 with only_run_in(Path(sys.argv[1])):
     print("in", flush=True)
     time.sleep(60)
@@ -219,7 +219,7 @@ WRITER = """
 import sys
 from itertools import count
 from pathlib import Path
-from grading.journal import Journal
+from grading.runs.journal import Journal
 from tests.test_journal import result
 path = Path(sys.argv[1])
 for turn in count():

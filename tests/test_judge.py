@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch.autograd.function import once_differentiable
 
-from harness.assignments import load_assignment
-from harness.candidate import Backward, Forward, Output, Returns
-from harness.judge import judge
+from harness.candidate.operations import Backward, Forward, Output, Returns
+from harness.candidate.workbench import Workbench
+from harness.course.assignments import load_assignment
+from harness.course.settings import Settings
+from harness.judging.judge import judge
 from harness.probes.numerical import gradcheck_case, gradcheck_objection
-from harness.settings import Settings
-from harness.workbench import Workbench
 from tests.right import (
     MANY,
     ONE,

@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from grading.check import check_work
-from grading.grader import KILLED, grade_alone, grade_submission
-from grading.sandbox import wire
-from grading.sandbox.far import Far
-from grading.sandbox.wire import Define, Perform
-from grading.source import read_source
-from grading.submissions import Submission
-from grading.work import Work
+from grading.confined import wire
+from grading.confined.source import read_source
+from grading.confined.wire import Define, Perform
+from grading.sandbox.remote import Far
+from grading.selfcheck.check import check_work
+from grading.selfcheck.work import Work
+from grading.submissions.reading import Submission
+from grading.workers.grader import KILLED, grade_alone, grade_submission
+from harness.course.settings import Limits, Settings
 from harness.probes import plan
-from harness.settings import Limits, Settings
 from tests.test_far import (
     HEAD,
     MANY_NEURONS,

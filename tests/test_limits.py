@@ -11,19 +11,30 @@ from typing import Any
 import pytest
 import torch
 
-from grading.grader import grade_submission
-from grading.sandbox import NurseryError, can_fork, reader, watch, wire
-from grading.sandbox.channel import LENGTH, Channel, ChannelClosed, ChannelTimeout
-from grading.sandbox.far import Far
-from grading.sandbox.orders import Ended
+from grading.confined import wire
+from grading.confined.channel import LENGTH, Channel, ChannelClosed, ChannelTimeout
+from grading.confined.orders import Ended
+from grading.confined.source import File, Unreadable, read_source
+from grading.confined.wire import Define, Defined, Parse, Parsed, Perform, Started
+from grading.confined.zips import source_of
+from grading.sandbox import NurseryError, can_fork, reader
+from grading.sandbox import budget as watch
 from grading.sandbox.reader import Reader
-from grading.sandbox.wire import Define, Defined, Parse, Parsed, Perform, Started
-from grading.source import File, Unreadable, read_source
-from grading.submissions import Submission
-from grading.zips import source_of
-from harness.candidate import Backward, Chain, Descend, Forward, Link, Lost, Observe, Read
-from harness.settings import Limits, Settings
-from harness.workbench import Workbench
+from grading.sandbox.remote import Far
+from grading.submissions.reading import Submission
+from grading.workers.grader import grade_submission
+from harness.candidate.operations import (
+    Backward,
+    Chain,
+    Descend,
+    Forward,
+    Link,
+    Lost,
+    Observe,
+    Read,
+)
+from harness.candidate.workbench import Workbench
+from harness.course.settings import Limits, Settings
 from tests.test_far import MANY_NEURONS, RIGHT
 
 LIMITS = Limits(call_seconds=5.0, submission_seconds=20.0)

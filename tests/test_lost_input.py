@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from grading.journal import FILE
+from grading.runs.journal import FILE
 from grading.sandbox import can_fork
 from tests.test_attacks import give_away
 from tests.test_far import RIGHT

@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from grading.verify.mutants import claims_of
-from harness.assignments import NAMES, load_assignment
+from harness.course.assignments import NAMES, load_assignment
+from harness.course.mistake import Mistake
+from harness.course.settings import Settings
+from harness.course.stage import Stage
 from harness.formulas.same import generic_points, same_as_true, value_of
-from harness.mistakes import Mistake
 from harness.mistakes.everywhere import mistakes_in
 from harness.probes import plan
-from harness.settings import Settings
-from harness.stage import Stage
 
 STAGES = [
     pytest.param(name, stage, id=f"{name}/{stage.name}")

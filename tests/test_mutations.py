@@ -12,15 +12,15 @@ from hypothesis import strategies as st
 
 from grading.verify.behaviour import same_behaviour
 from grading.verify.controls import FRAMES, HEAD, controls_for
-from grading.verify.manners import MANNERS, written
+from grading.verify.equivalents import ways_for
 from grading.verify.rewrites import rewrites_of
-from grading.verify.ways import ways_for
+from grading.verify.styles import MANNERS, written
 from grading.verify.writing import stage_text
-from harness.assignments import NAMES, load_assignment
+from harness.candidate.workbench import Workbench
+from harness.course.assignments import NAMES, load_assignment
+from harness.course.stage import Stage
 from harness.formulas.same import same_as_true
 from harness.formulas.variants import variants_of
-from harness.stage import Stage
-from harness.workbench import Workbench
 from tests.right import MANY, ONE, Sigmoid, WeightedSum, with_backward, with_forward
 
 MANY_NEURONS = load_assignment("many-neurons")

@@ -27,10 +27,10 @@ from nbgrader.coursedir import CourseDirectory
 from nbgrader.utils import get_username
 from traitlets.config import Config
 
-from grading import nbgrader_plugin
-from grading.record import read_results
+from grading.nbgrader import plugin as nbgrader_plugin
+from grading.results.record import read_results
 from grading.sandbox.zygote import Zygote
-from grading.seeds import kept_seed
+from grading.workers.seeds import kept_seed
 from tests import nbgrader_course
 from tests.breakage import break_decoding
 from tests.home_replies import replaying

@@ -9,9 +9,9 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from harness.assignments import NAMES, load_assignment
+from harness.course.assignments import NAMES, load_assignment
+from harness.course.settings import SETTINGS_FILE, Settings, load_settings, settings_beside
 from harness.probes import plan
-from harness.settings import SETTINGS_FILE, Settings, load_settings, settings_beside
 from harness.training.digits import DIGITS, split_digits
 from harness.training.tumours import TUMOURS, split_tumours
 

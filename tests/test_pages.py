@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from grading.pages import page_name, student_page
 from grading.pages.folder import CHUNK, ReportError, make_report
 from grading.pages.staff import staff_page
-from grading.results import AdviceLine, FlagLine, Given, Overridden
-from harness.settings import FEEDBACK_LEVELS, Settings
+from grading.results.lines import AdviceLine, FlagLine, Given, Overridden
+from harness.course.settings import FEEDBACK_LEVELS, Settings
 from tests.published import (
     ATTACK,
     FLAG,

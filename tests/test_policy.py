@@ -7,15 +7,15 @@ import textwrap
 import pytest
 import torch
 
-from grading.sandbox.definitions import run_definitions
-from grading.sandbox.far import Far
-from grading.sandbox.words import Words
-from grading.source import Cell, Source
-from harness.assignments import load_assignment
-from harness.candidate import Observe, Observed, Seen
-from harness.judge import judge
-from harness.settings import Limits, Settings
-from harness.workbench import Workbench
+from grading.confined.definitions import run_definitions
+from grading.confined.source import Cell, Source
+from grading.sandbox.redaction import Words
+from grading.sandbox.remote import Far
+from harness.candidate.operations import Observe, Observed, Seen
+from harness.candidate.workbench import Workbench
+from harness.course.assignments import load_assignment
+from harness.course.settings import Limits, Settings
+from harness.judging.judge import judge
 from tests.right import MANY, ONE
 from tests.right import WeightedSum as WeightedSumOfMany
 

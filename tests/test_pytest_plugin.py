@@ -25,7 +25,8 @@ SWITCH = "open('ran', 'w').close()\n"
 
 def run(*arguments, cwd, plugins=(), options=()):
     """Runs pytest with the plugin, whether or not the installed package registers it."""
-    given = [part for name in ("grading.pytest_plugin", *plugins) for part in ("-p", name)]
+    names = ("grading.selfcheck.pytest_plugin", *plugins)
+    given = [part for name in names for part in ("-p", name)]
     return subprocess.run(
         [sys.executable, *options, "-m", "pytest", *given, *map(str, arguments)],
         cwd=cwd,
@@ -42,10 +43,11 @@ def here(tmp_path, monkeypatch, capsys, zygote):
     """`run`, in this process and with a nursery that is warm."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
-    monkeypatch.setattr("grading.pytest_checks.open_nursery", lambda **_wish: nullcontext(zygote))
+    opened = "grading.selfcheck.pytest_checks.open_nursery"
+    monkeypatch.setattr(opened, lambda **_wish: nullcontext(zygote))
 
     def run_here(*arguments):
-        code = pytest.main(["-p", "grading.pytest_plugin", *arguments])
+        code = pytest.main(["-p", "grading.selfcheck.pytest_plugin", *arguments])
         said = capsys.readouterr()
         return SimpleNamespace(returncode=code, stdout=said.out, stderr=said.err)
 
@@ -63,7 +65,7 @@ def test_a_run_without_the_plugin_loads_nothing_of_it(tmp_path):
     (tmp_path / "test_x.py").write_text("def test_x(): pass")
     program = (
         "import pytest, sys\n"
-        "code = pytest.main(['-p', 'grading.pytest_plugin', '-q'])\n"
+        "code = pytest.main(['-p', 'grading.selfcheck.pytest_plugin', '-q'])\n"
         "print(code, [name for name in ('torch', 'click', 'rich', 'msgspec', 'harness')"
         " if name in sys.modules])"
     )

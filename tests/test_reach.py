@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from harness.assignments import load_assignment
-from harness.judge import judge
+from harness.candidate.workbench import Workbench
+from harness.course.assignments import load_assignment
+from harness.judging.judge import judge
 from harness.probes.cases import extreme_cases, make_case
-from harness.workbench import Workbench
 from tests.right import Sigmoid, with_backward, with_forward
 
 ASSIGNMENTS = [load_assignment("one-neuron"), load_assignment("many-neurons")]

@@ -20,17 +20,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from grading.grader import grade_submission
-from grading.likeness import Details, details_of
-from grading.sandbox import NurseryError, reader, wire
-from grading.sandbox.channel import LENGTH, Channel, ChannelClosed
-from grading.sandbox.orders import Ended
+from grading.confined import wire
+from grading.confined.channel import LENGTH, Channel, ChannelClosed
+from grading.confined.features import Details, details_of
+from grading.confined.orders import Ended
+from grading.confined.source import CELLS_LIMIT, CODE_LIMIT, File, Source, Unreadable, read_source
+from grading.confined.wire import Parse
+from grading.sandbox import NurseryError, reader
 from grading.sandbox.reader import Reader
-from grading.sandbox.wire import Parse
-from grading.source import CELLS_LIMIT, CODE_LIMIT, File, Source, Unreadable, read_source
-from grading.submissions import Entry, read_submission
-from harness.assignments import load_assignment
-from harness.settings import Settings
+from grading.submissions.reading import Entry, read_submission
+from grading.workers.grader import grade_submission
+from harness.course.assignments import load_assignment
+from harness.course.settings import Settings
 from tests.test_far import RIGHT, descendants
 from tests.test_source import code, notebook
 
@@ -123,7 +124,7 @@ MEASURED = """
 import resource, sys
 from grading.sandbox.reader import Reader
 from grading.sandbox.zygote import Zygote
-from grading.submissions import Entry, read_submission
+from grading.submissions.reading import Entry, read_submission
 
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
@@ -377,12 +378,12 @@ def test_a_zip_made_to_harm_is_code_or_a_reason_within_the_childs_memory(zygote,
 ALL_THAT_READS = """
 import contextlib, sys
 from pathlib import Path
-from grading.likeness import details_of
-from grading.sandbox.definitions import NothingParses, run_definitions
-from grading.sandbox.wire import Statement
-from grading.sandbox.words import Words
-from grading.source import Cell, File, Source
-from grading.work import CheckError, assignment_of
+from grading.confined.features import details_of
+from grading.confined.definitions import NothingParses, run_definitions
+from grading.confined.wire import Statement
+from grading.sandbox.redaction import Words
+from grading.confined.source import Cell, File, Source
+from grading.selfcheck.work import CheckError, assignment_of
 
 for unit in sys.argv[1:]:
     text = unit * (2**18 // len(unit))

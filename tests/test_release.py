@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from grading.release import ReleaseError, cell_points, release_assignment
-from harness.assignments import NAMES, load_assignment
+from grading.nbgrader.release import ReleaseError, cell_points, release_assignment
+from harness.course.assignments import NAMES, load_assignment
+from harness.course.settings import Settings
 from harness.probes import plan
-from harness.settings import Settings
 
 COURSE = Path(__file__).parents[1]
 

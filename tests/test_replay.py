@@ -14,8 +14,8 @@ import pytest
 from click.testing import CliRunner
 
 from grading.cli import main
-from grading.record import RecordError, find_record
-from harness.assignments import load_assignment
+from grading.results.record import RecordError, find_record
+from harness.course.assignments import load_assignment
 from harness.probes.cases import cases_for
 from tests.test_far import HEAD, RIGHT, SIGMOID, SQUARED_ERROR, WEIGHTED_SUM
 

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from grading import run
-from grading.journal import FILE, only_run_in
-from grading.results import Result, Seconds
-from grading.run import RunError, Wish, grade_folder, preview_folder
-from grading.seeds import kept_seed
-from grading.stop import Stopped, stoppable, unstoppable
-from grading.submissions import digest_of
+from grading.results.lines import Result, Seconds
+from grading.runs import run
+from grading.runs.journal import FILE, only_run_in
+from grading.runs.run import RunError, Wish, grade_folder, preview_folder
+from grading.runs.signals import Stopped, stoppable, unstoppable
+from grading.submissions.reading import digest_of
+from grading.workers.seeds import kept_seed
 from tests.test_far import RIGHT
 
 MANY = "many-neurons"
@@ -287,7 +287,7 @@ class TestPublished:
         def full_disk(*_args):
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr("grading.results.os.fsync", full_disk)
+        monkeypatch.setattr("grading.results.lines.os.fsync", full_disk)
         with pytest.raises(RunError, match="cannot be written: No space left"):
             grade(grader)
         assert published() == before
@@ -410,8 +410,8 @@ WITHOUT_TORCH = """
 import sys
 from contextlib import nullcontext
 from pathlib import Path
-from grading import run
-from grading.submissions import digest_of
+from grading.runs import run
+from grading.submissions.reading import digest_of
 from tests.test_journal import result
 import msgspec
 def grade(entries, job, workers, zygote):

@@ -18,15 +18,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from grading.attacks import RIGHT
-from grading.sandbox import scratch
-from grading.sandbox.far import Far
+from grading.confined import scratch
+from grading.confined.source import Cell, Source
+from grading.confined.wire import Define, encode
+from grading.sandbox.remote import Far
 from grading.sandbox.slow import asked_for
-from grading.sandbox.wire import Define, encode
 from grading.sandbox.zygote import Connection, ForkedChild, Zygote
-from grading.source import Cell, Source
-from harness.assignments import load_assignment
-from harness.judge import judge
-from harness.settings import Limits
+from harness.course.assignments import load_assignment
+from harness.course.settings import Limits
+from harness.judging.judge import judge
 from tests.users import PROJECT, needs
 
 LOCKED = pytest.mark.skipif(sys.platform != "linux", reason="only Linux locks processes down")

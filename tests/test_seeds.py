@@ -15,14 +15,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grading.seeds import LARGEST, SeedError, draw_seed, kept_seed
+from grading.workers.seeds import LARGEST, SeedError, draw_seed, kept_seed
 from tests.home_replies import replaying
 
 ROOT = Path(__file__).resolve().parent.parent
 FIRST_USE = """
 import sys
 from pathlib import Path
-from grading.seeds import kept_seed
+from grading.workers.seeds import kept_seed
 print("ready", flush=True)
 sys.stdin.read()
 print(kept_seed(Path(sys.argv[1])))

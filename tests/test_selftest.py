@@ -8,12 +8,12 @@ import sys
 
 import pytest
 
-from grading import selftest
-from grading.grader import grade_submission
-from grading.jobs import GraderBroken
+from grading.confined.zips import source_of
 from grading.sandbox import can_fork
-from grading.submissions import Entry, read_submission
-from grading.zips import source_of
+from grading.submissions.reading import Entry, read_submission
+from grading.workers import selftest
+from grading.workers.grader import grade_submission
+from grading.workers.jobs import GraderBroken
 from tests.breakage import break_decoding
 from tests.test_far import RIGHT
 from tests.users import PROJECT

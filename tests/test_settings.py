@@ -6,9 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.assignments import load_assignment
-from harness.probes import plan
-from harness.settings import (
+from harness.course.assignments import load_assignment
+from harness.course.settings import (
     FEEDBACK_LEVELS,
     Limits,
     Settings,
@@ -16,6 +15,7 @@ from harness.settings import (
     load_settings,
     settings_beside,
 )
+from harness.probes import plan
 
 
 def load(tmp_path, text):

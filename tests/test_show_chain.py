@@ -10,11 +10,12 @@ import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from harness.candidate import Link
+from harness.candidate.operations import Link
+from harness.course.report import Check, Report
+from harness.course.stage import Stage
 from harness.formulas.notation import symbol
 from harness.many_neurons import MANY_NEURONS
 from harness.one_neuron import ONE_NEURON
-from harness.report import Check, Report
 from harness.show import (
     chain_picture,
     costs_picture,
@@ -22,7 +23,6 @@ from harness.show import (
     sensitivity_picture,
 )
 from harness.show.expressions import local_derivative
-from harness.stage import Stage
 
 ASSIGNMENTS = (ONE_NEURON, MANY_NEURONS)
 EDGES = ("∂z/∂a_prev", "∂z/∂w", "∂z/∂b", "∂a/∂z", "∂C/∂a", "∂C/∂y")

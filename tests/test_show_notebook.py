@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.autograd import Function
 
-from harness.judge import judge
+from harness.candidate.workbench import Workbench
+from harness.course.report import Advice, Check, Diagnosis, Flag, Report
+from harness.judging.judge import judge
 from harness.one_neuron import ONE_NEURON
-from harness.report import Advice, Check, Diagnosis, Flag, Report
 from harness.show import report_html
 from harness.show.visible import visible
-from harness.workbench import Workbench
 
 HOSTILE = (
     "<script>", "</div>", "</style>", "</svg>", "<img src=x onerror=y>", "]]>", "<!--", "&lt;",

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from harness.report import Advice, Check, Diagnosis, Flag, Report
+from harness.course.report import Advice, Check, Diagnosis, Flag, Report
 from harness.show import report_text
 from harness.show.visible import visible
 

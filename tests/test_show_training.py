@@ -11,15 +11,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.candidate.workbench import Workbench
 from harness.many_neurons import MANY_NEURONS, train
 from harness.probes.training import first_step_astray
 from harness.show import Sample, heat_picture, report_text, samples_picture
 from harness.show.live import progress, progress_html
-from harness.show.trained import felt_picture
+from harness.show.trained import felt_picture, training_pictures
 from harness.training import train_candidate
 from harness.training.digits import DIGITS, split_digits
 from harness.training.tumours import TUMOURS
-from harness.workbench import Workbench
 from tests.right import MANY, ONE
 from tests.test_show_chain import root, said
 
@@ -57,8 +57,7 @@ def test_the_digits_shown_are_read_as_the_network_reads_them(trained):
     run, (*_, labels) = trained.run, split_digits()
     right = int((run.read == labels).sum())
     assert run.accuracy == right / len(labels)
-    assert DIGITS.picture
-    picture = DIGITS.picture(run)
+    _, picture, _ = training_pictures(DIGITS, run, None)
     wrong = [at for at, (one, two) in enumerate(zip(run.read, labels, strict=True)) if one != two]
     assert f"{right} of {len(labels)} read right" in picture.description
     first = f"{int(run.read[wrong[0]])}, not {int(labels[wrong[0]])}"

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from grading.attacks import files
 from grading.cli import main
-from grading.likeness import details_of
-from grading.similar import groups, similar_in, told
-from grading.source import File
+from grading.confined.features import details_of
+from grading.confined.source import File
+from grading.similarity.groups import groups, similar_in, told
 
 COURSE = Path(__file__).parents[1]
 MANY = "many-neurons"

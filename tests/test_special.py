@@ -13,15 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.autograd import Function
 
-from harness.assignments import load_assignment
-from harness.judge import judge
+from harness.candidate.workbench import Workbench
+from harness.course.assignments import load_assignment
+from harness.course.settings import Settings
+from harness.course.stage import Stage
+from harness.judging.judge import judge
 from harness.probes import plan
 from harness.probes.cases import PUBLIC_SEED
 from harness.probes.kinks import is_near_kink, slopes_at
 from harness.probes.special_cases import special_cases
-from harness.settings import Settings
-from harness.stage import Stage
-from harness.workbench import Workbench
 from tests.right import (
     MANY,
     ONE,

@@ -7,12 +7,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.assignments import NAMES, load_assignment
-from harness.judge import judge
+from harness.candidate.workbench import Workbench
+from harness.course.assignments import NAMES, load_assignment
+from harness.course.settings import Settings
+from harness.course.stage import Stage
+from harness.judging.judge import judge
 from harness.probes import plan
-from harness.settings import Settings
-from harness.stage import Stage
-from harness.workbench import Workbench
 
 STAGES = [
     pytest.param(stage, id=f"{name}/{stage.name}")

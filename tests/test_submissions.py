@@ -13,16 +13,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grading import submissions
-from grading.source import FILE_LIMIT
-from grading.submissions import (
+from grading.confined.source import FILE_LIMIT
+from grading.confined.zips import source_of
+from grading.submissions import reading as submissions
+from grading.submissions.reading import (
     Entry,
     digest_of,
     find_submissions,
     holds_only,
     read_submission,
 )
-from grading.zips import source_of
 
 CODE = b"from harness.many_neurons import check\n"
 
@@ -189,7 +189,7 @@ def test_what_vanishes_while_it_is_read_is_no_students_mistake_and_a_link_is(tmp
             path.symlink_to("/etc/hostname")
         return os_open(path, *args)
 
-    monkeypatch.setattr("grading.submissions.os.open", open_late)
+    monkeypatch.setattr("grading.submissions.reading.os.open", open_late)
     (carol,) = (each for each in find_submissions(tmp_path) if each.name == "carol")
     said = read_submission(carol, "many-neurons", source_of)
     assert "carol.py cannot be read" in said.reason
@@ -202,7 +202,7 @@ def test_a_disk_that_fails_is_no_students_mistake(tmp_path, monkeypatch):
     def failing(*_args):
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr("grading.submissions.os.open", failing)
+    monkeypatch.setattr("grading.submissions.reading.os.open", failing)
     with pytest.raises(OSError, match="Input/output"):
         read_all(tmp_path)
 

@@ -9,8 +9,8 @@ import pytest
 from msgspec import structs
 from rich.console import Console
 
-from grading.results import CheckLine, Result, Seconds, Status, publish
-from grading.summary import Counts, print_summary
+from grading.results.lines import CheckLine, Result, Seconds, Status, publish
+from grading.results.summary import Counts, print_summary
 
 
 def check(id, stage, outcome="passed", message=""):

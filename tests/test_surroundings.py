@@ -11,10 +11,10 @@ import sys
 
 import pytest
 
-from grading.faults import explained
-from grading.results import publish
+from grading.errors import explained
+from grading.results.lines import publish
 from grading.sandbox import can_fork
-from harness.settings import Settings
+from harness.course.settings import Settings
 from tests.test_exports import CLASS
 from tests.test_far import RIGHT
 from tests.test_resume import start, submit

@@ -9,13 +9,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grading.sandbox import wire
-from grading.sandbox.channel import LENGTH
-from grading.sandbox.far import Far
-from grading.source import Cell, Source
-from harness.candidate import Lost, Observe, Observed
-from harness.policy import evidence_in
-from harness.settings import Limits
+from grading.confined import wire
+from grading.confined.channel import LENGTH
+from grading.confined.source import Cell, Source
+from grading.sandbox.remote import Far
+from harness.candidate.operations import Lost, Observe, Observed
+from harness.course.settings import Limits
+from harness.judging.policy import evidence_in
 from tests.test_fuzz import Scripted
 
 Z = torch.ones(2, 3, dtype=torch.float64)

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 import torch
 
-from harness.assignments import load_assignment
-from harness.candidate import Absent, Chain, Chained, Descend, Link, Raised
+from harness.candidate.operations import Absent, Chain, Chained, Descend, Link, Raised
+from harness.candidate.workbench import Workbench
+from harness.course.assignments import load_assignment
 from harness.probes.training import first_step_astray
 from harness.training import train_candidate, train_reference
 from harness.training.digits import DIGITS
 from harness.training.task import Run
 from harness.training.tumours import TUMOURS
-from harness.workbench import Workbench
 from tests.right import MANY, ONE, Sigmoid, WeightedSum, with_backward, with_forward
 
 TASKS = pytest.mark.parametrize(("task", "names"), [(DIGITS, MANY), (TUMOURS, ONE)])

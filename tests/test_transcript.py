@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from harness.assignments import load_assignment
-from harness.candidate import Absent, Observe
-from harness.judge import judge
-from harness.show.moments import largest_difference, moment_lines, named
-from harness.transcript import Transcript, case_again
-from harness.workbench import Workbench
+from grading.replay.moments import largest_difference, moment_lines, named
+from grading.replay.transcript import Transcript, case_again
+from harness.candidate.operations import Absent, Observe
+from harness.candidate.workbench import Workbench
+from harness.course.assignments import load_assignment
+from harness.judging.judge import judge
 from tests.right import MANY, ONE, Sigmoid, SquaredError, WeightedSum, with_backward, with_forward
 
 MANY_NEURONS = load_assignment("many-neurons")

@@ -15,19 +15,19 @@ from grading.exports.classroom import classroom_report
 from grading.exports.junit import junit
 from grading.exports.marks import moodle
 from grading.exports.pseudonyms import pseudonymous
-from grading.grader import grade_submission
-from grading.overrides import override
 from grading.pages.overview import Overview
 from grading.pages.staff import staff_page
 from grading.pages.student import student_page
-from grading.preview import compared, print_moves
-from grading.record import RecordError, Run, find_record
-from grading.results import decode_result, encode_result, publish
-from grading.run import Wish, grade_folder
-from grading.submissions import Submission
-from grading.summary import Counts, print_summary
-from harness.assignments import load_assignment
-from harness.settings import Settings
+from grading.results.lines import decode_result, encode_result, publish
+from grading.results.record import RecordError, Run, find_record
+from grading.results.summary import Counts, print_summary
+from grading.runs.overrides import override
+from grading.runs.preview import compared, print_moves
+from grading.runs.run import Wish, grade_folder
+from grading.submissions.reading import Submission
+from grading.workers.grader import grade_submission
+from harness.course.assignments import load_assignment
+from harness.course.settings import Settings
 from tests.test_gradebook import ALICE
 from tests.test_resume import FakeGrader, in_place, submit
 
@@ -112,7 +112,7 @@ def test_a_run_ends_with_1_until_the_instructor_has_decided(dora, tmp_path, monk
 
 def test_the_gradebook_leaves_it_to_a_person(dora, tmp_path):
     pytest.importorskip("nbgrader")
-    from grading.gradebook import export_marks
+    from grading.nbgrader.gradebook import export_marks
 
     url = f"sqlite:///{tmp_path / 'gradebook.db'}"
     written = export_marks(url, [ALICE, dora], [], course_id="course")

@@ -13,22 +13,22 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from grading.batch import grade_entries
 from grading.cli import main
-from grading.jobs import Job
-from grading.results import CheckLine, Result, Seconds
-from grading.verify import show
+from grading.results.lines import CheckLine, Result, Seconds
+from grading.verify import text as show
+from grading.verify.case import NoSolution, Solution, Specimen, read_solution
 from grading.verify.mutants import formulas_of, mistakes_of, sources_of
 from grading.verify.run import Proof, VerifyError, judged, specimens_of, verify
-from grading.verify.show import print_proof
-from grading.verify.specimen import NoSolution, Solution, Specimen, read_solution
+from grading.verify.text import print_proof
 from grading.verify.verdicts import Verdict, verdict_on
-from harness.assignments import load_assignment
-from harness.judge import judge
+from grading.workers.batch import grade_entries
+from grading.workers.jobs import Job
+from harness.candidate.workbench import Workbench
+from harness.course.assignments import load_assignment
+from harness.course.settings import Limits, Settings
+from harness.course.stage import Stage
+from harness.judging.judge import judge
 from harness.probes import plan
-from harness.settings import Limits, Settings
-from harness.stage import Stage
-from harness.workbench import Workbench
 
 ROOT = Path(__file__).resolve().parent.parent
 PLAIN = ROOT / "tests" / "sample_class" / "many-neurons" / "submissions" / "right-plain.py"

@@ -20,15 +20,15 @@ from grading.exports.classroom import classroom_report
 from grading.exports.gradescope import gradescope_results
 from grading.exports.junit import junit
 from grading.exports.marks import canvas, moodle
-from grading.nbgrader_marks import Task, fill_outputs
+from grading.nbgrader.marks import Task, fill_outputs
 from grading.pages import student_page
 from grading.pages.staff import staff_page
-from grading.results import AdviceLine, FlagLine
-from grading.similar import Group, Shared, told
-from grading.summary import Counts, print_summary
-from harness.assignments import load_assignment
-from harness.report import Advice, Check, Report
-from harness.settings import Settings
+from grading.results.lines import AdviceLine, FlagLine
+from grading.results.summary import Counts, print_summary
+from grading.similarity.groups import Group, Shared, told
+from harness.course.assignments import load_assignment
+from harness.course.report import Advice, Check, Report
+from harness.course.settings import Settings
 from harness.show import report_text
 from harness.show.notebook import report_html
 from harness.show.visible import MOST_MARKS, visible, visible_line

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from grading.saves import saves
+from grading.selfcheck.watching import saves
 from tests.test_far import RIGHT
 
 WRONG = "".join(RIGHT).replace("g * a * (1 - a)", "g * (1 - a * a)")
@@ -46,7 +46,7 @@ def watched(monkeypatch, tmp_path):
 
     def count(*events):
         monkeypatch.setattr(
-            "grading.saves.time", Clock(*(event and event(file) for event in events))
+            "grading.selfcheck.watching.time", Clock(*(event and event(file) for event in events))
         )
         return checked(file, file.read_text)
 
@@ -85,7 +85,7 @@ def test_a_folder_is_watched_for_the_files_in_it(monkeypatch, tmp_path):
         lambda: (tmp_path / "mine.py").write_text("1"),
         None,
     )
-    monkeypatch.setattr("grading.saves.time", Clock(*events))
+    monkeypatch.setattr("grading.selfcheck.watching.time", Clock(*events))
     assert len(checked(tmp_path, lambda: None)) == 2
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from harness.testimony.watching import _nearly_equal
+from harness.candidate.introspection.watching import _nearly_equal
 
 
 @pytest.mark.parametrize("size", [1e-200, 1.0, 1e200])

@@ -15,13 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from grading.attempts import attempts_of, combined, in_order
 from grading.cli import main
+from grading.confined.zips import source_of
 from grading.exports.pseudonyms import SECRET, pseudonym, pseudonymous, secret_in
-from grading.overrides import FILE, Override, Overrides, override, read_overrides, remove
-from grading.preview import compared, print_moves
-from grading.record import RecordError, find_record
-from grading.results import (
+from grading.results.attempts import attempts_of, combined, in_order
+from grading.results.lines import (
     AdviceLine,
     FlagLine,
     Given,
@@ -31,10 +29,12 @@ from grading.results import (
     encode_result,
     publish,
 )
-from grading.roster import Attendance, finder, read_roster
-from grading.run import RunError, Wish, grade_folder, preview_folder
-from grading.submissions import Entry, digest, digest_of, read_submission
-from grading.zips import source_of
+from grading.results.record import RecordError, find_record
+from grading.results.roster import Attendance, finder, read_roster
+from grading.runs.overrides import FILE, Override, Overrides, override, read_overrides, remove
+from grading.runs.preview import compared, print_moves
+from grading.runs.run import RunError, Wish, grade_folder, preview_folder
+from grading.submissions.reading import Entry, digest, digest_of, read_submission
 from tests.test_exports import CLASS, check, result
 from tests.test_resume import FakeGrader, in_place, submit
 

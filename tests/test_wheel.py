@@ -67,7 +67,7 @@ def test_wheel_registers_the_command_and_the_plugin_of_pytest(wheel, names):
     with zipfile.ZipFile(wheel) as archive:
         points = archive.read(path).decode()
     assert "[console_scripts]\nbackprop = grading.cli:main" in points
-    assert "[pytest11]\nbackprop = grading.pytest_plugin" in points
+    assert "[pytest11]\nbackprop = grading.selfcheck.pytest_plugin" in points
 
 
 def test_wheel_holds_nothing_else(names):

@@ -11,9 +11,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grading.sandbox import wire
-from grading.sandbox.channel import Channel, ChannelClosed, ChannelTimeout, ProtocolError
-from harness.candidate import (
+from grading.confined import wire
+from grading.confined.channel import Channel, ChannelClosed, ChannelTimeout, ProtocolError
+from harness.candidate.operations import (
     Absent,
     Backward,
     Chain,

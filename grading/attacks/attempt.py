@@ -19,8 +19,8 @@ import msgspec
 
 from grading.attacks import ASSIGNMENT, Attack, attacks
 from grading.attacks.files import NAMES, make_files
+from grading.confined.software import PACKAGE_ROOT
 from grading.sandbox import Isolation
-from grading.sandbox.software import PACKAGE_ROOT
 
 SECRET = "a-secret-of-the-grader's"
 # Limits that keep loops short; the marks of no other submission depend on them.

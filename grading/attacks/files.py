@@ -68,9 +68,9 @@ def _beside(folder: Path) -> None:
 
 def _replayed() -> str:
     """Return a Sigmoid that knows the right replies under seed 0 by heart, and no mathematics."""
-    from harness.assignments import load_assignment
-    from harness.judge import judge
-    from harness.workbench import Workbench
+    from harness.candidate.workbench import Workbench
+    from harness.course.assignments import load_assignment
+    from harness.judging.judge import judge
 
     names: dict[str, Any] = {}
     exec(RIGHT, names)

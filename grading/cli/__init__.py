@@ -16,7 +16,7 @@ from grading.cli.course import doctor, release, verify
 from grading.cli.export import export
 from grading.cli.grade import grade, override, replay, similar
 from grading.cli.report import report
-from grading.faults import explained
+from grading.errors import explained
 from harness.show.visible import visible_line
 
 __all__ = ["main"]

@@ -14,7 +14,7 @@ from grading.cli.common import ASSIGNMENT, Unusable, write_json
 from grading.sandbox import NurseryError, open_nursery
 
 if TYPE_CHECKING:
-    from harness.judge import Judgement
+    from harness.judging.judge import Judgement
 
 
 @click.command()
@@ -41,14 +41,14 @@ def check(
     Exit code 0: everything passed; 1: something did not; 2: the file or the call is unusable. With
     --watch it is that of the last check.
     """
-    from grading.work import CheckError, read_work
+    from grading.selfcheck.work import CheckError, read_work
 
     try:
         # Nobody waits for torch to be told of a file that cannot be used.
         work = None if watch else read_work(file, assignment)
         # The students' side and this one load torch at the same time.
         with open_nursery(packages=work.settings.packages if work else ()) as nursery:
-            from grading.check import check_stages
+            from grading.selfcheck.check import check_stages
 
             def once() -> int:
                 judged = check_stages(work or read_work(file, assignment), stages, nursery)
@@ -75,8 +75,8 @@ def _shown(judged: Judgement, json_file: Path | None) -> int:
 
 def _watched(file: Path, once: Callable[[], int]) -> int:
     """Checks at every save until Ctrl-C; the exit code is that of the last check."""
-    from grading.saves import saves
-    from grading.work import CheckError
+    from grading.selfcheck.watching import saves
+    from grading.selfcheck.work import CheckError
 
     code = 2
     try:

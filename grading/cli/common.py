@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import click
 
 from grading.sandbox import LEVELS
-from grading.seeds import LARGEST
-from harness.assignments import NAMES
+from grading.workers.seeds import LARGEST
+from harness.course.assignments import NAMES
 
 if TYPE_CHECKING:
-    from grading.results import Result
+    from grading.results.lines import Result
 
 
 class Unusable(click.ClickException):
@@ -60,8 +60,8 @@ def read_results(folder: Path) -> list[Result]:
 
     Raises Unusable where there are none.
     """
-    from grading import record
-    from grading.results import as_marked
+    from grading.results import record
+    from grading.results.lines import as_marked
 
     try:
         return [as_marked(result) for result in record.read_results(folder)]

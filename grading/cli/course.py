@@ -7,16 +7,16 @@ from pathlib import Path
 
 import click
 
-from grading.capacity import cores
 from grading.cli.common import ASSIGNMENT, SEED, WORKERS, Unusable, write_json
-from harness.assignments import NAMES
+from grading.workers.capacity import cores
+from harness.course.assignments import NAMES
 
 
 @click.command()
 @click.argument("assignment", type=ASSIGNMENT, required=False)
 def release(assignment: str | None) -> None:
     """Makes what students get, assignments/, from solutions/, through nbgrader."""
-    from grading.release import ReleaseError, release_assignment
+    from grading.nbgrader.release import ReleaseError, release_assignment
 
     for name in [assignment] if assignment else NAMES:
         try:
@@ -41,7 +41,7 @@ def verify(assignment: str | None, workers: int | None, seed: int, json_file: Pa
     so they do; 1: something is off; 2: there is nothing to verify.
     """
     from grading.verify.run import VerifyError
-    from grading.verify.show import verify_and_print
+    from grading.verify.text import verify_and_print
 
     names = [assignment] if assignment else list(NAMES)
     try:
@@ -65,7 +65,7 @@ def doctor(attack: bool) -> None:
     Exit code 0: submissions can be locked down; 1: they cannot. With --attack, 0: every attack was
     contained; 1: one was not; 2: submissions cannot be locked down here.
     """
-    from grading.doctor import HOLDS, best, examine
+    from grading.sandbox.doctor import HOLDS, best, examine
 
     findings = examine()
     for each in findings:

@@ -46,7 +46,7 @@ def marks(
 ) -> None:
     """A table of marks that Canvas or Moodle imports as it is."""
     from grading.exports.marks import canvas, moodle
-    from grading.record import RecordError
+    from grading.results.record import RecordError
 
     if roster and system != "canvas":
         raise Unusable("--roster is of Canvas: leave it out for moodle.")
@@ -90,7 +90,7 @@ def gradescope(assignment: str, index: str | None, out: Path | None) -> None:
     Run it in the course's folder: solutions/ASSIGNMENT/assignment.toml goes along.
     """
     from grading.exports.gradescope import autograder_zip
-    from harness.settings import SETTINGS_FILE, SettingsError, load_settings
+    from harness.course.settings import SETTINGS_FILE, SettingsError, load_settings
 
     settings = Path("solutions", assignment, SETTINGS_FILE)
     try:
@@ -145,8 +145,8 @@ def nbgrader(results: Path, url: str, course: str) -> None:
     They go to the check cells of the released notebook where the gradebook has it, else to a cell
     for each check. What people graded by hand stays; a mark that is open is left for a person.
     """
-    from grading.gradebook import GradebookError, export_marks
-    from grading.record import RecordError, read_missing
+    from grading.nbgrader.gradebook import GradebookError, export_marks
+    from grading.results.record import RecordError, read_missing
 
     found = read_results(results)
     try:
@@ -168,7 +168,7 @@ def pseudonymous(results: Path, out: Path | None) -> None:
     """
     from grading.exports.pseudonyms import pseudonymous as made
     from grading.exports.pseudonyms import secret_in
-    from grading.record import RecordError
+    from grading.results.record import RecordError
 
     found = read_results(results)
     try:
@@ -190,7 +190,7 @@ def pseudonymous(results: Path, out: Path | None) -> None:
 def feedback(results: Path, out: Path) -> None:
     """A zip of feedback pages, one a student, at the assignment's level of feedback."""
     from grading.exports.feedback import feedback_zip
-    from grading.record import RecordError, read_run
+    from grading.results.record import RecordError, read_run
 
     found = read_results(results)
     try:

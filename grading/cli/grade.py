@@ -75,8 +75,8 @@ def grade(
     every submission has its mark; 1: some marks stay open, as the grader failed or you have to
     decide; 2: the call is unusable; 3, with --preview: marks or their maxima would move.
     """
-    from grading.run import RunError, Wish, grade_folder, preview_folder
-    from grading.stop import Stopped
+    from grading.runs.run import RunError, Wish, grade_folder, preview_folder
+    from grading.runs.signals import Stopped
 
     wish = Wish(workers, seed, isolation, only, fresh, roster)
     moves = False
@@ -121,18 +121,18 @@ def replay(
     holds hidden inputs. Exit code 0: every check ended as it did then; 1: some did not; 2: the
     call, or what is on record, is unusable.
     """
-    from grading.record import RecordError, find_record
+    from grading.results.record import RecordError, find_record
 
     try:
         record = find_record(results, name, folder, checks)
         if isolation == "minimal":
-            from grading.run import warn_not_locked
+            from grading.runs.run import warn_not_locked
 
             warn_not_locked()
         levels = [isolation] if isolation else LOCKED
         with open_nursery(levels, record.run.settings.packages) as nursery:
-            from grading.replay import replay_checks
-            from grading.replayed import replay_text
+            from grading.replay.checks import replay_checks
+            from grading.replay.text import replay_text
 
             replays = replay_checks(record, nursery)
     except RecordError as error:
@@ -169,8 +169,8 @@ def override(
 
     It is kept in DIR/overrides.json with its reason, and stays when DIR is graded again.
     """
-    from grading import overrides
-    from grading.record import RecordError
+    from grading.results.record import RecordError
+    from grading.runs import overrides
 
     if remove == (points is not None) or (reason is not None and remove):
         raise Unusable("Give --points with --reason, or --remove.")
@@ -210,7 +210,7 @@ def similar(folder: Path, assignment: str, handout: Path | None, json_file: Path
     Names, comments and layout aside. What many write, or was handed out, does not count. It is
     evidence for a person to judge and changes no mark.
     """
-    from grading.similar import SimilarError, similar_in, told
+    from grading.similarity.groups import SimilarError, similar_in, told
 
     handout = handout or Path("assignments", assignment, f"{assignment}.ipynb")
     if not handout.is_file():

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from grading.capacity import cores
 from grading.cli.common import RESULTS, WORKERS, Unusable
+from grading.workers.capacity import cores
 
 
 @click.command()
@@ -23,10 +23,10 @@ def report(results: Path, workers: int | None) -> None:
 
 def remade(results: Path, workers: int) -> Path:
     """Brings the report on a run up to date; returns its first page. Raises Unusable."""
-    from grading.batch import executor
-    from grading.journal import Busy, only_run_in
     from grading.pages.folder import ReportError, make_report
-    from grading.record import RecordError, read_run
+    from grading.results.record import RecordError, read_run
+    from grading.runs.journal import Busy, only_run_in
+    from grading.workers.batch import executor
 
     try:
         read_run(results)

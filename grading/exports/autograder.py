@@ -17,18 +17,18 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 
 import torch
 
+from grading.errors import refusal
 from grading.exports.gradescope import SECRET_FILE, gradescope_results
-from grading.faults import refusal
-from grading.grader import grade_alone
-from grading.jobs import GraderBroken
 from grading.sandbox import LEVELS
 from grading.sandbox.reader import Reader
 from grading.sandbox.zygote import Zygote
-from grading.seeds import keyed_seed
-from grading.selftest import judge_known
-from grading.submissions import Entry, read_submission
-from harness.assignments import load_assignment
-from harness.settings import Settings, settings_beside
+from grading.submissions.reading import Entry, read_submission
+from grading.workers.grader import grade_alone
+from grading.workers.jobs import GraderBroken
+from grading.workers.seeds import keyed_seed
+from grading.workers.selftest import judge_known
+from harness.course.assignments import load_assignment
+from harness.course.settings import Settings, settings_beside
 
 # Gradescope ends everything after ten minutes, or where it needs more than 768 MB, and loses it
 # all; it has half a core to give. The judge and the wall need 400 MiB themselves. What does nothing

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from grading.results import OPEN, CheckLine, Result, checks_told
+from grading.results.lines import OPEN, CheckLine, Result, checks_told
 from harness.show.visible import visible, visible_line
 
 VERSION = 3

@@ -7,8 +7,8 @@ import zipfile
 from collections.abc import Iterable
 
 from grading.pages import page_name, student_page
-from grading.results import Result
-from harness.settings import Settings
+from grading.results.lines import Result
+from harness.course.settings import Settings
 
 # Zips have no times of their own: the same results give the same bytes.
 NO_TIME = (1980, 1, 1, 0, 0, 0)

@@ -15,8 +15,8 @@ from typing import Any
 
 import grading
 import harness
-from grading.results import CheckLine, Result
-from harness.settings import SETTINGS_FILE, load_settings
+from grading.results.lines import CheckLine, Result
+from harness.course.settings import SETTINGS_FILE, load_settings
 from harness.show.visible import visible, visible_line
 
 # Where the packages lie in the zip.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable
 
-from grading.results import CheckLine, Result, checks_told
+from grading.results.lines import CheckLine, Result, checks_told
 from harness.show.visible import visible, visible_line
 
 

@@ -7,9 +7,9 @@ import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from grading.record import RecordError
-from grading.results import Result, inert
-from grading.roster import finder, table_rows
+from grading.results.lines import Result, inert
+from grading.results.record import RecordError
+from grading.results.roster import finder, table_rows
 
 CANVAS = ("Student", "ID", "SIS User ID", "SIS Login ID", "Section")
 # By which of Canvas's columns a submission's name is looked up, in this order.

@@ -16,8 +16,8 @@ from typing import Any
 
 import msgspec
 
-from grading.record import RecordError
-from grading.results import CheckLine, Result
+from grading.results.lines import CheckLine, Result
+from grading.results.record import RecordError
 
 SECRET = "pseudonyms.key"
 SCHEMA = 1

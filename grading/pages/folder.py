@@ -20,8 +20,8 @@ import msgspec
 
 from grading.pages.names import page_name
 from grading.pages.overview import Mistake, Overview
-from grading.record import Run, each_line, read_run
-from grading.results import LINES, decode_result, replaced
+from grading.results.lines import LINES, decode_result, replaced
+from grading.results.record import Run, each_line, read_run
 
 REPORT, INDEX, STUDENTS, STAFF = "report", "index.html", "students", "staff"
 # What this made, and of what: anything else in the folder is somebody else's, and stays.
@@ -134,7 +134,7 @@ def _make_index(executor: Executor, folder: Path, overview: Overview) -> None:
 def set_in_words(assignment: str, mistakes: Sequence[Mistake]) -> tuple[str, list[str]]:
     """The title of an assignment, and the formulas of mistakes as HTML. Loads torch."""
     from grading.pages.mathematics import set_formula
-    from harness.assignments import load_assignment
+    from harness.course.assignments import load_assignment
 
     formulas = [str(set_formula(assignment, stage, formula)) for stage, _, _, formula in mistakes]
     return load_assignment(assignment).title, formulas

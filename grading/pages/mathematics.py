@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from markupsafe import Markup
 
-from harness.assignments import load_assignment
+from harness.course.assignments import load_assignment
 from harness.formulas.notation import as_written
 from harness.show.notebook import formula_html
 from harness.show.visible import visible

@@ -17,9 +17,9 @@ from markupsafe import Markup
 
 from grading.pages.names import page_name
 from grading.pages.render import asset, render
-from grading.record import Run
-from grading.results import OPEN, Result, Status
-from grading.summary import mistakes_of
+from grading.results.lines import OPEN, Result, Status
+from grading.results.record import Run
+from grading.results.summary import mistakes_of
 from harness.show.outline import check_label, number
 from harness.show.visible import visible, visible_line
 

@@ -12,15 +12,15 @@ from markupsafe import Markup
 from grading.pages.mathematics import set_formula
 from grading.pages.names import page_name
 from grading.pages.render import asset, render
-from grading.results import CheckLine, Given, Result, report_of
-from harness.assignments import load_assignment
-from harness.report import Report
-from harness.settings import Settings
+from grading.results.lines import CheckLine, Given, Result, report_of
+from harness.course.assignments import load_assignment
+from harness.course.report import Report
+from harness.course.settings import Settings
+from harness.course.visibility import for_student
 from harness.show import chain_picture
 from harness.show.marks import WORDS
 from harness.show.outline import MARKS, check_label, verdict
 from harness.show.visible import visible_line
-from harness.visibility import for_student
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,12 @@ from functools import lru_cache
 from markupsafe import Markup
 
 from grading.pages.render import asset, render
-from grading.results import OPEN, Result, report_of
-from harness.assignments import load_assignment
-from harness.report import Report
-from harness.settings import Settings
+from grading.results.lines import OPEN, Result, report_of
+from harness.course.assignments import load_assignment
+from harness.course.report import Report
+from harness.course.settings import Settings
+from harness.course.visibility import for_student
 from harness.show import report_html
-from harness.visibility import for_student
 
 
 def student_page(result: Result, settings: Settings) -> str:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from grading.sandbox.nursery import Nursery, NurseryError
-from grading.sandbox.orders import Isolation
+from grading.confined.orders import Isolation
+from grading.confined.spawner import Nursery, NurseryError
 
 __all__ = ["LEVELS", "LOCKED", "Isolation", "Nursery", "NurseryError", "can_fork", "open_nursery"]
 

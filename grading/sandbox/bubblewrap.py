@@ -7,8 +7,8 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from grading.sandbox.nursery import NurseryError
-from grading.sandbox.software import SYSTEM, Software, inner_room, standard_library
+from grading.confined.software import SYSTEM, Software, inner_room, standard_library
+from grading.confined.spawner import NurseryError
 
 NOBODY = "65534"
 SCRATCH = "/tmp"

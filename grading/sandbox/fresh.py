@@ -13,9 +13,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from grading.sandbox.channel import Channel, ChannelClosed, ChannelTimeout, ProtocolError
-from grading.sandbox.nursery import NurseryError
-from grading.sandbox.orders import Ended
+from grading.confined.channel import Channel, ChannelClosed, ChannelTimeout, ProtocolError
+from grading.confined.orders import Ended
+from grading.confined.spawner import NurseryError
 
 START_SECONDS = 180.0
 HOST = "127.0.0.1"
@@ -113,7 +113,7 @@ def _shows(channel: Channel, token: bytes) -> bool:
 
 def main(port: int) -> None:
     """The child itself: connects, shows the token, and serves."""
-    from grading.sandbox import child
+    from grading.confined import child
 
     token = sys.stdin.buffer.read(TOKEN_BYTES)
     sock = socket.create_connection((HOST, port), timeout=START_SECONDS)

@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
-from grading.likeness import Details
-from grading.sandbox import wire
-from grading.sandbox.channel import ChannelClosed, ChannelTimeout, ProtocolError
-from grading.sandbox.far import OUTSIDE
-from grading.sandbox.nursery import Child, Nursery, NurseryError
-from grading.sandbox.wire import Parse, Parsed
-from grading.source import File, Source, Unreadable
+from grading.confined import wire
+from grading.confined.channel import ChannelClosed, ChannelTimeout, ProtocolError
+from grading.confined.features import Details
+from grading.confined.source import File, Source, Unreadable
+from grading.confined.spawner import Child, Nursery, NurseryError
+from grading.confined.wire import Parse, Parsed
+from grading.sandbox.remote import OUTSIDE
 
 MEMORY_MIB = 1024
 # Of processor time for the files of one submission; and by the clock, where it does not come to

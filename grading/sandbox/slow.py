@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from grading.source import Source
+from grading.confined.source import Source
 
 # These make torch load its compiler, which takes seconds and 70 MiB, though nothing is compiled.
 _COMPILER = re.compile(

@@ -18,12 +18,9 @@ from typing import IO, Self, TypeVar
 
 import msgspec
 
-from grading.faults import low_limits
-from grading.sandbox import orders, scratch
-from grading.sandbox.bubblewrap import SCRATCH, around_all
-from grading.sandbox.channel import Channel
-from grading.sandbox.nursery import NurseryError
-from grading.sandbox.orders import (
+from grading.confined import orders, scratch
+from grading.confined.channel import Channel
+from grading.confined.orders import (
     End,
     Ended,
     Failed,
@@ -36,8 +33,11 @@ from grading.sandbox.orders import (
     Seen,
     Setup,
 )
-from grading.sandbox.seccomp import compile_filter
-from grading.sandbox.software import PACKAGE_ROOT, Software, link_outside
+from grading.confined.seccomp import compile_filter
+from grading.confined.software import PACKAGE_ROOT, Software, link_outside
+from grading.confined.spawner import NurseryError
+from grading.errors import low_limits
+from grading.sandbox.bubblewrap import SCRATCH, around_all
 
 START_SECONDS = 180.0
 ORDER_SECONDS = 60.0
@@ -240,7 +240,7 @@ class _Warm:
         around = around_all(environment, software) if isolation == "full" else []
         # Nothing that is installed beside those packages may add to a process that is locked.
         alone = [] if isolation == "minimal" else ["-S", "-P"]
-        command = [*around, sys.executable, *alone, "-m", "grading.sandbox.forks"]
+        command = [*around, sys.executable, *alone, "-m", "grading.confined.forkserver"]
         self._scratch = SCRATCH if isolation == "full" else _scratch_folder()
         self.as_root = False
         self._software = software
@@ -322,7 +322,7 @@ def _scratch_folder() -> str:
 
 def _forbidden() -> list[str]:
     """Files that are there: one of the judge's, and one of a package that is not for students."""
-    found = map(find_spec, ("harness.judge", "click"))
+    found = map(find_spec, ("harness.judging.judge", "click"))
     return [spec.origin for spec in found if spec is not None and spec.origin]
 
 

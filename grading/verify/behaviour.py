@@ -6,7 +6,7 @@ from itertools import islice, pairwise, product
 
 from torch import Tensor
 
-from harness.candidate import (
+from harness.candidate.operations import (
     Backward,
     Candidate,
     Forward,
@@ -17,8 +17,8 @@ from harness.candidate import (
     Returns,
     Unchanged,
 )
+from harness.course.stage import Stage
 from harness.formulas.same import close, generic_points
-from harness.stage import Stage
 
 Point = tuple[tuple[Tensor, ...], Tensor]
 Mask = tuple[bool, ...]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from grading.verify.manners import MANNERS, written
-from grading.verify.ways import ways_for
-from harness.assignment import Assignment
+from grading.verify.equivalents import ways_for
+from grading.verify.styles import MANNERS, written
+from harness.course.assignment import Assignment
 
 HEAD = """import numpy as np
 import torch

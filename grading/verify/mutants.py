@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from grading.confined.source import read_source
 from grading.sandbox import Nursery
-from grading.sandbox.far import Far
-from grading.source import read_source
+from grading.sandbox.remote import Far
 from grading.verify.behaviour import same_behaviour
+from grading.verify.case import Kind, Solution, Specimen
 from grading.verify.rewrites import rewrites_of
-from grading.verify.specimen import Kind, Solution, Specimen
 from grading.verify.writing import stage_text
-from harness.assignment import Assignment
+from harness.course.assignment import Assignment
+from harness.course.mistake import Mistake
+from harness.course.settings import Limits
+from harness.course.stage import Stage
 from harness.formulas.same import same_as_true
 from harness.formulas.variants import variants_of
-from harness.mistakes import Mistake
 from harness.mistakes.everywhere import mistakes_in
-from harness.settings import Limits
-from harness.stage import Stage
 
 
 def mutants_of(

@@ -9,19 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from grading.batch import grade_entries
-from grading.jobs import GraderBroken, Job
-from grading.results import Result
+from grading.results.lines import Result
 from grading.sandbox import LEVELS, Nursery, NurseryError, can_fork, open_nursery
-from grading.submissions import Entry
+from grading.submissions.reading import Entry
+from grading.verify.case import NoSolution, Solution, Specimen, read_solution
 from grading.verify.controls import controls_for
 from grading.verify.mutants import mutants_of
-from grading.verify.specimen import NoSolution, Solution, Specimen, read_solution
 from grading.verify.verdicts import Verdict, verdict_on
-from harness.assignment import Assignment
-from harness.assignments import load_assignment
+from grading.workers.batch import grade_entries
+from grading.workers.jobs import GraderBroken, Job
+from harness.course.assignment import Assignment
+from harness.course.assignments import load_assignment
+from harness.course.settings import Settings, SettingsError, settings_beside
 from harness.probes import plan
-from harness.settings import Settings, SettingsError, settings_beside
 
 if TYPE_CHECKING:
     from grading.sandbox.zygote import Zygote

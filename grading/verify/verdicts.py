@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from grading.results import CheckLine, Result
-from grading.verify.specimen import MUTANTS, Specimen
+from grading.results.lines import CheckLine, Result
+from grading.verify.case import MUTANTS, Specimen
 
 Outcome = Literal["right", "rejected", "equivalent", "off"]
 

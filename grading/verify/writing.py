@@ -6,7 +6,7 @@ import ast
 import textwrap
 from collections.abc import Mapping
 
-from harness.stage import Stage
+from harness.course.stage import Stage
 
 HEAD = """import numpy as np
 import torch

@@ -10,8 +10,8 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
+from harness.course.stage import Stage
 from harness.formulas.samples import EXACT, Sample, reproduces, value_at
-from harness.stage import Stage
 
 # A limit is only named where enough entries have it.
 LEAST = 3

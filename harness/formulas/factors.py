@@ -13,11 +13,11 @@ from operator import is_
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.course.stage import Stage
 from harness.formulas.same import close
 from harness.formulas.samples import EXACT, Sample, value_at
 from harness.formulas.table import Array
 from harness.formulas.variants import parts_of, without_factor
-from harness.stage import Stage
 
 POWERS = (-1.0, 1.0, -0.5, 0.5, -2.0, 2.0)
 PAIRS = (*product((-1.0, 1.0), repeat=2), (-0.5, -0.5), (0.5, 0.5), (-1.0, -0.5), (-0.5, -1.0))

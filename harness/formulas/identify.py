@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from harness.course.stage import Stage
 from harness.formulas.cuts import conditions, cut_formulas
 from harness.formulas.factors import Factor, Factors, factors_for
 from harness.formulas.known import ELSEWHERE, Known, known_formulas
@@ -20,7 +21,6 @@ from harness.formulas.point import Point, points_for
 from harness.formulas.samples import EXACT, SINGLE, Sample, reproduces, value_at
 from harness.formulas.search import Sketch, peelings, sketches, triples, unmasked
 from harness.formulas.table import Array
-from harness.stage import Stage
 
 # How many of the simplest finds are tried at every sample.
 TRIES = 30

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
 
+from harness.course.stage import Stage
 from harness.formulas.variants import variants_of
 from harness.mistakes.everywhere import mistakes_in
-from harness.stage import Stage
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from harness.stage import Stage
+from harness.course.stage import Stage
 
 # How far from a number, as parts of it, a formula is tried on both sides; and at which numbers it
 # is tried besides.

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from harness.stage import Stage
+    from harness.course.stage import Stage
 
 SUBSCRIPTS = "₀₁₂₃₄₅₆₇₈₉"
 _ON_THE_LINE = str.maketrans(SUBSCRIPTS, "0123456789")

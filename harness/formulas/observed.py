@@ -12,8 +12,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from harness.course.stage import Stage
 from harness.formulas.samples import Sample
-from harness.stage import Stage
 
 # An entry is right to this, relative to its size and, in part, to the largest.
 NEAR = 1e-6

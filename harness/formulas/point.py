@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from harness.course.stage import Stage
 from harness.formulas.known import Known, known_formulas
 from harness.formulas.same import close, value_of
 from harness.formulas.samples import Sample
 from harness.formulas.table import Array, Block, Rows, Shape, Table, Term
 from harness.formulas.variants import parts_of
-from harness.stage import Stage
 
 Place = tuple[tuple[Tensor, ...], Tensor]
 # Upstreams of this size: others are too far apart to be compared in one go.

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from harness.stage import Sizes, Stage
+from harness.course.stage import Sizes, Stage
 
 POINTS = 12
 RELATIVE, ROOM = 1e-12, 1e-14

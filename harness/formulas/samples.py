@@ -9,8 +9,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from harness.course.stage import Stage
 from harness.formulas.same import value_of
-from harness.stage import Stage
 
 # Of the entries: a formula in float64 is followed to 9 digits, one in float32 to 5.
 EXACT, SINGLE = 1e-9, 1e-5

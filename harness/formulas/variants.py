@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 
-from harness.stage import Stage
+from harness.course.stage import Stage
 
 Change = tuple[str, ast.expr]
 Rule = Callable[[ast.expr], Iterator[Change]]

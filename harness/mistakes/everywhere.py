@@ -9,10 +9,10 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from harness.mistakes import Mistake
+from harness.course.mistake import Mistake
 
 if TYPE_CHECKING:
-    from harness.stage import Stage
+    from harness.course.stage import Stage
 
 ALL = ("gradient/*",)
 ANY = ("*",)

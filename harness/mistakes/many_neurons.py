@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.mistakes import Mistake
+from harness.course.mistake import Mistake
 from harness.mistakes.sigmoid import MANY as SIGMOID
 
 __all__ = ["SIGMOID", "SQUARED_ERROR", "WEIGHTED_SUM"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.mistakes import Mistake
+from harness.course.mistake import Mistake
 
 _SLOPE = "How steep is σ at this z? Take a z far to the right, where σ is almost flat: "
 

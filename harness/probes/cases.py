@@ -11,8 +11,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from harness.course.stage import Sizes, Stage
 from harness.probes.kinks import Slopes, is_near_kink, slopes_at
-from harness.stage import Sizes, Stage
 
 T = TypeVar("T")
 # Whoever knows the source knows what these bring: the example, and the other public inputs.

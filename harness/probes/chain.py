@@ -9,12 +9,12 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from harness.candidate import Link
-from harness.probes.bench import Bench, Errored, Failed, for_staff, in_words
+from harness.candidate.operations import Link
+from harness.course.stage import Stage
 from harness.probes.cases import generator_for
 from harness.probes.compare import VALUES, difference
-from harness.proxy import StageTrouble, proxy
-from harness.stage import Stage
+from harness.probes.context import Bench, Errored, Failed, for_staff, in_words
+from harness.probes.proxy import StageTrouble, proxy
 
 
 @dataclass(frozen=True)

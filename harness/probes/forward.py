@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from harness.candidate import Other
-from harness.probes.bench import Bench, Failed, circumstances
+from harness.candidate.operations import Other
 from harness.probes.cases import Case
 from harness.probes.compare import VALUES, Tolerance, difference, numbers, shape
+from harness.probes.context import Bench, Failed, circumstances
 
 
 def forward(bench: Bench) -> None:

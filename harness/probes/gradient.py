@@ -6,12 +6,12 @@ from contextlib import suppress
 
 from torch import Tensor
 
-from harness.candidate import Other, Returned, Returns
-from harness.probes.bench import Bench, Failed, circumstances
+from harness.candidate.operations import Other, Returned, Returns
 from harness.probes.cases import Case
 from harness.probes.compare import VALUES, Tolerance, difference, numbers, shape
+from harness.probes.context import Bench, Failed, circumstances
 from harness.probes.numerical import gradcheck_objection
-from harness.proxy import EngineRefusal, engine_gradients
+from harness.probes.proxy import EngineRefusal, engine_gradients
 
 RIGHT_SO_FAR = "It is right for the example"
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from harness.stage import Stage
+from harness.course.stage import Stage
 
 # How far inputs move, relative to 1 + |x|, to look at the point itself and at its surroundings.
 AT, NEAR = 1e-7, 1e-4

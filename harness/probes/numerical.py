@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.autograd.gradcheck import GradcheckError, gradcheck
 
+from harness.course.stage import Sizes, Stage
 from harness.probes.cases import (
     GRADCHECK,
     Case,
@@ -20,8 +21,7 @@ from harness.probes.cases import (
     make_case,
     sizes_for,
 )
-from harness.proxy import function_of
-from harness.stage import Sizes, Stage
+from harness.probes.proxy import function_of
 
 Answered = tuple[Tensor | None, ...]
 

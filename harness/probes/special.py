@@ -6,10 +6,10 @@ import math
 
 from torch import Tensor
 
-from harness.candidate import Raised, Returned
-from harness.probes.bench import Answer, Bench, Failed, circumstances
+from harness.candidate.operations import Raised, Returned
 from harness.probes.cases import Case, shuffled
 from harness.probes.compare import VALUES, Difference, difference, number, numbers
+from harness.probes.context import Answer, Bench, Failed, circumstances
 from harness.probes.forward import forward, judge_output
 from harness.probes.gradient import usable_gradient
 from harness.probes.special_cases import special_cases

@@ -9,6 +9,7 @@ from itertools import combinations, product
 import torch
 from torch import Tensor
 
+from harness.course.stage import Sizes, Stage
 from harness.probes.cases import (
     Case,
     Frozen,
@@ -18,7 +19,6 @@ from harness.probes.cases import (
     special_case,
     upstream_for,
 )
-from harness.stage import Sizes, Stage
 
 # The inputs by name, and the upstream, "g".
 Values = dict[str, Tensor]

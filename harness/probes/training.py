@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from harness.candidate import Candidate
-from harness.probes.bench import Errored, Failed, for_staff, in_words
+from harness.candidate.operations import Candidate
+from harness.probes.context import Errored, Failed, for_staff, in_words
 from harness.training.task import Run, Task, train_candidate, train_reference
 
 # A right backward in float32 drifts by about 1e-5 of a parameter over a training; a wrong one

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from itertools import product
 from typing import TYPE_CHECKING
 
+from harness.course.report import Check, Diagnosis, Outcome, Report
 from harness.formulas.notation import BEHAVES, Formula, as_written, plain, upright
-from harness.report import Check, Diagnosis, Outcome, Report
 from harness.show.expressions import local_derivative
 from harness.show.graph import INDICES, SAMPLES, Edge, Graph, graph_of
 from harness.show.layout import FRAME, NEURON, RADIUS, Layout, Node, lay_out
@@ -17,7 +17,7 @@ from harness.show.svg import Picture, Point, arrow, line, picture, towards, word
 from harness.show.written import written_tag
 
 if TYPE_CHECKING:
-    from harness.assignment import Assignment
+    from harness.course.assignment import Assignment
 
 __all__ = ["Picture", "chain_picture"]
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Literal
 from harness.formulas.notation import SUBSCRIPTS, Formula, symbol
 
 if TYPE_CHECKING:
-    from harness.assignment import Assignment
-    from harness.stage import Stage
+    from harness.course.assignment import Assignment
+    from harness.course.stage import Stage
 
 # The letters that count samples' outputs and inputs in a formula; samples stay unwritten.
 INDICES = {"K": "j", "n_in": "k"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from harness.report import Outcome
+from harness.course.report import Outcome
 from harness.show.mathematics import Block
 from harness.show.svg import BAD, GOOD, Point, element, line
 

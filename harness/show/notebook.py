@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
+from harness.course.report import Report
 from harness.formulas.notation import BEHAVES, RIGHT, Formula, as_written, plain
-from harness.report import Report
 from harness.show.chain import chain_picture
 from harness.show.outline import MARKS, Finding, Part, advice, next_step, parts, verdict
 from harness.show.svg import BAD
@@ -15,8 +15,8 @@ from harness.show.trained import accuracy_line, training_pictures
 from harness.show.visible import visible
 
 if TYPE_CHECKING:
-    from harness.assignment import Assignment
-    from harness.stage import Stage
+    from harness.course.assignment import Assignment
+    from harness.course.stage import Stage
     from harness.training.task import Run
 
 _STYLE = f"""

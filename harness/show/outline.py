@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from types import MappingProxyType
 
-from harness.report import Check, Diagnosis, Outcome, Report
+from harness.course.report import Check, Diagnosis, Outcome, Report
 from harness.show.visible import visible
 
 MARKS: Mapping[Outcome, str] = MappingProxyType(

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from harness.report import Outcome
+from harness.course.report import Outcome
 from harness.show.marks import mark
 from harness.show.svg import BAD, Picture, box, element, picture, words
 

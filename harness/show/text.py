@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from io import StringIO
 from typing import TYPE_CHECKING
 
-from harness.report import Outcome, Report
+from harness.course.report import Outcome, Report
 from harness.show.outline import MARKS, TRAINING, Part, advice, next_step, parts, verdict
 from harness.show.trained import training_lines
 

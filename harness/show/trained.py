@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from harness.show.costs import costs_picture
 from harness.show.heat import heat_picture
+from harness.show.samples import Sample, samples_picture
 from harness.show.sensitivity import sensitivity_picture
 from harness.show.svg import Picture
 
@@ -42,8 +43,11 @@ def accuracy_line(run: Run, reference: Run | None) -> str:
 def training_pictures(task: Task, run: Run, reference: Run | None) -> Iterator[Picture]:
     """The costs, some samples with what the network says, and the sensitivities at step 1."""
     yield costs_picture(run.costs, reference.costs if reference else ())
-    if task.picture and run.read is not None:
-        yield task.picture(run)
+    if task.image and run.read is not None:
+        inputs, _, labels = task.unseen()
+        seen = zip(inputs.tolist(), run.read.tolist(), labels.tolist(), strict=True)
+        samples = [Sample(tuple(image), said, label) for image, said, label in seen]
+        yield samples_picture(samples, task.image)
     felt = felt_picture(task, run)
     if felt:
         yield felt

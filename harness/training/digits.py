@@ -9,11 +9,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from harness.show.samples import Sample, samples_picture
-from harness.show.svg import Picture
 from harness.training.datasets import load_digits
 from harness.training.networks import batch_network
-from harness.training.task import Parameters, Run, Task
+from harness.training.task import Parameters, Task
 
 WIDTHS = (64, 16, 16, 10)
 STEPS = 300
@@ -76,16 +74,6 @@ def _read(answers: Sequence[Tensor | None], count: int) -> Tensor:
     return output.argmax(1)
 
 
-def _picture(run: Run) -> Picture:
-    *_, images, labels = split_digits()
-    assert run.read is not None
-    drawn = [
-        Sample(tuple(image), int(said), int(label))
-        for image, said, label in zip(images.tolist(), run.read, labels, strict=True)
-    ]
-    return samples_picture(drawn, IMAGE)
-
-
 DIGITS = Task(
     name="to read handwritten digits",
     parameters=_parameters,
@@ -97,5 +85,4 @@ DIGITS = Task(
     rate=3.0,
     accuracy=0.90,
     image=IMAGE,
-    picture=_picture,
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from harness.candidate import Link
+from harness.candidate.operations import Link
 from harness.training.task import Network
 
 

@@ -10,9 +10,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from harness.candidate import Candidate, Chain, Chained, Descend, Link, Trouble
-from harness.show.svg import Picture
-from harness.workbench import Workbench
+from harness.candidate.operations import Candidate, Chain, Chained, Descend, Link, Trouble
+from harness.candidate.workbench import Workbench
 
 Parameters = dict[str, Tensor]
 
@@ -38,8 +37,8 @@ class Task:
     their values only (and not at all where it is the same object as before), ``unseen()``
     inputs, targets and labels for the test; ``read`` says which labels so many answers of the
     network stand for, -1 where an answer is none. ``rate`` is the learning rate, ``accuracy`` the
-    share of unseen samples to get right. ``image`` is the shape of an input that is an image, and
-    ``picture`` draws what a run's network says of some unseen samples, where that can be drawn.
+    share of unseen samples to get right. ``image`` is the height and width of an input that is an
+    image from 0 (blank) to 1 (ink), row by row.
     """
 
     name: str
@@ -52,7 +51,6 @@ class Task:
     rate: float
     accuracy: float
     image: tuple[int, int] | None = None
-    picture: Callable[[Run], Picture] | None = None
 
 
 @dataclass(frozen=True)

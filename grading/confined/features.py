@@ -1,0 +1,173 @@
+"""What of a submission can be compared with others', read without running any of it.
+
+A source can exhaust whatever parses it, so this runs where other people's files are parsed.
+"""
+
+from __future__ import annotations
+
+import ast
+import copy
+import hashlib
+import io
+import re
+import tokenize
+from collections.abc import Iterator, Sequence
+from typing import Annotated
+
+import msgspec
+
+from grading.confined.source import File, Source, read_source
+from grading.confined.zips import only_file
+
+# Of each kind of detail, and of each text.
+MOST_DETAILS = 300
+MOST_CHARACTERS = 200
+LEAST_NAME = 3
+LEAST_STRING = 6
+MAGIC = re.compile(r"^[^\S\n]*[%!].*$", re.MULTILINE)
+
+
+Text = Annotated[str, msgspec.Meta(max_length=MOST_CHARACTERS)]
+Texts = Annotated[list[Text], msgspec.Meta(max_length=MOST_DETAILS)]
+
+
+class Details(msgspec.Struct, frozen=True):
+    """What can be compared: digests of the file, of the code's text, and of each function.
+
+    ``units`` maps a digest of a function, names, comments and docstrings aside, to what it is
+    called and how many nodes it has. The rest are words of the student's own choice.
+    """
+
+    file: Text = ""
+    text: Text = ""
+    units: Annotated[dict[Text, tuple[Text, int]], msgspec.Meta(max_length=MOST_DETAILS)] = {}
+    comments: Texts = []
+    names: Texts = []
+    strings: Texts = []
+
+
+def details_of(files: Sequence[File]) -> Details:
+    """Return the details of the one code file. Raise Unreadable where there is none to use."""
+    file = only_file(files)
+    return _details(read_source(file.name, file.data), _sha(file.data))
+
+
+def _details(source: Source, file: str) -> Details:
+    texts = [MAGIC.sub("", cell.text) for cell in source.cells]
+    trees = [tree for tree in map(_parsed, texts) if tree]
+    bound = {name for tree in trees for name in _bound(tree)}
+    units: dict[str, tuple[str, int]] = {}
+    for tree in trees:
+        for name, function in _functions(tree):
+            bare = _Bare(bound).visit(copy.deepcopy(function))
+            if not _is_stub(bare):
+                size = sum(1 for _ in ast.walk(bare))
+                units[_sha(ast.dump(bare).encode())] = (name[:MOST_CHARACTERS], size)
+    return Details(
+        file=file,
+        text=_sha("\n".join(texts).encode()),
+        units=dict(list(units.items())[:MOST_DETAILS]),
+        comments=_few(comment for text in texts for comment in _comments(text)),
+        names=_few(name for name in bound if len(name) >= LEAST_NAME),
+        strings=_few(
+            text for tree in trees for text in _strings(tree) if len(text) >= LEAST_STRING
+        ),
+    )
+
+
+def _parsed(text: str) -> ast.Module | None:
+    try:
+        return ast.parse(text)
+    except (SyntaxError, ValueError):
+        return None
+
+
+def _bound(tree: ast.AST) -> Iterator[str]:
+    """The names that code gives to things, functions of a class aside."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.arg):
+            yield node.arg
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
+    for node in getattr(tree, "body", ()):
+        if isinstance(node, ast.FunctionDef):
+            yield node.name
+
+
+def _functions(tree: ast.Module) -> Iterator[tuple[str, ast.FunctionDef]]:
+    """The functions of a module and of its classes; a forward is given in the handout."""
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef):
+            yield node.name, node
+        elif isinstance(node, ast.ClassDef):
+            for inner in node.body:
+                if isinstance(inner, ast.FunctionDef) and inner.name != "forward":
+                    yield f"{node.name}.{inner.name}", inner
+
+
+class _Bare(ast.NodeTransformer):
+    """Takes away whatever can be changed without changing what code does: names go by their order
+    of appearance, docstrings and annotations go."""
+
+    def __init__(self, bound: set[str]) -> None:
+        self._bound = bound
+        self._order: dict[str, str] = {}
+
+    def visit_Name(self, node: ast.Name) -> ast.Name:
+        node.id = self._new(node.id)
+        return node
+
+    def visit_arg(self, node: ast.arg) -> ast.arg:
+        node.arg, node.annotation = self._new(node.arg), None
+        return node
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.FunctionDef:
+        first = node.body[0]
+        if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+            node.body = node.body[1:] or [ast.Pass()]
+        node.returns = None
+        self.generic_visit(node)
+        node.name = self._new(node.name)
+        return node
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
+        if node.value is None:
+            return ast.Pass()
+        return self.visit(ast.Assign([node.target], node.value, lineno=0))  # type: ignore[no-any-return]
+
+    def _new(self, name: str) -> str:
+        if name not in self._bound:
+            return name
+        return self._order.setdefault(name, f"v{len(self._order)}")
+
+
+def _is_stub(function: ast.FunctionDef) -> bool:
+    return len(function.body) == 1 and isinstance(function.body[0], ast.Raise | ast.Pass)
+
+
+def _comments(text: str) -> Iterator[str]:
+    try:
+        for token in tokenize.generate_tokens(io.StringIO(text).readline):
+            if token.type == tokenize.COMMENT:
+                yield " ".join(token.string.lstrip("#").split())
+    except (tokenize.TokenError, SyntaxError):
+        return
+
+
+def _strings(tree: ast.Module) -> Iterator[str]:
+    """Texts that are values: docstrings are not, and neither is Python's own ``__main__``."""
+    alone = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and id(node) not in alone:
+            value = node.value
+            if isinstance(value, str) and len(value) >= LEAST_STRING and value[:2] != "__":
+                yield value
+
+
+def _few(texts: Iterator[str]) -> list[str]:
+    found = {text[:MOST_CHARACTERS] for text in texts if text}
+    return sorted(text.encode("utf-8", "replace").decode() for text in found)[:MOST_DETAILS]
+
+
+def _sha(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,114 @@
+"""What the judge's side and the warm process tell each other: one message a packet."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from grading.confined.software import Software
+
+Isolation = Literal["full", "partial", "minimal"]
+PACKET_LIMIT = 128 * 1024
+# What comes with the socket of a worker that wants to be served.
+KNOCK = b"knock"
+
+
+class Setup(msgspec.Struct, frozen=True, tag="setup"):
+    """How to lock children down: the level, the seccomp program for it, if any, the software that
+    they are given, files that are on the machine and that they must not be able to read, and the
+    folder for their temporary ones."""
+
+    isolation: Isolation
+    seccomp: bytes
+    software: Software
+    forbidden: list[str]
+    scratch: str
+
+
+class Ready(msgspec.Struct, frozen=True, tag="ready"):
+    """Children can be forked. ``open`` names what the locks failed to stop when tried, and
+    ``as_root`` tells that children stay root."""
+
+    open: list[str]
+    as_root: bool
+
+
+class Load(msgspec.Struct, frozen=True, tag="load"):
+    """Import modules that are slow to import, for all children to come."""
+
+    modules: tuple[str, ...]
+
+
+class Loaded(msgspec.Struct, frozen=True, tag="loaded"):
+    """The modules are there."""
+
+
+class Fork(msgspec.Struct, frozen=True, tag="fork"):
+    """Fork the child ``number`` for the socket that comes along with this packet."""
+
+    number: int
+    memory_mib: int
+    cpu_seconds: int
+
+
+class Look(msgspec.Struct, frozen=True, tag="look"):
+    """Tell what a child has used so far."""
+
+    number: int
+
+
+class Seen(msgspec.Struct, frozen=True, tag="seen"):
+    """The processor time that a child has used."""
+
+    cpu_seconds: float
+
+
+class End(msgspec.Struct, frozen=True, tag="end"):
+    """Reap a child; kill it if it still lives after ``grace`` seconds."""
+
+    number: int
+    grace: float
+
+
+class Ended(msgspec.Struct, frozen=True, tag="ended"):
+    """How a child ended: its exit code or the number of the signal, and the seconds it used.
+
+    ``killed`` tells that it had to be killed, and ``excess`` what it had too much of, if that is
+    why it was killed before anybody asked for its end.
+    """
+
+    killed: bool
+    exit_code: int | None
+    signal: int | None
+    cpu_seconds: float
+    excess: str = ""
+
+
+class Failed(msgspec.Struct, frozen=True, tag="failed"):
+    """The order could not be carried out, and why."""
+
+    reason: str
+
+
+Order = Setup | Load | Fork | Look | End
+News = Ready | Loaded | Seen | Ended | Failed
+
+_encoder = msgspec.msgpack.Encoder()
+_orders: msgspec.msgpack.Decoder[Order] = msgspec.msgpack.Decoder(Order)
+_news: msgspec.msgpack.Decoder[News] = msgspec.msgpack.Decoder(News)
+
+
+def encode(message: Order | News) -> bytes:
+    """A message as one packet."""
+    return _encoder.encode(message)
+
+
+def decode_order(packet: bytes) -> Order:
+    """A message to the warm process. Raises msgspec.DecodeError for anything else."""
+    return _orders.decode(packet)
+
+
+def decode_news(packet: bytes) -> News:
+    """A message from the warm process. Raises msgspec.DecodeError for anything else."""
+    return _news.decode(packet)

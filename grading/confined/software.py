@@ -1,0 +1,226 @@
+"""What a student's process may read: computed from what is installed, so that nothing else is.
+
+Not the packages of this project, and no other package that happens to be on the machine.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import sysconfig
+from collections.abc import Collection, Iterable, Iterator
+from importlib.machinery import PathFinder, all_suffixes
+from importlib.util import cache_from_source, find_spec
+from itertools import islice
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from grading.confined.spawner import NurseryError
+
+if TYPE_CHECKING:
+    from importlib.metadata import Distribution
+
+PACKAGE_ROOT = Path(__file__).resolve().parents[2]
+# What students use, and what the warm process needs beside that to lock them down.
+STUDENTS = ("torch", "numpy")
+OWN = ("msgspec", "landlockpy")
+# All of this project that the warm process imports. It holds no reference, formula, sampler,
+# point, label or seed: whoever adds a file there makes it readable to nobody, but importable where
+# a student's code runs.
+INNER_ROOM = ("grading/confined", "harness/candidate")
+SYSTEM = (
+    "/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/local/lib64",
+    "/etc/ld.so.cache",
+)  # fmt: skip
+_NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
+
+
+class MissingPackage(NurseryError):
+    """A distribution that students are to have is not installed."""
+
+
+class Software(msgspec.Struct, frozen=True):
+    """The software that a student's process is given.
+
+    ``folders`` are where distributions lie, ``names`` the modules of those that can be imported,
+    ``metadata`` their dist-info folders. ``packages`` and ``libraries`` can be read, what is in
+    ``closed`` below the latter excepted; ``own`` is for the warm process only.
+    """
+
+    folders: list[str]
+    names: list[str]
+    metadata: list[str]
+    packages: list[str]
+    own: list[str]
+    libraries: list[str]
+    closed: list[str]
+
+    @classmethod
+    def installed(cls, packages: Iterable[str] = ()) -> Software:
+        """Find torch, numpy and ``packages``, with all that they require.
+
+        Raises MissingPackage where one is not installed.
+        """
+        found = [_Installed(each) for each in _with_requirements([*STUDENTS, *packages])]
+        own = [_Installed(each) for each in _with_requirements(OWN, optional=True)]
+        libraries = list(_libraries())
+        return cls(
+            sorted({str(each.folder) for each in (*found, *own)}),
+            sorted({name for each in found for name in each.names}),
+            sorted(str(each.metadata) for each in found),
+            sorted({str(path) for each in found for path in each.paths()}),
+            sorted({str(path) for each in own for path in each.paths()}),
+            list(map(str, libraries)),
+            sorted({str(path) for path in _closed(libraries)}),
+        )
+
+    def readable(self) -> list[Path]:
+        """Return what a locked child may read, in folders as large as possible."""
+        closed = [Path(each) for each in self.closed]
+        roots = [path for each in self.libraries for path in all_but(Path(each), closed)]
+        return [*roots, *map(Path, self.packages)]
+
+
+def link_outside(software: Software) -> str:
+    """Say which link in a package leads to where a process in bubblewrap sees nothing, if any."""
+    seen = list(map(Path, (*software.libraries, *software.packages, *software.own)))
+    for top in (*software.packages, *software.own):
+        for folder, folders, files in os.walk(top):
+            for path in (Path(folder, name) for name in (*folders, *files)):
+                real = path.resolve()
+                if path.is_symlink() and not any(real.is_relative_to(each) for each in seen):
+                    return f"{path} leads to {real}, which students' processes do not see"
+    return ""
+
+
+def all_but(folder: Path, closed: Collection[Path]) -> Iterator[Path]:
+    """Yield what is in ``folder`` and not in a closed one, in as few paths as that takes."""
+    inside = [each for each in closed if each.is_relative_to(folder)]
+    if folder in inside:
+        return
+    if not inside or not folder.is_dir():
+        yield folder
+    else:
+        for entry in sorted(folder.iterdir()):
+            # Where a link leads is either in the folder, or none of what was meant.
+            if not entry.is_symlink():
+                yield from all_but(entry, inside)
+
+
+def standard_library() -> list[Path]:
+    """Return the folders of Python's own modules."""
+    base = {"platbase": sys.base_exec_prefix}
+    pure, platform = sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib", vars=base)
+    return sorted({Path(pure), Path(platform)})
+
+
+def inner_sources() -> list[Path]:
+    """Return the source files of the inner room."""
+    outer = [PACKAGE_ROOT / name / "__init__.py" for name in ("grading", "harness")]
+    return [*outer, *(path for name in INNER_ROOM for path in (PACKAGE_ROOT / name).rglob("*.py"))]
+
+
+def inner_room() -> list[Path]:
+    """Return the files of the inner room, with what Python has compiled of them."""
+    sources = inner_sources()
+    compiled = [Path(cache_from_source(str(path))) for path in sources]
+    return [*sources, *filter(Path.is_file, compiled)]
+
+
+def _with_requirements(names: Iterable[str], *, optional: bool = False) -> list[Distribution]:
+    """The distributions called so and all that they require, those of extras left out."""
+    from importlib.metadata import PackageNotFoundError, distribution
+
+    found: dict[str, Distribution] = {}
+    waiting = [(name, optional) for name in names]
+    while waiting:
+        name, may_lack = waiting.pop()
+        key = re.sub(r"[-_.]+", "-", name).lower()
+        if key in found:
+            continue
+        try:
+            found[key] = distribution(name)
+        except PackageNotFoundError:
+            # Some are required on other systems only.
+            if may_lack:
+                continue
+            raise MissingPackage(
+                f"{name} is not installed here, and the assignment's packages name it: install it "
+                "with pip, or take it out of assignment.toml"
+            ) from None
+        for line in found[key].requires or ():
+            required = _NAME.match(line)
+            if required and not re.search(r";.*\bextra\b", line):
+                waiting.append((required[0], True))
+    return list(found.values())
+
+
+class _Installed:
+    """Where the files of a distribution are."""
+
+    def __init__(self, made: Distribution) -> None:
+        self.folder = Path(str(made.locate_file("")))
+        self.metadata = Path(str(made._path))  # type: ignore[attr-defined]
+        record = made.read_text("RECORD") or ""
+        paths = [PurePosixPath(line.split(",")[0].strip('"')) for line in record.splitlines()]
+        self._tops = {_top(path) for path in paths if path.parts[:1] not in ((), ("..",), ("/",))}
+        self.names = {name for name in map(_module_name, self._tops) if name}
+        if not self.names:  # a distribution's package, or one that is developed elsewhere
+            told = made.read_text("top_level.txt") or made.metadata["Name"].replace("-", "_")
+            self.names = set(told.split())
+
+    def paths(self) -> Iterator[Path]:
+        """Yield the files and folders, and the folders that links in them lead to."""
+        found = {self.folder / top for top in self._tops} | {self.metadata}
+        for name in self.names:
+            spec = PathFinder.find_spec(name, [str(self.folder)]) or find_spec(name)
+            if spec and spec.submodule_search_locations:
+                found |= set(map(Path, spec.submodule_search_locations))
+            elif spec and spec.origin:
+                found.add(Path(spec.origin))
+        for path in filter(Path.exists, found):
+            yield path
+            if path.is_dir():
+                # An installer that makes a link of each file keeps them together elsewhere.
+                links = (each.resolve().parent for each in path.iterdir() if each.is_symlink())
+                yield from islice(links, 1)
+
+
+def _top(path: PurePosixPath) -> str:
+    """The first folder of a path, or the file itself."""
+    return str(path) if path.parts[0] == "__pycache__" else path.parts[0]
+
+
+def _module_name(top: str) -> str:
+    """The module that a file or folder among packages is, "" for other things."""
+    for suffix in sorted(all_suffixes(), key=len, reverse=True):
+        if top.endswith(suffix):
+            top = top.removesuffix(suffix)
+            break
+    return top if top.isidentifier() and top != "__pycache__" else ""
+
+
+def _libraries() -> Iterator[Path]:
+    """The folders of shared libraries and of Python's own modules, outermost ones only."""
+    prefix = Path(sys.base_prefix)
+    every = [*map(Path, SYSTEM), prefix / "lib", prefix / "lib64", *standard_library()]
+    real = sorted({path.resolve() for path in every if path.exists()})
+    for path in real:
+        if not any(path.is_relative_to(outer) for outer in real if outer != path):
+            yield path
+
+
+def _closed(libraries: Iterable[Path]) -> Iterator[Path]:
+    """The folders of packages, and this project."""
+    yield PACKAGE_ROOT
+    own = {path.resolve() for path in standard_library()}
+    for each in (*sys.path, *(sysconfig.get_path(name) for name in ("purelib", "platlib"))):
+        place = Path(each).resolve()
+        packages = place.is_dir() and place.name != "lib-dynload"
+        if each and packages and not any(path.is_relative_to(place) for path in own):
+            yield place
+    for folder in libraries:
+        yield from folder.glob("*/*-packages")

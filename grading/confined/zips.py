@@ -1,0 +1,157 @@
+"""Finds the one code file among those handed in, and in zips, which cannot be trusted.
+
+Names are only names, and one file at most comes out.
+"""
+
+from __future__ import annotations
+
+import io
+import stat
+import struct
+import zipfile
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import PurePosixPath
+
+from grading.confined.source import CODE, FILE_LIMIT, File, Source, Unreadable, read_source
+
+MEMBER_LIMIT = 10_000
+NAME_LIMIT = 100
+_HEAD = b"PK\x01\x02"  # begins the description of each member
+_ENCRYPTED = 0x1
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_DAMAGED = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    LookupError,
+    NotImplementedError,
+    OSError,
+    OverflowError,
+    RuntimeError,
+    ValueError,
+)
+
+
+@dataclass(frozen=True)
+class Contents:
+    """The code files in a zip, by their full names, and a sentence on each thing left alone."""
+
+    code: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def source_of(files: Sequence[File]) -> Source:
+    """Return the code in the one code file. Raise Unreadable where there is none to use."""
+    file = only_file(files)
+    return read_source(file.name, file.data)
+
+
+def only_file(files: Sequence[File]) -> File:
+    """Return the one code file, out of its zip. Raise Unreadable where there is none, or more."""
+    found: list[tuple[str, File]] = []
+    notes: list[str] = []
+    for file in files:
+        if not file.name.lower().endswith(".zip"):
+            found.append((file.name, file))
+            continue
+        inside = contents(_last(file.name), file.data)
+        found += [(name, file) for name in inside.code]
+        notes += inside.notes
+    if not found:
+        raise nothing(notes)
+    if len(found) > 1:
+        names = ", ".join(_last(name) for name, _ in found[:5])
+        raise Unreadable(f"There are {len(found)} files where one is expected: {names}.")
+    name, file = found[0]
+    if file.name.lower().endswith(".zip"):
+        return File(_last(name), unpacked(_last(file.name), file.data, name))
+    return File(_last(name), file.data)
+
+
+def nothing(notes: Sequence[str]) -> Unreadable:
+    """Return what to raise where there is no code file; ``notes`` tell of other things there."""
+    return Unreadable(" ".join(["There is no .py or .ipynb file.", *sorted(notes)[:3]]))
+
+
+def contents(name: str, data: bytes) -> Contents:
+    """Return what the zip called ``name`` holds.
+
+    Raise Unreadable for what is no zip, is damaged, or holds too much.
+    """
+    # Each member begins so, and zipfile would list them all, in hundreds of megabytes.
+    if data.count(_HEAD) > MEMBER_LIMIT:
+        raise Unreadable(f"The zip {name} holds more than {MEMBER_LIMIT} files.")
+    found: list[str] = []
+    notes: list[str] = []
+    for member in _members(name, data):
+        path = _path(member)
+        ending = path.suffix.lower()
+        parts = [part for part in path.parts if part != ".."]
+        if member.is_dir() or any(map(ignored, parts)) or ending not in (*CODE, ".zip"):
+            continue
+        if stat.S_ISLNK(member.external_attr >> 16):
+            notes.append(f"{short(path.name)} in {name} is a link, which is not followed.")
+        elif ending == ".zip":
+            notes.append(f"{short(path.name)} in {name} is a zip too, which is not unpacked.")
+        else:
+            found.append(str(path))
+    for one, other in pairwise(sorted(found)):
+        if one == other:
+            raise Unreadable(f"The zip {name} holds {short(PurePosixPath(one).name)} twice.")
+    return Contents(tuple(sorted(found)), tuple(notes))
+
+
+def unpacked(name: str, data: bytes, wanted: str) -> bytes:
+    """The bytes of a code file that `contents` has named. Raises Unreadable where it cannot be."""
+    member = next(each for each in _members(name, data) if str(_path(each)) == wanted)
+    its = short(_path(member).name)
+    if member.flag_bits & _ENCRYPTED:
+        raise Unreadable(f"{its} in {name} is locked with a password: zip it without one.")
+    if member.compress_type not in _METHODS:
+        raise Unreadable(f"{its} in {name} is packed in an unusual way: zip it the usual way.")
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive, archive.open(member) as stream:
+            inside = stream.read(FILE_LIMIT + 1)
+    except _DAMAGED as error:
+        raise _damaged(name, error) from None
+    if len(inside) > FILE_LIMIT:
+        raise Unreadable(f"{its} is larger than {FILE_LIMIT // 2**20} MiB.")
+    return inside
+
+
+def ignored(name: str) -> bool:
+    """Whether it is what systems and editors leave behind, and nobody hands in."""
+    return name.startswith(".") or name in ("__MACOSX", "__pycache__")
+
+
+def short(name: str) -> str:
+    """A name of a bearable length, with its ending."""
+    return name if len(name) <= NAME_LIMIT else f"…{name[1 - NAME_LIMIT :]}"
+
+
+def _last(path: str) -> str:
+    """A path's last name, of a bearable length, as text that can be sent on."""
+    return short(PurePosixPath(path).name.encode("utf-8", "backslashreplace").decode("utf-8"))
+
+
+def _members(name: str, data: bytes) -> list[zipfile.ZipInfo]:
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            return archive.infolist()
+    except UnicodeDecodeError:
+        raise Unreadable(f"The zip {name} holds a name that is not UTF-8: zip it again.") from None
+    except _DAMAGED as error:
+        raise _damaged(name, error) from None
+
+
+def _path(member: zipfile.ZipInfo) -> PurePosixPath:
+    # Some programs on Windows write their own separator.
+    return PurePosixPath(member.filename.replace("\\", "/"))
+
+
+def _damaged(name: str, error: Exception) -> Unreadable:
+    return Unreadable(f"The zip {name} cannot be unpacked: {str(error)[:200]}.")

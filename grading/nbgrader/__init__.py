@@ -1,0 +1,1 @@
+"""nbgrader: its plugin, its gradebook, and the handouts that it releases."""

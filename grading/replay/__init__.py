@@ -1,0 +1,1 @@
+"""Replaying a graded submission: what each check asked, and what came back."""

@@ -1,0 +1,81 @@
+"""Makes checks that failed again, as they are on record, and keeps what there is to see."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from grading.confined.source import Unreadable
+from grading.replay.transcript import Moment, Transcript
+from grading.results.lines import CheckLine
+from grading.results.record import Record, RecordError
+from grading.sandbox import Nursery
+from grading.sandbox.reader import Reader
+from grading.sandbox.remote import Far, settled
+from harness.course.assignment import Assignment
+from harness.course.assignments import load_assignment
+from harness.course.report import Check, Report
+from harness.course.settings import SettingsError
+from harness.judging.judge import judge
+
+
+@dataclass(frozen=True)
+class Replay:
+    """A check on record, what came of it now, and what it saw now of the case on record."""
+
+    recorded: CheckLine
+    now: Check
+    moments: tuple[Moment, ...]
+
+    @property
+    def same(self) -> bool:
+        """Whether it ended as it did then."""
+        return self.now.outcome == self.recorded.outcome
+
+
+def replay_checks(record: Record, nursery: Nursery) -> tuple[Replay, ...]:
+    """The checks of a record, made again on the same inputs.
+
+    All others are made too, in their order: what one call leaves behind can decide about another.
+    Raises RecordError where the code, or the record, means nothing to this version.
+    """
+    assignment = load_assignment(record.run.assignment)
+    report, transcript = _judged(record, assignment, nursery)
+    made = {check.id: check for check in report.checks}
+    replays: list[Replay] = []
+    for check in record.checks:
+        try:
+            now, facts = made[check.id], check.case
+            moments = transcript.moments(assignment, check.id, facts) if facts else ()
+            replays.append(Replay(check, now, moments))
+        except LookupError:
+            raise RecordError(
+                f"The record of {check.id} does not make its inputs again in this version: grade "
+                f"{record.result.submission} again."
+            ) from None
+    return tuple(replays)
+
+
+def _judged(record: Record, assignment: Assignment, nursery: Nursery) -> tuple[Report, Transcript]:
+    settings, seed = record.run.settings, record.run.seed
+    with Reader(nursery) as reader:
+        try:
+            source = reader.source(record.files)
+        except Unreadable as why:
+            raise RecordError(f"The code could not be read this time: {why}") from None
+
+    def judged(far: Far) -> tuple[Report, Transcript] | str:
+        if far.definition.unusable:
+            return far.definition.unusable
+        transcript = Transcript(far)
+        judgement = judge(
+            assignment, transcript, seed=seed, settings=settings, begin=transcript.begin
+        )
+        return judgement.report, transcript
+
+    try:
+        verdict = settled(nursery, source, settings.limits, judged)
+    except SettingsError as error:
+        raise RecordError(f"The settings on record do not fit this version: {error}.") from None
+    if isinstance(verdict, str):
+        raise RecordError(f"The code could not be loaded this time: {verdict}")
+    return verdict

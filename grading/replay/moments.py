@@ -1,0 +1,157 @@
+"""What a student's stage was given, what it returned and what is right, as text for staff."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from grading.replay.transcript import Moment, agree
+from harness.candidate.operations import (
+    Absent,
+    Lost,
+    Other,
+    Output,
+    Raised,
+    Returned,
+    Returns,
+    Trouble,
+)
+from harness.probes.compare import PRECISION, entry, number, numbers, shape
+from harness.show.visible import visible
+
+MOST_ROWS = 8
+MOST_COLUMNS = 7
+DIGITS = 4
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of text, or several; a ``head`` says what the lines below it are about."""
+
+    text: str
+    head: bool = False
+
+
+def moment_lines(moments: Sequence[Moment]) -> Iterator[Line]:
+    """Each moment, under a line that says which call it is."""
+    calls = list(dict.fromkeys(moment.call for moment in moments))
+    several = len({moment.stage for moment in moments}) < len(calls)
+    for moment in moments:
+        phase = "forward" if moment.upstream is None else "backward"
+        which = f", call {calls.index(moment.call) + 1}" if several else ""
+        yield Line(f"{moment.stage.name}.{phase}{which}", head=True)
+        yield from map(Line, _told(moment))
+
+
+def named(name: str, value: Tensor) -> str:
+    """A tensor with its name, its shape, and its values; the middle of a large one left out."""
+    value = value.detach()
+    # What is out of the ordinary: the type, the order in memory.
+    kind = "" if value.dtype == torch.float64 else f" {str(value.dtype).removeprefix('torch.')}"
+    order = "" if value.is_contiguous() else f" strides {value.stride()}"
+    head = f"  {name}  {shape(value)}{kind}{order}"
+    if value.dim() < 2:
+        return f"{head}  {' '.join(_cells(value.reshape(-1)))}"
+    table = value.reshape(-1, value.shape[-1]) if value.numel() else value.reshape(0, 1)
+    rows = [_cells(row) for row in _ends(table, MOST_ROWS)]
+    width = max((len(cell) for row in rows for cell in row), default=0)
+    lines = [" ".join(_padded(cell, width) for cell in row) for row in rows]
+    if len(table) > MOST_ROWS:
+        lines.insert(MOST_ROWS - 1, "…")
+    return "\n    ".join([head, *lines])
+
+
+def largest_difference(got: Tensor, right: Tensor) -> str:
+    """Where two tensors of one shape differ most, in words."""
+    if got.is_complex():
+        return "it is complex"
+    got, right = got.detach().to(torch.float64), right.to(torch.float64)
+    apart = (got - right).abs().nan_to_num(torch.inf, torch.inf)
+    off = torch.where(got == right, torch.zeros_like(apart), apart).reshape(-1)
+    flat = int(off.argmax())
+    worst = entry(flat, got, right)
+    came, belongs = numbers(worst.got, worst.right)
+    where = f" at {worst.at}" if worst.at else ""
+    return f"{number(float(off[flat]), 3)}{where}: {came} came where {belongs} belongs"
+
+
+def _told(moment: Moment) -> Iterator[str]:
+    if moment.upstream is None:
+        rows = zip(moment.stage.inputs, moment.inputs, moment.requires_grad, strict=True)
+        for name, given, need in rows:
+            yield named(name if need else f"{name}, a constant", given)
+    else:
+        yield named("g", moment.upstream)
+    match moment.reply:
+        case Output(value):
+            yield from _compared(moment.stage.output, value, moment.right[0])
+        case Returns(values):
+            yield from _gradients(moment, values)
+        case Raised() | Absent() | Lost():
+            yield f"  came  {_trouble(moment.reply)}"
+
+
+def _gradients(moment: Moment, values: Sequence[Returned]) -> Iterator[str]:
+    count = len(moment.stage.inputs)
+    if len(values) != count:
+        yield f"  came  {len(values)} values where {count} belong"
+    rows = zip(moment.stage.inputs, moment.requires_grad, moment.right, strict=True)
+    for place, (name, need, right) in enumerate(rows):
+        value = values[place] if place < len(values) else None
+        if not need:
+            yield f"  ∂C/∂{name}  not asked for"
+        elif value is None and name in moment.stage.optional:
+            yield f"  ∂C/∂{name}  right: None"
+        else:
+            yield from _compared(f"∂C/∂{name}", value, right)
+
+
+def _compared(name: str, value: Returned, right: Tensor) -> Iterator[str]:
+    """What came beside what is right; values that agree are shown once."""
+    if not isinstance(value, Tensor):
+        yield f"  {name} came  {f'a {visible(value.kind)}' if isinstance(value, Other) else 'None'}"
+        yield named(f"{name} right", right)
+        return
+    if agree(value, right):
+        yield named(f"{name}, right", value)
+    else:
+        yield named(f"{name} came", value)
+        yield named(f"{name} right", right)
+    if value.shape == right.shape and not agree(value, right, PRECISION):
+        yield f"  largest difference  {largest_difference(value, right)}"
+
+
+def _trouble(trouble: Trouble) -> str:
+    match trouble:
+        case Raised(kind, text, place, code):
+            at = f" at {place}" if place else ""
+            line = f"\n    {code}" if code else ""
+            return visible(f"{kind}: {text}{at}{line}")
+        case Absent(reason):
+            return visible(f"nothing. {reason}.")
+        case Lost(reason):
+            return visible(f"nothing: the code {reason}.")
+
+
+def _cells(row: Tensor) -> list[str]:
+    cells = [
+        number(float(value), DIGITS) if value.is_floating_point() else str(value.item())
+        for value in _ends(row, MOST_COLUMNS)
+    ]
+    if len(row) > MOST_COLUMNS:
+        cells.insert(MOST_COLUMNS - 1, "…")
+    return cells
+
+
+def _padded(cell: str, width: int) -> str:
+    return cell if cell == "…" else cell.rjust(width)
+
+
+def _ends(values: Tensor, most: int) -> list[Tensor]:
+    """The first ones and the last, at most so many."""
+    if len(values) <= most:
+        return list(values)
+    return [*values[: most - 1], values[-1]]

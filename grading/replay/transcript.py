@@ -1,0 +1,213 @@
+"""What a candidate was asked and what it answered, kept for an instructor to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from harness.candidate.operations import (
+    Backward,
+    Candidate,
+    Forward,
+    Operation,
+    Output,
+    Reply,
+    Returns,
+)
+from harness.course.assignment import Assignment
+from harness.course.stage import Stage
+from harness.probes.cases import (
+    IN_FLOAT32,
+    Case,
+    extreme_cases,
+    layout_cases,
+    make_case,
+    single_case,
+)
+from harness.probes.compare import VALUES, Tolerance, difference
+from harness.probes.special_cases import special_cases
+
+# Of the backwards that a check asked for, so many are enough to see.
+SOME = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Moment:
+    """One forward or backward of a student's: what went in, what came back, what is right.
+
+    ``upstream`` is None for a forward. ``right`` has the output, or a gradient for each input.
+    Moments of the same ``call`` belong together.
+    """
+
+    call: int
+    stage: Stage
+    inputs: tuple[Tensor, ...]
+    requires_grad: tuple[bool, ...]
+    upstream: Tensor | None
+    reply: Reply
+    right: tuple[Tensor, ...]
+
+    @property
+    def is_off(self) -> bool:
+        """Whether what came back is not what is right, where it is asked for."""
+        match self.reply:
+            case Output(value):
+                return not agree(value, self.right[0])
+            case Returns(values):
+                pairs = zip(self.stage.inputs, self.requires_grad, values, self.right, strict=False)
+                return len(values) < len(self.right) or any(
+                    need
+                    and not (value is None and name in self.stage.optional)
+                    and not agree(value, right)
+                    for name, need, value, right in pairs
+                )
+        return True
+
+
+@dataclass(frozen=True)
+class _Exchange:
+    check: str
+    batch: int
+    call: Forward
+    operation: Forward | Backward
+    reply: Reply
+
+
+class Transcript:
+    """A candidate that answers as another does, and keeps what was said of single stages."""
+
+    def __init__(self, candidate: Candidate) -> None:
+        self._candidate = candidate
+        self._begun = [""]
+        self._batches = 0
+        self._calls: dict[int, Forward] = {}
+        self._exchanges: list[_Exchange] = []
+
+    def begin(self, check: str) -> None:
+        """Tells which check asks from now on."""
+        self._begun.append(check)
+
+    def perform(self, operations: Sequence[Operation]) -> list[Reply]:
+        """What the candidate answers."""
+        replies = self._candidate.perform(operations)
+        self._batches += 1
+        for operation, reply in zip(operations, replies, strict=True):
+            if isinstance(operation, Forward):
+                self._calls[operation.handle] = operation
+            if isinstance(operation, Forward | Backward):
+                call = self._calls[operation.handle]
+                self._exchanges.append(
+                    _Exchange(self._begun[-1], self._batches, call, operation, reply)
+                )
+        return replies
+
+    def renew(self) -> Candidate:
+        """The candidate's work anew; what is said of public inputs then is not kept."""
+        return self._candidate.renew()
+
+    def moments(
+        self, assignment: Assignment, check: str, facts: Mapping[str, int]
+    ) -> tuple[Moment, ...]:
+        """What the check saw of the case that ``facts`` make again: the forward, then backwards.
+
+        Of the chain, and of calls that interleave, all that it saw; empty where it did not come to
+        that case. Raises LookupError where the assignment has no such case.
+        """
+        own = [each for each in self._exchanges if each.check == check]
+        part, _, kind = check.partition("/")
+        if part == "chain":
+            return _moments(assignment, own)
+        case = case_again(assignment, check, facts)
+        if kind == "memory":
+            return _moments(assignment, [each for each in own if each.batch == own[-1].batch])
+        # Answers are asked for once, by the first check that needs them.
+        before = self._begun[: self._begun.index(check)]
+        earlier = [each for each in self._exchanges if each.check in before]
+        turn = facts.get("upstream", -1)
+        if 0 <= turn < len(case.upstreams):
+            for said in (own, earlier):
+                if found := _of_upstream(said, case, case.upstreams[turn]):
+                    return _moments(assignment, found)
+        for said in (own, earlier):
+            if found := _of_case(said, case):
+                forward, *backwards = _moments(assignment, found)
+                if kind == "forward":
+                    return (forward,)
+                off = [each for each in backwards if each.is_off]
+                return (forward, *(off[:SOME] or backwards[:1]))
+        return ()
+
+
+def case_again(assignment: Assignment, check: str, facts: Mapping[str, int]) -> Case:
+    """The case of a stage's check that is on record as ``facts``.
+
+    Raises LookupError where the assignment, as it is, has no such case.
+    """
+    slug, _, kind = check.partition("/")
+    stage = {each.slug: each for each in assignment.stages}[slug]
+    sizes = {name: facts[name] for name in assignment.sizes[0]}
+    seed, index = facts["seed"], facts["index"]
+    match kind:
+        case "layout":
+            return layout_cases(stage, seed, sizes)[index]
+        case "stability":
+            return extreme_cases(stage, seed, sizes)[index]
+        case "special":
+            return special_cases(stage, seed, sizes)[index]
+        case "precision" if index == IN_FLOAT32:
+            return single_case(stage, seed, sizes)
+        case _:
+            return make_case(stage, seed, sizes, index)
+
+
+def _of_upstream(said: Iterable[_Exchange], case: Case, upstream: Tensor) -> list[_Exchange]:
+    """The last call on the case that was asked about this upstream: its forward, that backward."""
+    asked = [
+        each
+        for each in said
+        if _is_on(each, case)
+        and isinstance(each.operation, Backward)
+        and torch.equal(each.operation.upstream, upstream)
+    ]
+    return [_forward_of(asked[-1], said), asked[-1]] if asked else []
+
+
+def _of_case(said: Iterable[_Exchange], case: Case) -> list[_Exchange]:
+    """The last call on the case: its forward, and every backward."""
+    on = [each for each in said if _is_on(each, case)]
+    return [each for each in on if each.call is on[-1].call]
+
+
+def _is_on(exchange: _Exchange, case: Case) -> bool:
+    given = exchange.call.inputs
+    return len(given) == len(case.inputs) and all(map(torch.equal, given, case.inputs))
+
+
+def _forward_of(exchange: _Exchange, said: Iterable[_Exchange]) -> _Exchange:
+    return next(each for each in said if each.operation is exchange.call)
+
+
+def _moments(assignment: Assignment, said: Iterable[_Exchange]) -> tuple[Moment, ...]:
+    return tuple(_moment(assignment.stage(each.call.stage), each) for each in said)
+
+
+def _moment(stage: Stage, said: _Exchange) -> Moment:
+    call = said.call
+    inputs = tuple(value.detach() for value in call.inputs)
+    if isinstance(said.operation, Backward):
+        upstream = said.operation.upstream
+        right = stage.true_gradients(inputs, upstream)
+        return Moment(call.handle, stage, inputs, call.requires_grad, upstream, said.reply, right)
+    right = (stage.forward(*inputs).detach(),)
+    return Moment(call.handle, stage, inputs, call.requires_grad, None, said.reply, right)
+
+
+def agree(value: object, right: Tensor, tolerance: Tolerance = VALUES) -> bool:
+    """Whether something returned has the right shape and values."""
+    if not isinstance(value, Tensor) or value.is_complex() or value.shape != right.shape:
+        return False
+    size = float(right.abs().max()) if right.numel() else 0.0
+    return difference(value, right, tolerance, size=size) is None

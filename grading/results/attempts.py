@@ -1,0 +1,129 @@
+"""Several attempts of one student: the folders that hold them, and the one that counts.
+
+A student's folder holds attempts where it holds nothing but folders called ``attempt-1``,
+``attempt-2`` …, or nothing but folders called by a date and time. Anything else is not guessed at.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+
+from grading.confined.zips import ignored
+from grading.results.lines import AttemptLine, Result
+from grading.submissions.reading import Entry, shown_name
+
+# So many attempts of one student are graded; of more, the instructor decides which.
+MOST = 20
+NUMBERED = re.compile(r"attempt[-_ ]?(\d{1,6})", re.IGNORECASE)
+DATED = re.compile(
+    r"(\d{4}-\d\d-\d\d)(?:[T_ ](\d\d)[:.-](\d\d)(?:[:.-](\d\d)(?:\.(\d{1,6}))?)?)? ?"
+    r"(Z|UTC|[+-]\d\d:?\d\d)?"
+)
+
+
+def attempts_of(entry: Entry, assignment: str) -> list[Entry]:
+    """The attempts that a student's folder holds, the first one first; empty where it holds none.
+
+    Their names are the student's with the folder's, as in ``alice/attempt-2``. Where there are too
+    many, the only entry says so, and is undecided.
+    """
+    if len(entry.paths) != 1:
+        return []
+    root = Path(entry.paths[0])
+    if _is_folder(root / assignment):
+        root = root / assignment
+    names = in_order(_folders_only(root))
+    if len(names) > MOST:
+        count = f"There are {len(names)} attempts and at most {MOST} are graded"
+        return [Entry(entry.name, entry.paths, f"{count}: keep those that count.")]
+    return [Entry(f"{entry.name}/{shown_name(name)}", (str(root / name),)) for name in names]
+
+
+def in_order(names: Sequence[str]) -> list[str]:
+    """Names of attempts, the first one first; empty where they are not all of one kind, or where
+    two of them say the same."""
+    if len(names) < 2:
+        return []
+    for kind in (_number, _time):
+        places = {name: kind(name) for name in names}
+        keys = [key for key in places.values() if key is not None]
+        if len(keys) == len(names) == len({*keys}) and len({len(key) for key in keys}) == 1:
+            return sorted(names, key=lambda name: places[name] or ())
+    return []
+
+
+def combined(student: str, results: Sequence[Result], rule: str) -> Result:
+    """The result of the attempt that counts, by the ``rule``, with the marks of all on record.
+
+    The best is the latest of those with most points; an attempt that the grader failed on could be
+    it, unless there are full marks already.
+    """
+    if rule == "latest":
+        counting = len(results) - 1
+    else:
+        counting = max(range(len(results)), key=lambda place: (_worth(results[place]), place))
+    attempts = [
+        AttemptLine(
+            result.submission.removeprefix(f"{student}/"),
+            *(result.status, result.score, result.digest, place == counting),
+        )
+        for place, result in enumerate(results)
+    ]
+    return msgspec.structs.replace(results[counting], submission=student, attempts=attempts)
+
+
+def _worth(result: Result) -> tuple[float, bool]:
+    if result.score is None:
+        return result.max_score, False
+    return result.score, True
+
+
+def _number(name: str) -> tuple[object, ...] | None:
+    match = NUMBERED.fullmatch(name)
+    return (int(match[1]),) if match else None
+
+
+def _time(name: str) -> tuple[object, ...] | None:
+    """When it was; those with a time zone are of another length, and so never compared."""
+    match = DATED.fullmatch(name)
+    if match is None:
+        return None
+    day, hour, minute, second, fraction, zone = match.groups()
+    text = f"{day}T{hour or '00'}:{minute or '00'}:{second or '00'}"
+    try:
+        moment = datetime.fromisoformat(text + {"UTC": "Z", None: ""}.get(zone, zone or ""))
+    except ValueError:
+        return None
+    part = int((fraction or "").ljust(6, "0"))
+    return (moment, part, "zone") if zone else (moment, part)
+
+
+def _folders_only(root: Path) -> list[str]:
+    """The names of what may be attempts in a folder; empty where it holds anything else."""
+    names: list[str] = []
+    try:
+        with os.scandir(root) as entries:
+            for each in entries:
+                if ignored(each.name):
+                    continue
+                named = NUMBERED.fullmatch(each.name) or DATED.fullmatch(each.name)
+                if not named or not each.is_dir(follow_symlinks=False):
+                    return []
+                names.append(each.name)
+    except OSError:
+        return []
+    return names
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return stat.S_ISDIR(path.lstat().st_mode)
+    except OSError:
+        return False  # whoever reads the submission will say what is wrong

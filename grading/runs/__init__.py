@@ -1,0 +1,1 @@
+"""Runs of `backprop grade`: resuming, previewing, overriding, stopping."""

@@ -1,0 +1,142 @@
+"""What a child says in words, held against the student's own source before anyone reads it.
+
+A student's code can alter all that its process says. A line's place and text, and the names of
+types, go into messages that students read, so they must not carry hidden inputs out.
+"""
+
+from __future__ import annotations
+
+import builtins
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
+from grading.confined.source import Source
+from grading.confined.wire import Statement
+from harness.candidate.lines import CODE_LIMIT
+from harness.candidate.operations import (
+    Absent,
+    Observed,
+    Other,
+    Output,
+    Raised,
+    Reply,
+    Returned,
+    Returns,
+    Seen,
+)
+from harness.candidate.workbench import TEXT_LIMIT, scrub
+from harness.judging.vocabulary import is_node, is_word
+
+MADE_UP = "an exception of a type made up on the way"
+NOTHING_THERE = "There is nothing to call"
+MOST_NAMES = 1_000
+# Names of types that are no news to anybody, beside Python's own.
+_COMMON = frozenset({"ndarray", "Parameter", "Size", "float64", "float32", "OutOfMemoryError"})
+# Written in one way only: zeros before it, or another script's digits, could tell something.
+_PLACE = re.compile(r"(?:cell ([1-9][0-9]{0,5}), )?line ([1-9][0-9]{0,6})")
+# All that a workbench says of what is absent, with the names in it.
+_ABSENT = re.compile(
+    r"There is no class (\w+)|(\w+) is an? (\w+), not a class"
+    r"|The class (\w+) is not a torch\.autograd\.Function"
+    r"|forward did not return a tensor, so there is no backward to call"
+    r"|The output has no backward: torch cannot trace it to the inputs"
+    r"|There is no chain to go on from"
+)
+_FOLDERS = re.compile(r"(?<![\w.])/(?:[^\s/'\"()<>:]+/)+")
+_TENSORS = re.compile(r"(?:(?:sparse|meta|cuda|\w{1,12}) )?tensor\b")
+
+
+def plain(text: str) -> str:
+    """Text of a bearable length, without addresses in memory and folders of this machine."""
+    return _FOLDERS.sub("…/", scrub(text[:TEXT_LIMIT]))
+
+
+def _node(name: str) -> str:
+    return name if not name or is_node(name) else "function"
+
+
+class Words:
+    """Knows the names and the lines of a source, and the ``stages`` that were asked for."""
+
+    def __init__(self, source: Source) -> None:
+        cells = source.cells
+        self._lines = {
+            re.sub(r"\D", "", cell.name) if source.notebook else "": cell.text.split("\n")
+            for cell in cells
+        }
+        self.stages: set[str] = set()
+        self._names = {name for cell in cells for name in re.findall(r"[^\W\d]\w*", cell.text)}
+
+    def own(self, reply: Reply) -> Reply:
+        """The reply with no other words in it than those of the source and of Python."""
+        match reply:
+            case Raised(kind, text, place):
+                kind = self.name(kind, MADE_UP)
+                return Raised(kind, plain(text), self.place(place), self._line(place))
+            case Output(value):
+                return Output(self._value(value))
+            case Returns(values):
+                return Returns(tuple(map(self._value, values)))
+            case Observed(named, dispatched, packed, differences):
+                return replace(
+                    reply,
+                    named=self._seen(named),
+                    dispatched=self._seen(dispatched),
+                    packed=self._seen(packed),
+                    differences=self._seen(differences),
+                    built_in=_node(reply.built_in),
+                    second=reply.second and tuple(map(self._value, reply.second)),
+                )
+            case Absent(reason):
+                return Absent(self._reason(reason))
+        return reply
+
+    def statement(self, failed: Statement) -> Statement:
+        """A statement that failed, as ``own`` has it."""
+        kind = self.name(failed.kind, MADE_UP)
+        defines = [name for name in failed.defines[:MOST_NAMES] if name in self._names]
+        return Statement(self.place(failed.place), kind, plain(failed.text), defines)
+
+    def name(self, name: str, otherwise: str) -> str:
+        """A type's name, if it is known or stands in the source."""
+        return name if self._is_known(name) else otherwise
+
+    def place(self, place: str) -> str:
+        """A place, if it is one in the source."""
+        return place if self._found(place) is not None else ""
+
+    def _is_known(self, name: str) -> bool:
+        return hasattr(builtins, name) or name in _COMMON or name in self._names
+
+    def _reason(self, reason: str) -> str:
+        match = _ABSENT.fullmatch(reason)
+        names = filter(None, match.groups()) if match else ()
+        own = all(name in self.stages or self._is_known(name) for name in names)
+        return reason if match and own else NOTHING_THERE
+
+    def _seen(self, seen: Sequence[Seen]) -> tuple[Seen, ...]:
+        """What is told in the harness's own words. Nothing can be told by repeating it."""
+        told = (
+            Seen(each.what, self.place(each.place), self._line(each.place))
+            for each in seen
+            if is_word(each.what)
+        )
+        return tuple(dict.fromkeys(told))
+
+    def _line(self, place: str) -> str:
+        return (self._found(place) or "").strip()[:CODE_LIMIT]
+
+    def _found(self, place: str) -> str | None:
+        match = _PLACE.fullmatch(place)
+        lines = self._lines.get(match[1] or "") if match else None
+        if match is None or lines is None or not 0 < int(match[2]) <= len(lines):
+            return None
+        return lines[int(match[2]) - 1]
+
+    def _value(self, value: Returned) -> Returned:
+        if not isinstance(value, Other):
+            return value
+        if _TENSORS.match(value.kind):
+            return replace(value, kind="tensor of another kind or size than the engine takes")
+        return replace(value, kind=self.name(value.kind, "object"))

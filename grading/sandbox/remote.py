@@ -1,0 +1,458 @@
+"""A student's work behind the wire, as a candidate: deadlines, deaths and fresh children."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import msgspec
+
+from grading.confined import wire
+from grading.confined.channel import ChannelClosed, ChannelTimeout, ProtocolError
+from grading.confined.source import Source
+from grading.confined.spawner import Child, Nursery
+from grading.confined.wire import (
+    Answers,
+    Define,
+    Defined,
+    FromChild,
+    Perform,
+    Request,
+    Started,
+)
+from grading.sandbox.budget import GLANCE_SECONDS, PATIENCE, Watch
+from grading.sandbox.redaction import Words, plain
+from grading.sandbox.slow import asked_for
+from harness.candidate.operations import (
+    Absent,
+    Backward,
+    Chain,
+    Chained,
+    Descend,
+    Forward,
+    Lost,
+    Observe,
+    Observed,
+    Operation,
+    Output,
+    Read,
+    Reply,
+    Returns,
+    Trouble,
+    Unchanged,
+)
+from harness.course.settings import Limits
+
+KILLS = 3
+MOST_KILLS = 8
+MOST_STATEMENTS = 100_000
+WHOLE = "the whole submission"
+CHAIN = "the chain"
+TESTIMONY = "the testimony"
+DEFINITIONS = "the definitions"
+# Signals that come from outside the process; at the levels that lock it down, only from there.
+OUTSIDE = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGKILL", "SIGTERM")
+# How long a process that has closed its channel may take to end.
+GRACE_SECONDS = 1.0
+# What a renewed one has of the limit of a call, in all: for words, no mark depends on it.
+RENEWED_CALLS = 4
+# The kernel's own limit of processor time comes a little later than the judge's.
+SPARE_SECONDS = 10.0
+
+Verdict = TypeVar("Verdict")
+
+
+# Statements that kill: which ones, from where on none is run, and what is told of them.
+Skipped = tuple[list[int], int | None, list[wire.Statement]]
+
+
+class ChildLost(Exception):
+    """A child died, ran out of time or broke the rules; the text completes "Sigmoid.backward …"."""
+
+
+@dataclass(frozen=True)
+class Definition:
+    """What came of running the top-level statements. ``unusable`` says why there is no code."""
+
+    failed: tuple[wire.Statement, ...]
+    unusable: str = ""
+
+
+class Far:
+    """A candidate whose code runs in children of a nursery. Close it, or use it in a ``with``.
+
+    What kills its child costs the stage that was being used: that stage is lost from then on,
+    and the others go on in a fresh child. A ``second`` try, after one that was left in doubt,
+    decides for good. Statements that killed when ``before`` was defined are not run again.
+    """
+
+    def __init__(
+        self,
+        nursery: Nursery,
+        source: Source,
+        limits: Limits,
+        *,
+        second: bool = False,
+        before: Far | None = None,
+    ) -> None:
+        self._nursery = nursery
+        self._limits = limits
+        self._watch = Watch(limits)
+        self._child: Child | None = None
+        self._modules = asked_for(source)
+        self._number = 0
+        self._lost: dict[str, Lost] = {}
+        self._calls: dict[int, Forward] = {}
+        self._here: set[int] = set()
+        self._outputs: frozenset[str] = frozenset()
+        # Whose answers have all come in time so far: those need not be sent one by one.
+        self._quick: set[str] = {CHAIN}
+        self._skip: list[int] = []
+        self._until: int | None = None
+        self._killers: list[wire.Statement] = []
+        if before:
+            self._skip, self._until, self._killers = before.skipped
+        self._renewed: Far | None = None
+        self._is_renewed = before is not None
+        self._second = second
+        self._stopped_by_clock = False
+        # The signals that ended its children from outside, by what they were doing.
+        self.kills: dict[str, str] = {}
+        self.source = source
+        self._words = Words(source)
+        self.definition = self._define()
+        self.skipped: Skipped = (self._skip, self._until, list(self._killers))
+
+    @property
+    def cpu_seconds(self) -> float:
+        """The processor time its children have used, those that have ended."""
+        return self._watch.cpu_seconds + (self._renewed.cpu_seconds if self._renewed else 0.0)
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether to try again, alone: the machine may have been at fault, and not the code."""
+        renewed = self._renewed is not None and self._renewed.doubtful
+        return not self._second and (self._stopped_by_clock or bool(self.kills) or renewed)
+
+    def perform(self, operations: Sequence[Operation]) -> list[Reply]:
+        """One reply for each operation. Raises NurseryError where the grader itself failed."""
+        self._note(operations)
+        blamed = self._blamed(operations)
+        known = self._lost.get(WHOLE) or self._lost.get(blamed)
+        if known:
+            return [known] * len(operations)
+        stopped = self._stopped_by_clock
+        replies, lost = self._tried(operations, blamed, at_once=blamed not in self._quick)
+        if lost and self._can_repeat(operations, blamed):
+            replies, lost = self._tried(operations, blamed, at_once=True)
+        if lost:
+            lost = self._lost[blamed] = replace(lost, whole=WHOLE in self._lost)
+            replies += [lost] * (len(operations) - len(replies))
+        else:
+            self._quick.add(blamed)
+        if blamed == TESTIMONY:
+            # No mark depends on it, and the next one is another stage's.
+            self._stopped_by_clock = stopped
+            self.kills.pop(TESTIMONY, None)
+            self._lost.pop(TESTIMONY, None)
+            self._quick.discard(TESTIMONY)
+        return replies
+
+    def renew(self) -> Far:
+        """The same code in a child that has been asked nothing, with little time of its own.
+
+        Nothing there depends on what this one has been asked, the time that is left included.
+        """
+        if self._renewed is None:
+            self._bury()
+            seconds = min(
+                RENEWED_CALLS * self._limits.call_seconds, self._limits.submission_seconds
+            )
+            limits = replace(self._limits, submission_seconds=seconds)
+            self._renewed = Far(
+                self._nursery, self.source, limits, second=self._second, before=self
+            )
+        return self._renewed
+
+    def close(self) -> None:
+        """Ends the child."""
+        self._bury()
+        if self._renewed is not None:
+            self._renewed.close()
+
+    def __enter__(self) -> Far:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+    def _tried(
+        self, operations: Sequence[Operation], blamed: str, *, at_once: bool
+    ) -> tuple[list[Reply], Lost | None]:
+        """The replies that came, and what befell the child over the first that did not."""
+        replies: list[Reply] = []
+        try:
+            child = self._living()
+            self._watch.turn_to(blamed, shared=blamed != CHAIN and not self._is_renewed)
+            self._refuse_strangers(operations)
+            replies.extend(self._answers(child, operations, at_once))
+        except ChildLost as lost:
+            self._bury()
+            return replies, Lost(str(lost))
+        return replies, None
+
+    def _can_repeat(self, operations: Sequence[Operation], blamed: str) -> bool:
+        """Whether a lost child may have kept replies back that a fresh one can give again."""
+        alone = not isinstance(operations[0], Backward | Read | Descend)
+        return blamed in self._quick and alone and len(operations) > 1 and WHOLE not in self._lost
+
+    def _note(self, operations: Sequence[Operation]) -> None:
+        for operation in operations:
+            match operation:
+                case Forward(handle, stage):
+                    self._calls[handle] = operation
+                    self._words.stages.add(stage)
+                case Chain(links):
+                    self._words.stages |= {link.stage for link in links}
+
+    def _blamed(self, operations: Sequence[Operation]) -> str:
+        match operations[-1]:
+            case Observe():
+                return TESTIMONY
+            case Forward(stage=stage):
+                return stage
+            case Backward(handle=handle) | Read(handle=handle):
+                return self._calls[handle].stage
+            case Chain() | Descend():
+                return CHAIN
+
+    def _refuse_strangers(self, operations: Sequence[Operation]) -> None:
+        """A graph made by a child that is gone is gone with it."""
+        for operation in operations:
+            if isinstance(operation, Forward):
+                self._here.add(operation.handle)
+            elif isinstance(operation, Backward | Read) and operation.handle not in self._here:
+                raise ChildLost("lost its process to another stage")
+
+    def _living(self) -> Child:
+        if self._child is None:
+            self._define()
+        if self._child is None:
+            raise ChildLost(self._lost[WHOLE].reason)
+        return self._child
+
+    def _born(self) -> Child:
+        self._here = set()
+        seconds = self._watch.cpu_left + SPARE_SECONDS
+        child = self._nursery.child(self._limits.memory_mib, seconds, self._modules)
+        self._child = child
+        self._watch.turn_to(DEFINITIONS)
+        return child
+
+    def _unusable(self, why: str) -> Definition:
+        self._bury()
+        self._lost.setdefault(WHOLE, Lost("cannot be read", whole=True))
+        return Definition((), why)
+
+    def _define(self) -> Definition:
+        """Has a child run the statements; one that kills is skipped by the next child."""
+        while True:
+            child = self._child or self._born()
+            at: Started | None = None
+            try:
+                request = Define(self._next(), self.source, self._skip, self._until)
+                for message in self._ask(child, request):
+                    if isinstance(message, Started) and _follows(message, at):
+                        at = message
+                    elif isinstance(message, Defined):
+                        return self._defined(message)
+                    else:
+                        raise ChildLost("sent an answer that nobody asked for")
+                raise ChildLost("stopped answering")
+            except ChildLost as lost:
+                self._bury()
+                if at is None:
+                    return self._unusable(
+                        f"The code could not be read: the process that read it {lost}."
+                    )
+                self._learn(at, str(lost))
+                if WHOLE in self._lost:
+                    return self._unusable(f"The code could not be run: it {lost}.")
+                if len(self._killers) == MOST_KILLS:
+                    return self._unusable(f"The code could not be run: it {lost}, again and again.")
+
+    def _learn(self, at: Started, reason: str) -> None:
+        place = self._words.place(at.place)
+        self._killers.append(wire.Statement(place, "stopped", f"it {reason}", []))
+        self._skip = [*self._skip, at.index]
+        if len(self._killers) == KILLS:
+            self._until = at.index
+
+    def _defined(self, message: Defined) -> Definition:
+        if message.unusable:
+            self._lost[WHOLE] = Lost("cannot be read", whole=True)
+        failed = map(self._words.statement, message.failed[:MOST_STATEMENTS])
+        return Definition((*self._killers, *failed), plain(message.unusable))
+
+    def _answers(
+        self, child: Child, operations: Sequence[Operation], at_once: bool
+    ) -> Iterator[Reply]:
+        asked = list(map(wire.operation_data, operations))
+        request = Perform(self._next(), asked, at_once)
+        waiting = iter(operations)
+        expected = 0
+        for message in self._ask(child, request, len(operations)):
+            if not isinstance(message, Answers) or message.first != expected:
+                raise ChildLost("sent an answer that nobody asked for")
+            expected += len(message.replies)
+            if expected > len(operations):
+                raise ChildLost("sent more answers than were asked for")
+            for data in message.replies:
+                yield self._reply(data, next(waiting))
+
+    def _reply(self, data: msgspec.Raw, operation: Operation) -> Reply:
+        if isinstance(operation, Chain):
+            self._outputs = frozenset(operation.outputs)
+        try:
+            reply = wire.decode_reply(data)
+        except ProtocolError:
+            # Not in which way: whoever sent it could spell hidden inputs with that.
+            raise ChildLost("sent a malformed answer") from None
+        if not self._fits(reply, operation):
+            raise ChildLost("sent an answer of another kind than was asked for")
+        return self._explained(self._words.own(reply), operation)
+
+    def _fits(self, reply: Reply, operation: Operation) -> bool:
+        """Whether the reply is of the kind that the operation asks for."""
+        if isinstance(reply, Trouble):
+            return True
+        match operation:
+            case Forward():
+                return isinstance(reply, Output)
+            case Backward():
+                return isinstance(reply, Returns)
+            case Read(handle):
+                count = len(self._calls[handle].inputs)
+                return isinstance(reply, Unchanged) and len(reply.inputs) == count
+            case Chain() | Descend():
+                return isinstance(reply, Chained) and reply.outputs.keys() <= self._outputs
+            case Observe():
+                return isinstance(reply, Observed)
+
+    def _explained(self, reply: Reply, operation: Operation) -> Reply:
+        """Says why a class is absent, when a statement that should define it failed."""
+        if isinstance(reply, Absent) and isinstance(operation, Forward):
+            for failed in self.definition.failed:
+                if operation.stage in failed.defines:
+                    why = f"{failed.place} raised {failed.kind}: {failed.text}"
+                    return replace(reply, reason=f"{reply.reason}, because {why}")
+        return reply
+
+    def _ask(
+        self, child: Child, request: Request, answers: int | None = None
+    ) -> Iterator[FromChild]:
+        """Sends a request and yields the messages that come, each within the limits.
+
+        Whatever the child does meanwhile, however it ends, raises ChildLost.
+        """
+        try:
+            self._judge()
+            if child.channel.has_unread():
+                raise ChildLost("wrote to the grader's own channel")
+            child.channel.send(wire.encode(request), PATIENCE * self._limits.call_seconds)
+            while answers is None or answers > 0:
+                message = wire.decode_from_child(self._await(child))
+                if message.call != request.call:
+                    raise ChildLost("answered another call")
+                yield message
+                if isinstance(message, Defined):
+                    return
+                if answers is not None:
+                    answers -= len(message.replies) if isinstance(message, Answers) else 1
+        except ProtocolError:
+            raise ChildLost("wrote to the grader's own channel") from None
+        except ChannelTimeout:
+            self._stopped_by_clock = True
+            raise ChildLost("stopped reading what it was asked") from None
+        except ChannelClosed:
+            raise self._death(child) from None
+
+    def _await(self, child: Child) -> bytearray:
+        """The next frame, within the limits of the call and of the submission."""
+        while True:
+            try:
+                frame = child.channel.receive(wire.REPLY_LIMIT, GLANCE_SECONDS)
+            except ChannelTimeout:
+                frame = None
+            self._watch.look(child)
+            self._judge()
+            if frame is not None:
+                self._watch.answered(len(frame))
+                return frame
+
+    def _judge(self) -> None:
+        """Raises ChildLost where a limit is passed. Nothing else decides that."""
+        passed = self._watch.passed()
+        if passed is None:
+            return
+        self._stopped_by_clock |= passed.by_clock
+        if passed.whole:
+            self._lost[WHOLE] = Lost(f"was not run: the submission {passed.text}", whole=True)
+        raise ChildLost(passed.text)
+
+    def _death(self, child: Child) -> ChildLost:
+        """How a child has ended that is gone from its channel. Raises it for a limit passed."""
+        self._child = None
+        ended = child.end(grace=GRACE_SECONDS)
+        self._watch.ended(ended.cpu_seconds)
+        self._judge()
+        if ended.excess:
+            return ChildLost(ended.excess)
+        if ended.killed:
+            # It lives on, or is slow to end: the clock decides.
+            self._stopped_by_clock = True
+            return ChildLost("closed the grader's own channel")
+        if not ended.signal:
+            return ChildLost("ended the process it ran in")
+        name = _signal_name(ended.signal)
+        if name not in OUTSIDE:
+            return ChildLost(f"crashed the process it ran in ({name})")
+        self.kills[self._watch.part] = name
+        why = ", most likely for lack of memory" if name == "SIGKILL" else ""
+        again = ", in a second try too, alone" if self._second else ""
+        return ChildLost(f"was killed by the system ({name}){why}{again}")
+
+    def _bury(self) -> None:
+        if self._child is not None:
+            child, self._child = self._child, None
+            self._watch.ended(child.end().cpu_seconds)
+
+    def _next(self) -> int:
+        self._number += 1
+        return self._number
+
+
+def _signal_name(number: int) -> str:
+    # Those of the real-time range have numbers only.
+    named = number in set(signal.Signals)
+    return signal.Signals(number).name if named else f"signal {number}"
+
+
+def _follows(message: Started, before: Started | None) -> bool:
+    """Whether a statement can have started after another: in order, and not without end."""
+    least = 0 if before is None else before.index + 1
+    return least <= message.index < MOST_STATEMENTS
+
+
+def settled(
+    nursery: Nursery, source: Source, limits: Limits, judged: Callable[[Far], Verdict]
+) -> Verdict:
+    """What comes of a candidate that nothing runs beside: of a second try, after a doubtful one."""
+    with Far(nursery, source, limits) as far:
+        verdict = judged(far)
+        if not far.doubtful:
+            return verdict
+    with Far(nursery, source, limits, second=True) as far:
+        return judged(far)

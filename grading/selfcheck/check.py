@@ -1,0 +1,61 @@
+"""A student's own check: one file, judged in a child process with deadlines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from grading.errors import hinted
+from grading.sandbox import Nursery
+from grading.sandbox.remote import Far, settled
+from grading.selfcheck.work import CheckError, Work
+from grading.workers.grader import definition_advice
+from harness.course.assignments import load_assignment
+from harness.course.report import Advice
+from harness.course.settings import SettingsError
+from harness.course.visibility import for_student
+from harness.judging.judge import Judgement, judge
+from harness.probes import Planned, plan
+
+
+def check_stages(work: Work, stages: Sequence[str], nursery: Nursery) -> Judgement:
+    """What is to be told of a student's code, all of it or the given stages only.
+
+    Raises CheckError for a stage that the assignment does not have, or code that is none.
+    """
+    known = [stage.name for stage in load_assignment(work.assignment).stages]
+    strange = [stage for stage in stages if stage not in known]
+    if strange:
+        raise CheckError(
+            f"{work.assignment} has no stage {strange[0]}; its stages are {', '.join(known)}."
+        )
+    only = {check.id for check in checks_of(work) if not stages or check.stage in stages}
+    return check_work(work, only, nursery)
+
+
+def checks_of(work: Work) -> tuple[Planned, ...]:
+    """The checks that are to be made of it. Raises CheckError where the settings fit none."""
+    try:
+        return plan(load_assignment(work.assignment), work.settings)
+    except SettingsError as error:
+        raise CheckError(f"{error}.") from None
+
+
+def check_work(work: Work, only: Iterable[str], nursery: Nursery) -> Judgement:
+    """What is to be told of the checks named by ``only``: the report as a student may see it, and
+    the training, if it came to that. Raises CheckError for code that is none.
+    """
+    wanted = set(only)
+
+    def judged(far: Far) -> Judgement | str:
+        if far.definition.unusable:
+            return hinted(far.definition.unusable)
+        assignment = load_assignment(work.assignment)
+        made = judge(assignment, far, settings=work.settings, only=wanted)
+        advice = tuple(Advice(None, text) for text in definition_advice(far.definition))
+        return replace(made, report=replace(made.report, advice=advice + made.report.advice))
+
+    verdict = settled(nursery, work.source, work.settings.limits, judged)
+    if isinstance(verdict, str):
+        raise CheckError(f"{work.file}: {verdict}")
+    return replace(verdict, report=for_student(verdict.report, work.settings))

@@ -1,0 +1,1 @@
+"""Similar submissions: what is compared, and who shares it."""

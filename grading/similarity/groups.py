@@ -1,0 +1,269 @@
+"""Groups of submissions that share more than chance lets expect: evidence for a person to judge.
+
+Short exercises are solved alike honestly. So what counts is how few others write the same: what
+many have, or was handed out, says nothing, and a group is named only if a class of this size would
+hardly hold a pair like it by chance.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations, pairwise
+from pathlib import Path
+from typing import Any
+
+from grading.confined.features import Details
+from grading.confined.source import Unreadable
+from grading.errors import hinted, refusal
+from grading.results.attempts import attempts_of
+from grading.sandbox import NurseryError, open_nursery
+from grading.sandbox.reader import Reader
+from grading.submissions.reading import Entry, find_submissions, read_files
+from harness.show.visible import visible_line
+
+# A pair is named if fewer pairs like it than this are to be expected by chance.
+EXPECTED = 0.02
+# How many students, as it were, are known beforehand to write as the guesses below say.
+WEIGHT = 2.0
+# What more students than this have in common pairs none of them up.
+MOST_SHARING = 30
+# How likely two students have a detail in common, before looking at the class; and how many of a
+# kind count, as those of one kind come together.
+GUESSES = {"text": 0.3, "string": 0.05, "name": 0.4}
+# Natural words are common, whether or not others in this class happen to use them.
+FLOORS = {"unit": 0.01, "text": 0.1, "comment": 0.003, "string": 0.03, "name": 0.15}
+COUNTED = {"unit": 8, "text": 1, "comment": 4, "string": 2, "name": 3}
+# Without one of these, names and strings are no evidence; and in a class smaller than this there
+# are too few others to tell how common a way to write a function is.
+TELLING = ("file", "comment")
+LEAST_CLASS = 10
+# The same for a comment of at least so many words: a short one is nobody's own.
+COMMENTS = ((5, 0.01), (3, 0.03), (0, 0.3))
+MOST_SHOWN = 80
+MOST_LINE = 300
+Feature = tuple[str, str]
+
+
+class SimilarError(Exception):
+    """The submissions cannot be compared; the text says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Shared:
+    """Something that a pair has in common, and how many others have it too."""
+
+    kind: str
+    what: str
+    others: int
+
+
+@dataclass(frozen=True)
+class Group:
+    """Submissions that go together, ``chance``: how many pairs like the closest one are to be
+    expected in this class, and what that one shares."""
+
+    submissions: list[str]
+    chance: float
+    shared: list[Shared]
+
+    def as_dict(self) -> dict[str, Any]:
+        """It as JSON-ready data."""
+        return {
+            "submissions": self.submissions,
+            "chance": self.chance,
+            "shared": [vars(each) for each in self.shared],
+        }
+
+
+def similar_in(folder: Path, assignment: str, handout: Path) -> tuple[list[Group], dict[str, str]]:
+    """The groups in a folder of submissions, and of whom nothing could be read, with the reason.
+
+    Of several attempts, the latest is looked at. Raises SimilarError where the folder or the
+    handout cannot be read.
+    """
+    try:
+        if not folder.is_dir():
+            raise SimilarError(
+                f"{folder} is not a folder: give the folder that holds the submissions."
+            )
+        entries = find_submissions(folder)
+    except OSError as error:
+        raise SimilarError(refusal(error, folder)) from None
+    latest = [(attempts_of(each, assignment) or [each])[-1] for each in entries]
+    read: dict[str, Details] = {}
+    unread: dict[str, str] = {}
+    try:
+        # No code is run: what holds least will do, where a machine has nothing better.
+        with open_nursery() as nursery, Reader(nursery) as reader:
+            try:
+                given = _details_of(Entry("handout", (str(handout),)), assignment, reader)
+            except Unreadable as why:
+                said = f"The handout {handout} cannot be read: {why}"
+                raise SimilarError(hinted(said)) from None
+            for entry, one in zip(entries, latest, strict=True):
+                try:
+                    read[entry.name] = _details_of(one, assignment, reader)
+                except Unreadable as why:
+                    unread[entry.name] = str(why)
+    except NurseryError as error:
+        raise SimilarError(
+            f"The process that reads the code could not be started ({error}): `backprop doctor` "
+            "says what is missing."
+        ) from None
+    return groups(read, given), unread
+
+
+def _details_of(entry: Entry, assignment: str, reader: Reader) -> Details:
+    """Return what can be compared of a submission. Raise Unreadable where there is nothing."""
+    try:
+        files, reason = read_files(entry, assignment)
+    except OSError as error:
+        raise Unreadable(refusal(error, entry.paths[0])) from None
+    if reason:
+        raise Unreadable(reason)
+    return reader.details(files)
+
+
+def groups(read: Mapping[str, Details], handout: Details) -> list[Group]:
+    """The groups among submissions, those least likely by chance first."""
+    given = set(_features(handout))
+    own = {
+        name: {each: size for each, size in _features(details).items() if each not in given}
+        for name, details in read.items()
+    }
+    own = {name: features for name, features in own.items() if _has_work(features)}
+    having: defaultdict[Feature, list[str]] = defaultdict(list)
+    for name, features in own.items():
+        for feature in features:
+            having[feature].append(name)
+    called = {
+        ("unit", digest): name for each in read.values() for digest, (name, _) in each.units.items()
+    }
+    closest: list[tuple[float, str, str, list[Shared]]] = []
+    for one, other in sorted(_candidates(having)):
+        chance, shared = _judged(own[one], own[other], having, called, len(own))
+        telling = (*TELLING, "unit") if len(own) >= LEAST_CLASS else TELLING
+        if chance < EXPECTED and any(each.kind in telling for each in shared):
+            closest.append((chance, one, other, shared))
+    return _joined(sorted(closest, key=lambda pair: pair[:3]))
+
+
+def _features(details: Details) -> dict[Feature, int]:
+    """What can be shared, with the size of a function, 0 for the rest."""
+    found: dict[Feature, int] = {
+        ("unit", digest): size for digest, (_, size) in details.units.items()
+    }
+    for kind, texts in (
+        ("comment", details.comments),
+        ("name", details.names),
+        ("string", details.strings),
+    ):
+        found |= {(kind, text): 0 for text in texts}
+    return found | {("file", details.file): 0, ("text", details.text): 0}
+
+
+def _has_work(features: Mapping[Feature, int]) -> bool:
+    """Whether a function of it is not as handed out."""
+    return any(kind == "unit" for kind, _ in features)
+
+
+def _candidates(having: Mapping[Feature, Sequence[str]]) -> set[tuple[str, str]]:
+    """The pairs worth a look: those that share what few others have, or whole files."""
+    found: set[tuple[str, str]] = set()
+    for (kind, _), names in having.items():
+        if kind == "file":
+            found |= set(pairwise(sorted(names)))
+        elif 2 <= len(names) <= MOST_SHARING:
+            found |= set(combinations(sorted(names), 2))
+    return found
+
+
+def _judged(
+    one: Mapping[Feature, int],
+    other: Mapping[Feature, int],
+    having: Mapping[Feature, Sequence[str]],
+    called: Mapping[Feature, str],
+    count: int,
+) -> tuple[float, list[Shared]]:
+    """How many pairs that share as much are to be expected by chance, and what tells so."""
+    both = [feature for feature in one if feature in other]
+    rare = {
+        feature: -math.log10(_likely(feature, one[feature], len(having[feature]), count))
+        for feature in both
+        if feature[0] != "file"
+    }
+    counted: Counter[str] = Counter()
+    surprise = 0.0
+    shared: list[Shared] = []
+    for feature in sorted(rare, key=lambda each: (-rare[each], each)):
+        kind, what = feature
+        counted[kind] += 1
+        if counted[kind] <= COUNTED[kind]:
+            surprise += rare[feature]
+            others = len(having[feature]) - 2
+            shared.append(Shared(kind, called.get(feature, "" if kind == "text" else what), others))
+    files = [feature for feature in both if feature[0] == "file"]
+    if files:
+        return 0.0, [Shared("file", "", len(having[files[0]]) - 2), *shared]
+    return float(f"{math.comb(count, 2) * 10**-surprise:.2g}"), shared
+
+
+def _likely(feature: Feature, size: int, having: int, count: int) -> float:
+    """How likely a student has a feature, as far as all but the pair at hand tell."""
+    kind, text = feature
+    if kind == "unit":
+        guess = min(0.5, max(0.02, 16 / size))
+    elif kind == "comment":
+        words = len(text.split())
+        guess = next(guess for least, guess in COMMENTS if words >= least)
+    else:
+        guess = GUESSES[kind]
+    seen = (having - 2 + WEIGHT * guess) / (count - 2 + WEIGHT)
+    return min(1.0, max(seen, FLOORS[kind]))
+
+
+def _joined(pairs: Sequence[tuple[float, str, str, list[Shared]]]) -> list[Group]:
+    """Pairs that have a member in common make one group, with the closest pair's evidence."""
+    group_of: dict[str, int] = {}
+    members: dict[int, set[str]] = {}
+    evidence: dict[int, tuple[float, list[Shared]]] = {}
+    for number, (chance, one, other, shared) in enumerate(pairs):
+        joined = {one, other}
+        first = number
+        for old in {group_of[name] for name in (one, other) if name in group_of}:
+            joined |= members.pop(old)
+            first = min(first, old)
+        members[first] = joined
+        evidence.setdefault(first, (chance, shared))
+        group_of |= dict.fromkeys(joined, first)
+    return [Group(sorted(members[number]), *evidence[number]) for number in sorted(members)]
+
+
+def told(groups: Sequence[Group], unread: Mapping[str, str]) -> Iterator[str]:
+    """The groups in words, for an instructor."""
+    for group in groups:
+        yield visible_line(", ".join(group.submissions))
+        for each in group.shared:
+            yield f"  {_said(each)}"
+        if group.chance:
+            yield f"  By chance, {group.chance:g} such pairs are to be expected in this class."
+    yield f"{len(groups)} groups. They are evidence for a person to judge, and change no mark."
+    for name, why in sorted(unread.items()):
+        yield visible_line(f"Not compared: {name}: {why}")[:MOST_LINE]
+
+
+def _said(shared: Shared) -> str:
+    what = visible_line(shared.what)[:MOST_SHOWN]
+    said = {
+        "file": "the same file, byte for byte",
+        "text": "the same code, comments and spaces included",
+        "unit": f"{what} is the same, names and comments aside",
+        "comment": f'the comment "{what}"',
+        "string": f'the text "{what}"',
+        "name": f"the name {what}",
+    }[shared.kind]
+    others = {0: "nobody else", 1: "1 other"}.get(shared.others, f"{shared.others} others")
+    return f"{said} ({others})"

@@ -1,0 +1,1 @@
+"""Submissions as they are handed in: files, folders and archives."""

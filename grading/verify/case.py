@@ -1,0 +1,94 @@
+"""What is judged to see whether the judge is right: a submission, and what it has to get."""
+
+from __future__ import annotations
+
+import ast
+import json
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from grading.confined.source import Source, Unreadable, read_source
+
+Kind = Literal["solution", "handout", "mistake", "formula", "source", "control"]
+MUTANTS: tuple[Kind, ...] = ("mistake", "formula", "source")
+
+
+@dataclass(frozen=True)
+class Specimen:
+    """A submission, and what the judge has to make of it.
+
+    ``text`` says what it is: its expression, or its change. A mutant has a ``stage`` (a slug), and
+    ``claims``: the ids of checks that must fail. For a mutant made by rule these are the checks of
+    which at least one must fail; ``same`` tells why it is none after all, being equally right.
+    """
+
+    name: str
+    kind: Kind
+    suffix: str
+    data: bytes = field(repr=False)
+    text: str = ""
+    stage: str = ""
+    claims: tuple[str, ...] = ()
+    same: str | None = None
+
+
+class NoSolution(Exception):
+    """There is no solution to read; the text says what, where and what to do."""
+
+
+@dataclass(frozen=True)
+class Solution:
+    """The instructor's solution of an assignment: one module or notebook."""
+
+    name: str
+    data: bytes = field(repr=False)
+
+    @property
+    def suffix(self) -> str:
+        """``.py`` or ``.ipynb``."""
+        return Path(self.name).suffix
+
+    @cached_property
+    def source(self) -> Source:
+        """Its code. Raises Unreadable where it has none."""
+        return read_source(self.name, self.data)
+
+    def followed_by(self, code: str) -> bytes:
+        """The solution as a file, with ``code`` at its end: what that defines anew counts."""
+        if self.suffix != ".ipynb":
+            return self.data.rstrip() + b"\n\n\n" + code.encode()
+        notebook: dict[str, Any] = json.loads(self.data)
+        cell = {"cell_type": "code", "metadata": {}, "source": code, "outputs": []}
+        notebook["cells"].append({**cell, "execution_count": None})
+        return json.dumps(notebook).encode()
+
+    def classes(self) -> dict[str, ast.ClassDef]:
+        """The classes defined at top level, by name; the last one of a name counts."""
+        found: dict[str, ast.ClassDef] = {}
+        for cell in self.source.cells:
+            try:
+                body = ast.parse(cell.text).body
+            except (SyntaxError, ValueError):
+                # A notebook's magics are no Python.
+                continue
+            found |= {node.name: node for node in body if isinstance(node, ast.ClassDef)}
+        return found
+
+
+def read_solution(folder: Path) -> Solution:
+    """The module or notebook in ``folder``. Raises NoSolution where it does not hold just one."""
+    if not folder.is_dir():
+        raise NoSolution(f"There is no folder {folder}: run this in the course's folder.")
+    code = [path for path in sorted(folder.iterdir()) if path.suffix in (".py", ".ipynb")]
+    code = [path for path in code if not path.name.startswith(".")]
+    if len(code) != 1:
+        names = ", ".join(path.name for path in code) or "none"
+        raise NoSolution(f"{folder} must hold one module or notebook; it holds {names}.")
+    solution = Solution(code[0].name, code[0].read_bytes())
+    try:
+        _ = solution.source
+    except Unreadable as reason:
+        raise NoSolution(f"{code[0]}: {reason}") from None
+    return solution

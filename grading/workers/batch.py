@@ -1,0 +1,176 @@
+"""Grades many submissions over an executor: paths in, lines of JSON out.
+
+This side decides who is tried again, and needs no torch.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing import forkserver
+from multiprocessing.context import BaseContext, ForkServerContext
+from typing import TYPE_CHECKING
+
+from grading.confined.spawner import NurseryError
+from grading.results.lines import Result
+from grading.submissions.reading import Entry
+from grading.workers.helpers import GRACE_SECONDS, in_time, room, wake
+from grading.workers.jobs import WARM, Graded, Job, decode_graded
+
+if TYPE_CHECKING:
+    from grading.sandbox.zygote import Zygote
+
+# How often in a row everything may break without a single submission done, before each of those
+# left is tried alone; and how often each then is.
+TRIES = 2
+# The C library gives large tensors back as soon as they are freed, rather than keep their memory.
+FRUGAL = {"MALLOC_MMAP_THRESHOLD_": "262144", "MALLOC_ARENA_MAX": "1"}
+
+
+def grade_entries(
+    entries: Sequence[Entry], job: Job, workers: int, zygote: Zygote | None
+) -> Iterator[Result]:
+    """Grades the entries on ``workers`` processes and yields each result as it comes.
+
+    Children come from ``zygote``, or from the workers themselves where the system has none. A
+    worker that dies, or a zygote, is replaced; a submission that none survives is a
+    ``grader_error``. Raises NurseryError where the zygote cannot be had again, and GraderBroken
+    where a worker cannot be trusted with marks.
+    """
+    waiting = {entry.name: entry for entry in entries}
+    doubtful: dict[str, Entry] = {}
+    futile = 0
+    while waiting and futile < TRIES:
+        before = len(waiting)
+        try:
+            for graded in _round(list(waiting.values()), job, workers, zygote):
+                entry = waiting.pop(graded.result.submission)
+                if graded.again:
+                    doubtful[entry.name] = entry
+                else:
+                    yield graded.result
+        except (BrokenProcessPool, NurseryError):
+            _replace(zygote)
+            futile = futile + 1 if len(waiting) == before else 0
+    for entry in waiting.values():
+        graded = _grade_alone(entry, job, zygote, second=False)
+        if graded.again:
+            doubtful[entry.name] = entry
+        else:
+            yield graded.result
+    for entry in doubtful.values():
+        yield _grade_alone(entry, job, zygote, second=True).result
+
+
+def start_early(job: Job) -> None:
+    """Has the process that workers are forked from make ready what all of them need.
+
+    It goes on with that while others do other things.
+    """
+    if isinstance(_context(), ForkServerContext):
+        with _environment(FRUGAL | {WARM: f"{job.assignment} {job.seed}"}):
+            forkserver.ensure_running()
+
+
+@contextmanager
+def _environment(more: Mapping[str, str]) -> Iterator[None]:
+    """Environment variables for what is started meanwhile; those set by the user stay."""
+    added = {name: value for name, value in more.items() if name not in os.environ}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name in added:
+            del os.environ[name]
+
+
+def _grade_alone(entry: Entry, job: Job, zygote: Zygote | None, *, second: bool) -> Graded:
+    why = ""
+    for _ in range(TRIES):
+        try:
+            (graded,) = _round([entry], job, 1, zygote, second=second)
+            return graded
+        except (BrokenProcessPool, NurseryError) as error:
+            why = f"the grader's own processes died over it: {error}"
+            _replace(zygote)
+    from grading.workers.worker import given_up
+
+    return Graded(given_up(entry, job, why), again=False)
+
+
+def _replace(zygote: Zygote | None) -> None:
+    if zygote is not None:
+        zygote.restart()
+
+
+def _round(
+    entries: Sequence[Entry],
+    job: Job,
+    workers: int,
+    zygote: Zygote | None,
+    *,
+    second: bool = False,
+) -> Iterator[Graded]:
+    door = zygote.door if zygote else None
+    with executor(min(workers, len(entries)), door) as workplaces:
+        futures = {workplaces.submit(_grade_entry, entry, job, second) for entry in entries}
+        try:
+            for future in _as_completed(futures):
+                yield decode_graded(future.result())
+        except BaseException:
+            for future in futures:
+                future.cancel()
+            # Whoever waits for a student's answer stops waiting.
+            if zygote is not None:
+                zygote.close()
+            raise
+
+
+def _as_completed(waiting: set[Future[bytes]]) -> Iterator[Future[bytes]]:
+    """Yield futures as they complete, and wake what is stopped while none does."""
+    while waiting:
+        done, waiting = wait(waiting, GRACE_SECONDS, FIRST_COMPLETED)
+        if not done:
+            wake()
+        yield from done
+
+
+@contextmanager
+def executor(workers: int, door: socket.socket | None = None) -> Iterator[Executor]:
+    """Have worker processes on this machine, forked from one that has loaded torch and no threads.
+
+    ``door`` is where those get children from that are to grade.
+    """
+    others = set(multiprocessing.active_children())
+    pool = ProcessPoolExecutor(workers, _context(), initializer=_start_worker, initargs=(door,))
+    try:
+        yield pool
+    finally:
+        with in_time([each for each in multiprocessing.active_children() if each not in others]):
+            pool.shutdown(cancel_futures=True)
+
+
+def _context() -> BaseContext:
+    room()
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["grading.workers.warm"])
+    return context
+
+
+def _start_worker(door: socket.socket | None) -> None:
+    from grading.workers.worker import start
+
+    start(door)
+
+
+def _grade_entry(entry: Entry, job: Job, second: bool) -> bytes:
+    from grading.workers.worker import grade_entry
+
+    return grade_entry(entry, job, second=second)

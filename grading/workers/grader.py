@@ -1,0 +1,137 @@
+"""Grades one submission: its code behind the wall, the judge on this side."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import asdict
+
+import msgspec
+
+from grading.results.lines import OPEN, AdviceLine, CheckLine, FlagLine, Result, Seconds, Status
+from grading.sandbox import Nursery
+from grading.sandbox.remote import CHAIN, DEFINITIONS, Definition, Far
+from grading.submissions.reading import Submission
+from grading.workers.jobs import Graded
+from harness.course.assignment import Assignment
+from harness.course.settings import Settings
+from harness.judging.judge import Judgement, judge
+from harness.probes import plan
+
+# The kind of the flag for a process that neither the judge nor a limit of its own has ended.
+KILLED = "killed-by-the-system"
+
+
+def grade_alone(
+    submission: Submission, assignment: Assignment, settings: Settings, seed: int, nursery: Nursery
+) -> Result:
+    """Return the result of a submission that nothing runs beside, of a second try if needed.
+
+    Raise NurseryError where the grader itself failed.
+    """
+    graded = grade_submission(submission, assignment, settings, seed, nursery)
+    if graded.again:
+        graded = grade_submission(submission, assignment, settings, seed, nursery, second=True)
+    return graded.result
+
+
+def grade_submission(
+    submission: Submission,
+    assignment: Assignment,
+    settings: Settings,
+    seed: int,
+    nursery: Nursery,
+    only: Iterable[str] | None = None,
+    *,
+    second: bool = False,
+) -> Graded:
+    """Return what one try comes to, with all checks or those that ``only`` names.
+
+    A ``second`` try is final. Raise NurseryError where the grader itself failed.
+    """
+    wall, cpu = time.perf_counter(), time.process_time()
+    if submission.source is None:
+        status: Status = "undecided" if submission.undecided else "unreadable"
+        result = unmarked(submission, assignment, settings, status, submission.reason)
+        return Graded(result, again=False)
+    with Far(nursery, submission.source, settings.limits, second=second) as far:
+        unusable = far.definition.unusable
+        if unusable:
+            result = unmarked(submission, assignment, settings, "unreadable", unusable)
+            return Graded(msgspec.structs.replace(result, flags=_kills(far)), far.doubtful)
+        judgement = judge(assignment, far, seed=seed, settings=settings, only=only)
+    seconds = Seconds(
+        round(time.perf_counter() - wall, 4),
+        round(time.process_time() - cpu + far.cpu_seconds, 4),
+    )
+    result = _result(submission, judgement, far.definition, seconds)
+    result = msgspec.structs.replace(result, flags=result.flags + _kills(far))
+    return Graded(result, far.doubtful)
+
+
+def _kills(far: Far) -> list[FlagLine]:
+    """A flag for each part of the work whose process was ended from outside."""
+    return [
+        FlagLine(
+            KILLED,
+            None if part in (CHAIN, DEFINITIONS) else part,
+            f"The process of {part} was ended by {signal}, sent neither by the grader nor for a "
+            "limit of its own; what it was doing has no points.",
+        )
+        for part, signal in far.kills.items()
+    ]
+
+
+def unmarked(
+    submission: Submission,
+    assignment: Assignment,
+    settings: Settings,
+    status: Status,
+    reason: str,
+    staff: str = "",
+) -> Result:
+    """The result where no check was made: no usable code, or a mark that stays open."""
+    most = sum(check.max_points for check in plan(assignment, settings))
+    return Result(
+        submission=submission.name,
+        assignment=assignment.name,
+        status=status,
+        reason=reason,
+        staff=staff,
+        score=None if status in OPEN else 0.0,
+        max_score=round(most, 9),
+        digest=submission.digest,
+        seconds=Seconds(0.0, 0.0),
+    )
+
+
+def _result(
+    submission: Submission, judgement: Judgement, definition: Definition, seconds: Seconds
+) -> Result:
+    report = judgement.report
+    advice = [AdviceLine(None, text) for text in definition_advice(definition)]
+    return Result(
+        submission=submission.name,
+        assignment=report.assignment,
+        status="graded",
+        score=report.score,
+        max_score=report.max_score,
+        checks=[msgspec.convert(asdict(check), CheckLine) for check in report.checks],
+        advice=advice + [AdviceLine(each.stage, each.text) for each in report.advice],
+        flags=[FlagLine(each.kind, each.stage, each.evidence) for each in report.flags],
+        digest=submission.digest,
+        seconds=seconds,
+    )
+
+
+def definition_advice(definition: Definition) -> list[str]:
+    """A sentence for each top-level statement that failed, the first five."""
+    said: list[str] = []
+    for failed in definition.failed[:5]:
+        if failed.kind == "stopped":
+            said.append(f"The code at {failed.place} was skipped: {failed.text}.")
+        else:
+            text = f": {failed.text}" if failed.text else ""
+            said.append(f"The code at {failed.place} raised {failed.kind}{text}.")
+    more = len(definition.failed) - len(said)
+    return said + ([f"{more} more statements failed."] if more > 0 else [])

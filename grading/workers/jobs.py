@@ -1,0 +1,41 @@
+"""What goes to a worker and what comes back: plain data."""
+
+from __future__ import annotations
+
+import msgspec
+
+from grading.results.lines import Result
+from harness.course.settings import Settings
+
+# The environment variable that tells the process that workers are forked from what to have ready.
+WARM = "BACKPROP_WARM"
+
+
+class GraderBroken(Exception):
+    """The grader does not work where it runs: nobody can be marked. The text says why."""
+
+
+class Job(msgspec.Struct, frozen=True):
+    """What all submissions of a run share."""
+
+    assignment: str
+    settings: Settings
+    seed: int
+
+
+class Graded(msgspec.Struct, frozen=True):
+    """A result, and whether to grade ``again``, alone: where the clock decided, and no processor
+    time, or the system killed a process, the machine may have been at fault."""
+
+    result: Result
+    again: bool
+
+
+def encode_graded(graded: Graded) -> bytes:
+    """A graded submission as JSON."""
+    return msgspec.json.encode(graded)
+
+
+def decode_graded(data: bytes) -> Graded:
+    """A graded submission from its JSON. Raises msgspec.DecodeError for anything else."""
+    return msgspec.json.decode(data, type=Graded)

@@ -1,0 +1,81 @@
+"""Makes sure that the grader works here: known submissions come before those that it marks.
+
+What is installed beside it, or the machine, can break it in a way that looks like a class that has
+learned nothing.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+from grading.errors import hinted
+from grading.sandbox import Nursery, NurseryError
+from grading.sandbox.reader import Reader
+from grading.submissions.reading import Entry, read_submission
+from grading.workers.grader import grade_submission
+from grading.workers.jobs import Graded, GraderBroken, decode_graded, encode_graded
+from harness.course.assignments import load_assignment
+from harness.course.settings import Settings
+from harness.probes import plan
+
+ASSIGNMENT = "one-neuron"
+KNOWN = Path(__file__).parent / "known"
+WRONG = "sigmoid/gradient/z"
+# It takes as long as all the rest, and nothing crosses the wire that the chain does not send too.
+LEFT_OUT = "training"
+SEED = 0
+# A busy machine can cost a known submission its time.
+TRIES = 3
+
+
+def judge_known(nursery: Nursery) -> None:
+    """Grade a right and a wrong submission, from their files to the encoded result.
+
+    Raises GraderBroken where one of them does not get what it deserves, and NurseryError where
+    no process for their code can be had.
+    """
+    off = ""
+    for _ in range(TRIES):
+        off = _off("right.ipynb", nursery) or _off("wrong.py", nursery)
+        if not off:
+            return
+    raise GraderBroken(
+        hinted(
+            f"The grader does not work on this machine ({off}), so nothing is marked: install "
+            "backprop-harness again with the versions of its packages that it asks for."
+        )
+    )
+
+
+def _off(name: str, nursery: Nursery) -> str:
+    """What is off about the grades of a known submission; empty where they are as they must be."""
+    try:
+        graded = decode_graded(encode_graded(_graded(name, nursery)))
+    except NurseryError:
+        raise
+    except Exception as error:
+        # Whatever it is, it would happen to every submission.
+        return f"a known submission, {name}, led to {type(error).__name__}: {error}"
+    result = graded.result
+    wrong = [check.id for check in result.checks if check.outcome in ("failed", "error")]
+    expected = [WRONG] if name == "wrong.py" else []
+    if result.status == "graded" and wrong == expected:
+        return ""
+    found = result.reason or f"fails {', '.join(wrong[:3]) or 'nothing'}"
+    return f"a known submission, {name}, must fail {' '.join(expected) or 'nothing'}, but {found}"
+
+
+def _graded(name: str, nursery: Nursery) -> Graded:
+    assignment, settings = load_assignment(ASSIGNMENT), Settings()
+    with Reader(nursery) as reader:
+        entry = Entry(name, (str(KNOWN / name),))
+        submission = read_submission(entry, ASSIGNMENT, reader.source)
+    return grade_submission(submission, assignment, settings, SEED, nursery, only=known_checks())
+
+
+@cache
+def known_checks() -> tuple[str, ...]:
+    """Return the ids of the checks that known submissions are tried with."""
+    planned = plan(load_assignment(ASSIGNMENT), Settings())
+    return tuple(check.id for check in planned if check.id != LEFT_OUT)

@@ -1,0 +1,159 @@
+"""A worker's side of a batch: grades one submission after the other, in a process of its own.
+
+The process that workers are forked from has imported this module, so they share what it loads.
+"""
+
+from __future__ import annotations
+
+import gc
+import multiprocessing
+import os
+import signal
+import socket
+import threading
+import traceback
+from multiprocessing.process import BaseProcess
+
+# One thread: more only burn processor time at these sizes, and forks do not mix with threads.
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ[_name] = "1"
+
+import torch
+from torch.autograd import gradcheck
+
+from grading.errors import refusal
+from grading.results.lines import Result
+from grading.sandbox import LEVELS, Nursery, NurseryError, can_fork, open_nursery
+from grading.sandbox.reader import Reader
+from grading.submissions.reading import Entry, Submission, read_submission
+from grading.workers.grader import grade_submission, unmarked
+from grading.workers.jobs import Graded, GraderBroken, Job, encode_graded
+from grading.workers.selftest import judge_known
+from harness.course.assignments import load_assignment
+
+torch.set_num_threads(1)
+# The first use loads hundreds of modules, which each worker would load for itself.
+gradcheck(torch.sin, torch.zeros(1, dtype=torch.float64, requires_grad=True))
+
+TRIES = 2
+
+
+def share_what_is_here() -> None:
+    """Keeps the collector from touching, and so copying, the pages that forks share."""
+    gc.collect()
+    gc.freeze()
+
+
+share_what_is_here()
+
+
+class _Workplace:
+    """This process's line to where children come from, opened when first needed."""
+
+    def __init__(self) -> None:
+        self.door: socket.socket | None = None
+        self._nursery: Nursery | None = None
+        self._reader: Reader | None = None
+        self._works = False
+
+    def nursery(self) -> Nursery:
+        """The line. The first time, known submissions are graded over it, before any other is."""
+        if self._nursery is None:
+            self._nursery = _connected(self.door)
+        if not self._works:
+            judge_known(self._nursery)
+            self._works = True
+        return self._nursery
+
+    def reader(self) -> Reader:
+        if self._reader is None:
+            self._reader = Reader(self.nursery())
+        return self._reader
+
+    def leave(self) -> None:
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
+        if self._nursery is not None:
+            self._nursery.close()
+            self._nursery = None
+
+
+_workplace = _Workplace()
+
+
+def start(door: socket.socket | None) -> None:
+    """Prepares this process: ``door`` is the warm process's, None where systems have none."""
+    # Ctrl-C is the main process's to handle: it stops the workers in good order.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # The process that workers are forked from lives as long as one of them does.
+    threading.Thread(
+        target=_end_with, args=(multiprocessing.parent_process(),), daemon=True
+    ).start()
+    if can_fork():
+        from grading.confined.locks import die_with
+
+        die_with(os.getppid())
+    _workplace.door = door
+
+
+def _end_with(main: BaseProcess | None) -> None:
+    """Ends this process, whatever it is doing, as soon as the main one is gone."""
+    if main is not None:
+        main.join()
+        os._exit(1)
+
+
+def grade_entry(entry: Entry, job: Job, *, second: bool) -> bytes:
+    """One entry, graded, as plain bytes. A fault of the grader's own is a ``grader_error``.
+
+    A ``second`` try, alone after one that was left in doubt, is final.
+
+    Raises NurseryError where children cannot be had, which is to be tried again elsewhere, and
+    GraderBroken where known submissions do not get what they deserve.
+    """
+    why = ""
+    for _ in range(TRIES):
+        try:
+            return encode_graded(_graded(entry, job, second))
+        except NurseryError:
+            _workplace.leave()
+            raise
+        except GraderBroken:
+            raise
+        except Exception:
+            # A fault of the grader's own must never cost the batch, nor become a zero.
+            why = traceback.format_exc(limit=-8)
+            _workplace.leave()
+    return encode_graded(Graded(given_up(entry, job, why), again=False))
+
+
+def given_up(entry: Entry, job: Job, why: str) -> Result:
+    """The result of an entry that the grader failed on, for the instructor to see why."""
+    reason = "The grader failed on this submission: its mark is open until it is graded again."
+    assignment = load_assignment(job.assignment)
+    submission = Submission(entry.name, "")
+    return unmarked(submission, assignment, job.settings, "grader_error", reason, why)
+
+
+def _graded(entry: Entry, job: Job, second: bool) -> Graded:
+    try:
+        submission = read_submission(entry, job.assignment, _workplace.reader().source)
+    except OSError as error:
+        return Graded(given_up(entry, job, refusal(error, entry.paths[0])), again=False)
+    return grade_submission(
+        submission,
+        load_assignment(job.assignment),
+        job.settings,
+        job.seed,
+        _workplace.nursery(),
+        second=second,
+    )
+
+
+def _connected(door: socket.socket | None) -> Nursery:
+    if door is None:
+        return open_nursery(LEVELS)
+    from grading.sandbox.zygote import Connection
+
+    return Connection(door)

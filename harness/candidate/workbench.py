@@ -1,0 +1,329 @@
+"""Runs operations on a student's classes, in the process those classes live in."""
+
+from __future__ import annotations
+
+import linecache
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import TracebackType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from harness.candidate.introspection import testimony_of
+from harness.candidate.lines import CODE_LIMIT, code_at, is_students, place_of
+from harness.candidate.operations import (
+    Absent,
+    Backward,
+    Chain,
+    Chained,
+    Descend,
+    Forward,
+    Observe,
+    Operation,
+    Other,
+    Output,
+    Raised,
+    Read,
+    Reply,
+    Returned,
+    Returns,
+    Trouble,
+    Unchanged,
+)
+
+TEXT_LIMIT = 2_000
+
+
+@dataclass
+class _Call:
+    """What the student's code was given, beside the values it was copied from."""
+
+    inputs: tuple[Tensor, ...]
+    before: tuple[Tensor, ...]
+    output: Tensor
+    upstreams: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+    results: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+
+    def keep(self, returned: Sequence[object], values: Sequence[Returned]) -> None:
+        """Notes what was returned, with the values that it had then."""
+        for result, value in zip(returned, values, strict=True):
+            if isinstance(result, Tensor) and isinstance(value, Tensor):
+                self.results.append((result, value))
+
+
+@dataclass(frozen=True)
+class _Ran:
+    chain: Chain
+    gradients: Sequence[Tensor]
+
+
+class Workbench:
+    """A candidate made of classes at hand, such as a notebook's, or of the student's process.
+
+    ``names`` maps each stage's name to the object found under it. Anything with an ``apply``
+    that is a ``torch.autograd.Function`` is used; ``trusted`` lets plain references through.
+    """
+
+    def __init__(self, names: Mapping[str, object], *, trusted: bool = False) -> None:
+        self._names = names
+        self._trusted = trusted
+        self._calls: dict[int, _Call | Trouble] = {}
+        self._last: _Ran | Trouble = Absent("There is no chain to go on from")
+
+    def perform(self, operations: Sequence[Operation]) -> list[Reply]:
+        """One reply for each operation. What the student's code raises becomes a reply."""
+        return [self.perform_one(operation) for operation in operations]
+
+    def renew(self) -> Workbench:
+        """Itself: what runs in this process is nobody's secret."""
+        return self
+
+    def perform_one(self, operation: Operation) -> Reply:
+        """The reply to one operation."""
+        try:
+            # A notebook that has entered inference mode and stayed there is right all the same.
+            with torch.inference_mode(False):
+                return self._perform(operation)
+        except _NothingToCall as nothing:
+            return Absent(str(nothing))
+        except (Exception, SystemExit) as error:
+            return describe(error)
+
+    def _perform(self, operation: Operation) -> Reply:
+        match operation:
+            case Forward():
+                return self._forward(operation)
+            case Backward():
+                return self._backward(operation)
+            case Read():
+                return self._read(operation)
+            case Chain():
+                return self._chain(operation)
+            case Descend():
+                return self._descend(operation)
+            case Observe():
+                return testimony_of(self._function(operation.stage), operation)
+
+    def _forward(self, op: Forward) -> Reply:
+        try:
+            function = self._function(op.stage)
+            leaves = tuple(
+                copy_with_layout(value).requires_grad_(needed)
+                for value, needed in zip(op.inputs, op.requires_grad, strict=True)
+            )
+            with torch.enable_grad():
+                output = function.apply(*leaves)
+        except _NothingToCall as nothing:
+            self._calls[op.handle] = Absent(str(nothing))
+            raise
+        except (Exception, SystemExit) as error:
+            self._calls[op.handle] = describe(error)
+            raise
+        value = _snapshot(output)
+        if isinstance(value, Tensor):
+            self._calls[op.handle] = call = _Call(leaves, op.inputs, output)
+            call.keep((output,), (value,))
+        else:
+            self._calls[op.handle] = Absent(
+                "forward did not return a tensor, so there is no backward to call"
+            )
+        return Output(value)
+
+    def _backward(self, op: Backward) -> Reply:
+        call = self._calls[op.handle]
+        if not isinstance(call, _Call):
+            return call
+        node: Any = call.output.grad_fn
+        if node is None:
+            raise _NothingToCall("The output has no backward: torch cannot trace it to the inputs")
+        upstream = copy_with_layout(op.upstream)
+        call.upstreams.append((upstream, op.upstream))
+        if isinstance(node, torch.autograd.function.BackwardCFunction):
+            # As torch's engine calls it, which runs backward without grad mode.
+            with torch.no_grad():
+                returned: Any = node.apply(upstream)
+        else:
+            needed = [leaf for leaf in call.inputs if leaf.requires_grad]
+            found = iter(
+                torch.autograd.grad(
+                    call.output, needed, upstream, retain_graph=True, allow_unused=True
+                )
+            )
+            returned = tuple(next(found) if leaf.requires_grad else None for leaf in call.inputs)
+        results = returned if isinstance(returned, tuple) else (returned,)
+        values = tuple(_snapshot(result) for result in results)
+        call.keep(results, values)
+        return Returns(values)
+
+    def _read(self, op: Read) -> Reply:
+        call = self._calls[op.handle]
+        if not isinstance(call, _Call):
+            return call
+        return Unchanged(
+            tuple(map(_same, call.inputs, call.before)),
+            tuple(_same(now, before) for now, before in call.upstreams),
+            all(_same(now, before) for now, before in call.results),
+        )
+
+    def _chain(self, op: Chain) -> Reply:
+        try:
+            chained, gradients = self._run(op)
+        except _NothingToCall as nothing:
+            self._last = Absent(str(nothing))
+            raise
+        except (Exception, SystemExit) as error:
+            self._last = describe(error)
+            raise
+        self._last = _Ran(op, gradients)
+        return chained
+
+    def _descend(self, op: Descend) -> Reply:
+        last = self._last
+        if not isinstance(last, _Ran):
+            return last
+        # Out of place, from values that the student's code has seen copies of only.
+        before = last.chain.tensors
+        with torch.no_grad():
+            moved = {
+                name: before[name].sub(gradient, alpha=op.rate)
+                for name, gradient in zip(last.chain.wrt, last.gradients, strict=False)
+            }
+        return self._chain(replace(last.chain, tensors={**before, **moved, **op.tensors}))
+
+    def _run(self, op: Chain) -> tuple[Chained, Sequence[Tensor]]:
+        values: dict[str, Any] = {
+            name: _row_major(value).requires_grad_(name in op.wrt)
+            for name, value in op.tensors.items()
+        }
+        stages = dict.fromkeys(link.stage for link in op.links)
+        functions = {stage: self._function(stage) for stage in stages}
+        with torch.set_grad_enabled(bool(op.wrt)):
+            for link in op.links:
+                values[link.output] = functions[link.stage].apply(
+                    *[values[name] for name in link.inputs]
+                )
+        cost = _weighted_sum(values, op.costs) if op.costs else None
+        gradients: list[Tensor] = []
+        if op.wrt and cost is not None:
+            leaves = [values[name] for name in op.wrt]
+            found = torch.autograd.grad(cost, leaves, allow_unused=True)
+            gradients = list(map(_or_nan, found, leaves))
+        outputs = {name: _snapshot(values[name]) for name in op.outputs}
+        chained = Chained(
+            {name: value for name, value in outputs.items() if isinstance(value, Tensor)},
+            torch.nan if cost is None else float(cost.detach()),
+            torch.cat([each.flatten() for each in gradients]).detach() if gradients else None,
+        )
+        return chained, gradients
+
+    def _function(self, stage: str) -> Any:
+        if stage not in self._names:
+            raise _NothingToCall(f"There is no class {stage}")
+        found = self._names[stage]
+        if self._trusted:
+            return found
+        if not isinstance(found, type):
+            raise _NothingToCall(f"{stage} is {_a(type(found).__name__)}, not a class")
+        if not issubclass(found, torch.autograd.Function):
+            raise _NothingToCall(f"The class {stage} is not a torch.autograd.Function")
+        return found
+
+
+class _NothingToCall(Exception):
+    pass
+
+
+def _row_major(value: Tensor) -> Tensor:
+    plain = value.detach()
+    return plain.clone() if plain.is_contiguous() else plain.contiguous()
+
+
+def _or_nan(gradient: Tensor | None, leaf: Tensor) -> Tensor:
+    return torch.full_like(leaf, torch.nan) if gradient is None else gradient
+
+
+def _weighted_sum(values: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
+    # In the graph, as gradients given to torch.autograd.grad make it import far more than this.
+    with torch.enable_grad():
+        numbers = [
+            values[name] if values[name].dim() == 0 else values[name].reshape(())
+            for name in weights
+        ]
+        if list(weights.values()) == [1.0]:
+            return numbers[0]
+        shares = torch.tensor(list(weights.values()), dtype=torch.float64, device="cpu")
+        return (torch.stack(numbers) * shares).sum()
+
+
+def copy_with_layout(value: Tensor, strides: tuple[int, ...] | None = None) -> Tensor:
+    """A detached copy with the given strides, else its own; zero strides of an expanded tensor
+    included."""
+    if strides is None and value.is_contiguous():
+        return value.detach().clone()
+    strides = value.stride() if strides is None else strides
+    index = tuple(slice(0, 1) if stride == 0 else slice(None) for stride in strides)
+    base = value.detach()[index]
+    copy = torch.empty_strided(base.shape, strides, dtype=value.dtype, device="cpu").copy_(base)
+    return copy.expand(value.shape)
+
+
+def describe(error: BaseException) -> Raised:
+    """An exception as plain text, with the student's own line that it came from."""
+    place, code = _student_line(error.__traceback__)
+    if isinstance(error, SyntaxError) and error.lineno and error.filename in linecache.cache:
+        # In the student's own text; one in text that their code has made has the line that made it.
+        place = place_of(error.filename, error.lineno)
+        code = code_at(error.filename, error.lineno)
+    return Raised(type(error).__name__, scrub(_text_of(error)), place, code[:CODE_LIMIT])
+
+
+def scrub(text: str) -> str:
+    """Text without memory addresses, which differ from run to run."""
+    plain = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return re.sub(r"0x[0-9a-fA-F]{6,}", "0x…", plain)
+
+
+def _text_of(error: BaseException) -> str:
+    try:
+        text = str(error.msg if isinstance(error, SyntaxError) else error)
+    except Exception as second:
+        text = f"(its message could not be shown: {type(second).__name__})"
+    return text if len(text) <= TEXT_LIMIT else text[:TEXT_LIMIT] + " …"
+
+
+def _student_line(traceback: TracebackType | None) -> tuple[str, str]:
+    place, code = "", ""
+    while traceback is not None:
+        filename = traceback.tb_frame.f_code.co_filename
+        if is_students(filename):
+            place = place_of(filename, traceback.tb_lineno)
+            code = code_at(filename, traceback.tb_lineno)
+        traceback = traceback.tb_next
+    return place, code
+
+
+def _snapshot(value: object) -> Returned:
+    if value is None:
+        return None
+    if not isinstance(value, Tensor):
+        return Other(type(value).__name__)
+    if type(value) is Tensor and value.layout == torch.strided and value.device.type == "cpu":
+        return value.detach().clone()
+    # A subclass may answer through __torch_function__; the data underneath is what counts.
+    with torch._C.DisableTorchFunctionSubclass():
+        plain = torch.Tensor.as_subclass(torch.Tensor.detach(value), Tensor)
+        if plain.layout != torch.strided or plain.device.type != "cpu":
+            return Other(f"{plain.device.type} tensor of layout {plain.layout}")
+        return plain.clone()
+
+
+def _same(now: Tensor, before: Tensor) -> bool:
+    with torch._C.DisableTorchFunctionSubclass():
+        return bool(torch.equal(now.detach().nan_to_num(), before.nan_to_num()))
+
+
+def _a(noun: str) -> str:
+    return f"an {noun}" if noun[:1].lower() in "aeiou" else f"a {noun}"

@@ -1,0 +1,1 @@
+"""What a course declares: stages, assignments, settings, and what its checks report."""

@@ -1,0 +1,20 @@
+"""The assignments of the course, by name."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from harness.course.assignment import Assignment
+
+NAMES = ("one-neuron", "many-neurons")
+
+
+def load_assignment(name: str) -> Assignment:
+    """The assignment called ``name``, one of NAMES; imports torch. KeyError for another name."""
+    if name not in NAMES:
+        raise KeyError(name)
+    module = name.replace("-", "_")
+    found: Assignment = getattr(import_module(f"harness.{module}"), module.upper())
+    return found

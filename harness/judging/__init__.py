@@ -1,0 +1,1 @@
+"""The verdict: which checks run, what they come to, and what the student is told."""

@@ -1,0 +1,102 @@
+"""A student's stage as a function of the judge's own graph, and what torch's engine makes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import FunctionCtx
+
+from harness.candidate.operations import (
+    Absent,
+    Backward,
+    Candidate,
+    Forward,
+    Other,
+    Output,
+    Returned,
+    Returns,
+    Trouble,
+)
+
+# Stands for any object that torch's engine refuses as a gradient; it never reaches a student.
+_NO_TENSOR = object()
+
+
+class StageTrouble(Exception):
+    """A candidate could not answer in the middle of a graph; ``what`` is the function asked for."""
+
+    def __init__(self, what: str, trouble: Trouble) -> None:
+        super().__init__(f"{what}: {trouble}")
+        self.what, self.trouble = what, trouble
+
+
+class EngineRefusal(Exception):
+    """Torch's engine refused what backward returned; the text is the engine's own sentence."""
+
+
+def proxy(candidate: Candidate, stage: str, handles: Iterator[int]) -> Callable[..., Tensor]:
+    """A differentiable function that asks ``candidate`` for the forward and backward of ``stage``.
+
+    Raises StageTrouble, out of the call or of the graph's backward, where the candidate fails.
+    """
+
+    def forward(ctx: FunctionCtx, *inputs: Tensor) -> Tensor:
+        ctx.handle = next(handles)  # type: ignore[attr-defined]
+        needed = tuple(value.requires_grad for value in inputs)
+        (reply,) = candidate.perform([Forward(ctx.handle, stage, inputs, needed)])  # type: ignore[attr-defined]
+        if isinstance(reply, Trouble):
+            raise StageTrouble(f"{stage}.forward", reply)
+        assert isinstance(reply, Output)
+        if not isinstance(reply.value, Tensor):
+            raise StageTrouble(
+                f"{stage}.forward", Absent(f"{stage}.forward did not return a tensor this time")
+            )
+        return reply.value
+
+    def backward(ctx: FunctionCtx, upstream: Tensor) -> tuple[Any, ...]:
+        (reply,) = candidate.perform([Backward(ctx.handle, upstream)])  # type: ignore[attr-defined]
+        if isinstance(reply, Trouble):
+            raise StageTrouble(f"{stage}.backward", reply)
+        assert isinstance(reply, Returns)
+        return tuple(_for_engine(value) for value in reply.values)
+
+    return function_of(stage, forward, backward)
+
+
+def engine_gradients(
+    stage: str, inputs: tuple[Tensor, ...], upstream: Tensor, values: tuple[Returned, ...]
+) -> tuple[Tensor | None, ...]:
+    """What torch's engine makes of ``values`` returned by a backward, one for each input.
+
+    It sums what it can broadcast and casts. Raises EngineRefusal with its sentence.
+    """
+
+    def forward(ctx: FunctionCtx, *given: Tensor) -> Tensor:
+        return upstream.clone()
+
+    def backward(ctx: FunctionCtx, _upstream: Tensor) -> tuple[Any, ...]:
+        return tuple(_for_engine(value) for value in values)
+
+    leaves = tuple(value.detach().clone().requires_grad_() for value in inputs)
+    output = function_of(stage, forward, backward)(*leaves)
+    try:
+        return tuple(torch.autograd.grad(output, leaves, upstream, allow_unused=True))
+    except (RuntimeError, TypeError) as refusal:
+        raise EngineRefusal(str(refusal)) from None
+
+
+def function_of(
+    name: str, forward: Callable[..., Any], backward: Callable[..., Any]
+) -> Callable[..., Tensor]:
+    """The ``apply`` of a new ``torch.autograd.Function`` of that name."""
+    body = {"forward": staticmethod(forward), "backward": staticmethod(backward)}
+    function: Any = type(name, (torch.autograd.Function,), body)
+    apply: Callable[..., Tensor] = function.apply
+    return apply
+
+
+def _for_engine(value: Returned) -> Any:
+    return _NO_TENSOR if isinstance(value, Other) else value
