@@ -37,9 +37,10 @@ proof: $(STAMPS)/dev ## Run the tests that take long: attacks, wheels, seeds, co
 quick: lint types ## Run every check, and the tests that are not slow
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not slow and not proof" $(ARGS)
 
-lint: $(STAMPS)/dev ## Look for mistakes and for unformatted code
+lint: $(STAMPS)/dev ## Look for mistakes, unformatted code and imports that run upward
 	$(BIN)/python -m ruff check
 	$(BIN)/python -m ruff format --check
+	$(BIN)/lint-imports --no-logo --no-cache
 
 types: $(STAMPS)/dev ## Check the types
 	$(BIN)/python -m mypy
