@@ -23,7 +23,7 @@ from grading.exports.classroom import classroom_report, encoded_report, workflow
 from grading.exports.junit import junit
 from grading.exports.marks import CANVAS, POINTS_POSSIBLE, canvas, moodle
 from grading.results.lines import CheckLine, Result, Seconds, Status, publish
-from grading.results.record import RecordError
+from harness.errors import UserError
 
 FORMATS = Path(__file__).parent / "formats"
 
@@ -196,7 +196,7 @@ def test_a_roster_keeps_its_students_and_finds_each_by_login_or_number(tmp_path)
 def test_a_submission_of_nobody_in_the_roster_is_refused_by_name(tmp_path):
     roster = tmp_path / "grades.csv"
     roster.write_text(ROSTER, encoding="utf-8")
-    with pytest.raises(RecordError, match="has nobody for 1 of the submissions, such as 'mallory'"):
+    with pytest.raises(UserError, match="has nobody for 1 of the submissions, such as 'mallory'"):
         canvas(CLASS, "M", roster)
 
 
@@ -204,7 +204,7 @@ def test_a_submission_of_nobody_in_the_roster_is_refused_by_name(tmp_path):
 def test_a_roster_that_is_none_is_refused(tmp_path, text):
     roster = tmp_path / "grades.csv"
     roster.write_text(text, encoding="utf-8")
-    with pytest.raises(RecordError, match="give the gradebook as Canvas exports it"):
+    with pytest.raises(UserError, match="give the gradebook as Canvas exports it"):
         canvas(CLASS, "M", roster)
 
 

@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from nbgrader.api import Gradebook
 from sqlalchemy import create_engine, text
 
-from grading.nbgrader.gradebook import GradebookError, cell_name, export_marks
+from grading.nbgrader.gradebook import cell_name, export_marks
 from grading.results.lines import Given, Overridden, as_marked, publish, shares
+from harness.errors import UserError
 from tests.postgres import postgresql
 from tests.test_exports import check, result
 
@@ -334,7 +335,7 @@ def test_a_notebook_that_lacks_a_check_is_refused_and_nothing_written(released, 
     shutil.copy(released, tmp_path / "gradebook.db")
     url = f"sqlite:///{tmp_path / 'gradebook.db'}"
     extra = check(id="relu/gradient/z", stage="ReLU")
-    with pytest.raises(GradebookError, match="no cell for the check relu/gradient/z"):
+    with pytest.raises(UserError, match="no cell for the check relu/gradient/z"):
         export(url, result("alice", *full_marks(), extra))
     assert contents(url)[0] == []
 
@@ -342,7 +343,7 @@ def test_a_notebook_that_lacks_a_check_is_refused_and_nothing_written(released, 
 def test_checks_that_are_gone_would_stay_in_the_sums_and_are_refused(url):
     export(url, ALICE)
     fewer = result("alice", *ALICE.checks[:3])
-    with pytest.raises(GradebookError, match="such as training"):
+    with pytest.raises(UserError, match="such as training"):
         export(url, fewer)
 
 
@@ -357,7 +358,7 @@ def test_a_check_that_is_new_gets_a_cell_for_everybody(url):
 def test_without_alembic_there_is_a_sentence_and_no_half_made_gradebook(tmp_path, monkeypatch):
     monkeypatch.setattr("sysconfig.get_path", lambda name: "/nowhere")
     monkeypatch.setenv("PATH", "/nowhere")
-    with pytest.raises(GradebookError, match="alembic, which is not on PATH"):
+    with pytest.raises(UserError, match="alembic, which is not on PATH"):
         export(f"sqlite:///{tmp_path / 'gradebook.db'}", ALICE)
     assert list(tmp_path.iterdir()) == []
 
@@ -374,13 +375,13 @@ def test_without_alembic_there_is_a_sentence_and_no_half_made_gradebook(tmp_path
 def test_what_cannot_be_used_is_said_in_a_sentence(tmp_path, monkeypatch, url, said):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "rubbish").write_text("no database " * 100)
-    with pytest.raises(GradebookError, match=said):
+    with pytest.raises(UserError, match=said):
         export(url, ALICE)
     assert [path.name for path in tmp_path.iterdir()] == ["rubbish"]
 
 
 def test_a_server_that_is_not_there_is_named_without_its_password():
-    with pytest.raises(GradebookError, match="cannot be used") as refused:
+    with pytest.raises(UserError, match="cannot be used") as refused:
         export("postgresql://me:secret@/course?host=/nowhere", ALICE)
     assert "secret" not in str(refused.value)
 

@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from grading.pages import page_name, student_page
-from grading.pages.folder import CHUNK, ReportError, make_report
+from grading.pages.folder import CHUNK, make_report
 from grading.pages.staff import staff_page
 from grading.results.lines import AdviceLine, FlagLine, Given, Overridden
 from harness.course.settings import FEEDBACK_LEVELS, Settings
+from harness.errors import UserError
 from tests.published import (
     ATTACK,
     FLAG,
@@ -203,5 +204,5 @@ def test_a_stop_leaves_whole_pages_and_the_next_run_mends_the_report(tmp_path):
 def test_a_report_that_cannot_be_written_is_one_sentence(tmp_path):
     published(tmp_path, [result_of("alice", RIGHT)])
     (tmp_path / "report").write_text("in the way")
-    with pytest.raises(ReportError, match="the marks are safe, and `backprop report"):
+    with pytest.raises(UserError, match="the marks are safe, and `backprop report"):
         report_on(tmp_path)

@@ -383,13 +383,14 @@ from grading.confined.definitions import NothingParses, run_definitions
 from grading.confined.wire import Statement
 from grading.sandbox.redaction import Words
 from grading.confined.source import Cell, File, Source
-from grading.selfcheck.work import CheckError, assignment_of
+from grading.selfcheck.work import assignment_of
+from harness.errors import UserError
 
 for unit in sys.argv[1:]:
     text = unit * (2**18 // len(unit))
     for name, end in ((name, end) for name in ("a.py", "<cell 1>") for end in ("", "(")):
         source = Source((Cell(name, text + end),), notebook=name != "a.py")
-        with contextlib.suppress(CheckError):
+        with contextlib.suppress(UserError):
             assignment_of(Path("a.py"), source)
         with contextlib.suppress(NothingParses):
             run_definitions(source, [], 0, lambda *_: None, ignored=ZeroDivisionError)

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from grading.nbgrader.release import ReleaseError, cell_points, release_assignment
+from grading.nbgrader.release import cell_points, release_assignment
 from harness.course.assignments import NAMES, load_assignment
 from harness.course.settings import Settings
+from harness.errors import UserError
 from harness.probes import plan
 
 COURSE = Path(__file__).parents[1]
@@ -88,18 +89,18 @@ def test_what_stands_beside_the_handout_survives(course):
 
 def test_a_module_beside_the_solution_is_refused_because_it_would_be_handed_out(course):
     (course / "solutions" / "one-neuron" / "answers.py").write_text("x = 1")
-    with pytest.raises(ReleaseError, match=r"answers\.py would be handed out"):
+    with pytest.raises(UserError, match=r"answers\.py would be handed out"):
         release_assignment(course, "one-neuron")
 
 
 def test_a_folder_without_solutions_is_refused(tmp_path):
-    with pytest.raises(ReleaseError, match="holds no notebook"):
+    with pytest.raises(UserError, match="holds no notebook"):
         release_assignment(tmp_path, "one-neuron")
 
 
 def test_settings_that_mean_nothing_are_refused(course):
     (course / "solutions" / "one-neuron" / "assignment.toml").write_text("feedback = 3")
-    with pytest.raises(ReleaseError, match=r"assignment\.toml"):
+    with pytest.raises(UserError, match=r"assignment\.toml"):
         release_assignment(course, "one-neuron")
 
 

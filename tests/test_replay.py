@@ -14,8 +14,9 @@ import pytest
 from click.testing import CliRunner
 
 from grading.cli import main
-from grading.results.record import RecordError, find_record
+from grading.results.record import find_record
 from harness.course.assignments import load_assignment
+from harness.errors import UserError
 from harness.probes.cases import cases_for
 from tests.test_far import HEAD, RIGHT, SIGMOID, SQUARED_ERROR, WEIGHTED_SUM
 
@@ -166,7 +167,7 @@ class TestReplay:
 
 class TestRecord:
     def refusal(self, marks, course, name="bob", checks=()):
-        with pytest.raises(RecordError) as refused:
+        with pytest.raises(UserError) as refused:
             find_record(marks, name, course / "handed-in", checks)
         assert "\n" not in str(refused.value)
         return str(refused.value)

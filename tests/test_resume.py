@@ -17,10 +17,11 @@ import pytest
 from grading.results.lines import Result, Seconds
 from grading.runs import run
 from grading.runs.journal import FILE, only_run_in
-from grading.runs.run import RunError, Wish, grade_folder, preview_folder
+from grading.runs.run import Wish, grade_folder, preview_folder
 from grading.runs.signals import Stopped, stoppable, unstoppable
 from grading.submissions.reading import digest_of
 from grading.workers.seeds import kept_seed
+from harness.errors import UserError
 from tests.test_far import RIGHT
 
 MANY = "many-neurons"
@@ -237,7 +238,7 @@ class TestSeed:
     def test_a_damaged_one_is_told_before_anything_is_graded(self, course, grader):
         grade(grader)
         Path("out", run.SEED).write_text("seven")
-        with pytest.raises(RunError, match="seed is damaged: it must hold one whole number"):
+        with pytest.raises(UserError, match="seed is damaged: it must hold one whole number"):
             grade(grader)
         assert not grader.graded
 
@@ -288,7 +289,7 @@ class TestPublished:
             raise OSError(28, "No space left on device")
 
         monkeypatch.setattr("grading.results.lines.os.fsync", full_disk)
-        with pytest.raises(RunError, match="cannot be written: No space left"):
+        with pytest.raises(UserError, match="cannot be written: No space left"):
             grade(grader)
         assert published() == before
 
@@ -348,7 +349,7 @@ class TestStopping:
 
 class TestRefused:
     def refused(self, said, folder="in", out="out", **wish):
-        with pytest.raises(RunError, match=said):
+        with pytest.raises(UserError, match=said):
             grade_folder(Path(folder), MANY, Path(out), Wish(**wish))
 
     def test_an_unknown_name_is_told_with_the_nearest(self, course, grader):

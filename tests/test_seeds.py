@@ -15,7 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grading.workers.seeds import LARGEST, SeedError, draw_seed, kept_seed
+from grading.workers.seeds import LARGEST, draw_seed, kept_seed
+from harness.errors import UserError
 from tests.home_replies import replaying
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -23,6 +24,7 @@ FIRST_USE = """
 import sys
 from pathlib import Path
 from grading.workers.seeds import kept_seed
+from harness.errors import UserError
 print("ready", flush=True)
 sys.stdin.read()
 print(kept_seed(Path(sys.argv[1])))
@@ -117,7 +119,7 @@ def test_a_kill_between_making_the_file_and_writing_it_costs_nothing(tmp_path):
 def test_a_damaged_seed_is_refused_and_kept_for_whoever_repairs_it(tmp_path, data):
     (tmp_path / "kept").write_bytes(data)
     for wanted in (None, 3):
-        with pytest.raises(SeedError, match="kept is damaged: it must hold one whole number"):
+        with pytest.raises(UserError, match="kept is damaged: it must hold one whole number"):
             kept_seed(tmp_path / "kept", wanted)
     assert (tmp_path / "kept").read_bytes() == data
 

@@ -19,7 +19,7 @@ from grading.pages.overview import Overview
 from grading.pages.staff import staff_page
 from grading.pages.student import student_page
 from grading.results.lines import decode_result, encode_result, publish
-from grading.results.record import RecordError, Run, find_record
+from grading.results.record import Run, find_record
 from grading.results.summary import Counts, print_summary
 from grading.runs.overrides import override
 from grading.runs.preview import compared, print_moves
@@ -28,6 +28,7 @@ from grading.submissions.reading import Submission
 from grading.workers.grader import grade_submission
 from harness.course.assignments import load_assignment
 from harness.course.settings import Settings
+from harness.errors import UserError
 from tests.test_gradebook import ALICE
 from tests.test_resume import FakeGrader, in_place, submit
 
@@ -86,7 +87,7 @@ def test_exports_leave_the_mark_blank_and_name_the_reason(dora, tmp_path):
 
 def test_there_is_nothing_to_replay(dora, tmp_path):
     publish(tmp_path, [dora], RUN)
-    with pytest.raises(RecordError, match="The mark of dora is open: There are 21 attempts"):
+    with pytest.raises(UserError, match="The mark of dora is open: There are 21 attempts"):
         find_record(tmp_path, "dora", tmp_path, [])
 
 

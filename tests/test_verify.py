@@ -16,9 +16,9 @@ from rich.console import Console
 from grading.cli import main
 from grading.results.lines import CheckLine, Result, Seconds
 from grading.verify import text as show
-from grading.verify.case import NoSolution, Solution, Specimen, read_solution
+from grading.verify.case import Solution, Specimen, read_solution
 from grading.verify.mutants import formulas_of, mistakes_of, sources_of
-from grading.verify.run import Proof, VerifyError, judged, specimens_of, verify
+from grading.verify.run import Proof, judged, specimens_of, verify
 from grading.verify.text import print_proof
 from grading.verify.verdicts import Verdict, verdict_on
 from grading.workers.batch import grade_entries
@@ -27,6 +27,7 @@ from harness.candidate.workbench import Workbench
 from harness.course.assignments import load_assignment
 from harness.course.settings import Limits, Settings
 from harness.course.stage import Stage
+from harness.errors import UserError
 from harness.judging.judge import judge
 from harness.probes import plan
 
@@ -267,17 +268,17 @@ def test_a_course_that_is_not_released_cannot_be_verified(tmp_path):
     folder = tmp_path / "solutions" / "many-neurons"
     folder.mkdir(parents=True)
     (folder / "many-neurons.py").write_bytes(RIGHT.data)
-    with pytest.raises(VerifyError, match="backprop release"):
+    with pytest.raises(UserError, match="backprop release"):
         verify(tmp_path, "many-neurons", 1, 0, nothing)
 
 
 def test_a_solution_is_one_module_or_notebook(tmp_path):
-    with pytest.raises(NoSolution, match="it holds none"):
+    with pytest.raises(UserError, match="it holds none"):
         read_solution(tmp_path)
     (tmp_path / "one.py").write_text("x = 1")
     assert list(read_solution(tmp_path).classes()) == []
     (tmp_path / "two.py").write_text("x = 1")
-    with pytest.raises(NoSolution, match=r"one\.py, two\.py"):
+    with pytest.raises(UserError, match=r"one\.py, two\.py"):
         read_solution(tmp_path)
 
 

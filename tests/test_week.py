@@ -29,12 +29,13 @@ from grading.results.lines import (
     encode_result,
     publish,
 )
-from grading.results.record import RecordError, find_record
+from grading.results.record import find_record
 from grading.results.roster import Attendance, finder, read_roster
 from grading.runs.overrides import FILE, Override, Overrides, override, read_overrides, remove
 from grading.runs.preview import compared, print_moves
-from grading.runs.run import RunError, Wish, grade_folder, preview_folder
+from grading.runs.run import Wish, grade_folder, preview_folder
 from grading.submissions.reading import Entry, digest, digest_of, read_submission
+from harness.errors import UserError
 from tests.test_exports import CLASS, check, result
 from tests.test_resume import FakeGrader, in_place, submit
 
@@ -129,7 +130,7 @@ class TestRoster:
     )
     def test_a_stray_quotation_mark_is_refused_with_its_line(self, text, line):
         Path("class.csv").write_text(text)
-        with pytest.raises(RecordError, match=f"a stray quotation mark in line {line}"):
+        with pytest.raises(UserError, match=f"a stray quotation mark in line {line}"):
             read_roster(Path("class.csv"))
 
     def test_without_a_roster_nobody_is_missing(self):
@@ -163,7 +164,7 @@ class TestRoster:
     )
     def test_a_roster_that_names_nobody_is_refused_before_anything_is_graded(self, text, said):
         Path("class.csv").write_text(text)
-        with pytest.raises(RunError, match=said):
+        with pytest.raises(UserError, match=said):
             grade(roster=Path("class.csv"))
         assert not Path("out").exists()
 
@@ -296,7 +297,7 @@ class TestAttempts:
 
     def test_an_unknown_rule_is_refused(self):
         self.set("first")
-        with pytest.raises(RunError, match="attempts = 'first'; it is one of latest, best"):
+        with pytest.raises(UserError, match="attempts = 'first'; it is one of latest, best"):
             grade()
 
 
@@ -351,7 +352,7 @@ class TestOverrides:
         remove(Path("out"), "alice", None)
         assert "override" not in lines()["alice"] and table()["alice"]["score"] == "1"
         assert read_overrides(Path("out")) == []
-        with pytest.raises(RecordError, match="has no override for alice"):
+        with pytest.raises(UserError, match="has no override for alice"):
             remove(Path("out"), "alice", None)
 
     def test_the_file_can_be_read_by_a_person_and_fits_its_schema(self):
@@ -366,9 +367,9 @@ class TestOverrides:
         jsonschema.validate(data, schema("overrides"))
 
     def test_what_it_cannot_be_for_is_refused(self):
-        with pytest.raises(RecordError, match="did you mean alice"):
+        with pytest.raises(UserError, match="did you mean alice"):
             override(Path("out"), "alicee", None, 8.0, "x")
-        with pytest.raises(RecordError, match="No check of alice is called"):
+        with pytest.raises(UserError, match="No check of alice is called"):
             override(Path("out"), "alice", "sigmoid/gradient/z", 8.0, "x")
         assert not Path("out", FILE).exists()
 
@@ -381,7 +382,7 @@ class TestOverrides:
 
     def test_more_points_than_a_check_is_worth_ask_for_a_word(self):
         publish(Path("out"), [result("alice", check("failed", "sigmoid/gradient/z"))], run_json())
-        with pytest.raises(RecordError, match=r"more than the 1\.5 points that sigmoid/gradient/z"):
+        with pytest.raises(UserError, match=r"more than the 1\.5 points that sigmoid/gradient/z"):
             override(Path("out"), "alice", "sigmoid/gradient/z", 1.6, "x")
         override(Path("out"), "alice", "sigmoid/gradient/z", 1.5, "x")
         more = override(Path("out"), "alice", "sigmoid/gradient/z", 3, "x", allow_more=True)
@@ -389,7 +390,7 @@ class TestOverrides:
 
     def test_a_damaged_file_stops_a_run_before_it_begins(self):
         Path("out", FILE).write_text("{")
-        with pytest.raises(RunError, match="is damaged"):
+        with pytest.raises(UserError, match="is damaged"):
             grade()
 
     def test_the_command_gives_and_takes_back(self):
@@ -568,7 +569,7 @@ def test_the_secret_stays_and_is_the_instructors_own(tmp_path):
     assert secret_in(tmp_path) == first and len(first) == 32
     assert (tmp_path / SECRET).stat().st_mode & 0o077 == 0
     (tmp_path / SECRET).write_text("short")
-    with pytest.raises(RecordError, match="is damaged"):
+    with pytest.raises(UserError, match="is damaged"):
         secret_in(tmp_path)
 
 

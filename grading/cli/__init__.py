@@ -11,33 +11,48 @@ from typing import Any
 import click
 
 from grading.cli.check import check
-from grading.cli.common import Unusable
+from grading.cli.common import UNUSABLE
 from grading.cli.course import doctor, release, verify
 from grading.cli.export import export
 from grading.cli.grade import grade, override, replay, similar
 from grading.cli.report import report
 from grading.errors import explained
+from grading.sandbox import NurseryError
+from harness.errors import UserError
 from harness.show.visible import visible_line
 
 __all__ = ["main"]
 
 
+class _Refused(click.ClickException):
+    exit_code = UNUSABLE
+
+
 class _Commands(click.Group):
-    """Say what the system refuses in a sentence, whichever command asks for it."""
+    """End any command that a user or the system stands in the way of with one sentence."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except (OSError, MemoryError) as error:
-            said = explained(error)
-            if not said:
+        except Exception as error:
+            if not (said := _sentence(error)):
                 raise
-            raise Unusable(said) from None
-        except UnicodeEncodeError as error:
-            if error.encoding != "utf-8":
-                raise
+            raise _Refused(said) from None
+
+
+def _sentence(error: Exception) -> str:
+    """Return what to tell the user of an error; nothing where it is a fault of this program."""
+    match error:
+        case UserError():
+            return str(error)
+        case NurseryError():
+            return f"A process for the code could not be started: {error}"
+        case OSError() | MemoryError():
+            return explained(error)
+        case UnicodeEncodeError(encoding="utf-8"):
             around = visible_line(error.object[max(error.start - 20, 0) : error.end + 20])
-            raise Unusable(f"{around} is not UTF-8 text: write it in UTF-8.") from None
+            return f"{around} is not UTF-8 text: write it in UTF-8."
+    return ""
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

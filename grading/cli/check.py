@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from grading.cli.common import ASSIGNMENT, Unusable, write_json
-from grading.sandbox import NurseryError, open_nursery
+from grading.cli.common import ASSIGNMENT, UNUSABLE, write_json
+from grading.sandbox import open_nursery
+from harness.errors import UserError
 
 if TYPE_CHECKING:
     from harness.judging.judge import Judgement
@@ -41,24 +42,19 @@ def check(
     Exit code 0: everything passed; 1: something did not; 2: the file or the call is unusable. With
     --watch it is that of the last check.
     """
-    from grading.selfcheck.work import CheckError, read_work
+    from grading.selfcheck.work import read_work
 
-    try:
-        # Nobody waits for torch to be told of a file that cannot be used.
-        work = None if watch else read_work(file, assignment)
-        # The students' side and this one load torch at the same time.
-        with open_nursery(packages=work.settings.packages if work else ()) as nursery:
-            from grading.selfcheck.check import check_stages
+    # Nobody waits for torch to be told of a file that cannot be used.
+    work = None if watch else read_work(file, assignment)
+    # The students' side and this one load torch at the same time.
+    with open_nursery(packages=work.settings.packages if work else ()) as nursery:
+        from grading.selfcheck.check import check_stages
 
-            def once() -> int:
-                judged = check_stages(work or read_work(file, assignment), stages, nursery)
-                return _shown(judged, json_file)
+        def once() -> int:
+            judged = check_stages(work or read_work(file, assignment), stages, nursery)
+            return _shown(judged, json_file)
 
-            code = _watched(file, once) if watch else once()
-    except CheckError as error:
-        raise Unusable(str(error)) from None
-    except NurseryError as error:
-        raise Unusable(f"A process for the code could not be started: {error}") from None
+        code = _watched(file, once) if watch else once()
     sys.exit(code)
 
 
@@ -76,7 +72,6 @@ def _shown(judged: Judgement, json_file: Path | None) -> int:
 def _watched(file: Path, once: Callable[[], int]) -> int:
     """Checks at every save until Ctrl-C; the exit code is that of the last check."""
     from grading.selfcheck.watching import saves
-    from grading.selfcheck.work import CheckError
 
     code = 2
     try:
@@ -85,8 +80,8 @@ def _watched(file: Path, once: Callable[[], int]) -> int:
             click.echo(f"── {file}, {datetime.now():%H:%M:%S} ──\n")
             try:
                 code = once()
-            except (CheckError, Unusable) as error:
-                code = Unusable.exit_code
+            except UserError as error:
+                code = UNUSABLE
                 click.echo(str(error))
             click.echo("\nChecked again at every save; Ctrl-C ends it.")
     except KeyboardInterrupt:

@@ -10,24 +10,21 @@ import click
 from grading.sandbox import LEVELS
 from grading.workers.seeds import LARGEST
 from harness.course.assignments import NAMES
+from harness.errors import UserError
 
 if TYPE_CHECKING:
     from grading.results.lines import Result
 
 
-class Unusable(click.ClickException):
-    """The call or its input cannot be used: one sentence, exit code 2."""
-
-    exit_code = 2
-
-
 def given_folder(context: click.Context, parameter: click.Parameter, value: str) -> Path:
-    """A folder's path as given on the command line. Raises Unusable for an empty one."""
+    """A folder's path as given on the command line. Raises UserError for an empty one."""
     if not value:
-        raise Unusable(f"{parameter.get_error_hint(context)} is empty: give a folder.")
+        raise UserError(f"{parameter.get_error_hint(context)} is empty: give a folder.")
     return Path(value)
 
 
+# The exit code where the call, or what it names, cannot be used.
+UNUSABLE = 2
 ASSIGNMENT = click.Choice(NAMES)
 RESULTS = click.argument("results", metavar="DIR", callback=given_folder)
 WORKERS = click.option(
@@ -58,26 +55,23 @@ OUT = click.option(
 def read_results(folder: Path) -> list[Result]:
     """The results of the run in a folder, with the points that count.
 
-    Raises Unusable where there are none.
+    Raises UserError where there are none.
     """
     from grading.results import record
     from grading.results.lines import as_marked
 
-    try:
-        return [as_marked(result) for result in record.read_results(folder)]
-    except record.RecordError as error:
-        raise Unusable(str(error)) from None
+    return [as_marked(result) for result in record.read_results(folder)]
 
 
 def write(data: bytes, out: Path | None) -> None:
-    """Writes to a file, or prints. Raises Unusable where the file cannot be written."""
+    """Writes to a file, or prints. Raises UserError where the file cannot be written."""
     if out is None:
         click.echo(data, nl=not data.endswith(b"\n"))
         return
     try:
         out.write_bytes(data)
     except OSError as error:
-        raise Unusable(f"{out} cannot be written: {error.strerror}.") from None
+        raise UserError(f"{out} cannot be written: {error.strerror}.") from None
 
 
 def write_json(data: object, out: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from grading.cli.common import ASSIGNMENT, SEED, WORKERS, Unusable, write_json
+from grading.cli.common import ASSIGNMENT, SEED, WORKERS, write_json
 from grading.workers.capacity import cores
 from harness.course.assignments import NAMES
 
@@ -16,14 +16,11 @@ from harness.course.assignments import NAMES
 @click.argument("assignment", type=ASSIGNMENT, required=False)
 def release(assignment: str | None) -> None:
     """Makes what students get, assignments/, from solutions/, through nbgrader."""
-    from grading.nbgrader.release import ReleaseError, release_assignment
+    from grading.nbgrader.release import release_assignment
 
     for name in [assignment] if assignment else NAMES:
-        try:
-            for path in release_assignment(Path(), name):
-                click.echo(f"Released {path}")
-        except ReleaseError as error:
-            raise Unusable(str(error)) from None
+        for path in release_assignment(Path(), name):
+            click.echo(f"Released {path}")
 
 
 @click.command()
@@ -40,14 +37,10 @@ def verify(assignment: str | None, workers: int | None, seed: int, json_file: Pa
     of the solution must be rejected, and right submissions in odd styles must pass. Exit code 0:
     so they do; 1: something is off; 2: there is nothing to verify.
     """
-    from grading.verify.run import VerifyError
     from grading.verify.text import verify_and_print
 
     names = [assignment] if assignment else list(NAMES)
-    try:
-        proofs = verify_and_print(Path(), names, workers or cores(), seed)
-    except VerifyError as error:
-        raise Unusable(str(error)) from None
+    proofs = verify_and_print(Path(), names, workers or cores(), seed)
     if json_file:
         write_json([proof.as_dict() for proof in proofs], json_file)
     sys.exit(1 if any(proof.off for proof in proofs) else 0)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from grading.cli.common import ASSIGNMENT, OUT, RESULTS, Unusable, read_results, write
+from grading.cli.common import ASSIGNMENT, OUT, RESULTS, read_results, write
+from harness.errors import UserError
 
 
 @click.group()
@@ -46,16 +47,12 @@ def marks(
 ) -> None:
     """A table of marks that Canvas or Moodle imports as it is."""
     from grading.exports.marks import canvas, moodle
-    from grading.results.record import RecordError
 
     if roster and system != "canvas":
-        raise Unusable("--roster is of Canvas: leave it out for moodle.")
+        raise UserError("--roster is of Canvas: leave it out for moodle.")
     found = read_results(results)
     column = column or found[0].assignment
-    try:
-        text = canvas(found, column, roster) if system == "canvas" else moodle(found, column)
-    except RecordError as error:
-        raise Unusable(str(error)) from None
+    text = canvas(found, column, roster) if system == "canvas" else moodle(found, column)
     write(text.encode(), out)
 
 
@@ -68,7 +65,7 @@ def classroom(results: Path, out: Path | None) -> None:
 
     found = read_results(results)
     if len(found) != 1:
-        raise Unusable(f"{results} holds {len(found)} submissions; the reporter takes one.")
+        raise UserError(f"{results} holds {len(found)} submissions; the reporter takes one.")
     write(encoded_report(found[0]).encode(), out)
 
 
@@ -90,14 +87,11 @@ def gradescope(assignment: str, index: str | None, out: Path | None) -> None:
     Run it in the course's folder: solutions/ASSIGNMENT/assignment.toml goes along.
     """
     from grading.exports.gradescope import autograder_zip
-    from harness.course.settings import SETTINGS_FILE, SettingsError, load_settings
+    from harness.course.settings import SETTINGS_FILE, load_settings
 
     settings = Path("solutions", assignment, SETTINGS_FILE)
-    try:
-        if settings.is_file():
-            load_settings(settings, assignment)
-    except SettingsError as error:
-        raise Unusable(f"{error}.") from None
+    if settings.is_file():
+        load_settings(settings, assignment)
     out = out or Path(f"gradescope-{assignment}.zip")
     found = settings if settings.is_file() else None
     write(autograder_zip(assignment, found, index, secrets.token_hex(32)), out)
@@ -145,14 +139,11 @@ def nbgrader(results: Path, url: str, course: str) -> None:
     They go to the check cells of the released notebook where the gradebook has it, else to a cell
     for each check. What people graded by hand stays; a mark that is open is left for a person.
     """
-    from grading.nbgrader.gradebook import GradebookError, export_marks
-    from grading.results.record import RecordError, read_missing
+    from grading.nbgrader.gradebook import export_marks
+    from grading.results.record import read_missing
 
     found = read_results(results)
-    try:
-        written = export_marks(url, found, read_missing(results), course_id=course)
-    except (GradebookError, RecordError) as error:
-        raise Unusable(str(error)) from None
+    written = export_marks(url, found, read_missing(results), course_id=course)
     for line in written.said():
         click.echo(line)
 
@@ -168,14 +159,9 @@ def pseudonymous(results: Path, out: Path | None) -> None:
     """
     from grading.exports.pseudonyms import pseudonymous as made
     from grading.exports.pseudonyms import secret_in
-    from grading.results.record import RecordError
 
     found = read_results(results)
-    try:
-        secret = secret_in(results)
-    except RecordError as error:
-        raise Unusable(str(error)) from None
-    write(made(found, secret), out)
+    write(made(found, secret_in(results)), out)
 
 
 @export.command()
@@ -190,12 +176,8 @@ def pseudonymous(results: Path, out: Path | None) -> None:
 def feedback(results: Path, out: Path) -> None:
     """A zip of feedback pages, one a student, at the assignment's level of feedback."""
     from grading.exports.feedback import feedback_zip
-    from grading.results.record import RecordError, read_run
+    from grading.results.record import read_run
 
     found = read_results(results)
-    try:
-        settings = read_run(results).settings
-    except RecordError as error:
-        raise Unusable(str(error)) from None
-    write(feedback_zip(found, settings), out)
+    write(feedback_zip(found, read_run(results).settings), out)
     click.echo(f"Wrote {out}: {len(found)} pages.")

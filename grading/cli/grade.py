@@ -13,12 +13,12 @@ from grading.cli.common import (
     ISOLATION,
     RESULTS,
     SEEDS,
-    Unusable,
     given_folder,
     write_json,
 )
 from grading.cli.report import remade
 from grading.sandbox import LOCKED, Isolation, NurseryError, open_nursery
+from harness.errors import UserError
 from harness.show.visible import visible_line
 
 
@@ -75,7 +75,7 @@ def grade(
     every submission has its mark; 1: some marks stay open, as the grader failed or you have to
     decide; 2: the call is unusable; 3, with --preview: marks or their maxima would move.
     """
-    from grading.runs.run import RunError, Wish, grade_folder, preview_folder
+    from grading.runs.run import Wish, grade_folder, preview_folder
     from grading.runs.signals import Stopped
 
     wish = Wish(workers, seed, isolation, only, fresh, roster)
@@ -85,8 +85,6 @@ def grade(
             complete, moves = preview_folder(folder, assignment, out, wish)
         else:
             complete = grade_folder(folder, assignment, out, wish)
-    except RunError as error:
-        raise Unusable(str(error)) from None
     except Stopped as stop:
         click.echo(stop.said, err=True)
         sys.exit(stop.exit_code)
@@ -121,24 +119,22 @@ def replay(
     holds hidden inputs. Exit code 0: every check ended as it did then; 1: some did not; 2: the
     call, or what is on record, is unusable.
     """
-    from grading.results.record import RecordError, find_record
+    from grading.results.record import find_record
 
+    record = find_record(results, name, folder, checks)
+    if isolation == "minimal":
+        from grading.runs.run import warn_not_locked
+
+        warn_not_locked()
+    levels = [isolation] if isolation else LOCKED
     try:
-        record = find_record(results, name, folder, checks)
-        if isolation == "minimal":
-            from grading.runs.run import warn_not_locked
-
-            warn_not_locked()
-        levels = [isolation] if isolation else LOCKED
         with open_nursery(levels, record.run.settings.packages) as nursery:
             from grading.replay.checks import replay_checks
             from grading.replay.text import replay_text
 
             replays = replay_checks(record, nursery)
-    except RecordError as error:
-        raise Unusable(str(error)) from None
     except NurseryError as error:
-        raise Unusable(
+        raise UserError(
             f"This machine cannot lock the submission down ({error}): `backprop doctor` says what "
             "to install; --isolation minimal goes without locks, for code you trust."
         ) from None
@@ -169,24 +165,20 @@ def override(
 
     It is kept in DIR/overrides.json with its reason, and stays when DIR is graded again.
     """
-    from grading.results.record import RecordError
     from grading.runs import overrides
 
     if remove == (points is not None) or (reason is not None and remove):
-        raise Unusable("Give --points with --reason, or --remove.")
+        raise UserError("Give --points with --reason, or --remove.")
     if points is not None and math.isnan(points):
-        raise Unusable("--points nan is no number of points.")
+        raise UserError("--points nan is no number of points.")
     if points is not None and not (reason or "").strip():
-        raise Unusable("An override needs a --reason: it is asked for later.")
-    try:
-        if points is None:
-            result = overrides.remove(results, name, check)
-        else:
-            result = overrides.override(
-                results, name, check, points, str(reason).strip(), allow_more=allow_more
-            )
-    except RecordError as error:
-        raise Unusable(str(error)) from None
+        raise UserError("An override needs a --reason: it is asked for later.")
+    if points is None:
+        result = overrides.remove(results, name, check)
+    else:
+        result = overrides.override(
+            results, name, check, points, str(reason).strip(), allow_more=allow_more
+        )
     automatic = "open" if result.score is None else f"{result.score:g}"
     mark = "open" if result.mark is None else f"{result.mark:g}"
     click.echo(f"{visible_line(name)}: {mark} of {result.max_score:g}, automatically {automatic}.")
@@ -210,18 +202,15 @@ def similar(folder: Path, assignment: str, handout: Path | None, json_file: Path
     Names, comments and layout aside. What many write, or was handed out, does not count. It is
     evidence for a person to judge and changes no mark.
     """
-    from grading.similarity.groups import SimilarError, similar_in, told
+    from grading.similarity.groups import similar_in, told
 
     handout = handout or Path("assignments", assignment, f"{assignment}.ipynb")
     if not handout.is_file():
-        raise Unusable(
+        raise UserError(
             f"{handout} is not there, and without the handout its code would count as students' "
             "own: run this in the course's folder, or name it with --handout."
         )
-    try:
-        groups, unread = similar_in(folder, assignment, handout)
-    except SimilarError as error:
-        raise Unusable(str(error)) from None
+    groups, unread = similar_in(folder, assignment, handout)
     for line in told(groups, unread):
         click.echo(line)
     if json_file:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
-from grading.cli.common import RESULTS, WORKERS, Unusable
+from grading.cli.common import RESULTS, WORKERS
 from grading.workers.capacity import cores
+from harness.errors import UserError
 
 
 @click.command()
@@ -22,9 +23,9 @@ def report(results: Path, workers: int | None) -> None:
 
 
 def remade(results: Path, workers: int) -> Path:
-    """Brings the report on a run up to date; returns its first page. Raises Unusable."""
-    from grading.pages.folder import ReportError, make_report
-    from grading.results.record import RecordError, read_run
+    """Brings the report on a run up to date; returns its first page. Raises UserError."""
+    from grading.pages.folder import make_report
+    from grading.results.record import read_run
     from grading.runs.journal import Busy, only_run_in
     from grading.workers.batch import executor
 
@@ -32,9 +33,7 @@ def remade(results: Path, workers: int) -> Path:
         read_run(results)
         with only_run_in(results):
             return make_report(results, lambda wanted: executor(min(wanted, workers)))
-    except (RecordError, ReportError) as error:
-        raise Unusable(str(error)) from None
     except Busy:
-        raise Unusable(f"A run is writing to {results}: it makes the report at its end.") from None
+        raise UserError(f"A run is writing to {results}: it makes the report at its end.") from None
     except OSError as error:
-        raise Unusable(f"{results} cannot be written: {error.strerror}.") from None
+        raise UserError(f"{results} cannot be written: {error.strerror}.") from None

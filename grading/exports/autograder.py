@@ -24,11 +24,11 @@ from grading.sandbox.reader import Reader
 from grading.sandbox.zygote import Zygote
 from grading.submissions.reading import Entry, read_submission
 from grading.workers.grader import grade_alone
-from grading.workers.jobs import GraderBroken
 from grading.workers.seeds import keyed_seed
 from grading.workers.selftest import judge_known
 from harness.course.assignments import load_assignment
 from harness.course.settings import Settings, settings_beside
+from harness.errors import UserError
 
 # Gradescope ends everything after ten minutes, or where it needs more than 768 MB, and loses it
 # all; it has half a core to give. The judge and the wall need 400 MiB themselves. What does nothing
@@ -86,6 +86,6 @@ def _within_limits(settings: Settings) -> Settings:
 if __name__ == "__main__":
     try:
         grade(sys.argv[1], Path(sys.argv[2]))
-    except GraderBroken as error:
+    except UserError as error:
         # Without a results.json Gradescope gives no mark.
         sys.exit(str(error))

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from grading.results.lines import Result, inert
-from grading.results.record import RecordError
 from grading.results.roster import finder, table_rows
+from harness.errors import UserError
 
 CANVAS = ("Student", "ID", "SIS User ID", "SIS Login ID", "Section")
 # By which of Canvas's columns a submission's name is looked up, in this order.
@@ -36,7 +36,7 @@ def canvas(results: Sequence[Result], column: str, roster: Path | None) -> str:
 
     ``roster`` is such an export: its rows are kept as they are, and every submission must be of
     somebody in it. Without one, submissions go by their names as ``SIS Login ID``. Raises
-    RecordError where the roster cannot be used.
+    UserError where the roster cannot be used.
     """
     most = f"{max((result.max_score for result in results), default=0.0):g}"
     head = [*CANVAS, column]
@@ -57,12 +57,12 @@ def _people(roster: Path) -> list[list[str]]:
     try:
         text = roster.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise RecordError(f"{roster} cannot be read as UTF-8 text: {error}.") from None
+        raise UserError(f"{roster} cannot be read as UTF-8 text: {error}.") from None
     head, *found = table_rows(roster, text) or [[]]
     rows = [dict(zip(head, row, strict=False)) for row in found if row]
     missing = [name for name in CANVAS if not rows or name not in head]
     if missing:
-        raise RecordError(
+        raise UserError(
             f"{roster} has no column {missing[0]!r}: give the gradebook as Canvas exports it."
         )
     named = [[row.get(name, "") for name in CANVAS] for row in rows]
@@ -83,7 +83,7 @@ def _marks_of(
         else:
             found[place[0]] = _mark(result)
     if strangers:
-        raise RecordError(
+        raise UserError(
             f"{roster} has nobody for {len(strangers)} of the submissions, such as "
             f"{strangers[0]!r}: their names must be a {', '.join(KEYS[:-1])} or student of it."
         )

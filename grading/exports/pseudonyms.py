@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from grading.results.lines import CheckLine, Result
-from grading.results.record import RecordError
+from harness.errors import UserError
 
 SECRET = "pseudonyms.key"
 SCHEMA = 1
@@ -27,7 +27,7 @@ BYTES = 32
 def secret_in(folder: Path) -> bytes:
     """The secret kept beside the results, which is made the first time.
 
-    Raises RecordError where it cannot be read, or made.
+    Raises UserError where it cannot be read, or made.
     """
     path = folder / SECRET
     try:
@@ -39,7 +39,7 @@ def secret_in(folder: Path) -> bytes:
             new.write(secrets.token_hex(BYTES) + "\n")
         return _read(path)
     except OSError as error:
-        raise RecordError(f"{path} cannot be read or written: {error.strerror}.") from None
+        raise UserError(f"{path} cannot be read or written: {error.strerror}.") from None
 
 
 def _read(path: Path) -> bytes:
@@ -48,7 +48,7 @@ def _read(path: Path) -> bytes:
     except ValueError:
         secret = b""
     if len(secret) != BYTES:
-        raise RecordError(
+        raise UserError(
             f"{path} is damaged: put back the one that the pseudonyms were made with, or remove it "
             "to have new ones."
         )

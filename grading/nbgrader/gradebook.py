@@ -24,6 +24,7 @@ from typing import Any, TypeVar
 
 from grading.nbgrader.check_cells import stages_checked
 from grading.results.lines import CheckLine, Result, shares
+from harness.errors import UserError
 from harness.show.visible import visible_line
 
 # How long another writer is waited for.
@@ -36,10 +37,6 @@ ADVISORY_LOCK = 0x6261636B
 SQLITE = "sqlite:///"
 
 Value = TypeVar("Value")
-
-
-class GradebookError(Exception):
-    """The marks cannot be written; the text says what, where and what to do."""
 
 
 @dataclass
@@ -76,11 +73,11 @@ def export_marks(
     """Writes the marks of results into the gradebook at ``url``, which is made where there is none.
 
     Manual scores and extra credit that are there stay. A mark that is open is left to be graded by
-    hand. ``missing`` become students without a submission. Raises GradebookError.
+    hand. ``missing`` become students without a submission. Raises UserError.
     """
     ids = next((list(each.checks) for each in results if each.checks), [])
     if not ids:
-        raise GradebookError(
+        raise UserError(
             "None of the results has checks, so the gradebook could not tell what to grade: grade "
             "a submission with usable code first."
         )
@@ -120,7 +117,7 @@ def _cells(gradebook: Any, assignment: str, checks: Sequence[CheckLine]) -> Cell
     possible = [each for each in (_cells_of(one, checks) for one in found.notebooks) if each]
     if len(possible) > 1:
         names = " and ".join(each.notebook for each in possible)
-        raise GradebookError(
+        raise UserError(
             f"The notebooks {names} of {assignment} in the gradebook both make checks: keep the "
             "check cells in one of them."
         )
@@ -128,7 +125,7 @@ def _cells(gradebook: Any, assignment: str, checks: Sequence[CheckLine]) -> Cell
         return _without_gaps(possible[0], assignment, checks)
     if found.notebooks:
         names = ", ".join(notebook.name for notebook in found.notebooks)
-        raise GradebookError(
+        raise UserError(
             f"{assignment} is in the gradebook with {names}, whose cells make none of these "
             "checks: run `nbgrader generate_assignment` on the course's own notebook first."
         )
@@ -158,7 +155,7 @@ def _without_gaps(cells: Cells, assignment: str, checks: Sequence[CheckLine]) ->
     for check in checks:
         if held.count(check.id) != 1:
             number = "no cell" if check.id not in held else f"{held.count(check.id)} cells"
-            raise GradebookError(
+            raise UserError(
                 f"The notebook {cells.notebook} of {assignment} in the gradebook has {number} for "
                 f"the check {check.id}: run `nbgrader generate_assignment` on a notebook that "
                 "makes each check once."
@@ -197,7 +194,7 @@ def _set_worth(
     ours = not notebook.source_cells
     gone = sorted(set(known) - set(cells.checks)) if ours else []
     if gone:
-        raise GradebookError(
+        raise UserError(
             f"The gradebook has cells of {result.assignment} that these results have no checks "
             f"for, such as {gone[0]}, and their marks would stay in the sums: remove the "
             f"assignment with `nbgrader db assignment remove {result.assignment}` first."
@@ -308,7 +305,7 @@ def _set_score(grade: Any, points: float | None) -> None:
 def _gradebook(url: str, course_id: str) -> Iterator[Any]:
     """The gradebook at the address, open; made whole or not at all where there is none."""
     if importlib.util.find_spec("nbgrader") is None:
-        raise GradebookError(
+        raise UserError(
             "nbgrader is not installed: pip install 'backprop-harness[grading]' and try again."
         )
     from nbgrader.api import Gradebook, InvalidEntry
@@ -322,13 +319,13 @@ def _gradebook(url: str, course_id: str) -> Iterator[Any]:
             with gradebook:
                 yield gradebook
         except ModuleNotFoundError as error:
-            raise GradebookError(
+            raise UserError(
                 f"{_shown(url)} needs {error.name}, which is not installed: "
                 "pip install 'backprop-harness[postgresql]' and try again."
             ) from None
         except (SQLAlchemyError, InvalidEntry) as error:
             said = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
-            raise GradebookError(
+            raise UserError(
                 f"The gradebook {_shown(url)} cannot be used ({said}): is the address right, and "
                 "has `nbgrader db upgrade` been run since nbgrader was updated?"
             ) from None
@@ -342,13 +339,13 @@ def _address(url: str) -> str:
     try:
         address = make_url(url)
     except ArgumentError:
-        raise GradebookError(
+        raise UserError(
             f"{url!r} is no database's address: it is like sqlite:///gradebook.db or "
             "postgresql://user:password@host/name."
         ) from None
     if address.get_backend_name() == "sqlite":
         if not address.database or address.database == ":memory:":
-            raise GradebookError(f"{url!r} names no file: give one, as in sqlite:///gradebook.db.")
+            raise UserError(f"{url!r} names no file: give one, as in sqlite:///gradebook.db.")
         address = address.update_query_dict({"timeout": str(WAIT_SECONDS)})
     elif address.drivername == "postgresql":
         # Versions of SQLAlchemy differ in which driver they mean by it.
@@ -381,7 +378,7 @@ def _make_sqlite(path: Path, shown: str) -> None:
     if path.exists() and path.stat().st_size:
         return
     if not path.parent.is_dir():
-        raise GradebookError(f"{shown} cannot be made: there is no folder {path.parent}.")
+        raise UserError(f"{shown} cannot be made: there is no folder {path.parent}.")
     from nbgrader.api import Gradebook
 
     try:
@@ -395,7 +392,7 @@ def _make_sqlite(path: Path, shown: str) -> None:
             except FileExistsError:
                 pass  # another one has just made it
     except OSError as error:
-        raise GradebookError(f"{path} cannot be made: {error.strerror}.") from None
+        raise UserError(f"{path} cannot be made: {error.strerror}.") from None
 
 
 @contextmanager
@@ -413,7 +410,7 @@ def _scripts_on_path() -> Iterator[None]:
 def _check_alembic() -> None:
     """Asks for it before a gradebook is begun, which would be left half made without it."""
     if shutil.which("alembic") is None:
-        raise GradebookError(
+        raise UserError(
             "nbgrader makes gradebooks with the program alembic, which is not on PATH: "
             "pip install alembic, or put the folder that holds it on PATH, and try again."
         )

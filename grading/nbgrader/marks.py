@@ -19,15 +19,12 @@ from harness.course.assignments import NAMES, load_assignment
 from harness.course.report import Report
 from harness.course.settings import SETTINGS_FILE, Settings, SettingsError, settings_beside
 from harness.course.visibility import for_student
+from harness.errors import UserError
 from harness.show.visible import visible
 
 if TYPE_CHECKING:
     from harness.course.assignment import Assignment
     from harness.probes import Planned
-
-
-class MarksError(Exception):
-    """The marks cannot be given as asked; the text says what, where and what to do."""
 
 
 @dataclass(frozen=True)
@@ -67,12 +64,12 @@ def check_cells(notebook: NotebookNode) -> list[NotebookNode]:
 
 
 def judge_points(task: Task, id: str, source: str, points: float) -> None:
-    """Raises MarksError for a check cell that makes no checks, or is worth other points."""
+    """Raises UserError for a check cell that makes no checks, or is worth other points."""
     right = cell_points(source, task.planned)
     if right is None:
-        raise MarksError(f"The check cell {id!r} calls neither check() nor train() in its end.")
+        raise UserError(f"The check cell {id!r} calls neither check() nor train() in its end.")
     if abs(right - points) > 1e-6:
-        raise MarksError(
+        raise UserError(
             f"The cell {id!r} is worth {points:g} points in the gradebook and {right:g} by "
             f"{task.folder / SETTINGS_FILE}: run nbgrader generate_assignment --force first."
         )
@@ -117,7 +114,7 @@ def _named(folder: Path) -> Any:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8")).get("assignment")
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise SettingsError(f"{path}: {error}") from None
+        raise SettingsError(f"{path}: {error}.") from None
 
 
 def _part(report: Report, stages: Collection[str | None], *, whole: bool) -> Report:

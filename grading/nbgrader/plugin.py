@@ -39,16 +39,16 @@ from traitlets import Enum, Integer
 from grading.confined.software import MissingPackage
 from grading.confined.source import Unreadable, read_source
 from grading.errors import refusal
-from grading.nbgrader.marks import MarksError, Task, fill_outputs, find_task, judge_points
+from grading.nbgrader.marks import Task, fill_outputs, find_task, judge_points
 from grading.nbgrader.notebooks import REASON, add_missing, mend, read_submitted
-from grading.nbgrader.release import ReleaseError, give_points, refuse_leaks
+from grading.nbgrader.release import give_points, refuse_leaks
 from grading.results.lines import Result
 from grading.sandbox import LEVELS, LOCKED, Isolation, Nursery, NurseryError, can_fork, open_nursery
 from grading.submissions.reading import Submission
-from grading.workers.jobs import GraderBroken
-from grading.workers.seeds import LARGEST, SeedError, kept_seed
+from grading.workers.seeds import LARGEST, kept_seed
 from harness.course.assignments import NAMES
-from harness.course.settings import SETTINGS_FILE, SettingsError
+from harness.course.settings import SETTINGS_FILE
+from harness.errors import UserError
 
 if TYPE_CHECKING:
     from traitlets.config import Config
@@ -162,7 +162,7 @@ class _Exporter(NotebookExporter):
         self._tasks: dict[str, Task | None] = {}
         try:
             self.prepare(dict.fromkeys(map(self._assignment, self._notebooks())))
-        except (MarksError, ReleaseError, SettingsError) as error:
+        except UserError as error:
             self.refuse(str(error))
 
     def prepare(self, assignments: Iterable[str]) -> None:
@@ -249,7 +249,7 @@ class SubmittedNotebooks(_Exporter):
             judge.hidden_seed()
             for each in packages:
                 judge.open(each)
-        except SeedError as error:
+        except UserError as error:
             self.refuse(str(error))
         except OSError as error:
             self.refuse(
@@ -263,8 +263,6 @@ class SubmittedNotebooks(_Exporter):
                 f"This machine cannot lock submissions down ({error}): `backprop doctor` says what "
                 "to install."
             )
-        except GraderBroken as error:
-            self.refuse(str(error))
         if judge.isolation == "minimal":
             self.log.warning(NOT_LOCKED)
 
@@ -372,7 +370,7 @@ class JudgeBehindWall(Execute):  # type: ignore[misc]
     def hidden_seed(self) -> int:
         """The seed to judge with: the one that is set, else the course's.
 
-        Raises SeedError or OSError where the course's cannot be had.
+        Raises UserError or OSError where the course's cannot be had.
         """
         if self.seed is not None:
             return int(self.seed)

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from grading.nbgrader.check_cells import stages_checked
 from harness.course.assignments import load_assignment
-from harness.course.settings import SETTINGS_FILE, SettingsError, settings_beside
+from harness.course.settings import SETTINGS_FILE, settings_beside
+from harness.errors import UserError
 
 if TYPE_CHECKING:
     from harness.probes import Planned
@@ -20,30 +21,22 @@ if TYPE_CHECKING:
 SOURCE, RELEASE = "solutions", "assignments"
 
 
-class ReleaseError(Exception):
-    """The assignment cannot be released; the text says what, where and what to do."""
-
-
 def release_assignment(course: Path, name: str, target: Path | None = None) -> list[Path]:
     """Writes ``assignments/NAME`` of the course from its ``solutions/NAME``; returns the files.
 
     The points of the check cells are set from the assignment, in the source too. ``target``
-    is written to instead of ``assignments/NAME``, if given. Raises ReleaseError where
+    is written to instead of ``assignments/NAME``, if given. Raises UserError where
     nbgrader is missing or refuses, or where a file would give the solution away.
     """
     if importlib.util.find_spec("nbgrader") is None:
-        raise ReleaseError(
+        raise UserError(
             "nbgrader is not installed: pip install 'backprop-harness[grading]' and try again."
         )
     from harness.probes import plan
 
     source = course / SOURCE / name
     refuse_leaks(source)
-    try:
-        settings = settings_beside(source, name)
-        planned = plan(load_assignment(name), settings)
-    except SettingsError as error:
-        raise ReleaseError(f"{error}.") from None
+    planned = plan(load_assignment(name), settings_beside(source, name))
     for notebook in sorted(source.glob("*.ipynb")):
         set_points(notebook, planned)
     target = target or course / RELEASE / name
@@ -65,7 +58,7 @@ def set_points(notebook: Path, planned: tuple[Planned, ...]) -> None:
     try:
         content: Any = nbformat.read(notebook, nbformat.NO_CONVERT)  # type: ignore[no-untyped-call]
     except (nbformat.reader.NotJSONError, ValueError) as error:
-        raise ReleaseError(f"{notebook} is not a notebook: {error}.") from None
+        raise UserError(f"{notebook} is not a notebook: {error}.") from None
     if give_points(content, planned, notebook):
         nbformat.write(content, notebook)  # type: ignore[no-untyped-call]
 
@@ -73,7 +66,7 @@ def set_points(notebook: Path, planned: tuple[Planned, ...]) -> None:
 def give_points(content: Any, planned: tuple[Planned, ...], notebook: Path) -> bool:
     """Gives each check cell of a notebook's content its points; returns whether any changed.
 
-    Raises ReleaseError, which names ``notebook``, for a check cell that makes no checks.
+    Raises UserError, which names ``notebook``, for a check cell that makes no checks.
     """
     changed = False
     for cell in content.cells:
@@ -82,7 +75,7 @@ def give_points(content: Any, planned: tuple[Planned, ...], notebook: Path) -> b
         if mark.get("grade") and not mark.get("solution"):
             points = cell_points(cell.source, planned)
             if points is None:
-                raise ReleaseError(
+                raise UserError(
                     f"{notebook}: the check cell {mark.get('grade_id')!r} calls neither check() "
                     "nor train() in its last line."
                 )
@@ -100,16 +93,16 @@ def cell_points(source: str, planned: tuple[Planned, ...]) -> float | None:
 
 
 def refuse_leaks(source: Path) -> None:
-    """Raises ReleaseError for a source folder with anything but notebooks and settings.
+    """Raises UserError for a source folder with anything but notebooks and settings.
 
     nbgrader copies whatever is no notebook as it is: a module beside it would be handed out.
     """
     if not any(source.glob("*.ipynb")):
-        raise ReleaseError(f"{source} holds no notebook: run this in the course's folder.")
+        raise UserError(f"{source} holds no notebook: run this in the course's folder.")
     for path in sorted(source.iterdir()):
         known = path.suffix == ".ipynb" or path.name == SETTINGS_FILE or path.name.startswith(".")
         if not known:
-            raise ReleaseError(
+            raise UserError(
                 f"{path} would be handed out as it is: only notebooks and {SETTINGS_FILE} belong "
                 "there."
             )
@@ -137,4 +130,4 @@ def _generate(course: Path, name: str) -> None:
     try:
         converter.start()
     except (NbGraderException, SystemExit) as error:
-        raise ReleaseError(f"nbgrader refused {name}: {said.getvalue() or error}") from None
+        raise UserError(f"nbgrader refused {name}: {said.getvalue() or error}") from None

@@ -22,6 +22,7 @@ from grading.pages.names import page_name
 from grading.pages.overview import Mistake, Overview
 from grading.results.lines import LINES, decode_result, replaced
 from grading.results.record import Run, each_line, read_run
+from harness.errors import UserError
 
 REPORT, INDEX, STUDENTS, STAFF = "report", "index.html", "students", "staff"
 # What this made, and of what: anything else in the folder is somebody else's, and stays.
@@ -32,10 +33,6 @@ _OWN = re.compile(r"[a-z0-9_][a-z0-9_.-]*\.html")
 Place = tuple[int, int]
 # Starts so many processes, at most, that can render pages.
 Executors = Callable[[int], AbstractContextManager[Executor]]
-
-
-class ReportError(Exception):
-    """The report cannot be made; the text says what, where and what to do."""
 
 
 class _Manifest(msgspec.Struct):
@@ -58,8 +55,8 @@ def make_report(out: Path, executors: Executors) -> Path:
     """Makes the report on the run in ``out``, or brings it up to date, and returns its first page.
 
     This process needs no torch; the ones that ``executors`` starts do, and are started only where
-    a page has to be made. Raises RecordError where the results cannot be read, and ReportError
-    where the report cannot be written.
+    a page has to be made. Raises UserError where the results cannot be read, or the report
+    cannot be written.
     """
     run = read_run(out)
     folder = out / REPORT
@@ -199,10 +196,8 @@ def _writing(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         where = error.filename or folder
-        raise ReportError(
+        raise UserError(
             f"The report is not made, as {where} cannot be written ({error.strerror}): {again}."
         ) from None
     except BrokenProcessPool:
-        raise ReportError(
-            f"The processes that make the report in {folder} died: {again}."
-        ) from None
+        raise UserError(f"The processes that make the report in {folder} died: {again}.") from None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from grading.confined.source import Unreadable
 from grading.replay.transcript import Moment, Transcript
 from grading.results.lines import CheckLine
-from grading.results.record import Record, RecordError
+from grading.results.record import Record
 from grading.sandbox import Nursery
 from grading.sandbox.reader import Reader
 from grading.sandbox.remote import Far, settled
@@ -15,6 +15,7 @@ from harness.course.assignment import Assignment
 from harness.course.assignments import load_assignment
 from harness.course.report import Check, Report
 from harness.course.settings import SettingsError
+from harness.errors import UserError
 from harness.judging.judge import judge
 
 
@@ -36,7 +37,7 @@ def replay_checks(record: Record, nursery: Nursery) -> tuple[Replay, ...]:
     """The checks of a record, made again on the same inputs.
 
     All others are made too, in their order: what one call leaves behind can decide about another.
-    Raises RecordError where the code, or the record, means nothing to this version.
+    Raises UserError where the code, or the record, means nothing to this version.
     """
     assignment = load_assignment(record.run.assignment)
     report, transcript = _judged(record, assignment, nursery)
@@ -48,7 +49,7 @@ def replay_checks(record: Record, nursery: Nursery) -> tuple[Replay, ...]:
             moments = transcript.moments(assignment, check.id, facts) if facts else ()
             replays.append(Replay(check, now, moments))
         except LookupError:
-            raise RecordError(
+            raise UserError(
                 f"The record of {check.id} does not make its inputs again in this version: grade "
                 f"{record.result.submission} again."
             ) from None
@@ -61,7 +62,7 @@ def _judged(record: Record, assignment: Assignment, nursery: Nursery) -> tuple[R
         try:
             source = reader.source(record.files)
         except Unreadable as why:
-            raise RecordError(f"The code could not be read this time: {why}") from None
+            raise UserError(f"The code could not be read this time: {why}") from None
 
     def judged(far: Far) -> tuple[Report, Transcript] | str:
         if far.definition.unusable:
@@ -75,7 +76,7 @@ def _judged(record: Record, assignment: Assignment, nursery: Nursery) -> tuple[R
     try:
         verdict = settled(nursery, source, settings.limits, judged)
     except SettingsError as error:
-        raise RecordError(f"The settings on record do not fit this version: {error}.") from None
+        raise UserError(f"The settings on record do not fit this version: {error}") from None
     if isinstance(verdict, str):
-        raise RecordError(f"The code could not be loaded this time: {verdict}")
+        raise UserError(f"The code could not be loaded this time: {verdict}")
     return verdict

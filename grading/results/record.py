@@ -18,15 +18,12 @@ from grading.results.lines import LINES, RUN, CheckLine, Result, decode_result
 from grading.submissions.reading import digest, find_submissions, read_files
 from harness.course.assignments import NAMES
 from harness.course.settings import Settings
+from harness.errors import UserError
 from harness.show.visible import visible
 
 SCHEMA = 1
 
 Data = TypeVar("Data")
-
-
-class RecordError(Exception):
-    """The record, or the call, cannot be used; the text says what, where and what to do."""
 
 
 class Run(msgspec.Struct, frozen=True):
@@ -62,17 +59,17 @@ def find_record(results: Path, name: str, folder: Path, checks: Sequence[str]) -
     """What the run in ``results`` has on record of ``name``, whose files are in ``folder``.
 
     ``checks`` names checks that did not pass; left empty, it is about all of those. Raises
-    RecordError for a record that cannot be read, that has no such submission or check, or that
+    UserError for a record that cannot be read, that has no such submission or check, or that
     is of other files than those in the folder.
     """
     if not results.is_dir():
-        raise RecordError(
+        raise UserError(
             f"{results} is not a folder: give the one that `backprop grade` wrote with --out."
         )
     run = read_run(results)
     result = _result(results / LINES, name)
     if result.assignment != run.assignment:
-        raise RecordError(
+        raise UserError(
             f"{results / RUN} is of {visible(run.assignment)} and {LINES} of "
             f"{visible(result.assignment)}: they are not of one run."
         )
@@ -81,14 +78,14 @@ def find_record(results: Path, name: str, folder: Path, checks: Sequence[str]) -
 
 
 def read_results(results: Path) -> list[Result]:
-    """All lines of the run in ``results``. Raises RecordError where one cannot be read."""
+    """All lines of the run in ``results``. Raises UserError where one cannot be read."""
     return [result for _, result in each_line(results)]
 
 
 def readable_results(results: Path) -> Iterator[Result | None]:
     """Yield what each line of the run in ``results`` says, and None for one that is damaged.
 
-    Nothing comes where there are no lines. Raises RecordError where they may not be read.
+    Nothing comes where there are no lines. Raises UserError where they may not be read.
     """
     path = results / LINES
     try:
@@ -101,13 +98,13 @@ def readable_results(results: Path) -> Iterator[Result | None]:
     except FileNotFoundError:
         return
     except OSError as error:
-        raise RecordError(refusal(error, path)) from None
+        raise UserError(refusal(error, path)) from None
 
 
 def each_line(results: Path) -> Iterator[tuple[bytes, Result]]:
     """The lines of the run in ``results`` one by one, each as it stands there and as read.
 
-    Raises RecordError where one cannot be read, or where there is none.
+    Raises UserError where one cannot be read, or where there is none.
     """
     path = results / LINES
     number = 0
@@ -117,7 +114,7 @@ def each_line(results: Path) -> Iterator[tuple[bytes, Result]]:
             _judge_schema(_decoded(line, _Head, what), path)
             yield line, _decoded(line, Result, what)
     if not number:
-        raise RecordError(f"{path} is empty: grade something first.")
+        raise UserError(f"{path} is empty: grade something first.")
 
 
 def read_missing(results: Path) -> list[str]:
@@ -127,13 +124,13 @@ def read_missing(results: Path) -> list[str]:
 
 
 def read_run(results: Path) -> Run:
-    """How the run in ``results`` was made. Raises RecordError where that cannot be read."""
+    """How the run in ``results`` was made. Raises UserError where that cannot be read."""
     path = results / RUN
     data = _bytes(path)
     _judge_schema(_decoded(data, _Head, f"{path} is damaged"), path)
     run = _decoded(data, Run, f"{path} is damaged")
     if run.assignment not in NAMES:
-        raise RecordError(f"{path} is of {visible(run.assignment)}, which this version lacks.")
+        raise UserError(f"{path} is of {visible(run.assignment)}, which this version lacks.")
     return run
 
 
@@ -156,24 +153,24 @@ def _result(path: Path, name: str) -> Result:
         names.append(head.submission)
     what = f"{path} has no submission called {visible(name)}"
     if damaged:
-        raise RecordError(f"{what}, and its line {damaged} is damaged: grade again.")
-    raise RecordError(f"{what}: {hint(name, names)}")
+        raise UserError(f"{what}, and its line {damaged} is damaged: grade again.")
+    raise UserError(f"{what}: {hint(name, names)}")
 
 
 def _asked(result: Result, ids: Sequence[str]) -> tuple[CheckLine, ...]:
     name = visible(result.submission)
     if result.status == "grader_error":
-        raise RecordError(f"The grader failed on {name}: run `backprop grade` again first.")
+        raise UserError(f"The grader failed on {name}: run `backprop grade` again first.")
     if result.status == "undecided":
-        raise RecordError(f"The mark of {name} is open: {visible(result.reason or '')}")
+        raise UserError(f"The mark of {name} is open: {visible(result.reason or '')}")
     if result.status == "unreadable":
-        raise RecordError(
+        raise UserError(
             f"No check was made of {name}, which has no usable code: {visible(result.reason or '')}"
         )
     known = {check.id: check for check in result.checks}
     failed = [check for check in result.checks if check.outcome in ("failed", "error")]
     if not failed:
-        raise RecordError(f"Every check of {name} passed: there is nothing to replay.")
+        raise UserError(f"Every check of {name} passed: there is nothing to replay.")
     if not ids:
         return tuple(failed)
     for id in ids:
@@ -184,24 +181,24 @@ def _asked(result: Result, ids: Sequence[str]) -> tuple[CheckLine, ...]:
 def _judge_asked(
     name: str, check: CheckLine | None, id: str, failed: Sequence[str], known: Iterable[str]
 ) -> None:
-    """Raises RecordError for a check that there is nothing to say about."""
+    """Raises UserError for a check that there is nothing to say about."""
     those = f"What failed is {', '.join(failed)}."
     if check is None:
-        raise RecordError(f"No check of {name} is called {visible(id)}: {hint(id, known)} {those}")
+        raise UserError(f"No check of {name} is called {visible(id)}: {hint(id, known)} {those}")
     if check.outcome == "passed":
-        raise RecordError(f"{id} of {name} passed. {those}")
+        raise UserError(f"{id} of {name} passed. {those}")
     if check.outcome == "not_run":
-        raise RecordError(f"{id} of {name} was not made: it waits for {check.waits_for}. {those}")
+        raise UserError(f"{id} of {name} was not made: it waits for {check.waits_for}. {those}")
 
 
 def _files(result: Result, folder: Path) -> list[File]:
     name = visible(result.submission)
     try:
         if not folder.is_dir():
-            raise RecordError(f"{folder} is not a folder: give the one that was graded.")
+            raise UserError(f"{folder} is not a folder: give the one that was graded.")
         entries = {entry.name: entry for entry in find_submissions(folder)}
         if result.submission not in entries:
-            raise RecordError(f"{folder} has no submission called {name}: give the graded folder.")
+            raise UserError(f"{folder} has no submission called {name}: give the graded folder.")
         entry = entries[result.submission]
         for attempt in result.attempts or ():
             if attempt.counts:
@@ -209,9 +206,9 @@ def _files(result: Result, folder: Path) -> list[File]:
                 entry = parts.get(f"{entry.name}/{attempt.attempt}", entry)
         files, reason = read_files(entry, result.assignment)
     except OSError as error:
-        raise RecordError(refusal(error, folder)) from None
+        raise UserError(refusal(error, folder)) from None
     if digest(files, reason) != result.digest:
-        raise RecordError(
+        raise UserError(
             f"The files of {name} in {folder} are not those that were graded: grade them again, or "
             "give a folder with the files as they were."
         )
@@ -228,12 +225,12 @@ def _reading(path: Path) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:
-        raise RecordError(
+        raise UserError(
             f"{path.parent} has no {path.name}: give the folder that `backprop grade` wrote with "
             "--out."
         ) from None
     except OSError as error:
-        raise RecordError(refusal(error, path)) from None
+        raise UserError(refusal(error, path)) from None
 
 
 def _decoded(data: bytes, kind: type[Data], what: str) -> Data:
@@ -243,13 +240,13 @@ def _decoded(data: bytes, kind: type[Data], what: str) -> Data:
         raise _damaged(what, error) from None
 
 
-def _damaged(what: str, error: Exception) -> RecordError:
-    return RecordError(f"{what[:1].upper()}{what[1:]} ({error}): grade again.")
+def _damaged(what: str, error: Exception) -> UserError:
+    return UserError(f"{what[:1].upper()}{what[1:]} ({error}): grade again.")
 
 
 def _judge_schema(head: _Head, path: Path) -> None:
     if head.schema != SCHEMA:
-        raise RecordError(
+        raise UserError(
             f"{path} is of schema {head.schema} and this version reads {SCHEMA}: use the version "
             "of backprop-harness that wrote it."
         )

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from grading.results.record import RecordError
+from harness.errors import UserError
 from harness.show.visible import visible_line
 
 # The headings of columns that submissions may be named by; the first ones are looked at first.
@@ -85,31 +85,31 @@ def finder(people: Sequence[Sequence[str]]) -> Callable[[str], tuple[int, int] |
 
 
 def read_roster(path: Path) -> Roster:
-    """The roster in a CSV file. Raises RecordError where it names nobody."""
+    """The roster in a CSV file. Raises UserError where it names nobody."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise RecordError(f"{path} cannot be read as UTF-8 text: {error}.") from None
+        raise UserError(f"{path} cannot be read as UTF-8 text: {error}.") from None
     head, _, _ = text.partition("\n")
     separator = max(",;\t", key=head.count)
     rows = table_rows(path, text, separator)
     headings = [heading.strip().lower() for heading in rows[0]] if rows else []
     columns = [headings.index(key) for key in KEYS if key in headings]
     if not columns:
-        raise RecordError(
+        raise UserError(
             f"{path} has no column that names students: head one student, username, id or email, "
             "and have it hold what submissions are called."
         )
     people = [[_cell(row, column) for column in columns] for row in rows[1:]]
     people = [person for person in people if any(person) and not _is_heading(person)]
     if not people:
-        raise RecordError(f"{path} names nobody below its headings.")
+        raise UserError(f"{path} names nobody below its headings.")
     _refuse_twins(path, people)
     return Roster(people)
 
 
 def table_rows(path: Path, text: str, separator: str = ",") -> list[list[str]]:
-    """Return the rows of a table. Raises RecordError for a quote that is not closed."""
+    """Return the rows of a table. Raises UserError for a quote that is not closed."""
     rows: list[list[str]] = []
     reader = csv.reader(io.StringIO(text), delimiter=separator, strict=True)
     line = 1
@@ -118,7 +118,7 @@ def table_rows(path: Path, text: str, separator: str = ",") -> list[list[str]]:
             rows.append(row)
             line = reader.line_num + 1
     except csv.Error as error:
-        raise RecordError(
+        raise UserError(
             f"{path} cannot be read as a table ({error}): look for a stray quotation mark in line "
             f"{line}."
         ) from None
@@ -130,7 +130,7 @@ def _refuse_twins(path: Path, people: Sequence[Sequence[str]]) -> None:
     twins = [person for person, count in counted.items() if count > 1]
     if twins:
         name = visible_line(_called(twins[0], 0))
-        raise RecordError(f"{path} has {name} more than once: keep one.")
+        raise UserError(f"{path} has {name} more than once: keep one.")
 
 
 def _cell(row: Sequence[str], column: int) -> str:

@@ -18,8 +18,9 @@ from msgspec import UNSET
 
 from grading.errors import refusal
 from grading.results.lines import RUN, Given, Overridden, Result, publish, replaced
-from grading.results.record import RecordError, hint, read_results
+from grading.results.record import hint, read_results
 from grading.runs.journal import Busy, only_run_in
+from harness.errors import UserError
 from harness.show.visible import visible
 
 FILE = "overrides.json"
@@ -83,16 +84,16 @@ def _score(result: Result, whole: Given | None, checks: dict[str, Given]) -> flo
 
 
 def read_overrides(folder: Path) -> list[Override]:
-    """The overrides of the run in a folder. Raises RecordError where they cannot be read."""
+    """The overrides of the run in a folder. Raises UserError where they cannot be read."""
     path = folder / FILE
     try:
         return msgspec.json.decode(path.read_bytes(), type=_File).overrides
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise RecordError(f"{path} cannot be read: {error.strerror}.") from None
+        raise UserError(f"{path} cannot be read: {error.strerror}.") from None
     except msgspec.DecodeError as error:
-        raise RecordError(
+        raise UserError(
             f"{path} is damaged ({error}): mend it, or move it away to go without overrides."
         ) from None
 
@@ -108,16 +109,14 @@ def override(
 ) -> Result:
     """Give points to a submission, or to one check of it, from now on; return its result.
 
-    Raise RecordError where there is no such submission or check, where the points are more than
+    Raise UserError where there is no such submission or check, where the points are more than
     it is worth and not ``allow_more``, or where another run is writing.
     """
     with _alone(folder):
         results = read_results(folder)
         result = _named(results, name, folder)
         if check is not None and check not in (known := [each.id for each in result.checks]):
-            raise RecordError(
-                f"No check of {visible(name)} is called {check}: {hint(check, known)}"
-            )
+            raise UserError(f"No check of {visible(name)} is called {check}: {hint(check, known)}")
         if not allow_more:
             _judge_points(result, check, points)
         new = Override(name, check, points, reason, result.digest, date.today().isoformat())
@@ -130,14 +129,14 @@ def _judge_points(result: Result, check: str | None, points: float) -> None:
     most = result.max_score if check is None else worth[check]
     if points > most + 1e-9:
         what = f"{check} of {visible(result.submission)}" if check else visible(result.submission)
-        raise RecordError(
+        raise UserError(
             f"{points:g} is more than the {most:g} points that {what} is worth: add --allow-more "
             "if that is meant."
         )
 
 
 def remove(folder: Path, name: str, check: str | None) -> Result:
-    """Takes an override back; returns the result. Raises RecordError where there is none."""
+    """Takes an override back; returns the result. Raises UserError where there is none."""
     with _alone(folder):
         results = read_results(folder)
         _named(results, name, folder)
@@ -145,7 +144,7 @@ def remove(folder: Path, name: str, check: str | None) -> Result:
         kept = [each for each in before if not _same(each, name, check)]
         if len(kept) == len(before):
             what = f"the check {check} of {visible(name)}" if check else visible(name)
-            raise RecordError(f"{folder / FILE} has no override for {what}.")
+            raise UserError(f"{folder / FILE} has no override for {what}.")
         return _publish(folder, results, kept, name)
 
 
@@ -162,9 +161,9 @@ def _publish(
         applied = [Overrides(overrides).applied(result) for result in results]
         publish(folder, applied, run)
     except OSError as error:
-        raise RecordError(refusal(error, folder, "read or written")) from None
+        raise UserError(refusal(error, folder, "read or written")) from None
     except json.JSONDecodeError as error:
-        raise RecordError(f"{folder / RUN} is damaged ({error}): grade again.") from None
+        raise UserError(f"{folder / RUN} is damaged ({error}): grade again.") from None
     return _named(applied, name, folder)
 
 
@@ -177,7 +176,7 @@ def _named(results: Sequence[Result], name: str, folder: Path) -> Result:
         if result.submission == name:
             return result
     names = [result.submission for result in results]
-    raise RecordError(f"{folder} has no submission called {visible(name)}: {hint(name, names)}")
+    raise UserError(f"{folder} has no submission called {visible(name)}: {hint(name, names)}")
 
 
 @contextmanager
@@ -186,8 +185,8 @@ def _alone(folder: Path) -> Iterator[None]:
         with only_run_in(folder):
             yield
     except Busy:
-        raise RecordError(f"A run is writing to {folder}: wait until it has ended.") from None
+        raise UserError(f"A run is writing to {folder}: wait until it has ended.") from None
     except FileNotFoundError:
-        raise RecordError(
+        raise UserError(
             f"{folder} is not there: give the folder that `backprop grade` wrote with --out."
         ) from None

@@ -59,7 +59,7 @@ class Published:
 def published(folder: Path) -> Published:
     """Read what lies in the folder; nothing where nothing was published.
 
-    Damage is told, and the rest is used. Raises RecordError where it may not be read.
+    Damage is told, and the rest is used. Raises UserError where it may not be read.
     """
     lines = list(readable_results(folder))
     run, trouble = _published_run(folder / RUN)

@@ -23,7 +23,7 @@ from grading.confined.software import MissingPackage
 from grading.errors import refusal
 from grading.results.attempts import attempts_of, combined
 from grading.results.lines import GRADES, LINES, OPEN, RUN, Result, publish, unfinished
-from grading.results.record import RecordError, read_run, readable_results
+from grading.results.record import read_run, readable_results
 from grading.results.roster import Attendance, Roster, read_roster
 from grading.results.summary import Counts, print_summary
 from grading.results.versions import versions
@@ -37,10 +37,11 @@ from grading.sandbox import LEVELS, LOCKED, Isolation, NurseryError, can_fork
 from grading.submissions.reading import Entry, digest_of, find_submissions, holds_only
 from grading.workers.batch import executor, grade_entries, start_early
 from grading.workers.capacity import available_mib, cores, needed_mib, workers_that_fit
-from grading.workers.jobs import GraderBroken, Job
-from grading.workers.seeds import SeedError, kept_seed
+from grading.workers.jobs import Job
+from grading.workers.seeds import kept_seed
 from harness.course.assignments import load_assignment
-from harness.course.settings import Settings, SettingsError, settings_beside
+from harness.course.settings import Settings, settings_beside
+from harness.errors import UserError
 from harness.show.visible import visible_line
 
 if TYPE_CHECKING:
@@ -57,10 +58,6 @@ NOT_LOCKED = (
 SEED = ".seed"
 # What every run used before seeds were drawn at random.
 PUBLIC_SEED = 0
-
-
-class RunError(Exception):
-    """The run cannot be made as asked; the text says what, where and what to do."""
 
 
 @dataclass(frozen=True)
@@ -87,9 +84,9 @@ def grade_folder(folder: Path, assignment: str, out: Path, wish: Wish) -> bool:
     """Grades what ``folder`` holds, publishes the results in ``out`` and prints a summary.
 
     What an earlier run has finished is not graded again. Returns whether every submission that was
-    to be graded has its mark. Raises RunError for an unusable call, and Stopped where a signal
+    to be graded has its mark. Raises UserError for an unusable call, and Stopped where a signal
     ends the run, with all that is finished kept. Where only the report cannot be written, it raises
-    RunError after all else is done.
+    UserError after all else is done.
     """
     with stoppable(), _finished(folder, assignment, out, wish, publishes=True) as run:
         results = run.results()
@@ -102,7 +99,7 @@ def grade_folder(folder: Path, assignment: str, out: Path, wish: Wish) -> bool:
         for line in run.attendance.said():
             Console().print(line, markup=False, highlight=False)
         if why_not:
-            raise RunError(why_not)
+            raise UserError(why_not)
         return run.is_complete()
 
 
@@ -113,10 +110,7 @@ def preview_folder(folder: Path, assignment: str, out: Path, wish: Wish) -> tupl
     is kept for the run that publishes. Raises as `grade_folder`.
     """
     with stoppable(), _finished(folder, assignment, out, wish, publishes=False) as run:
-        try:
-            before = published(out)
-        except RecordError as error:
-            raise RunError(str(error)) from None
+        before = published(out)
         moves = compared((before.results, before.run), run.results(), run.facts())
         for line in before.troubles:
             Console(stderr=True).print(line, markup=False, highlight=False, soft_wrap=True)
@@ -133,10 +127,7 @@ def _finished(
     entries = _entries(folder, assignment, out)
     wanted = _wanted(entries, wish.only, folder)
     settings = _settings(assignment)
-    try:
-        roster = read_roster(wish.roster) if wish.roster else None
-    except RecordError as error:
-        raise RunError(str(error)) from None
+    roster = read_roster(wish.roster) if wish.roster else None
     students = {each.name: attempts_of(each, assignment) or [each] for each in entries}
     with _journal_in(out) as journal:
         job = Job(assignment, settings, _seed(out, wish.seed, keep=publishes))
@@ -151,18 +142,16 @@ def _finished(
         except Stopped as stop:
             stop.said = run.goes_on(fresh=wish.fresh)
             raise
-        except RecordError as error:
-            raise RunError(str(error)) from None
         yield run
 
 
 def _report(out: Path, workers: int) -> tuple[Path | None, str]:
     """The first page of the report, brought up to date, or why there is none."""
-    from grading.pages.folder import ReportError, make_report
+    from grading.pages.folder import make_report
 
     try:
         return make_report(out, lambda wanted: executor(min(wanted, workers))), ""
-    except (ReportError, RecordError) as error:
+    except UserError as error:
         return None, str(error)
     except Stopped as stop:
         stop.said = f"Stopped with the marks published; `backprop report {out}` makes the report."
@@ -189,15 +178,15 @@ class _Place:
 
     @classmethod
     def of(cls, folder: Path) -> _Place:
-        """Raise RunError where it cannot be looked into."""
+        """Raise UserError where it cannot be looked into."""
         try:
             found = _looked_into(folder)
         except (FileNotFoundError, NotADirectoryError):
-            raise RunError(
+            raise UserError(
                 f"{folder} is not a folder: give the folder that holds the submissions."
             ) from None
         except OSError as error:
-            raise RunError(refusal(error, folder)) from None
+            raise UserError(refusal(error, folder)) from None
         return cls(folder, found.st_dev, found.st_ino)
 
     def lost(self) -> str:
@@ -300,12 +289,10 @@ class _Run:
                         self._take(result, level)
                         done(result.submission)
             self._refuse_loss()
-        except GraderBroken as error:
-            raise RunError(str(error)) from None
         except MissingPackage as error:
-            raise RunError(f"{error}.") from None
+            raise UserError(f"{error}.") from None
         except NurseryError as error:
-            raise RunError(
+            raise UserError(
                 f"This machine cannot lock submissions down ({error}). `backprop doctor` says what "
                 "to install; --isolation minimal grades without locks, for code you trust."
             ) from None
@@ -319,9 +306,9 @@ class _Run:
         return f"Stopped with {finished} of {len(self._wanted)} graded; {how} goes on from there."
 
     def _refuse_loss(self) -> None:
-        """Raise RunError where the folder of submissions went away: that is no student's fault."""
+        """Raise UserError where the folder of submissions went away: that is no student's fault."""
         if why := self._place.lost():
-            raise RunError(
+            raise UserError(
                 f"{why} Nothing was published, and what has been graded is kept: bring the folder "
                 "back and run the same command again, without --fresh."
             )
@@ -411,20 +398,20 @@ class _Run:
 
 def _entries(folder: Path, assignment: str, out: Path) -> list[Entry]:
     if Path(os.path.realpath(out)).is_relative_to(os.path.realpath(folder)):
-        raise RunError(
+        raise UserError(
             f"{out} lies in {folder}, where it would be taken for a submission: give --out a "
             "folder outside."
         )
     try:
         entries = find_submissions(folder)
     except OSError as error:
-        raise RunError(refusal(error, folder)) from None
+        raise UserError(refusal(error, folder)) from None
     if not entries:
-        raise RunError(f"{folder} holds no submissions: no .py, .ipynb or .zip file, no folder.")
+        raise UserError(f"{folder} holds no submissions: no .py, .ipynb or .zip file, no folder.")
     held = [holds_only(entry) for entry in entries]
     if all(held) and not any(assignment in names for names in held):
         others = " and ".join(sorted(frozenset().union(*held)))
-        raise RunError(f"{folder} holds work for {others} and none for {assignment}.")
+        raise UserError(f"{folder} holds work for {others} and none for {assignment}.")
     return entries
 
 
@@ -434,15 +421,12 @@ def _wanted(entries: Sequence[Entry], only: Sequence[str], folder: Path) -> list
         if name not in names:
             near = get_close_matches(name, names, n=1, cutoff=0.5)
             hint = f"did you mean {near[0]}?" if near else "names are those of files and folders."
-            raise RunError(f"{folder} holds no submission called {name!r}: {hint}")
+            raise UserError(f"{folder} holds no submission called {name!r}: {hint}")
     return [entry for entry in entries if not only or entry.name in only]
 
 
 def _settings(assignment: str) -> Settings:
-    try:
-        return course_settings(assignment, Path.cwd())
-    except SettingsError as error:
-        raise RunError(f"{error}.") from None
+    return course_settings(assignment, Path.cwd())
 
 
 def _seed(out: Path, wanted: int | None, *, keep: bool) -> int:
@@ -463,18 +447,15 @@ def _seed(out: Path, wanted: int | None, *, keep: bool) -> int:
                 highlight=False,
             )
             wanted = None
-    try:
-        with _writing(out):
-            return kept_seed(out / SEED, wanted)
-    except SeedError as error:
-        raise RunError(str(error)) from None
+    with _writing(out):
+        return kept_seed(out / SEED, wanted)
 
 
 def _published_seed(out: Path) -> int | None:
     """The seed of the results in a folder that does not keep it apart; None where none is known."""
     try:
         return read_run(out).seed
-    except RecordError:
+    except UserError:
         return None  # a folder without results, or with a run.json that this run replaces
 
 
@@ -503,24 +484,18 @@ def _workers(asked: int | None, waiting: int, memory_mib: int) -> int:
 
 
 def _check_points(job: Job) -> None:
-    """Raises RunError where points are given to a check that does not exist."""
+    """Raise SettingsError if points are given to a check that does not exist."""
     if not job.settings.points:
         return
     # What checks there are takes torch to say, which this process does without.
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
-        objection = process.submit(_objection, job.assignment, job.settings).result()
-    if objection:
-        raise RunError(objection)
+        process.submit(_plan, job.assignment, job.settings).result()
 
 
-def _objection(assignment: str, settings: Settings) -> str:
+def _plan(assignment: str, settings: Settings) -> None:
     from harness.probes import plan
 
-    try:
-        plan(load_assignment(assignment), settings)
-    except SettingsError as error:
-        return f"{error}."
-    return ""
+    plan(load_assignment(assignment), settings)
 
 
 @contextmanager
@@ -566,7 +541,7 @@ def _journal_in(out: Path) -> Iterator[Journal]:
             try:
                 stack.enter_context(only_run_in(out))
             except Busy:
-                raise RunError(
+                raise UserError(
                     f"Another run is writing to {out}: wait until it has ended, or give another "
                     "folder with --out."
                 ) from None
@@ -583,11 +558,11 @@ def _journal_in(out: Path) -> Iterator[Journal]:
 
 def _prepare(out: Path) -> None:
     if out.exists() and not out.is_dir():
-        raise RunError(f"{out} is a file: give --out a folder for the results.")
+        raise UserError(f"{out} is a file: give --out a folder for the results.")
     out.mkdir(parents=True, exist_ok=True)
     for name in (LINES, GRADES, RUN, journals.FILE):
         if (out / name).is_dir():
-            raise RunError(f"{out / name} is a folder: move it away, or give another --out.")
+            raise UserError(f"{out / name} is a folder: move it away, or give another --out.")
 
 
 @contextmanager
@@ -596,4 +571,4 @@ def _writing(out: Path) -> Iterator[None]:
         yield
     except OSError as error:
         where = error.filename or out
-        raise RunError(f"{where} cannot be written: {error.strerror}.") from None
+        raise UserError(f"{where} cannot be written: {error.strerror}.") from None

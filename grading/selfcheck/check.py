@@ -8,12 +8,12 @@ from dataclasses import replace
 from grading.errors import hinted
 from grading.sandbox import Nursery
 from grading.sandbox.remote import Far, settled
-from grading.selfcheck.work import CheckError, Work
+from grading.selfcheck.work import Work
 from grading.workers.grader import definition_advice
 from harness.course.assignments import load_assignment
 from harness.course.report import Advice
-from harness.course.settings import SettingsError
 from harness.course.visibility import for_student
+from harness.errors import UserError
 from harness.judging.judge import Judgement, judge
 from harness.probes import Planned, plan
 
@@ -21,12 +21,12 @@ from harness.probes import Planned, plan
 def check_stages(work: Work, stages: Sequence[str], nursery: Nursery) -> Judgement:
     """What is to be told of a student's code, all of it or the given stages only.
 
-    Raises CheckError for a stage that the assignment does not have, or code that is none.
+    Raises UserError for a stage that the assignment does not have, or code that is none.
     """
     known = [stage.name for stage in load_assignment(work.assignment).stages]
     strange = [stage for stage in stages if stage not in known]
     if strange:
-        raise CheckError(
+        raise UserError(
             f"{work.assignment} has no stage {strange[0]}; its stages are {', '.join(known)}."
         )
     only = {check.id for check in checks_of(work) if not stages or check.stage in stages}
@@ -34,16 +34,13 @@ def check_stages(work: Work, stages: Sequence[str], nursery: Nursery) -> Judgeme
 
 
 def checks_of(work: Work) -> tuple[Planned, ...]:
-    """The checks that are to be made of it. Raises CheckError where the settings fit none."""
-    try:
-        return plan(load_assignment(work.assignment), work.settings)
-    except SettingsError as error:
-        raise CheckError(f"{error}.") from None
+    """The checks that are to be made of it. Raises UserError where the settings fit none."""
+    return plan(load_assignment(work.assignment), work.settings)
 
 
 def check_work(work: Work, only: Iterable[str], nursery: Nursery) -> Judgement:
     """What is to be told of the checks named by ``only``: the report as a student may see it, and
-    the training, if it came to that. Raises CheckError for code that is none.
+    the training, if it came to that. Raises UserError for code that is none.
     """
     wanted = set(only)
 
@@ -57,5 +54,5 @@ def check_work(work: Work, only: Iterable[str], nursery: Nursery) -> Judgement:
 
     verdict = settled(nursery, work.source, work.settings.limits, judged)
     if isinstance(verdict, str):
-        raise CheckError(f"{work.file}: {verdict}")
+        raise UserError(f"{work.file}: {verdict}")
     return replace(verdict, report=for_student(verdict.report, work.settings))

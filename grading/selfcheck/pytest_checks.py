@@ -13,8 +13,9 @@ import pytest
 
 from grading.sandbox import NurseryError, open_nursery
 from grading.selfcheck.check import check_work, checks_of
-from grading.selfcheck.work import CheckError, Work
+from grading.selfcheck.work import Work
 from harness.course.report import Check, Report
+from harness.errors import UserError
 from harness.probes import Planned
 from harness.show.outline import MARKS, advice, number
 from harness.show.visible import visible
@@ -36,7 +37,7 @@ class Checks:
         self.work = work
         try:
             self._all = checks_of(work)
-        except CheckError as error:
+        except UserError as error:
             raise pytest.UsageError(str(error)) from None
         self._path = Path(os.path.abspath(work.file))  # noqa: PTH100 - leaves links as they are
         self._said: list[str] = []
@@ -61,7 +62,7 @@ class Checks:
         try:
             with open_nursery(packages=self.work.settings.packages) as nursery:
                 report = check_work(self.work, self._chosen, nursery).report
-        except CheckError as error:
+        except UserError as error:
             # pytest-xdist would start another worker for one that exits, and again.
             if self._worker:
                 return str(error)

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from harness.errors import UserError
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Adds the two options."""
@@ -38,11 +40,11 @@ def pytest_configure(config: pytest.Config) -> None:
                 "--backprop-assignment says what --backprop-submission FILE is: add that."
             )
         return
-    from grading.selfcheck.work import CheckError, read_work
+    from grading.selfcheck.work import read_work
 
     try:
         work = read_work(Path(file), assignment)
-    except CheckError as error:
+    except UserError as error:
         # The sentence names the option of `backprop check`.
         said = str(error).replace(" --assignment ", " --backprop-assignment ")
         raise pytest.UsageError(said) from None

@@ -15,11 +15,8 @@ from grading.confined.zips import source_of
 from grading.errors import refusal
 from grading.submissions.reading import HANDED_IN, Entry, read_submission
 from harness.course.assignments import NAMES
-from harness.course.settings import Settings, SettingsError, settings_beside
-
-
-class CheckError(Exception):
-    """The file or the call cannot be used; the text says what, where and what to do."""
+from harness.course.settings import Settings, settings_beside
+from harness.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -35,23 +32,20 @@ class Work:
 def read_work(file: Path, assignment: str | None) -> Work:
     """The code in ``file``, a module, a notebook, or a zip or folder that holds exactly one.
 
-    Raises CheckError where it cannot be read, its assignment cannot be told where none is given,
+    Raises UserError where it cannot be read, its assignment cannot be told where none is given,
     or the settings mean nothing.
     """
     if assignment is not None and assignment not in NAMES:
-        raise CheckError(f"There is no assignment {assignment}: there is {' and '.join(NAMES)}.")
+        raise UserError(f"There is no assignment {assignment}: there is {' and '.join(NAMES)}.")
     source = _read(file, assignment)
     name = assignment or assignment_of(file, source)
-    try:
-        return Work(file, source, name, settings_beside(file.resolve().parent, name))
-    except SettingsError as error:
-        raise CheckError(f"{error}.") from None
+    return Work(file, source, name, settings_beside(file.resolve().parent, name))
 
 
 def assignment_of(file: Path, source: Source) -> str:
     """Which assignment the code is for: by its import, else by the file's or folder's name.
 
-    Raises CheckError where neither tells, or the imports name more than one.
+    Raises UserError where neither tells, or the imports name more than one.
     """
     modules = [name.replace("-", "_") for name in NAMES]
     found = {each for cell in source.cells for each in _imported(cell.text) if each in modules}
@@ -65,7 +59,7 @@ def assignment_of(file: Path, source: Source) -> str:
     if len(found) == 1:
         return found.pop().replace("_", "-")
     why = "imports more than one assignment" if found else "does not say which assignment it is"
-    raise CheckError(f"{file} {why}: add --assignment {' or --assignment '.join(NAMES)}.")
+    raise UserError(f"{file} {why}: add --assignment {' or --assignment '.join(NAMES)}.")
 
 
 def _imported(code: str) -> Iterator[str]:
@@ -81,9 +75,9 @@ def _imported(code: str) -> Iterator[str]:
 def _read(file: Path, assignment_name: str | None) -> Source:
     try:
         if not file.exists():
-            raise CheckError(f"{file} does not exist.")
+            raise UserError(f"{file} does not exist.")
         if not file.is_dir() and file.suffix.lower() not in HANDED_IN:
-            raise CheckError(
+            raise UserError(
                 f"{file} is not a .py file or a notebook (.ipynb), nor a zip or folder that holds "
                 "one."
             )
@@ -91,9 +85,9 @@ def _read(file: Path, assignment_name: str | None) -> Source:
             return read_source(file.name, file.read_bytes())
         return _read_inside(file, [assignment_name] if assignment_name else NAMES)
     except Unreadable as reason:
-        raise CheckError(f"{file}: {reason}") from None
+        raise UserError(f"{file}: {reason}") from None
     except OSError as error:
-        raise CheckError(refusal(error, file)) from None
+        raise UserError(refusal(error, file)) from None
 
 
 def _read_inside(file: Path, assignments: Sequence[str]) -> Source:
@@ -104,7 +98,7 @@ def _read_inside(file: Path, assignments: Sequence[str]) -> Source:
     if not sources:
         raise Unreadable(found[0].reason)
     if len(sources) > 1:
-        raise CheckError(
+        raise UserError(
             f"{file} holds work for more than one assignment: add --assignment "
             f"{' or --assignment '.join(assignments)}."
         )

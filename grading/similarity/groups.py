@@ -19,9 +19,10 @@ from grading.confined.features import Details
 from grading.confined.source import Unreadable
 from grading.errors import hinted, refusal
 from grading.results.attempts import attempts_of
-from grading.sandbox import NurseryError, open_nursery
+from grading.sandbox import open_nursery
 from grading.sandbox.reader import Reader
 from grading.submissions.reading import Entry, find_submissions, read_files
+from harness.errors import UserError
 from harness.show.visible import visible_line
 
 # A pair is named if fewer pairs like it than this are to be expected by chance.
@@ -45,10 +46,6 @@ COMMENTS = ((5, 0.01), (3, 0.03), (0, 0.3))
 MOST_SHOWN = 80
 MOST_LINE = 300
 Feature = tuple[str, str]
-
-
-class SimilarError(Exception):
-    """The submissions cannot be compared; the text says why and what to do."""
 
 
 @dataclass(frozen=True)
@@ -81,38 +78,32 @@ class Group:
 def similar_in(folder: Path, assignment: str, handout: Path) -> tuple[list[Group], dict[str, str]]:
     """The groups in a folder of submissions, and of whom nothing could be read, with the reason.
 
-    Of several attempts, the latest is looked at. Raises SimilarError where the folder or the
+    Of several attempts, the latest is looked at. Raises UserError where the folder or the
     handout cannot be read.
     """
     try:
         if not folder.is_dir():
-            raise SimilarError(
+            raise UserError(
                 f"{folder} is not a folder: give the folder that holds the submissions."
             )
         entries = find_submissions(folder)
     except OSError as error:
-        raise SimilarError(refusal(error, folder)) from None
+        raise UserError(refusal(error, folder)) from None
     latest = [(attempts_of(each, assignment) or [each])[-1] for each in entries]
     read: dict[str, Details] = {}
     unread: dict[str, str] = {}
-    try:
-        # No code is run: what holds least will do, where a machine has nothing better.
-        with open_nursery() as nursery, Reader(nursery) as reader:
+    # No code is run: what holds least will do, where a machine has nothing better.
+    with open_nursery() as nursery, Reader(nursery) as reader:
+        try:
+            given = _details_of(Entry("handout", (str(handout),)), assignment, reader)
+        except Unreadable as why:
+            said = f"The handout {handout} cannot be read: {why}"
+            raise UserError(hinted(said)) from None
+        for entry, one in zip(entries, latest, strict=True):
             try:
-                given = _details_of(Entry("handout", (str(handout),)), assignment, reader)
+                read[entry.name] = _details_of(one, assignment, reader)
             except Unreadable as why:
-                said = f"The handout {handout} cannot be read: {why}"
-                raise SimilarError(hinted(said)) from None
-            for entry, one in zip(entries, latest, strict=True):
-                try:
-                    read[entry.name] = _details_of(one, assignment, reader)
-                except Unreadable as why:
-                    unread[entry.name] = str(why)
-    except NurseryError as error:
-        raise SimilarError(
-            f"The process that reads the code could not be started ({error}): `backprop doctor` "
-            "says what is missing."
-        ) from None
+                unread[entry.name] = str(why)
     return groups(read, given), unread
 
 

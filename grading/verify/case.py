@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from grading.confined.source import Source, Unreadable, read_source
+from harness.errors import UserError
 
 Kind = Literal["solution", "handout", "mistake", "formula", "source", "control"]
 MUTANTS: tuple[Kind, ...] = ("mistake", "formula", "source")
@@ -32,10 +33,6 @@ class Specimen:
     stage: str = ""
     claims: tuple[str, ...] = ()
     same: str | None = None
-
-
-class NoSolution(Exception):
-    """There is no solution to read; the text says what, where and what to do."""
 
 
 @dataclass(frozen=True)
@@ -78,17 +75,20 @@ class Solution:
 
 
 def read_solution(folder: Path) -> Solution:
-    """The module or notebook in ``folder``. Raises NoSolution where it does not hold just one."""
+    """The module or notebook in ``folder``. Raises UserError where it does not hold just one."""
     if not folder.is_dir():
-        raise NoSolution(f"There is no folder {folder}: run this in the course's folder.")
+        raise UserError(
+            f"There is no folder {folder}: run this in the course's folder. `backprop release` "
+            "makes assignments/."
+        )
     code = [path for path in sorted(folder.iterdir()) if path.suffix in (".py", ".ipynb")]
     code = [path for path in code if not path.name.startswith(".")]
     if len(code) != 1:
         names = ", ".join(path.name for path in code) or "none"
-        raise NoSolution(f"{folder} must hold one module or notebook; it holds {names}.")
+        raise UserError(f"{folder} must hold one module or notebook; it holds {names}.")
     solution = Solution(code[0].name, code[0].read_bytes())
     try:
         _ = solution.source
     except Unreadable as reason:
-        raise NoSolution(f"{code[0]}: {reason}") from None
+        raise UserError(f"{code[0]}: {reason}") from None
     return solution

@@ -10,17 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from grading.results.lines import Result
-from grading.sandbox import LEVELS, Nursery, NurseryError, can_fork, open_nursery
+from grading.sandbox import LEVELS, Nursery, can_fork, open_nursery
 from grading.submissions.reading import Entry
-from grading.verify.case import NoSolution, Solution, Specimen, read_solution
+from grading.verify.case import Solution, Specimen, read_solution
 from grading.verify.controls import controls_for
 from grading.verify.mutants import mutants_of
 from grading.verify.verdicts import Verdict, verdict_on
 from grading.workers.batch import grade_entries
-from grading.workers.jobs import GraderBroken, Job
+from grading.workers.jobs import Job
 from harness.course.assignment import Assignment
 from harness.course.assignments import load_assignment
-from harness.course.settings import Settings, SettingsError, settings_beside
+from harness.course.settings import Settings, settings_beside
 from harness.probes import plan
 
 if TYPE_CHECKING:
@@ -28,10 +28,6 @@ if TYPE_CHECKING:
 
 Progress = Callable[[str, int, int], None]
 Judge = Callable[[Sequence[Entry]], Iterator[Result]]
-
-
-class VerifyError(Exception):
-    """Nothing can be verified; the text says what, where and what to do."""
 
 
 @dataclass(frozen=True)
@@ -61,33 +57,23 @@ def verify(course: Path, name: str, workers: int, seed: int, progress: Progress)
     """Verifies the assignment ``name`` of the course in the folder ``course``.
 
     ``progress`` is told what is being done, how much of it is done, and how much there is. Raises
-    VerifyError where there is no solution, handout or settings to use, or where no children come.
+    UserError where there is no solution, handout or settings to use.
     """
     assignment = load_assignment(name)
-    try:
-        settings = settings_beside(course / "solutions" / name, name)
-        plan(assignment, settings)
-        solution = read_solution(course / "solutions" / name)
-        handout = read_solution(course / "assignments" / name)
-    except SettingsError as error:
-        raise VerifyError(f"{error}.") from None
-    except NoSolution as error:
-        raise VerifyError(f"{error} `backprop release` makes assignments/.") from None
-    try:
-        with (
-            _zygote(settings.packages) as zygote,
-            nullcontext(zygote) if zygote else open_nursery() as nursery,
-        ):
+    settings = settings_beside(course / "solutions" / name, name)
+    plan(assignment, settings)
+    solution = read_solution(course / "solutions" / name)
+    handout = read_solution(course / "assignments" / name)
+    with (
+        _zygote(settings.packages) as zygote,
+        nullcontext(zygote) if zygote else open_nursery() as nursery,
+    ):
 
-            def judge(entries: Sequence[Entry]) -> Iterator[Result]:
-                return grade_entries(entries, Job(name, settings, seed), workers, zygote)
+        def judge(entries: Sequence[Entry]) -> Iterator[Result]:
+            return grade_entries(entries, Job(name, settings, seed), workers, zygote)
 
-            specimens = specimens_of(assignment, solution, handout, settings, nursery, progress)
-            verdicts = judged(specimens, judge, progress)
-    except GraderBroken as error:
-        raise VerifyError(str(error)) from None
-    except NurseryError as error:
-        raise VerifyError(f"A process for the code could not be started: {error}") from None
+        specimens = specimens_of(assignment, solution, handout, settings, nursery, progress)
+        verdicts = judged(specimens, judge, progress)
     checks = tuple(check.id for check in plan(assignment, settings))
     return Proof(name, seed, checks, verdicts)
 

@@ -24,7 +24,7 @@ OFF_SHOWN = 40
 def verify_and_print(course: Path, names: Sequence[str], workers: int, seed: int) -> list[Proof]:
     """Verifies the assignments with a progress bar, and prints what came of each.
 
-    Raises VerifyError for one that cannot be verified.
+    Raises UserError for one that cannot be verified.
     """
     return [_one(course, name, workers, seed) for name in names]
 

@@ -6,12 +6,13 @@ import msgspec
 
 from grading.results.lines import Result
 from harness.course.settings import Settings
+from harness.errors import UserError
 
 # The environment variable that tells the process that workers are forked from what to have ready.
 WARM = "BACKPROP_WARM"
 
 
-class GraderBroken(Exception):
+class GraderBroken(UserError):
     """The grader does not work where it runs: nobody can be marked. The text says why."""
 
 

@@ -9,6 +9,8 @@ import secrets
 import sys
 from pathlib import Path
 
+from harness.errors import UserError
+
 if sys.platform != "win32":
     import fcntl
 
@@ -16,10 +18,6 @@ BITS = 53
 # Every number up to here is exact in JSON, for readers that have only doubles.
 LARGEST = 2**BITS - 1
 _LINE = re.compile(rb"(\d{1,16})\n")
-
-
-class SeedError(Exception):
-    """The file of a seed cannot be used; the text says what is wrong with it and what to do."""
 
 
 def draw_seed() -> int:
@@ -36,7 +34,7 @@ def kept_seed(path: Path, wanted: int | None = None) -> int:
     """Return the seed kept in the file at ``path``: the first time, a new one or that ``wanted``.
 
     A ``wanted`` seed replaces another one. The seed is on disk when this returns, and processes
-    that ask at the same moment get the same. Raises SeedError for a damaged file, and OSError
+    that ask at the same moment get the same. Raises UserError for a damaged file, and OSError
     where it cannot be read or written.
     """
     seed = _read(path) if path.exists() else None
@@ -68,7 +66,7 @@ def _read(path: Path) -> int | None:
         return None
     found = _LINE.fullmatch(data)
     if not found or int(found[1]) > LARGEST:
-        raise SeedError(
+        raise UserError(
             f"{path} is damaged: it must hold one whole number from 0 to {LARGEST}. Restore it "
             "from a backup, or delete it to draw a new seed and grade everything again."
         )

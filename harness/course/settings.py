@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from harness.course.report import FlagKind
+from harness.errors import UserError
 
 FEEDBACK_LEVELS = ("verdict", "where", "hint", "formula", "solution")
 SETTINGS_FILE = "assignment.toml"
@@ -20,7 +21,7 @@ _DISTRIBUTION = r"[A-Za-z0-9]([\w.-]*[A-Za-z0-9])?"
 Consequence = Literal["flag", "zero", "ignore"]
 
 
-class SettingsError(ValueError):
+class SettingsError(UserError, ValueError):
     """The settings cannot be used; the text says which, where and what to do."""
 
 
@@ -75,7 +76,7 @@ def load_settings(path: Path, assignment: str) -> Settings:
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise SettingsError(f"{path}: {error}") from error
+        raise SettingsError(f"{path}: {error}.") from error
     try:
         return _settings(table, assignment)
     except SettingsError as error:
@@ -88,13 +89,13 @@ def settings_beside(folder: Path, assignment: str) -> Settings:
     try:
         return load_settings(path, assignment) if path.is_file() else Settings()
     except OSError as error:
-        raise SettingsError(f"{path}: {error.strerror}") from None
+        raise SettingsError(f"{path}: {error.strerror}.") from None
 
 
 def _settings(table: dict[str, Any], assignment: str) -> Settings:
     named = table.pop("assignment", None)
     if named != assignment:
-        raise SettingsError(f"assignment = {named!r} where {assignment!r} was expected")
+        raise SettingsError(f"assignment = {named!r} where {assignment!r} was expected.")
     known: dict[str, Callable[[Any], Any]] = {
         "points": _points,
         "feedback": _feedback,
@@ -106,26 +107,26 @@ def _settings(table: dict[str, Any], assignment: str) -> Settings:
     unknown = sorted(set(table) - set(known))
     if unknown:
         raise SettingsError(
-            f"unknown setting {unknown[0]!r}; known are assignment, {', '.join(known)}"
+            f"unknown setting {unknown[0]!r}; known are assignment, {', '.join(known)}."
         )
     return Settings(**{name: known[name](value) for name, value in table.items()})
 
 
 def _points(value: Any) -> dict[str, float]:
     if not isinstance(value, dict):
-        raise SettingsError("[points] must be a table of check ids and numbers")
+        raise SettingsError("[points] must be a table of check ids and numbers.")
     return {name: _number(f"points.{name}", worth, least=0.0) for name, worth in value.items()}
 
 
 def _feedback(value: Any) -> str:
     if value not in FEEDBACK_LEVELS:
-        raise SettingsError(f"feedback = {value!r}; it is one of {', '.join(FEEDBACK_LEVELS)}")
+        raise SettingsError(f"feedback = {value!r}; it is one of {', '.join(FEEDBACK_LEVELS)}.")
     return str(value)
 
 
 def _attempts(value: Any) -> str:
     if value not in ATTEMPTS:
-        raise SettingsError(f"attempts = {value!r}; it is one of {', '.join(ATTEMPTS)}")
+        raise SettingsError(f"attempts = {value!r}; it is one of {', '.join(ATTEMPTS)}.")
     return str(value)
 
 
@@ -133,7 +134,7 @@ def _packages(value: Any) -> tuple[str, ...]:
     every = value if isinstance(value, list) else [None]
     if not all(isinstance(each, str) and re.fullmatch(_DISTRIBUTION, each) for each in every):
         raise SettingsError(
-            f"packages = {value!r}; it is a list of names that pip installs, such as ['scipy']"
+            f"packages = {value!r}; it is a list of names that pip installs, such as ['scipy']."
         )
     return tuple(every)
 
@@ -141,11 +142,11 @@ def _packages(value: Any) -> tuple[str, ...]:
 def _policy(value: Any) -> dict[FlagKind, Consequence]:
     kinds, consequences = get_args(FlagKind), get_args(Consequence)
     if not isinstance(value, dict) or set(value) - set(kinds):
-        raise SettingsError(f"[policy] is a table with the keys {', '.join(kinds)}")
+        raise SettingsError(f"[policy] is a table with the keys {', '.join(kinds)}.")
     for kind, consequence in value.items():
         if consequence not in consequences:
             raise SettingsError(
-                f"policy.{kind} = {consequence!r}; it is one of {', '.join(consequences)}"
+                f"policy.{kind} = {consequence!r}; it is one of {', '.join(consequences)}."
             )
     return value
 
@@ -153,7 +154,7 @@ def _policy(value: Any) -> dict[FlagKind, Consequence]:
 def _limits(value: Any) -> Limits:
     names = [each.name for each in fields(Limits)]
     if not isinstance(value, dict) or set(value) - set(names):
-        raise SettingsError(f"[limits] is a table with the keys {', '.join(names)}")
+        raise SettingsError(f"[limits] is a table with the keys {', '.join(names)}.")
     numbers = {name: _number(f"limits.{name}", number, least=0.1) for name, number in value.items()}
     limits = Limits()
     return Limits(
@@ -166,5 +167,5 @@ def _limits(value: Any) -> Limits:
 def _number(name: str, value: Any, *, least: float) -> float:
     right = isinstance(value, int | float) and not isinstance(value, bool)
     if not right or not math.isfinite(value) or value < least:
-        raise SettingsError(f"{name} = {value!r}; it must be a number of at least {least:g}")
+        raise SettingsError(f"{name} = {value!r}; it must be a number of at least {least:g}.")
     return float(value)

@@ -88,7 +88,7 @@ def plan(assignment: Assignment, settings: Settings) -> tuple[Planned, ...]:
     unknown = sorted(set(settings.points) - {check.id for check in checks})
     if unknown:
         known = ", ".join(check.id for check in checks)
-        raise SettingsError(f"no check is called {unknown[0]!r}; the checks are {known}")
+        raise SettingsError(f"no check is called {unknown[0]!r}; the checks are {known}.")
     worth = {**_shares(checks, settings), **settings.points}
     return tuple(
         replace(check, max_points=worth.get(check.id, check.max_points)) for check in checks
