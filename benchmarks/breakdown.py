@@ -22,7 +22,7 @@ from typing import Any
 from benchmarks.limit import ASSIGNMENT, judge_file, warm_up
 from benchmarks.meter import descendants, own_cpu_seconds
 from grading.confined.zips import source_of
-from grading.sandbox import LOCKED, Nursery, open_nursery
+from grading.sandbox import LOCKED, Spawner, open_spawner
 from grading.submissions.reading import Entry, find_submissions, read_submission
 from grading.workers.grader import grade_submission
 from harness.course.assignments import load_assignment
@@ -118,13 +118,13 @@ def break_down(folder: Path) -> dict[str, Any]:
         for path in paths:
             judge_file(path)
     limit_cpu = time.process_time() - cpu
-    with open_nursery(LOCKED) as nursery:
-        _graded(entries[:2], nursery)
+    with open_spawner(LOCKED) as spawner:
+        _graded(entries[:2], spawner)
         cpu, forking = time.process_time(), _cpu_of_descendants()
         with looking(time.perf_counter, FAR) as (grade, _):
-            seconds = _graded(entries, nursery)
+            seconds = _graded(entries, spawner)
         judge_cpu, forking = time.process_time() - cpu, _cpu_of_descendants() - forking
-        bare_wall, bare_cpu = _bare_child(nursery)
+        bare_wall, bare_cpu = _bare_child(spawner)
     count = len(entries)
     return {
         "count": count,
@@ -147,23 +147,23 @@ def _cpu_of_descendants() -> float:
     return sum(map(own_cpu_seconds, descendants(os.getpid())))
 
 
-def _graded(entries: Sequence[Entry], nursery: Nursery) -> list[float]:
+def _graded(entries: Sequence[Entry], spawner: Spawner) -> list[float]:
     """Grades the entries; the processor time of each, its children's included."""
     assignment = load_assignment(ASSIGNMENT)
     return [
         grade_submission(
-            read_submission(entry, ASSIGNMENT, source_of), assignment, Settings(), 0, nursery
+            read_submission(entry, ASSIGNMENT, source_of), assignment, Settings(), 0, spawner
         ).result.seconds.cpu
         for entry in entries
     ]
 
 
-def _bare_child(nursery: Nursery) -> tuple[float, float]:
+def _bare_child(spawner: Spawner) -> tuple[float, float]:
     """Wall and processor time of a child that is started, locked down and ended, no more."""
     limits = Settings().limits
     start, cpu = time.perf_counter(), 0.0
     for _ in range(BARE_CHILDREN):
-        child = nursery.child(limits.memory_mib, limits.submission_seconds)
+        child = spawner.child(limits.memory_mib, limits.submission_seconds)
         # It has locked itself down once it sees that nobody is there.
         child.channel.close()
         cpu += child.end(grace=5.0).cpu_seconds

@@ -21,7 +21,7 @@ from rich.table import Table
 
 import harness.judging.judge
 from grading.confined.source import read_source
-from grading.sandbox import LEVELS, open_nursery
+from grading.sandbox import LEVELS, open_spawner
 from grading.submissions.reading import Submission
 from grading.verify.case import read_solution
 from grading.verify.writing import stage_text
@@ -140,12 +140,12 @@ def _costs() -> Mapping[str, list[float]]:
     costs: dict[str, list[float]] = {"grading": [], "reading": []}
     harness.judging.judge.readings = timed  # type: ignore[assignment]
     try:
-        with open_nursery(LEVELS) as nursery:
+        with open_spawner(LEVELS) as spawner:
             for turn in range(2):
                 for submission, assignment in _submissions():
                     spent.append(0.0)
                     graded = grade_submission(
-                        submission, load_assignment(assignment), Settings(), 0, nursery
+                        submission, load_assignment(assignment), Settings(), 0, spawner
                     )
                     if turn:
                         costs["grading"].append(graded.result.seconds.cpu - spent[-1])

@@ -17,7 +17,7 @@ from grading.workers import worker
 from grading.workers.batch import grade_entries
 from grading.workers.jobs import Job, decode_graded
 from harness.course.settings import Limits, Settings
-from tests.test_far import HEAD, RIGHT, SQUARED_ERROR, WEIGHTED_SUM, descendants, sigmoid_doing
+from tests.test_remote import HEAD, RIGHT, SQUARED_ERROR, WEIGHTED_SUM, descendants, sigmoid_doing
 
 pytestmark = pytest.mark.slow
 
@@ -96,7 +96,7 @@ def test_a_fault_of_the_grader_is_never_a_zero(zygote, tmp_path, monkeypatch):
         raise RuntimeError("the grader's own fault")
 
     monkeypatch.setattr(worker, "grade_submission", broken)
-    monkeypatch.setattr(worker._workplace, "nursery", lambda: zygote)
+    monkeypatch.setattr(worker._workplace, "spawner", lambda: zygote)
     result = decode_graded(
         worker.grade_entry(entries(tmp_path, "alice")[0], JOB, second=False)
     ).result
@@ -118,7 +118,7 @@ def workers():
 
 
 def students():
-    """The process ids of what the warm process's nurses have started."""
+    """The process ids of what the warm process's supervisors have started."""
     here = set(descendants(os.getpid())) - OTHERS
     forks = [pid for pid in here if "sandbox.forks" in command(pid)]
     return [pid for pid in forks if parent(parent(pid)) in forks]

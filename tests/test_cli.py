@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from grading.cli import main
-from tests.test_far import HEAD, RIGHT, SIGMOID
+from tests.test_remote import HEAD, RIGHT, SIGMOID
 
 pytestmark = pytest.mark.slow
 
@@ -54,10 +54,10 @@ def test_help_does_not_import_torch(tmp_path):
 
 @pytest.fixture
 def check(tmp_path, monkeypatch, zygote):
-    """`backprop check` as its process runs it, in this one and with a nursery that is warm."""
+    """`backprop check` as its process runs it, in this one and with a spawner that is warm."""
     monkeypatch.chdir(tmp_path)
     module = import_module("grading.cli.check")
-    monkeypatch.setattr(module, "open_nursery", lambda **_wish: nullcontext(zygote))
+    monkeypatch.setattr(module, "open_spawner", lambda **_wish: nullcontext(zygote))
     return lambda *arguments: CliRunner(catch_exceptions=False).invoke(main, ["check", *arguments])
 
 

@@ -12,8 +12,8 @@ import time
 import pytest
 
 from tests.control_groups import control_group
-from tests.test_far import HEAD, RIGHT, SIGMOID, SQUARED_ERROR, WEIGHTED_SUM
 from tests.test_gradescope import unpacked, with_python
+from tests.test_remote import HEAD, RIGHT, SIGMOID, SQUARED_ERROR, WEIGHTED_SUM
 from tests.users import PROJECT
 
 pytestmark = pytest.mark.proof

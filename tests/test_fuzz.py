@@ -19,7 +19,7 @@ from grading.confined.channel import LENGTH, Channel, ChannelClosed
 from grading.confined.orders import End, Ended, Fork, Look
 from grading.confined.source import Cell, Source
 from grading.confined.wire import Define, Defined, Perform
-from grading.sandbox.remote import Far
+from grading.sandbox.remote import RemoteCandidate
 from grading.sandbox.zygote import Connection
 from harness.candidate.operations import (
     Backward,
@@ -35,7 +35,7 @@ from harness.candidate.workbench import Workbench
 from harness.course.settings import Limits
 from harness.judging.judge import judge
 from harness.many_neurons import MANY_NEURONS
-from tests.test_far import RIGHT, graded, source
+from tests.test_remote import RIGHT, graded, source
 
 LIMITS = Limits(call_seconds=0.3, submission_seconds=20.0)
 ONES = torch.ones(2, 3, dtype=torch.float64)
@@ -89,7 +89,7 @@ class ScriptedChild:
 
 
 class Scripted:
-    """A nursery of such children."""
+    """A spawner of such children."""
 
     def __init__(self, mutate: Mutate) -> None:
         self._mutate = mutate
@@ -152,9 +152,9 @@ MUTATIONS = st.one_of(
 @settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
 @given(MUTATIONS)
 def test_whatever_a_child_answers_each_operation_has_a_reply(mutate):
-    with Far(Scripted(mutate), source(*RIGHT), LIMITS) as far:
+    with RemoteCandidate(Scripted(mutate), source(*RIGHT), LIMITS) as remote:
         for _ in range(2):
-            replies = far.perform(OPERATIONS)
+            replies = remote.perform(OPERATIONS)
             assert len(replies) == len(OPERATIONS)
             for reply, kind in zip(replies, ANSWERS, strict=True):
                 assert isinstance(reply, Lost | kind) or type(reply).__name__ in (
@@ -185,8 +185,8 @@ NESTED = b"\x91" * 100_000 + b"\xc0"
     ],
 )
 def test_a_frame_made_to_harm_costs_its_sender_the_child_only(mutate):
-    with Far(Scripted(mutate), source(*RIGHT), LIMITS) as far:
-        replies = far.perform(OPERATIONS[:1]) + far.perform(OPERATIONS[:1])
+    with RemoteCandidate(Scripted(mutate), source(*RIGHT), LIMITS) as remote:
+        replies = remote.perform(OPERATIONS[:1]) + remote.perform(OPERATIONS[:1])
         assert isinstance(replies[-1], Lost)
         assert len(str(replies[-1].reason)) < 200
 
@@ -198,17 +198,17 @@ def test_a_frame_replayed_from_before_is_not_taken_for_an_answer():
         seen.append(frame)
         return seen[0]
 
-    with Far(Scripted(replay), source(*RIGHT), LIMITS) as far:
-        assert not isinstance(far.perform(OPERATIONS)[0], Lost)
-        assert isinstance(far.perform(OPERATIONS)[0], Lost)
+    with RemoteCandidate(Scripted(replay), source(*RIGHT), LIMITS) as remote:
+        assert not isinstance(remote.perform(OPERATIONS)[0], Lost)
+        assert isinstance(remote.perform(OPERATIONS)[0], Lost)
 
 
 @pytest.mark.slow
 @settings(max_examples=10, suppress_health_check=[HealthCheck.too_slow])
 @given(MUTATIONS)
 def test_a_whole_report_comes_of_answers_altered_at_random(mutate):
-    with Far(Scripted(mutate), source(*RIGHT), LIMITS) as far:
-        report = judge(MANY_NEURONS, far).report
+    with RemoteCandidate(Scripted(mutate), source(*RIGHT), LIMITS) as remote:
+        report = judge(MANY_NEURONS, remote).report
     assert report.score <= report.max_score
     assert all(check.message for check in report.checks if check.outcome in ("failed", "error"))
 
@@ -263,7 +263,7 @@ class TestTowardsTheWarmProcess:
             pytest.param(orders.encode(Fork(1, 512, 5)), id="a fork without a socket"),
         ],
     )
-    def test_an_order_that_is_none_ends_its_own_nurse_only(self, zygote, junk):
+    def test_an_order_that_is_none_ends_its_own_supervisor_only(self, zygote, junk):
         with Connection(zygote.door) as line:
             child = line.child(512, 5.0)
             other, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

@@ -12,7 +12,7 @@ import pytest
 
 from grading.sandbox import can_fork
 from grading.workers import helpers
-from tests.test_far import RIGHT
+from tests.test_remote import RIGHT
 from tests.test_resume import journalled, left_behind, start, submit
 
 pytestmark = pytest.mark.skipif(not can_fork(), reason="only Linux runs have these processes")

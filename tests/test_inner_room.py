@@ -26,8 +26,8 @@ from grading.confined.software import (
     inner_sources,
 )
 from grading.confined.source import Cell, Source
-from grading.confined.spawner import NurseryError
-from grading.sandbox.remote import Far
+from grading.confined.spawner import SpawnerError
+from grading.sandbox.remote import RemoteCandidate
 from grading.sandbox.zygote import Zygote
 from harness.course.settings import Limits
 from tests.users import ORDINARY, PROJECT, as_ordinary_user, closed_folders, needs
@@ -36,12 +36,12 @@ ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="only Linux locks 
 SITE = sysconfig.get_path("purelib")
 
 
-def failures(nursery, *statements: str) -> list[tuple[str, str]]:
+def failures(spawner, *statements: str) -> list[tuple[str, str]]:
     """The kind and the text of what each statement raises; all of them have to raise."""
     code = Source((Cell("submission.py", "\n".join(statements)),), notebook=False)
-    with Far(nursery, code, Limits()) as far:
-        assert not far.definition.unusable
-        return [(each.kind, each.text) for each in far.definition.failed]
+    with RemoteCandidate(spawner, code, Limits()) as remote:
+        assert not remote.definition.unusable
+        return [(each.kind, each.text) for each in remote.definition.failed]
 
 
 @pytest.fixture(scope="module", params=["full", "partial"])
@@ -188,8 +188,8 @@ found = sorted(str(n) for n in names if str(n).split(".")[0] in ("harness", "gra
 raise ValueError(" ".join(found))
 """
     code = Source((Cell("<cell 1>", spy),), notebook=True)
-    with Far(locked, code, Limits()) as far:
-        (said,) = far.definition.failed
+    with RemoteCandidate(locked, code, Limits()) as remote:
+        (said,) = remote.definition.failed
     inner = [path.relative_to(PACKAGE_ROOT).with_suffix("") for path in inner_sources()]
     names = {".".join(path.parts).removesuffix(".__init__") for path in inner}
     assert set(said.text.split()) <= names
@@ -312,7 +312,7 @@ def test_what_is_installed_beside_the_harness_is_out_of_reach(installed, level, 
 
 
 def test_a_package_that_is_not_installed_is_the_graders_fault():
-    with pytest.raises(NurseryError, match="not-to-be-had is not installed here"):
+    with pytest.raises(SpawnerError, match="not-to-be-had is not installed here"):
         Zygote(["partial"], ["not-to-be-had"])
 
 
@@ -376,14 +376,15 @@ def environment(root: Path, how: str) -> Path:
 
 
 IN_A_CHILD = """
-from grading.sandbox.remote import Far
+from grading.sandbox.remote import RemoteCandidate
 from grading.sandbox.zygote import Zygote
 from grading.confined.source import Cell, Source
 from harness.course.settings import Limits
 lines = "import torch.utils.data, sympy, numpy.f2py, importlib.metadata as m; m.version('torch')"
 with Zygote(["full"]) as zygote:
-    with Far(zygote, Source((Cell("a.py", lines),), notebook=False), Limits()) as far:
-        print(far.definition)
+    source = Source((Cell("a.py", lines),), notebook=False)
+    with RemoteCandidate(zygote, source, Limits()) as remote:
+        print(remote.definition)
 """
 
 
@@ -416,7 +417,7 @@ def test_a_folder_that_bubblewrap_does_not_show_is_named_in_a_sentence(tmp_path)
     program = """
     import sys
     from grading.sandbox.zygote import _Warm
-    from grading.confined.spawner import NurseryError
+    from grading.confined.spawner import SpawnerError
     from grading.confined.software import Software
     from msgspec.structs import replace
     found = Software.installed()
@@ -425,7 +426,7 @@ def test_a_folder_that_bubblewrap_does_not_show_is_named_in_a_sentence(tmp_path)
     folders, packages = [folder, *found.folders], [*rest, folder + "/torch"]
     try:
         _Warm("full", replace(found, folders=folders, packages=packages)).wait()
-    except NurseryError as error:
+    except SpawnerError as error:
         print(error)
     """
     done = subprocess.run(

@@ -12,14 +12,14 @@ import pytest
 from grading.confined import wire
 from grading.confined.source import read_source
 from grading.confined.wire import Define, Perform
-from grading.sandbox.remote import Far
+from grading.sandbox.remote import RemoteCandidate
 from grading.selfcheck.check import check_work
 from grading.selfcheck.work import Work
 from grading.submissions.reading import Submission
 from grading.workers.grader import KILLED, grade_alone, grade_submission
 from harness.course.settings import Limits, Settings
 from harness.probes import plan
-from tests.test_far import (
+from tests.test_remote import (
     HEAD,
     MANY_NEURONS,
     RIGHT,
@@ -38,7 +38,7 @@ RIGHT_WORK = Submission("alice", "", source=RIGHT_SOURCE)
 
 
 class Killing:
-    """The nursery of a zygote whose children are killed from outside before a request.
+    """The spawner of a zygote whose children are killed from outside before a request.
 
     ``times`` children are, when they are to define classes or to run a stage's backward.
     """
@@ -88,24 +88,24 @@ def running(stage):
 
 @pytest.fixture
 def line(zygote):
-    """A zygote whose nurse has been started, so that every new process is a child."""
-    with Far(zygote, RIGHT_SOURCE, Limits()):
+    """A zygote whose supervisor has been started, so that every new process is a child."""
+    with RemoteCandidate(zygote, RIGHT_SOURCE, Limits()):
         return zygote
 
 
 @pytest.mark.parametrize("when", [defining, running("Sigmoid")])
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_one_kill_from_outside_leaves_no_trace(line, when, number):
-    nursery = Killing(line, when, 1, number)
-    result = grade_alone(RIGHT_WORK, MANY_NEURONS, Settings(), 0, nursery)
-    assert nursery.left == 0
+    spawner = Killing(line, when, 1, number)
+    result = grade_alone(RIGHT_WORK, MANY_NEURONS, Settings(), 0, spawner)
+    assert spawner.left == 0
     assert (result.score, result.flags) == (10.0, [])
 
 
 def test_a_second_kill_costs_its_stage_and_is_told_honestly(line):
-    nursery = Killing(line, running("Sigmoid"), 2)
-    result = grade_alone(RIGHT_WORK, MANY_NEURONS, Settings(), 0, nursery)
-    assert nursery.left == 0
+    spawner = Killing(line, running("Sigmoid"), 2)
+    result = grade_alone(RIGHT_WORK, MANY_NEURONS, Settings(), 0, spawner)
+    assert spawner.left == 0
     assert [(flag.kind, flag.stage) for flag in result.flags] == [(KILLED, "Sigmoid")]
     assert "SIGKILL" in result.flags[0].evidence
     wrong = {check.stage for check in result.checks if check.outcome in ("failed", "error")}
@@ -115,24 +115,24 @@ def test_a_second_kill_costs_its_stage_and_is_told_honestly(line):
 
 
 def test_work_that_is_killed_as_it_is_read_twice_has_a_flag_too(line):
-    nursery = Killing(line, defining, 2)
-    result = grade_alone(RIGHT_WORK, MANY_NEURONS, Settings(), 0, nursery)
+    spawner = Killing(line, defining, 2)
+    result = grade_alone(RIGHT_WORK, MANY_NEURONS, Settings(), 0, spawner)
     assert result.status == "unreadable" and "was killed by the system" in str(result.reason)
     assert [(flag.kind, flag.stage) for flag in result.flags] == [(KILLED, None)]
 
 
 def test_a_second_try_is_final(line):
-    nursery = Killing(line, running("Sigmoid"), 1)
-    graded = grade_submission(RIGHT_WORK, MANY_NEURONS, Settings(), 0, nursery, second=True)
+    spawner = Killing(line, running("Sigmoid"), 1)
+    graded = grade_submission(RIGHT_WORK, MANY_NEURONS, Settings(), 0, spawner, second=True)
     assert not graded.again and graded.result.flags
 
 
 def test_a_students_own_check_is_made_again_too(line):
     work = Work(Path("a.py"), RIGHT_SOURCE, "many-neurons", Settings())
     only = {check.id for check in plan(MANY_NEURONS, Settings()) if check.stage == "Sigmoid"}
-    nursery = Killing(line, running("Sigmoid"), 1)
-    assert check_work(work, only, nursery).report.passed
-    assert nursery.left == 0
+    spawner = Killing(line, running("Sigmoid"), 1)
+    assert check_work(work, only, spawner).report.passed
+    assert spawner.left == 0
 
 
 @pytest.mark.parametrize("statement", ["os._exit(0)", "import ctypes; ctypes.string_at(0)"])
@@ -145,7 +145,7 @@ def test_a_death_of_its_own_making_is_not_tried_again(zygote, statement):
 
 def test_the_kernel_ends_students_processes_first(line):
     before = set(descendants(os.getpid()))
-    with Far(line, RIGHT_SOURCE, Limits()):
+    with RemoteCandidate(line, RIGHT_SOURCE, Limits()):
         (child,) = set(descendants(os.getpid())) - before
         assert Path(f"/proc/{child}/oom_score_adj").read_text() == "1000\n"
 
@@ -163,7 +163,7 @@ while True:
 def test_who_computes_a_little_now_and_then_is_ended_by_the_clock(zygote):
     source = read_source("a.py", (BURSTS * 9).encode())
     limits = Limits(call_seconds=0.3, submission_seconds=2.0)
-    with Far(zygote, source, limits) as far:
-        assert far.doubtful
-    with Far(zygote, source, limits, second=True) as far:
-        assert not far.doubtful and far.definition.unusable
+    with RemoteCandidate(zygote, source, limits) as remote:
+        assert remote.doubtful
+    with RemoteCandidate(zygote, source, limits, second=True) as remote:
+        assert not remote.doubtful and remote.definition.unusable

@@ -17,10 +17,9 @@ from grading.confined.orders import Ended
 from grading.confined.source import File, Unreadable, read_source
 from grading.confined.wire import Define, Defined, Parse, Parsed, Perform, Started
 from grading.confined.zips import source_of
-from grading.sandbox import NurseryError, can_fork, reader
-from grading.sandbox import budget as watch
+from grading.sandbox import SpawnerError, budget, can_fork, reader
 from grading.sandbox.reader import Reader
-from grading.sandbox.remote import Far
+from grading.sandbox.remote import RemoteCandidate
 from grading.submissions.reading import Submission
 from grading.workers.grader import grade_submission
 from harness.candidate.operations import (
@@ -35,10 +34,10 @@ from harness.candidate.operations import (
 )
 from harness.candidate.workbench import Workbench
 from harness.course.settings import Limits, Settings
-from tests.test_far import MANY_NEURONS, RIGHT
+from tests.test_remote import MANY_NEURONS, RIGHT
 
 LIMITS = Limits(call_seconds=5.0, submission_seconds=20.0)
-SHARE = watch.STAGE_SHARE * LIMITS.submission_seconds
+SHARE = budget.STAGE_SHARE * LIMITS.submission_seconds
 CODE = "".join(RIGHT)
 ONES = torch.ones(2, 3, dtype=torch.float64)
 KILLED = Ended(killed=True, exit_code=None, signal=9, cpu_seconds=0.0)
@@ -244,7 +243,7 @@ def _names(request):
 
 
 class Scripted:
-    """A nursery whose children are all alike, or only the first of them."""
+    """A spawner whose children are all alike, or only the first of them."""
 
     def __init__(self, clock, name, operation, phase, *, all_alike):
         self._script = (clock, name, operation, phase)
@@ -274,17 +273,17 @@ def test_whatever_ends_a_child_each_operation_has_a_reply(
     monkeypatch, operation, name, phase, all_alike
 ):
     clock = Clock()
-    monkeypatch.setattr(watch, "time", clock)
+    monkeypatch.setattr(budget, "time", clock)
     if name == "output":
-        monkeypatch.setattr(watch, "OUTPUT_LIMIT", 10)
-    nursery = Scripted(clock, name, operation, phase, all_alike=all_alike)
-    with Far(nursery, read_source("a.py", CODE.encode()), LIMITS) as far:
+        monkeypatch.setattr(budget, "OUTPUT_LIMIT", 10)
+    spawner = Scripted(clock, name, operation, phase, all_alike=all_alike)
+    with RemoteCandidate(spawner, read_source("a.py", CODE.encode()), LIMITS) as remote:
         asked = [*OPERATIONS[operation], *OPERATIONS["Backward"], *OPERATIONS["Descend"]]
         for each in (*asked, *asked):
-            (reply,) = far.perform([each])
+            (reply,) = remote.perform([each])
             if isinstance(reply, Lost):
                 assert reply.reason and "None" not in reply.reason
-        if far.definition.unusable:
+        if remote.definition.unusable:
             assert isinstance(reply, Lost)
 
 
@@ -297,9 +296,9 @@ def test_whatever_ends_a_child_that_reads_a_file_is_code_or_has_a_reason(
     clock = Clock()
     monkeypatch.setattr(reader, "time", clock)
     monkeypatch.setattr(reader, "SECONDS", LIMITS.call_seconds)
-    nursery = Scripted(clock, name, "Parse", phase, all_alike=all_alike)
+    spawner = Scripted(clock, name, "Parse", phase, all_alike=all_alike)
     file = File("a.py", CODE.encode())
-    with Reader(nursery) as one:
+    with Reader(spawner) as one:
         for _ in range(2):
             try:
                 assert one.source([file]) == read_source(file.name, file.data)
@@ -307,7 +306,7 @@ def test_whatever_ends_a_child_that_reads_a_file_is_code_or_has_a_reason(
                 closed = phase in ENDING and FAULTS[name].ended is KILLED
                 assert closed or name not in FROM_OUTSIDE
                 assert all_alike or name.startswith("processor time")
-            except NurseryError:
+            except SpawnerError:
                 assert name not in OF_A_FILE
                 assert all_alike
 
@@ -321,13 +320,13 @@ def test_whatever_ends_a_child_its_submission_has_a_mark_with_a_reason(
     monkeypatch, at, name, phase
 ):
     clock = Clock()
-    monkeypatch.setattr(watch, "time", clock)
+    monkeypatch.setattr(budget, "time", clock)
     if name == "output":
-        monkeypatch.setattr(watch, "OUTPUT_LIMIT", 10)
+        monkeypatch.setattr(budget, "OUTPUT_LIMIT", 10)
     operation = list(OPERATIONS)[at % len(OPERATIONS)]
-    nursery = Scripted(clock, name, operation, phase, all_alike=True)
+    spawner = Scripted(clock, name, operation, phase, all_alike=True)
     work = Submission("alice", "", source=read_source("a.py", CODE.encode()))
-    result = grade_submission(work, MANY_NEURONS, Settings(limits=LIMITS), 0, nursery).result
+    result = grade_submission(work, MANY_NEURONS, Settings(limits=LIMITS), 0, spawner).result
     assert result.score is not None
     if result.status == "unreadable":
         assert result.score == 0 and result.reason
@@ -345,7 +344,7 @@ def flood():
     while frame.f_code.co_name != "_define":
         frame = frame.f_back
     call = frame.f_locals["request"].call
-    for index in range(99, {101 + watch.OUTPUT_LIMIT // 2**23}):
+    for index in range(99, {101 + budget.OUTPUT_LIMIT // 2**23}):
         news = {{"type": "started", "call": call, "index": index, "place": " " * 2**23}}
         frame.f_locals["channel"].send(msgspec.msgpack.encode(news))
     os._exit(0)
@@ -357,9 +356,11 @@ flood()
 @pytest.mark.skipif(not can_fork(), reason="children are forked on Linux only")
 def test_output_without_end_has_its_mark_at_every_try(zygote):
     for _ in range(2):
-        with Far(zygote, read_source("a.py", (CODE + FLOOD).encode()), Limits()) as far:
-            assert "sent more than a submission may" in far.definition.unusable
-            (reply,) = far.perform(OPERATIONS["Forward"])
+        with RemoteCandidate(
+            zygote, read_source("a.py", (CODE + FLOOD).encode()), Limits()
+        ) as remote:
+            assert "sent more than a submission may" in remote.definition.unusable
+            (reply,) = remote.perform(OPERATIONS["Forward"])
             assert isinstance(reply, Lost) and "sent more than a submission may" in reply.reason
 
 
@@ -376,17 +377,17 @@ def kept_to_its_time(monkeypatch, share, limits):
     """The limit that ends a child that computes for a share of each second it answers in, and for
     how many seconds it was waited for."""
     clock = Clock()
-    monkeypatch.setattr(watch, "time", clock)
-    watching = watch.Watch(limits)
+    monkeypatch.setattr(budget, "time", clock)
+    spent = budget.Budget(limits)
     child: Any = Computing()
     for waited, part in enumerate(itertools.cycle("ABCDEF")):
-        watching.turn_to(part)
+        spent.turn_to(part)
         clock.now += 1.0
         child.used += share
-        watching.look(child)
-        if passed := watching.passed():
+        spent.look(child)
+        if passed := spent.passed():
             return passed, waited
-        watching.answered(10)
+        spent.answered(10)
         clock.now += 5.0  # of the judge's own
     raise AssertionError("for ever")
 

@@ -15,7 +15,7 @@ import pytest
 from grading.runs.journal import FILE
 from grading.sandbox import can_fork
 from tests.test_attacks import give_away
-from tests.test_far import RIGHT
+from tests.test_remote import RIGHT
 from tests.users import PROJECT, as_ordinary_user
 
 MANY = "many-neurons"

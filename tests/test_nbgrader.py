@@ -322,9 +322,9 @@ def test_a_fault_of_the_graders_own_is_no_zero_and_the_others_go_on(course, tmp_
 
     def break_down(notebooks, **_):
         """For alice it can be had again, for bob it cannot, and for zoe it works again."""
-        nursery = nbgrader_plugin.workplace._nursery
-        if isinstance(nursery, Zygote) and nursery._warm and "/zoe/" not in notebooks[0]:
-            nursery._warm._process.kill()
+        spawner = nbgrader_plugin.workplace._spawner
+        if isinstance(spawner, Zygote) and spawner._warm and "/zoe/" not in notebooks[0]:
+            spawner._warm._process.kill()
         monkeypatch.setattr(sys, "executable", "/bin/false" if "/bob/" in notebooks[0] else python)
 
     steps = converter(Autograde, other.folder, Autograde={"pre_convert_hook": break_down})

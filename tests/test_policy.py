@@ -9,8 +9,8 @@ import torch
 
 from grading.confined.definitions import run_definitions
 from grading.confined.source import Cell, Source
-from grading.sandbox.redaction import Words
-from grading.sandbox.remote import Far
+from grading.sandbox.redaction import Redactor
+from grading.sandbox.remote import RemoteCandidate
 from harness.candidate.operations import Observe, Observed, Seen
 from harness.candidate.workbench import Workbench
 from harness.course.assignments import load_assignment
@@ -578,8 +578,10 @@ def test_once_differentiable_and_setup_context_need_no_advice():
 
 def graded(zygote, code):
     source = Source((Cell("submission.py", code),), notebook=False)
-    with Far(zygote, source, Limits(call_seconds=1.0, submission_seconds=60.0)) as far:
-        return judge(ONE_NEURON, far).report, far.doubtful
+    with RemoteCandidate(
+        zygote, source, Limits(call_seconds=1.0, submission_seconds=60.0)
+    ) as remote:
+        return judge(ONE_NEURON, remote).report, remote.doubtful
 
 
 WEIGHTED_SUM = """
@@ -643,8 +645,8 @@ def test_right_work_gets_no_flag_and_no_advice_from_its_own_process(zygote):
     assert (report.flags, report.advice) == ((), ())
 
 
-def test_testimony_is_told_in_words_of_the_source():
-    words = Words(Source((Cell("submission.py", "first\nsecond = 3"),), notebook=False))
+def test_introspection_is_told_in_words_of_the_source():
+    words = Redactor(Source((Cell("submission.py", "first\nsecond = 3"),), notebook=False))
     told = Observed(
         named=(
             Seen("torch.autograd.grad", "line 2", "a secret"),
@@ -671,7 +673,7 @@ def test_all_that_testimony_honestly_says_passes(code):
     z = torch.ones(2, 3, dtype=torch.float64)
     (told,) = Workbench(classes(code)).perform([Observe("Sigmoid", (z,), z, (True,))])
     assert isinstance(told, Observed)
-    words = Words(Source((Cell("submission.py", code),), notebook=False)).own(told)
+    words = Redactor(Source((Cell("submission.py", code),), notebook=False)).own(told)
     assert isinstance(words, Observed)
     assert {each.what for each in words.named} == {each.what for each in told.named}
     assert {each.what for each in words.dispatched} == {each.what for each in told.dispatched}

@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tests.test_far import HEAD, RIGHT, SIGMOID
+from tests.test_remote import HEAD, RIGHT, SIGMOID
 
 pytestmark = pytest.mark.slow
 
@@ -40,10 +40,10 @@ def run(*arguments, cwd, plugins=(), options=()):
 
 @pytest.fixture
 def here(tmp_path, monkeypatch, capsys, zygote):
-    """`run`, in this process and with a nursery that is warm."""
+    """`run`, in this process and with a spawner that is warm."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
-    opened = "grading.selfcheck.pytest_checks.open_nursery"
+    opened = "grading.selfcheck.pytest_checks.open_spawner"
     monkeypatch.setattr(opened, lambda **_wish: nullcontext(zygote))
 
     def run_here(*arguments):

@@ -26,13 +26,13 @@ from grading.confined.features import Details, details_of
 from grading.confined.orders import Ended
 from grading.confined.source import CELLS_LIMIT, CODE_LIMIT, File, Source, Unreadable, read_source
 from grading.confined.wire import Parse
-from grading.sandbox import NurseryError, reader
+from grading.sandbox import SpawnerError, reader
 from grading.sandbox.reader import Reader
 from grading.submissions.reading import Entry, read_submission
 from grading.workers.grader import grade_submission
 from harness.course.assignments import load_assignment
 from harness.course.settings import Settings
-from tests.test_far import RIGHT, descendants
+from tests.test_remote import RIGHT, descendants
 from tests.test_source import code, notebook
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="children are forked on Linux only")
@@ -41,14 +41,14 @@ CODE = File("work.py", b"import torch\n\n\nclass Sigmoid:\n    pass  # my own\n"
 
 
 class Counting:
-    """A nursery that counts the children it makes, and has ``each`` done to every one."""
+    """A spawner that counts the children it makes, and has ``each`` done to every one."""
 
-    def __init__(self, nursery, each=lambda: None):
-        self._nursery, self._each = nursery, each
+    def __init__(self, spawner, each=lambda: None):
+        self._spawner, self._each = spawner, each
         self.made = 0
 
     def child(self, memory_mib, cpu_seconds, modules=()):
-        made = self._nursery.child(memory_mib, cpu_seconds, modules)
+        made = self._spawner.child(memory_mib, cpu_seconds, modules)
         self.made += 1
         self._each()
         return made
@@ -64,7 +64,7 @@ class Counting:
 
 
 def killing(times, before):
-    """Kills what a nursery has just made, as the kernel does for lack of memory."""
+    """Kills what a spawner has just made, as the kernel does for lack of memory."""
     left = [times]
 
     def kill():
@@ -87,15 +87,15 @@ def pictures(size):
 
 def test_code_read_behind_the_wall_is_the_same_and_one_child_reads_all(zygote):
     files = [CODE, File("n.ipynb", notebook(code("a = 1"), code("b = 2")).encode())]
-    nursery = Counting(zygote)
-    with Reader(nursery) as one:
+    spawner = Counting(zygote)
+    with Reader(spawner) as one:
         for file in files:
             assert one.source([file]) == read_source(file.name, file.data)
             assert one.details([file]) == details_of([file])
         with pytest.raises(Unreadable, match="The file is empty"):
             one.source([File("a.py", b"")])
         assert one.source([CODE]).cells
-    assert nursery.made == 1
+    assert spawner.made == 1
 
 
 def test_a_file_name_that_is_no_text_is_escaped(zygote):
@@ -108,12 +108,12 @@ def test_a_file_name_that_is_no_text_is_escaped(zygote):
 def test_large_pictures_around_right_code_cost_nothing(zygote, tmp_path):
     path = tmp_path / "ann.ipynb"
     path.write_bytes(pictures(18 * 10**6))
-    nursery = Counting(zygote)
-    with Reader(nursery, memory_mib=256) as one:
+    spawner = Counting(zygote)
+    with Reader(spawner, memory_mib=256) as one:
         submission = read_submission(Entry("ann", (str(path),)), "many-neurons", one.source)
         # What it took is not kept for the next submission.
         assert one.source([CODE]).cells
-    assert nursery.made == 2
+    assert spawner.made == 2
     done = grade_submission(
         submission, load_assignment("many-neurons"), Settings(), 0, zygote
     ).result
@@ -199,12 +199,12 @@ def test_a_notebook_of_many_empty_cells_is_its_code(zygote):
 
 def test_a_kill_from_outside_is_made_up_for_once_and_is_nobodys_mark(zygote):
     zygote.child(64, 5.0).end()  # from now on a new process is a child
-    nursery = Counting(zygote, killing(1, set(descendants(os.getpid()))))
-    with Reader(nursery) as one:
+    spawner = Counting(zygote, killing(1, set(descendants(os.getpid()))))
+    with Reader(spawner) as one:
         assert one.source([CODE]) == read_source(CODE.name, CODE.data)
-    assert nursery.made == 2
+    assert spawner.made == 2
     again = Counting(zygote, killing(2, set(descendants(os.getpid()))))
-    with Reader(again) as one, pytest.raises(NurseryError, match="ended from outside"):
+    with Reader(again) as one, pytest.raises(SpawnerError, match="ended from outside"):
         one.source([CODE])
 
 
@@ -276,10 +276,10 @@ CELL = {"name": "a.py", "text": "x"}
     ],
 )
 def test_an_answer_made_to_harm_is_a_file_that_cannot_be_read(answer):
-    nursery = Scripted(answer)
-    with Reader(nursery) as one, pytest.raises(Unreadable, match="could not be read"):
+    spawner = Scripted(answer)
+    with Reader(spawner) as one, pytest.raises(Unreadable, match="could not be read"):
         one.source([CODE])
-    assert nursery.made == 2
+    assert spawner.made == 2
 
 
 @settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
@@ -365,8 +365,8 @@ ZIPS = {
 @pytest.mark.parametrize("name", ZIPS)
 def test_a_zip_made_to_harm_is_code_or_a_reason_within_the_childs_memory(zygote, name):
     file = File("a.zip", bytes(ZIPS[name]()))
-    nursery = Counting(zygote)
-    with Reader(nursery, memory_mib=256) as one:
+    spawner = Counting(zygote)
+    with Reader(spawner, memory_mib=256) as one:
         try:
             said = one.source([file]).cells[0].text
         except Unreadable as why:
@@ -381,7 +381,7 @@ from pathlib import Path
 from grading.confined.features import details_of
 from grading.confined.definitions import NothingParses, run_definitions
 from grading.confined.wire import Statement
-from grading.sandbox.redaction import Words
+from grading.sandbox.redaction import Redactor
 from grading.confined.source import Cell, File, Source
 from grading.selfcheck.work import assignment_of
 from harness.errors import UserError
@@ -394,7 +394,7 @@ for unit in sys.argv[1:]:
             assignment_of(Path("a.py"), source)
         with contextlib.suppress(NothingParses):
             run_definitions(source, [], 0, lambda *_: None, ignored=ZeroDivisionError)
-        Words(source).statement(Statement(text, text, text, [text]))
+        Redactor(source).statement(Statement(text, text, text, [text]))
     with contextlib.suppress(MemoryError, RecursionError):
         details_of([File("a.py", text.encode() + b"(")])
 print("read")

@@ -18,7 +18,7 @@ from grading.results.record import find_record
 from harness.course.assignments import load_assignment
 from harness.errors import UserError
 from harness.probes.cases import cases_for
-from tests.test_far import HEAD, RIGHT, SIGMOID, SQUARED_ERROR, WEIGHTED_SUM
+from tests.test_remote import HEAD, RIGHT, SIGMOID, SQUARED_ERROR, WEIGHTED_SUM
 
 pytestmark = pytest.mark.slow
 
@@ -91,10 +91,10 @@ def test_help_does_not_import_torch():
 
 @pytest.fixture
 def replay(course, monkeypatch, zygote):
-    """`backprop replay` as its process runs it, in this one and with a nursery that is warm."""
+    """`backprop replay` as its process runs it, in this one and with a spawner that is warm."""
     monkeypatch.chdir(course)
     module = import_module("grading.cli.grade")
-    monkeypatch.setattr(module, "open_nursery", lambda *_wish: nullcontext(zygote))
+    monkeypatch.setattr(module, "open_spawner", lambda *_wish: nullcontext(zygote))
 
     def run(results, name, *more):
         arguments = ["replay", str(results), name, "--submissions", "handed-in", *more]

@@ -22,7 +22,7 @@ from grading.runs.signals import Stopped, stoppable, unstoppable
 from grading.submissions.reading import digest_of
 from grading.workers.seeds import kept_seed
 from harness.errors import UserError
-from tests.test_far import RIGHT
+from tests.test_remote import RIGHT
 
 MANY = "many-neurons"
 ROOT = str(Path(__file__).resolve().parent.parent)
@@ -77,7 +77,7 @@ class FakeGrader:
 def in_place(monkeypatch, fake):
     """Has runs grade with ``fake``, behind no wall."""
     monkeypatch.setattr(run, "grade_entries", fake)
-    monkeypatch.setattr(run, "nursery_for", lambda *_wish: nullcontext(None))
+    monkeypatch.setattr(run, "spawner_for", lambda *_wish: nullcontext(None))
     return fake
 
 
@@ -274,7 +274,7 @@ class TestPublished:
             as_root = False
 
         with monkeypatch.context() as patch:
-            patch.setattr(run, "nursery_for", lambda *_wish: nullcontext(Locked()))
+            patch.setattr(run, "spawner_for", lambda *_wish: nullcontext(Locked()))
             grade(grader, only=["alice"])
             assert json.loads(Path("out/run.json").read_text())["isolation"] == "full"
         grade(grader)
@@ -420,7 +420,7 @@ def grade(entries, job, workers, zygote):
         digest = digest_of(entry, job.assignment)
         yield msgspec.structs.replace(result(entry.name), digest=digest)
 run.grade_entries = grade
-run.nursery_for = lambda *wish: nullcontext(None)
+run.spawner_for = lambda *wish: nullcontext(None)
 for _ in range(2):
     assert run.grade_folder(Path("in"), "many-neurons", Path("out"), run.Wish())
 assert "torch" not in sys.modules

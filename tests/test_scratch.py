@@ -21,7 +21,7 @@ from grading.attacks import RIGHT
 from grading.confined import scratch
 from grading.confined.source import Cell, Source
 from grading.confined.wire import Define, encode
-from grading.sandbox.remote import Far
+from grading.sandbox.remote import RemoteCandidate
 from grading.sandbox.slow import asked_for
 from grading.sandbox.zygote import Connection, ForkedChild, Zygote
 from harness.course.assignments import load_assignment
@@ -46,11 +46,11 @@ def source(text: str) -> Source:
     return Source((Cell("submission.py", text),), notebook=False)
 
 
-def failures(nursery, *statements: str) -> list[str]:
+def failures(spawner, *statements: str) -> list[str]:
     """What each statement raises, or is stopped for, in its words."""
-    with Far(nursery, source("\n".join(statements)), Limits()) as far:
-        assert not far.definition.unusable
-        return [f"{each.kind}: {each.text}" for each in far.definition.failed]
+    with RemoteCandidate(spawner, source("\n".join(statements)), Limits()) as remote:
+        assert not remote.definition.unusable
+        return [f"{each.kind}: {each.text}" for each in remote.definition.failed]
 
 
 TREES = st.recursive(
@@ -162,8 +162,8 @@ class TestInAStudentsProcess:
     def test_too_much_costs_the_part_that_made_it(self, locked, code, said):
         flood = f"exec({code + chr(10) + 'import time; time.sleep(20)'!r})"
         text = RIGHT.replace("(a,) = ctx", f"import os; {flood}; (a,) = ctx")
-        with Far(locked, source(text), Limits()) as far:
-            report = judge(MANY_NEURONS, far).report
+        with RemoteCandidate(locked, source(text), Limits()) as remote:
+            report = judge(MANY_NEURONS, remote).report
         wrong = {check.stage for check in report.checks if check.outcome in ("failed", "error")}
         assert wrong == {"Sigmoid"}
         assert any(said in check.message for check in report.checks)
@@ -210,11 +210,11 @@ class TestInAStudentsProcess:
     def test_right_work_keeps_full_marks_beside_it(self, locked, before, after):
         classes = RIGHT.replace("g * a * (1 - a)", "g * slope(a)") if "slope" in before else RIGHT
         head, _, rest = classes.partition("class WeightedSum")
-        with Far(
+        with RemoteCandidate(
             locked, source(f"{head}{before}\nclass WeightedSum{rest}\n{after}\n"), Limits()
-        ) as far:
-            assert far.definition.failed == ()
-            assert judge(MANY_NEURONS, far).report.passed
+        ) as remote:
+            assert remote.definition.failed == ()
+            assert judge(MANY_NEURONS, remote).report.passed
 
 
 WRITING = "open('secret', 'w').write('x')\nimport time\ntime.sleep(600)\n"
@@ -248,7 +248,7 @@ def test_a_child_cannot_read_the_files_of_another_workers_child():
 
 @pytest.mark.slow
 @LOCKED
-@pytest.mark.parametrize("killed", ["nurse", "warm", "judge"])
+@pytest.mark.parametrize("killed", ["supervisor", "warm", "judge"])
 def test_files_are_gone_whatever_is_killed(killed, tmp_path):
     program = """
     import os, time
@@ -270,13 +270,13 @@ def test_files_are_gone_whatever_is_killed(killed, tmp_path):
         text=True,
     )
     assert judge.stdin and judge.stdout
-    file, warm, nurse, own = judge.stdout.readline().split()
+    file, warm, supervisor, own = judge.stdout.readline().split()
     assert Path(file).exists()
-    os.kill(int({"nurse": nurse, "warm": warm, "judge": own}[killed]), signal.SIGKILL)
+    os.kill(int({"supervisor": supervisor, "warm": warm, "judge": own}[killed]), signal.SIGKILL)
     if killed == "warm":  # its judge notices when it is done
         judge.communicate("\n")
     until(lambda: not Path(file).exists())
-    if killed == "nurse":
+    if killed == "supervisor":
         judge.communicate("\n")
     judge.wait()
     judge.stdin.close()

@@ -15,7 +15,7 @@ from grading.workers import selftest
 from grading.workers.grader import grade_submission
 from grading.workers.jobs import GraderBroken
 from tests.breakage import break_decoding
-from tests.test_far import RIGHT
+from tests.test_remote import RIGHT
 from tests.users import PROJECT
 
 pytestmark = [

@@ -16,7 +16,7 @@ from grading.results.lines import publish
 from grading.sandbox import can_fork
 from harness.course.settings import Settings
 from tests.test_exports import CLASS
-from tests.test_far import RIGHT
+from tests.test_remote import RIGHT
 from tests.test_resume import start, submit
 from tests.users import PROJECT
 

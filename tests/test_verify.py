@@ -92,10 +92,10 @@ def result_of(name, report):
     )
 
 
-def mutants_near(assignment, stage, solution, nursery=None):
+def mutants_near(assignment, stage, solution, spawner=None):
     specimens = [*mistakes_of(stage, solution), *formulas_of(stage, solution)]
-    if nursery:
-        specimens += sources_of(stage, solution, nursery, Limits())
+    if spawner:
+        specimens += sources_of(stage, solution, spawner, Limits())
     # The end of a training is not judged here.
     specimens = [each for each in specimens if each.claims != ("training",)]
     return judged(specimens, near(assignment, stage), nothing)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 
 from grading.selfcheck.watching import saves
-from tests.test_far import RIGHT
+from tests.test_remote import RIGHT
 
 WRONG = "".join(RIGHT).replace("g * a * (1 - a)", "g * (1 - a * a)")
 

@@ -135,7 +135,7 @@ def test_replies_tell_tensor_none_and_other_apart():
     assert back.values[1] is None and back.values[2] == Other("list")
 
 
-def test_testimony_survives_but_for_the_code_which_stands_in_the_source():
+def test_introspection_survives_but_for_the_code_which_stands_in_the_source():
     seen = Seen("aten.mul", "line 3", "a * b")
     told = Observed((seen,), (), (seen, seen), (), "MulBackward0", True, (torch.ones(2), None))
     (back,) = sent_and_received([told])
@@ -147,7 +147,7 @@ def test_testimony_survives_but_for_the_code_which_stands_in_the_source():
     assert refusing.second is None
 
 
-def test_testimony_without_end_is_cut_off_or_refused():
+def test_introspection_without_end_is_cut_off_or_refused():
     seen = Seen("x" * 10_000, "line 3")
     data: Any = wire.reply_data(Observed((seen,) * 10_000))
     assert len(data.named) == wire.MOST_SEEN

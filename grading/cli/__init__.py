@@ -17,7 +17,7 @@ from grading.cli.export import export
 from grading.cli.grade import grade, override, replay, similar
 from grading.cli.report import report
 from grading.errors import explained
-from grading.sandbox import NurseryError
+from grading.sandbox import SpawnerError
 from harness.errors import UserError
 from harness.show.visible import visible_line
 
@@ -45,7 +45,7 @@ def _sentence(error: Exception) -> str:
     match error:
         case UserError():
             return str(error)
-        case NurseryError():
+        case SpawnerError():
             return f"A process for the code could not be started: {error}"
         case OSError() | MemoryError():
             return explained(error)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from grading.cli.common import ASSIGNMENT, UNUSABLE, write_json
-from grading.sandbox import open_nursery
+from grading.sandbox import open_spawner
 from harness.errors import UserError
 
 if TYPE_CHECKING:
@@ -47,11 +47,11 @@ def check(
     # Nobody waits for torch to be told of a file that cannot be used.
     work = None if watch else read_work(file, assignment)
     # The students' side and this one load torch at the same time.
-    with open_nursery(packages=work.settings.packages if work else ()) as nursery:
+    with open_spawner(packages=work.settings.packages if work else ()) as spawner:
         from grading.selfcheck.check import check_stages
 
         def once() -> int:
-            judged = check_stages(work or read_work(file, assignment), stages, nursery)
+            judged = check_stages(work or read_work(file, assignment), stages, spawner)
             return _shown(judged, json_file)
 
         code = _watched(file, once) if watch else once()

@@ -17,7 +17,7 @@ from grading.cli.common import (
     write_json,
 )
 from grading.cli.report import remade
-from grading.sandbox import LOCKED, Isolation, NurseryError, open_nursery
+from grading.sandbox import LOCKED, Isolation, SpawnerError, open_spawner
 from harness.errors import UserError
 from harness.show.visible import visible_line
 
@@ -128,12 +128,12 @@ def replay(
         warn_not_locked()
     levels = [isolation] if isolation else LOCKED
     try:
-        with open_nursery(levels, record.run.settings.packages) as nursery:
+        with open_spawner(levels, record.run.settings.packages) as spawner:
             from grading.replay.checks import replay_checks
             from grading.replay.text import replay_text
 
-            replays = replay_checks(record, nursery)
-    except NurseryError as error:
+            replays = replay_checks(record, spawner)
+    except SpawnerError as error:
         raise UserError(
             f"This machine cannot lock the submission down ({error}): `backprop doctor` says what "
             "to install; --isolation minimal goes without locks, for code you trust."

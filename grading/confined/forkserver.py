@@ -1,7 +1,7 @@
 """The warm process itself: it has imported torch already, and forks children from that state.
 
-It forks a nurse for each connection, so that workers share its memory and nothing else; a nurse
-forks, watches and reaps the children of its worker.
+It forks a supervisor for each connection, so that workers share its memory and nothing else; a
+supervisor forks, watches and reaps the children of its worker.
 """
 
 from __future__ import annotations
@@ -29,14 +29,16 @@ from harness.candidate.operations import Backward, Forward, Observe
 from harness.candidate.workbench import Workbench
 
 REST_SECONDS = 0.002
-# How often to look at what a child writes, and whether a nurse has ended.
+# How often to look at what a child writes, and whether a supervisor has ended.
 LOOK_SECONDS = 0.05
 TIDY_SECONDS = 1.0
 
 
 def main(control: int, entrance: int) -> None:
-    """Warms up, makes the locks and tries them; then a nurse for each connection that comes in by
-    the socket ``entrance``, until the other end of the socket ``control`` is closed."""
+    """Warm up, prepare and try the locks, then fork a supervisor for each connection.
+
+    Connections come in by the socket ``entrance``, until the other end of ``control`` is closed.
+    """
     torch.set_num_threads(1)
     _warm()
     owner, door = socket.socket(fileno=control), socket.socket(fileno=entrance)
@@ -53,7 +55,7 @@ def main(control: int, entrance: int) -> None:
     child.prepare(None if setup.isolation == "minimal" else Finder(setup.software))
     gc.collect()
     gc.freeze()
-    warm, nurses = os.getpid(), set[int]()
+    warm, supervisors = os.getpid(), set[int]()
     while True:
         readable, _, _ = select.select([owner, door], [], [], TIDY_SECONDS)
         if owner in readable:
@@ -67,39 +69,39 @@ def main(control: int, entrance: int) -> None:
             if not pid:
                 owner.close()
                 door.close()
-                _nurse(connection, prepared, warm)
+                _supervise(connection, prepared, warm)
             connection.close()
-            nurses.add(pid)
-        nurses -= {pid for pid in nurses if _is_gone(pid, setup)}
-    for pid in nurses:
+            supervisors.add(pid)
+        supervisors -= {pid for pid in supervisors if _is_gone(pid, setup)}
+    for pid in supervisors:
         os.kill(pid, signal.SIGKILL)
-    while nurses:
-        nurses -= {pid for pid in nurses if _is_gone(pid, setup)}
+    while supervisors:
+        supervisors -= {pid for pid in supervisors if _is_gone(pid, setup)}
         time.sleep(REST_SECONDS)
     # Whoever has made it may be gone, and cannot remove it.
     with contextlib.suppress(OSError):
         Path(setup.scratch).rmdir()
 
 
-def _nurse(connection: socket.socket, prepared: Locks, warm: int) -> None:
+def _supervise(connection: socket.socket, prepared: Locks, warm: int) -> None:
     """Serves one worker until it hangs up, and ends with everything it has started."""
     try:
         locks.die_with(warm)
         locks.adopt_orphans()
-        Nurse(connection, prepared.of_this_process()).serve()
+        Supervisor(connection, prepared.of_this_process()).serve()
     finally:
         os._exit(0)
 
 
 def _is_gone(pid: int, setup: Setup) -> bool:
-    """Whether a nurse has ended; the folder of its children goes with it, however it ended."""
+    """Whether a supervisor has ended; the folder of its children goes with it, however it ended."""
     if not os.waitpid(pid, os.WNOHANG)[0]:
         return False
     scratch.remove(Path(setup.scratch, str(pid)))
     return True
 
 
-class Nurse:
+class Supervisor:
     """Forks, watches and reaps the children of one worker."""
 
     def __init__(self, connection: socket.socket, made: Locks) -> None:
@@ -164,7 +166,7 @@ class Nurse:
             wire.close()
             self._pids[wanted.number] = pid
             return
-        # The child must never return into the nurse's loop, whatever happens.
+        # The child must never return into the supervisor's loop, whatever happens.
         code = 1
         try:
             child.silence()

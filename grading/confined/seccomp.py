@@ -8,7 +8,7 @@ import fcntl
 import os
 import termios
 
-from grading.confined.spawner import NurseryError
+from grading.confined.spawner import SpawnerError
 
 # What Python and torch use to compute, to read modules and to answer on an open socket. Nothing
 # here starts a process or a thread (whose number nothing else limits, and which take up what all
@@ -48,12 +48,12 @@ class _Program(ctypes.Structure):
 def compile_filter() -> bytes:
     """The allowlist as a program for the kernel: what is not on it fails with EPERM.
 
-    Raises NurseryError where the libraries for it are missing.
+    Raises SpawnerError where the libraries for it are missing.
     """
     try:
         import pyseccomp
     except (ImportError, RuntimeError) as error:
-        raise NurseryError(
+        raise SpawnerError(
             f"seccomp filters cannot be made ({error}): install the extra 'grading' and, on "
             "Debian or Ubuntu, libseccomp2"
         ) from None

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from grading.confined.spawner import NurseryError
+from grading.confined.spawner import SpawnerError
 
 if TYPE_CHECKING:
     from importlib.metadata import Distribution
@@ -38,7 +38,7 @@ SYSTEM = (
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
 
 
-class MissingPackage(NurseryError):
+class MissingPackage(SpawnerError):
     """A distribution that students are to have is not installed."""
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from grading.confined.orders import Ended
 
 
-class NurseryError(Exception):
+class SpawnerError(Exception):
     """Students' processes cannot be made: the grader's fault, nobody's mark."""
 
 
@@ -33,13 +33,13 @@ class Child(Protocol):
         ...
 
 
-class Nursery(Protocol):
+class Spawner(Protocol):
     """Makes children, one after the other."""
 
     def child(self, memory_mib: int, cpu_seconds: float, modules: Sequence[str] = ()) -> Child:
         """Return a new child, with limits of the kernel's own and ``modules`` loaded.
 
-        Raises NurseryError where none comes.
+        Raises SpawnerError where none comes.
         """
         ...
 

@@ -51,10 +51,10 @@ def grade(assignment_name: str, base: Path) -> None:
     # A folder that a student hands in; its name says nothing.
     entry = Entry("submission", (str(base / "submission"),))
     memory_mib = settings.limits.memory_mib
-    with Zygote(LEVELS, settings.packages) as nursery, Reader(nursery, memory_mib) as reader:
-        if nursery.isolation == "minimal":
+    with Zygote(LEVELS, settings.packages) as spawner, Reader(spawner, memory_mib) as reader:
+        if spawner.isolation == "minimal":
             print(NOT_LOCKED)
-        judge_known(nursery)
+        judge_known(spawner)
         try:
             submission = read_submission(entry, assignment_name, reader.source)
         except OSError as error:
@@ -63,7 +63,7 @@ def grade(assignment_name: str, base: Path) -> None:
         # Students may try as often as they like: what one attempt tells of its hidden inputs is of
         # no use to the next, which has others.
         seed = keyed_seed((base / "source" / SECRET_FILE).read_bytes(), submission.digest)
-        result = grade_alone(submission, load_assignment(assignment_name), settings, seed, nursery)
+        result = grade_alone(submission, load_assignment(assignment_name), settings, seed, spawner)
     results = base / "results"
     results.mkdir(exist_ok=True)
     text = json.dumps(gradescope_results(result), ensure_ascii=False, indent=1)

@@ -43,7 +43,7 @@ from grading.nbgrader.marks import Task, fill_outputs, find_task, judge_points
 from grading.nbgrader.notebooks import REASON, add_missing, mend, read_submitted
 from grading.nbgrader.release import give_points, refuse_leaks
 from grading.results.lines import Result
-from grading.sandbox import LEVELS, LOCKED, Isolation, Nursery, NurseryError, can_fork, open_nursery
+from grading.sandbox import LEVELS, LOCKED, Isolation, Spawner, SpawnerError, can_fork, open_spawner
 from grading.submissions.reading import Submission
 from grading.workers.seeds import LARGEST, kept_seed
 from harness.course.assignments import NAMES
@@ -109,47 +109,47 @@ class _Workplace:
     """Where students' processes come from: opened once, for all submissions of this process."""
 
     def __init__(self) -> None:
-        self._nursery: Nursery | None = None
+        self._spawner: Spawner | None = None
         self._packages: Sequence[str] = ()
 
-    def nursery(self, levels: Sequence[Isolation], packages: Sequence[str]) -> Nursery:
-        """The nursery. Raises NurseryError where none of ``levels`` can be had."""
+    def spawner(self, levels: Sequence[Isolation], packages: Sequence[str]) -> Spawner:
+        """The spawner. Raises SpawnerError where none of ``levels`` can be had."""
         if packages != self._packages:
             self.leave()
-        if self._nursery is None:
-            self._nursery, self._packages = _opened(levels, packages), packages
+        if self._spawner is None:
+            self._spawner, self._packages = _opened(levels, packages), packages
             atexit.register(self.leave)
-        return self._nursery
+        return self._spawner
 
     def leave(self) -> None:
         """Ends it, and every process it has made. Can be repeated."""
         atexit.unregister(self.leave)
-        nursery, self._nursery = self._nursery, None
-        if nursery is not None:
-            nursery.close()
+        spawner, self._spawner = self._spawner, None
+        if spawner is not None:
+            spawner.close()
 
 
 workplace = _Workplace()
 
 
-def _opened(levels: Sequence[Isolation], packages: Sequence[str]) -> Nursery:
-    nursery = open_nursery(levels, packages)
+def _opened(levels: Sequence[Isolation], packages: Sequence[str]) -> Spawner:
+    spawner = open_spawner(levels, packages)
     if can_fork():
         from grading.sandbox.zygote import Zygote
 
-        assert isinstance(nursery, Zygote)
+        assert isinstance(spawner, Zygote)
         # It warms up while this side loads torch.
         import grading.workers.worker  # noqa: F401 - which keeps torch to one thread
 
-        nursery.wait()
+        spawner.wait()
     from grading.workers.selftest import judge_known
 
     try:
-        judge_known(nursery)
+        judge_known(spawner)
     except BaseException:
-        nursery.close()
+        spawner.close()
         raise
-    return nursery
+    return spawner
 
 
 class _Exporter(NotebookExporter):
@@ -258,7 +258,7 @@ class SubmittedNotebooks(_Exporter):
             )
         except MissingPackage as error:
             self.refuse(f"{error}.")
-        except NurseryError as error:
+        except SpawnerError as error:
             self.refuse(
                 f"This machine cannot lock submissions down ({error}): `backprop doctor` says what "
                 "to install."
@@ -376,12 +376,12 @@ class JudgeBehindWall(Execute):  # type: ignore[misc]
             return int(self.seed)
         return kept_seed(Path(self.parent.parent.coursedir.root) / SEED)
 
-    def open(self, packages: Sequence[str]) -> Nursery:
+    def open(self, packages: Sequence[str]) -> Spawner:
         """Return where students' processes come from, which can import ``packages`` too.
 
-        Raises NurseryError where none can be had.
+        Raises SpawnerError where none can be had.
         """
-        return workplace.nursery([self.isolation] if self.isolation else LOCKED, packages)
+        return workplace.spawner([self.isolation] if self.isolation else LOCKED, packages)
 
     def preprocess(self, nb: NotebookNode, resources: Any) -> tuple[NotebookNode, Any]:
         """Judges a sanitised notebook. A fault of the grader's own raises, and gives no mark."""
@@ -397,11 +397,11 @@ class JudgeBehindWall(Execute):  # type: ignore[misc]
 
         for attempt in range(1, TRIES + 1):
             try:
-                nursery = self.open(task.settings.packages)
+                spawner = self.open(task.settings.packages)
                 return grade_alone(
-                    submission, task.assignment, task.settings, self.hidden_seed(), nursery
+                    submission, task.assignment, task.settings, self.hidden_seed(), spawner
                 )
-            except NurseryError as error:
+            except SpawnerError as error:
                 workplace.leave()
                 if attempt == TRIES:
                     self.log.error(

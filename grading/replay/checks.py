@@ -8,9 +8,9 @@ from grading.confined.source import Unreadable
 from grading.replay.transcript import Moment, Transcript
 from grading.results.lines import CheckLine
 from grading.results.record import Record
-from grading.sandbox import Nursery
+from grading.sandbox import Spawner
 from grading.sandbox.reader import Reader
-from grading.sandbox.remote import Far, settled
+from grading.sandbox.remote import RemoteCandidate, settled
 from harness.course.assignment import Assignment
 from harness.course.assignments import load_assignment
 from harness.course.report import Check, Report
@@ -33,14 +33,14 @@ class Replay:
         return self.now.outcome == self.recorded.outcome
 
 
-def replay_checks(record: Record, nursery: Nursery) -> tuple[Replay, ...]:
+def replay_checks(record: Record, spawner: Spawner) -> tuple[Replay, ...]:
     """The checks of a record, made again on the same inputs.
 
     All others are made too, in their order: what one call leaves behind can decide about another.
     Raises UserError where the code, or the record, means nothing to this version.
     """
     assignment = load_assignment(record.run.assignment)
-    report, transcript = _judged(record, assignment, nursery)
+    report, transcript = _judged(record, assignment, spawner)
     made = {check.id: check for check in report.checks}
     replays: list[Replay] = []
     for check in record.checks:
@@ -56,25 +56,25 @@ def replay_checks(record: Record, nursery: Nursery) -> tuple[Replay, ...]:
     return tuple(replays)
 
 
-def _judged(record: Record, assignment: Assignment, nursery: Nursery) -> tuple[Report, Transcript]:
+def _judged(record: Record, assignment: Assignment, spawner: Spawner) -> tuple[Report, Transcript]:
     settings, seed = record.run.settings, record.run.seed
-    with Reader(nursery) as reader:
+    with Reader(spawner) as reader:
         try:
             source = reader.source(record.files)
         except Unreadable as why:
             raise UserError(f"The code could not be read this time: {why}") from None
 
-    def judged(far: Far) -> tuple[Report, Transcript] | str:
-        if far.definition.unusable:
-            return far.definition.unusable
-        transcript = Transcript(far)
+    def judged(remote: RemoteCandidate) -> tuple[Report, Transcript] | str:
+        if remote.definition.unusable:
+            return remote.definition.unusable
+        transcript = Transcript(remote)
         judgement = judge(
             assignment, transcript, seed=seed, settings=settings, begin=transcript.begin
         )
         return judgement.report, transcript
 
     try:
-        verdict = settled(nursery, source, settings.limits, judged)
+        verdict = settled(spawner, source, settings.limits, judged)
     except SettingsError as error:
         raise UserError(f"The settings on record do not fit this version: {error}") from None
     if isinstance(verdict, str):

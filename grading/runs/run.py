@@ -33,7 +33,7 @@ from grading.runs.overrides import FILE as OVERRIDES
 from grading.runs.overrides import Overrides, read_overrides
 from grading.runs.preview import compared, print_moves, published
 from grading.runs.signals import Stopped, stoppable, unstoppable
-from grading.sandbox import LEVELS, LOCKED, Isolation, NurseryError, can_fork
+from grading.sandbox import LEVELS, LOCKED, Isolation, SpawnerError, can_fork
 from grading.submissions.reading import Entry, digest_of, find_submissions, holds_only
 from grading.workers.batch import executor, grade_entries, start_early
 from grading.workers.capacity import available_mib, cores, needed_mib, workers_that_fit
@@ -271,7 +271,7 @@ class _Run:
             return
         started = _workers(workers, len(waiting), self._job.settings.limits.memory_mib)
         try:
-            with nursery_for(isolation, self._job.settings.packages) as zygote:
+            with spawner_for(isolation, self._job.settings.packages) as zygote:
                 start_early(self._job)
                 _check_points(self._job)
                 level = zygote.isolation if zygote else "minimal"
@@ -291,7 +291,7 @@ class _Run:
             self._refuse_loss()
         except MissingPackage as error:
             raise UserError(f"{error}.") from None
-        except NurseryError as error:
+        except SpawnerError as error:
             raise UserError(
                 f"This machine cannot lock submissions down ({error}). `backprop doctor` says what "
                 "to install; --isolation minimal grades without locks, for code you trust."
@@ -499,16 +499,16 @@ def _plan(assignment: str, settings: Settings) -> None:
 
 
 @contextmanager
-def nursery_for(
+def spawner_for(
     isolation: Isolation | None, packages: Sequence[str] = ()
 ) -> Iterator[Zygote | None]:
     """Where all workers' children come from; None where a system has only the level minimal.
 
-    Raises NurseryError where the level, or without a name any that holds, cannot be had.
+    Raises SpawnerError where the level, or without a name any that holds, cannot be had.
     """
     if not can_fork():
         if isolation != "minimal":
-            raise NurseryError("only Linux can lock a process down")
+            raise SpawnerError("only Linux can lock a process down")
         yield None
         return
     from grading.sandbox.zygote import Zygote

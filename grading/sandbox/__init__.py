@@ -1,6 +1,6 @@
 """A student's code in a process of its own, and the judge's view of it as a candidate.
 
-Opening a nursery needs no torch on this side: it warms up while the judge's side loads it.
+Opening a spawner needs no torch on this side: it warms up while the judge's side loads it.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ import sys
 from collections.abc import Sequence
 
 from grading.confined.orders import Isolation
-from grading.confined.spawner import Nursery, NurseryError
+from grading.confined.spawner import Spawner, SpawnerError
 
-__all__ = ["LEVELS", "LOCKED", "Isolation", "Nursery", "NurseryError", "can_fork", "open_nursery"]
+__all__ = ["LEVELS", "LOCKED", "Isolation", "Spawner", "SpawnerError", "can_fork", "open_spawner"]
 
 # The isolation levels, best first, and those that hold against a stranger's code.
 LEVELS: tuple[Isolation, ...] = ("full", "partial", "minimal")
@@ -23,11 +23,11 @@ def can_fork() -> bool:
     return sys.platform.startswith("linux")
 
 
-def open_nursery(levels: Sequence[Isolation] = LEVELS, packages: Sequence[str] = ()) -> Nursery:
+def open_spawner(levels: Sequence[Isolation] = LEVELS, packages: Sequence[str] = ()) -> Spawner:
     """Makes students' processes, at the best of ``levels`` that this machine gives.
 
     On Linux they are forks of a warm one, elsewhere fresh ones. A locked one can import
-    ``packages`` too, beside torch and numpy. Raises NurseryError where none
+    ``packages`` too, beside torch and numpy. Raises SpawnerError where none
     works, at once or when the first child is asked for.
     """
     if can_fork():
@@ -35,7 +35,7 @@ def open_nursery(levels: Sequence[Isolation] = LEVELS, packages: Sequence[str] =
 
         return Zygote(levels, packages)
     if "minimal" not in levels:
-        raise NurseryError("only Linux can lock a process down")
+        raise SpawnerError("only Linux can lock a process down")
     from grading.sandbox.fresh import FreshProcesses
 
     return FreshProcesses()

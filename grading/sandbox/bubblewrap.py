@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from grading.confined.software import SYSTEM, Software, inner_room, standard_library
-from grading.confined.spawner import NurseryError
+from grading.confined.spawner import SpawnerError
 
 NOBODY = "65534"
 SCRATCH = "/tmp"
@@ -19,11 +19,11 @@ def around_all(environment: Mapping[str, str], software: Software) -> list[str]:
     processes, the interpreter, ``software`` and the inner room read-only, and nothing else of this
     machine.
 
-    Raises NurseryError where bubblewrap is not installed.
+    Raises SpawnerError where bubblewrap is not installed.
     """
     program = shutil.which("bwrap")
     if program is None:
-        raise NurseryError(
+        raise SpawnerError(
             "bubblewrap is not installed: on Debian or Ubuntu, `apt install bubblewrap`"
         )
     line = [program, "--unshare-all", "--unshare-user", "--die-with-parent", "--new-session"]

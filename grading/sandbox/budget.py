@@ -38,7 +38,7 @@ class Passed:
     by_clock: bool = False
 
 
-class Watch:
+class Budget:
     """The time and the output that a submission has used, in all and part by part.
 
     Taking notes never fails, at whatever moment. `passed` alone says whether it was too much.

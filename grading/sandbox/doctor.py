@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from grading.sandbox import LEVELS, LOCKED, Isolation, NurseryError, can_fork
+from grading.sandbox import LEVELS, LOCKED, Isolation, SpawnerError, can_fork
 
 HOLDS: dict[Isolation, str] = {
     "full": "two walls: bubblewrap around Landlock, seccomp and limits",
@@ -57,7 +57,7 @@ def _tried(level: Isolation) -> Finding:
     try:
         with Zygote([level]) as zygote:
             return Finding(level, True, cure=AS_ROOT if zygote.as_root else "")
-    except NurseryError as error:
+    except SpawnerError as error:
         why = str(error).removeprefix(f"{level}: ")
         return Finding(level, False, why, _cure(why))
 

@@ -15,7 +15,7 @@ from typing import Self
 
 from grading.confined.channel import Channel, ChannelClosed, ChannelTimeout, ProtocolError
 from grading.confined.orders import Ended
-from grading.confined.spawner import NurseryError
+from grading.confined.spawner import SpawnerError
 
 START_SECONDS = 180.0
 HOST = "127.0.0.1"
@@ -56,7 +56,7 @@ class FreshProcesses:
     """Starts a process for each child. No memory limit is set: such systems have none to set."""
 
     def child(self, memory_mib: int, cpu_seconds: float, modules: Sequence[str] = ()) -> FreshChild:
-        """A new child; takes as long as importing torch. Raises NurseryError where none comes."""
+        """A new child; takes as long as importing torch. Raises SpawnerError where none comes."""
         token = secrets.token_bytes(TOKEN_BYTES)
         with socket.create_server((HOST, 0)) as server:
             process = subprocess.Popen(
@@ -101,7 +101,7 @@ def _met(server: socket.socket, process: subprocess.Popen[bytes], token: bytes) 
         channel.close()
     process.kill()
     process.wait()
-    raise NurseryError("the student's process did not start")
+    raise SpawnerError("the student's process did not start")
 
 
 def _shows(channel: Channel, token: bytes) -> bool:

@@ -13,7 +13,7 @@ from grading.confined import wire
 from grading.confined.channel import ChannelClosed, ChannelTimeout, ProtocolError
 from grading.confined.features import Details
 from grading.confined.source import File, Source, Unreadable
-from grading.confined.spawner import Child, Nursery, NurseryError
+from grading.confined.spawner import Child, Spawner, SpawnerError
 from grading.confined.wire import Parse, Parsed
 from grading.sandbox.remote import OUTSIDE
 
@@ -31,10 +31,10 @@ _FROM_OUTSIDE = {getattr(signal, name) for name in OUTSIDE if hasattr(signal, na
 
 
 class Reader:
-    """Reads submissions in one child of a nursery after the other. Close it, or use a ``with``."""
+    """Reads submissions in one child of a spawner after the other. Close it, or use a ``with``."""
 
-    def __init__(self, nursery: Nursery, memory_mib: int = MEMORY_MIB) -> None:
-        self._nursery = nursery
+    def __init__(self, spawner: Spawner, memory_mib: int = MEMORY_MIB) -> None:
+        self._spawner = spawner
         self._memory_mib = memory_mib
         self._child: Child | None = None
         self._number = 0
@@ -42,7 +42,7 @@ class Reader:
     def source(self, files: Sequence[File]) -> Source:
         """Return the code of a submission. Raise Unreadable where there is none to use.
 
-        Raise NurseryError where the grader itself failed.
+        Raise SpawnerError where the grader itself failed.
         """
         source = self._parsed(files, compared=False).source
         assert source is not None
@@ -58,7 +58,7 @@ class Reader:
         """End the child."""
         if self._child is not None:
             child, self._child = self._child, None
-            with contextlib.suppress(NurseryError):
+            with contextlib.suppress(SpawnerError):
                 child.end()
 
     def __enter__(self) -> Self:
@@ -80,7 +80,7 @@ class Reader:
                 self.close()
                 # Something outside can end a child once; a file that ends it does so again.
                 if lost.outside and last:
-                    raise NurseryError(f"the process that reads files {lost}") from None
+                    raise SpawnerError(f"the process that reads files {lost}") from None
                 if last:
                     raise Unreadable(
                         f"The file could not be read: the process that reads it {lost}."
@@ -96,7 +96,7 @@ class Reader:
     def _asked(self, files: Sequence[File], compared: bool) -> Parsed:
         """Return what a child answers. Raise _Lost where it does not."""
         if self._child is None:
-            self._child = self._nursery.child(self._memory_mib, MOST_SECONDS)
+            self._child = self._spawner.child(self._memory_mib, MOST_SECONDS)
         child = self._child
         self._number += 1
         names = [file.name.encode("utf-8", "backslashreplace").decode("utf-8") for file in files]

@@ -56,7 +56,7 @@ def _node(name: str) -> str:
     return name if not name or is_node(name) else "function"
 
 
-class Words:
+class Redactor:
     """Knows the names and the lines of a source, and the ``stages`` that were asked for."""
 
     def __init__(self, source: Source) -> None:

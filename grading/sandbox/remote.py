@@ -12,7 +12,7 @@ import msgspec
 from grading.confined import wire
 from grading.confined.channel import ChannelClosed, ChannelTimeout, ProtocolError
 from grading.confined.source import Source
-from grading.confined.spawner import Child, Nursery
+from grading.confined.spawner import Child, Spawner
 from grading.confined.wire import (
     Answers,
     Define,
@@ -22,8 +22,8 @@ from grading.confined.wire import (
     Request,
     Started,
 )
-from grading.sandbox.budget import GLANCE_SECONDS, PATIENCE, Watch
-from grading.sandbox.redaction import Words, plain
+from grading.sandbox.budget import GLANCE_SECONDS, PATIENCE, Budget
+from grading.sandbox.redaction import Redactor, plain
 from grading.sandbox.slow import asked_for
 from harness.candidate.operations import (
     Absent,
@@ -50,7 +50,7 @@ MOST_KILLS = 8
 MOST_STATEMENTS = 100_000
 WHOLE = "the whole submission"
 CHAIN = "the chain"
-TESTIMONY = "the testimony"
+INTROSPECTION = "the introspection"
 DEFINITIONS = "the definitions"
 # Signals that come from outside the process; at the levels that lock it down, only from there.
 OUTSIDE = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGKILL", "SIGTERM")
@@ -80,8 +80,8 @@ class Definition:
     unusable: str = ""
 
 
-class Far:
-    """A candidate whose code runs in children of a nursery. Close it, or use it in a ``with``.
+class RemoteCandidate:
+    """A candidate whose code runs in children of a spawner. Close it, or use it in a ``with``.
 
     What kills its child costs the stage that was being used: that stage is lost from then on,
     and the others go on in a fresh child. A ``second`` try, after one that was left in doubt,
@@ -90,16 +90,16 @@ class Far:
 
     def __init__(
         self,
-        nursery: Nursery,
+        spawner: Spawner,
         source: Source,
         limits: Limits,
         *,
         second: bool = False,
-        before: Far | None = None,
+        before: RemoteCandidate | None = None,
     ) -> None:
-        self._nursery = nursery
+        self._spawner = spawner
         self._limits = limits
-        self._watch = Watch(limits)
+        self._budget = Budget(limits)
         self._child: Child | None = None
         self._modules = asked_for(source)
         self._number = 0
@@ -114,21 +114,21 @@ class Far:
         self._killers: list[wire.Statement] = []
         if before:
             self._skip, self._until, self._killers = before.skipped
-        self._renewed: Far | None = None
+        self._renewed: RemoteCandidate | None = None
         self._is_renewed = before is not None
         self._second = second
         self._stopped_by_clock = False
         # The signals that ended its children from outside, by what they were doing.
         self.kills: dict[str, str] = {}
         self.source = source
-        self._words = Words(source)
+        self._redactor = Redactor(source)
         self.definition = self._define()
         self.skipped: Skipped = (self._skip, self._until, list(self._killers))
 
     @property
     def cpu_seconds(self) -> float:
         """The processor time its children have used, those that have ended."""
-        return self._watch.cpu_seconds + (self._renewed.cpu_seconds if self._renewed else 0.0)
+        return self._budget.cpu_seconds + (self._renewed.cpu_seconds if self._renewed else 0.0)
 
     @property
     def doubtful(self) -> bool:
@@ -137,7 +137,7 @@ class Far:
         return not self._second and (self._stopped_by_clock or bool(self.kills) or renewed)
 
     def perform(self, operations: Sequence[Operation]) -> list[Reply]:
-        """One reply for each operation. Raises NurseryError where the grader itself failed."""
+        """One reply for each operation. Raises SpawnerError where the grader itself failed."""
         self._note(operations)
         blamed = self._blamed(operations)
         known = self._lost.get(WHOLE) or self._lost.get(blamed)
@@ -152,15 +152,15 @@ class Far:
             replies += [lost] * (len(operations) - len(replies))
         else:
             self._quick.add(blamed)
-        if blamed == TESTIMONY:
+        if blamed == INTROSPECTION:
             # No mark depends on it, and the next one is another stage's.
             self._stopped_by_clock = stopped
-            self.kills.pop(TESTIMONY, None)
-            self._lost.pop(TESTIMONY, None)
-            self._quick.discard(TESTIMONY)
+            self.kills.pop(INTROSPECTION, None)
+            self._lost.pop(INTROSPECTION, None)
+            self._quick.discard(INTROSPECTION)
         return replies
 
-    def renew(self) -> Far:
+    def renew(self) -> RemoteCandidate:
         """The same code in a child that has been asked nothing, with little time of its own.
 
         Nothing there depends on what this one has been asked, the time that is left included.
@@ -171,8 +171,8 @@ class Far:
                 RENEWED_CALLS * self._limits.call_seconds, self._limits.submission_seconds
             )
             limits = replace(self._limits, submission_seconds=seconds)
-            self._renewed = Far(
-                self._nursery, self.source, limits, second=self._second, before=self
+            self._renewed = RemoteCandidate(
+                self._spawner, self.source, limits, second=self._second, before=self
             )
         return self._renewed
 
@@ -182,7 +182,7 @@ class Far:
         if self._renewed is not None:
             self._renewed.close()
 
-    def __enter__(self) -> Far:
+    def __enter__(self) -> RemoteCandidate:
         return self
 
     def __exit__(self, *_error: object) -> None:
@@ -195,8 +195,8 @@ class Far:
         replies: list[Reply] = []
         try:
             child = self._living()
-            self._watch.turn_to(blamed, shared=blamed != CHAIN and not self._is_renewed)
-            self._refuse_strangers(operations)
+            self._budget.turn_to(blamed, shared=blamed != CHAIN and not self._is_renewed)
+            self._refuse_unknown_handles(operations)
             replies.extend(self._answers(child, operations, at_once))
         except ChildLost as lost:
             self._bury()
@@ -213,14 +213,14 @@ class Far:
             match operation:
                 case Forward(handle, stage):
                     self._calls[handle] = operation
-                    self._words.stages.add(stage)
+                    self._redactor.stages.add(stage)
                 case Chain(links):
-                    self._words.stages |= {link.stage for link in links}
+                    self._redactor.stages |= {link.stage for link in links}
 
     def _blamed(self, operations: Sequence[Operation]) -> str:
         match operations[-1]:
             case Observe():
-                return TESTIMONY
+                return INTROSPECTION
             case Forward(stage=stage):
                 return stage
             case Backward(handle=handle) | Read(handle=handle):
@@ -228,7 +228,7 @@ class Far:
             case Chain() | Descend():
                 return CHAIN
 
-    def _refuse_strangers(self, operations: Sequence[Operation]) -> None:
+    def _refuse_unknown_handles(self, operations: Sequence[Operation]) -> None:
         """A graph made by a child that is gone is gone with it."""
         for operation in operations:
             if isinstance(operation, Forward):
@@ -245,10 +245,10 @@ class Far:
 
     def _born(self) -> Child:
         self._here = set()
-        seconds = self._watch.cpu_left + SPARE_SECONDS
-        child = self._nursery.child(self._limits.memory_mib, seconds, self._modules)
+        seconds = self._budget.cpu_left + SPARE_SECONDS
+        child = self._spawner.child(self._limits.memory_mib, seconds, self._modules)
         self._child = child
-        self._watch.turn_to(DEFINITIONS)
+        self._budget.turn_to(DEFINITIONS)
         return child
 
     def _unusable(self, why: str) -> Definition:
@@ -284,7 +284,7 @@ class Far:
                     return self._unusable(f"The code could not be run: it {lost}, again and again.")
 
     def _learn(self, at: Started, reason: str) -> None:
-        place = self._words.place(at.place)
+        place = self._redactor.place(at.place)
         self._killers.append(wire.Statement(place, "stopped", f"it {reason}", []))
         self._skip = [*self._skip, at.index]
         if len(self._killers) == KILLS:
@@ -293,7 +293,7 @@ class Far:
     def _defined(self, message: Defined) -> Definition:
         if message.unusable:
             self._lost[WHOLE] = Lost("cannot be read", whole=True)
-        failed = map(self._words.statement, message.failed[:MOST_STATEMENTS])
+        failed = map(self._redactor.statement, message.failed[:MOST_STATEMENTS])
         return Definition((*self._killers, *failed), plain(message.unusable))
 
     def _answers(
@@ -322,7 +322,7 @@ class Far:
             raise ChildLost("sent a malformed answer") from None
         if not self._fits(reply, operation):
             raise ChildLost("sent an answer of another kind than was asked for")
-        return self._explained(self._words.own(reply), operation)
+        return self._explained(self._redactor.own(reply), operation)
 
     def _fits(self, reply: Reply, operation: Operation) -> bool:
         """Whether the reply is of the kind that the operation asks for."""
@@ -386,15 +386,15 @@ class Far:
                 frame = child.channel.receive(wire.REPLY_LIMIT, GLANCE_SECONDS)
             except ChannelTimeout:
                 frame = None
-            self._watch.look(child)
+            self._budget.look(child)
             self._judge()
             if frame is not None:
-                self._watch.answered(len(frame))
+                self._budget.answered(len(frame))
                 return frame
 
     def _judge(self) -> None:
         """Raises ChildLost where a limit is passed. Nothing else decides that."""
-        passed = self._watch.passed()
+        passed = self._budget.passed()
         if passed is None:
             return
         self._stopped_by_clock |= passed.by_clock
@@ -406,7 +406,7 @@ class Far:
         """How a child has ended that is gone from its channel. Raises it for a limit passed."""
         self._child = None
         ended = child.end(grace=GRACE_SECONDS)
-        self._watch.ended(ended.cpu_seconds)
+        self._budget.ended(ended.cpu_seconds)
         self._judge()
         if ended.excess:
             return ChildLost(ended.excess)
@@ -419,7 +419,7 @@ class Far:
         name = _signal_name(ended.signal)
         if name not in OUTSIDE:
             return ChildLost(f"crashed the process it ran in ({name})")
-        self.kills[self._watch.part] = name
+        self.kills[self._budget.part] = name
         why = ", most likely for lack of memory" if name == "SIGKILL" else ""
         again = ", in a second try too, alone" if self._second else ""
         return ChildLost(f"was killed by the system ({name}){why}{again}")
@@ -427,7 +427,7 @@ class Far:
     def _bury(self) -> None:
         if self._child is not None:
             child, self._child = self._child, None
-            self._watch.ended(child.end().cpu_seconds)
+            self._budget.ended(child.end().cpu_seconds)
 
     def _next(self) -> int:
         self._number += 1
@@ -447,12 +447,12 @@ def _follows(message: Started, before: Started | None) -> bool:
 
 
 def settled(
-    nursery: Nursery, source: Source, limits: Limits, judged: Callable[[Far], Verdict]
+    spawner: Spawner, source: Source, limits: Limits, judged: Callable[[RemoteCandidate], Verdict]
 ) -> Verdict:
     """What comes of a candidate that nothing runs beside: of a second try, after a doubtful one."""
-    with Far(nursery, source, limits) as far:
-        verdict = judged(far)
-        if not far.doubtful:
+    with RemoteCandidate(spawner, source, limits) as remote:
+        verdict = judged(remote)
+        if not remote.doubtful:
             return verdict
-    with Far(nursery, source, limits, second=True) as far:
-        return judged(far)
+    with RemoteCandidate(spawner, source, limits, second=True) as remote:
+        return judged(remote)

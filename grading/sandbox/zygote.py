@@ -35,7 +35,7 @@ from grading.confined.orders import (
 )
 from grading.confined.seccomp import compile_filter
 from grading.confined.software import PACKAGE_ROOT, Software, link_outside
-from grading.confined.spawner import NurseryError
+from grading.confined.spawner import SpawnerError
 from grading.errors import low_limits
 from grading.sandbox.bubblewrap import SCRATCH, around_all
 
@@ -49,23 +49,23 @@ News = TypeVar("News", Loaded, Seen, Ended)
 class ForkedChild:
     """A forked child: the channel to it, and how to end it."""
 
-    def __init__(self, nurse: Connection, number: int, channel: Channel) -> None:
-        self._nurse = nurse
+    def __init__(self, supervisor: Connection, number: int, channel: Channel) -> None:
+        self._supervisor = supervisor
         self._number = number
         self.channel = channel
 
     def cpu_seconds(self) -> float:
         """The processor time it has used."""
-        return self._nurse.ask(Look(self._number), Seen).cpu_seconds
+        return self._supervisor.ask(Look(self._number), Seen).cpu_seconds
 
     def end(self, grace: float = 0.0) -> Ended:
         """Kills it, if it still lives after ``grace`` seconds, and tells how it ended."""
         self.channel.close()
-        return self._nurse.ask(End(self._number, grace), Ended)
+        return self._supervisor.ask(End(self._number, grace), Ended)
 
 
 class Connection:
-    """One worker's line to the warm process: a nursery that several workers can have each.
+    """One worker's line to the warm process: a spawner that several workers can have each.
 
     One end of it goes through the ``door``, a socket that has no name anywhere to be found by.
     """
@@ -80,12 +80,12 @@ class Connection:
                 socket.send_fds(door, [orders.KNOCK], [theirs.fileno()])
         except OSError:
             self._socket.close()
-            raise NurseryError(GONE) from None
+            raise SpawnerError(GONE) from None
 
     def child(
         self, memory_mib: int, cpu_seconds: float, modules: Sequence[str] = ()
     ) -> ForkedChild:
-        """A new child, with ``modules`` loaded. Raises NurseryError where the warm process is gone.
+        """A new child, with ``modules`` loaded. Raises SpawnerError where the warm process is gone.
 
         The child that this line had before ends, if it has not yet.
         """
@@ -101,18 +101,18 @@ class Connection:
                 socket.send_fds(self._socket, [order], [theirs.fileno()])
         except OSError:
             mine.close()
-            raise NurseryError(GONE) from None
+            raise SpawnerError(GONE) from None
         return ForkedChild(self, number, Channel(mine))
 
     def ask(self, order: Load | Look | End, kind: type[News]) -> News:
-        """The answer to an order. Raises NurseryError where the warm process is gone."""
+        """The answer to an order. Raises SpawnerError where the warm process is gone."""
         try:
             self._socket.send(orders.encode(order))
             news = orders.decode_news(self._socket.recv(orders.PACKET_LIMIT))
         except (OSError, msgspec.DecodeError):
-            raise NurseryError(GONE) from None
+            raise SpawnerError(GONE) from None
         if not isinstance(news, kind):
-            raise NurseryError(f"the process that forks children answered {news!r}")
+            raise SpawnerError(f"the process that forks children answered {news!r}")
         return news
 
     def close(self) -> None:
@@ -134,7 +134,7 @@ class Connection:
 class Zygote:
     """The warm process, at the best isolation level of ``levels`` that this machine gives.
 
-    A nursery and a context manager. Children can read and import ``packages`` too, beside torch and
+    A spawner and a context manager. Children can read and import ``packages`` too, beside torch and
     numpy. It starts at once and takes a second or two to warm up, which nobody has to wait for.
     Others can connect through its ``door``. Raises MissingPackage where one is not installed.
     """
@@ -152,7 +152,7 @@ class Zygote:
 
     @property
     def isolation(self) -> Isolation:
-        """The level reached; waits until it is known. Raises NurseryError where none is."""
+        """The level reached; waits until it is known. Raises SpawnerError where none is."""
         self.wait()
         return self._levels[0]
 
@@ -167,22 +167,22 @@ class Zygote:
         return self.wait().door
 
     def wait(self) -> _Warm:
-        """Waits until children can be forked. Raises NurseryError where no level works."""
+        """Waits until children can be forked. Raises SpawnerError where no level works."""
         while self._warm is not None and not self._ready:
             try:
                 self._warm.wait()
                 self._ready = True
-            except NurseryError as error:
+            except SpawnerError as error:
                 self._refuse(str(error))
         if self._warm is None:
             reasons = [f"{level}: {why}" for level, why in self.refused.items()]
-            raise NurseryError("; ".join(filter(None, [*reasons, low_limits()])))
+            raise SpawnerError("; ".join(filter(None, [*reasons, low_limits()])))
         return self._warm
 
     def child(
         self, memory_mib: int, cpu_seconds: float, modules: Sequence[str] = ()
     ) -> ForkedChild:
-        """A new child; the first waits until the process is warm. Raises NurseryError."""
+        """A new child; the first waits until the process is warm. Raises SpawnerError."""
         if self._line is None:
             self._line = Connection(self.door)
         return self._line.child(memory_mib, cpu_seconds, modules)
@@ -219,7 +219,7 @@ class Zygote:
         while self._levels and self._warm is None:
             try:
                 self._warm = _Warm(self._levels[0], self._software)
-            except NurseryError as error:
+            except SpawnerError as error:
                 self._refuse(str(error))
 
     def _refuse(self, why: str) -> None:
@@ -274,19 +274,19 @@ class _Warm:
         )
 
     def wait(self) -> None:
-        """Waits until it can fork. Raises NurseryError where it cannot, or a lock does not hold."""
+        """Waits until it can fork. Raises SpawnerError where it cannot, or a lock does not hold."""
         self._control.settimeout(START_SECONDS)
         try:
             news = orders.decode_news(self._control.recv(orders.PACKET_LIMIT))
         except (OSError, msgspec.DecodeError) as error:
             words = filter(None, (link_outside(self._software), self._last_words()))
-            raise NurseryError(": ".join(words) or f"it did not start ({error})") from None
+            raise SpawnerError(": ".join(words) or f"it did not start ({error})") from None
         if isinstance(news, Failed):
-            raise NurseryError(news.reason)
+            raise SpawnerError(news.reason)
         assert isinstance(news, Ready)
         self.as_root = news.as_root
         if news.open:
-            raise NurseryError(f"a locked process was tried, and {' and '.join(news.open)}")
+            raise SpawnerError(f"a locked process was tried, and {' and '.join(news.open)}")
 
     def close(self) -> None:
         """Ends it, and with it everything it has started."""
@@ -316,7 +316,7 @@ def _scratch_folder() -> str:
         # The user that students' processes run as passes through it.
         Path(folder).chmod(0o711)
     except OSError as error:
-        raise NurseryError(f"no folder for temporary files can be made ({error})") from None
+        raise SpawnerError(f"no folder for temporary files can be made ({error})") from None
     return folder
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from grading.sandbox import NurseryError, open_nursery
+from grading.sandbox import SpawnerError, open_spawner
 from grading.selfcheck.check import check_work, checks_of
 from grading.selfcheck.work import Work
 from harness.course.report import Check, Report
@@ -60,14 +60,14 @@ class Checks:
     def _report(self) -> Report | str:
         """The report, or why there is none."""
         try:
-            with open_nursery(packages=self.work.settings.packages) as nursery:
-                report = check_work(self.work, self._chosen, nursery).report
+            with open_spawner(packages=self.work.settings.packages) as spawner:
+                report = check_work(self.work, self._chosen, spawner).report
         except UserError as error:
             # pytest-xdist would start another worker for one that exits, and again.
             if self._worker:
                 return str(error)
             pytest.exit(str(error), returncode=pytest.ExitCode.USAGE_ERROR)
-        except NurseryError as error:
+        except SpawnerError as error:
             return f"A process for the code could not be started: {error}"
         self._said = [f"· {each}" for each in advice(report)]
         self._said += [visible(f"⚑ {each.kind}: {each.evidence}") for each in report.flags]

@@ -19,7 +19,7 @@ from grading.confined.features import Details
 from grading.confined.source import Unreadable
 from grading.errors import hinted, refusal
 from grading.results.attempts import attempts_of
-from grading.sandbox import open_nursery
+from grading.sandbox import open_spawner
 from grading.sandbox.reader import Reader
 from grading.submissions.reading import Entry, find_submissions, read_files
 from harness.errors import UserError
@@ -93,7 +93,7 @@ def similar_in(folder: Path, assignment: str, handout: Path) -> tuple[list[Group
     read: dict[str, Details] = {}
     unread: dict[str, str] = {}
     # No code is run: what holds least will do, where a machine has nothing better.
-    with open_nursery() as nursery, Reader(nursery) as reader:
+    with open_spawner() as spawner, Reader(spawner) as reader:
         try:
             given = _details_of(Entry("handout", (str(handout),)), assignment, reader)
         except Unreadable as why:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from grading.confined.source import read_source
-from grading.sandbox import Nursery
-from grading.sandbox.remote import Far
+from grading.sandbox import Spawner
+from grading.sandbox.remote import RemoteCandidate
 from grading.verify.behaviour import same_behaviour
 from grading.verify.case import Kind, Solution, Specimen
 from grading.verify.rewrites import rewrites_of
@@ -21,15 +21,15 @@ from harness.mistakes.everywhere import mistakes_in
 
 
 def mutants_of(
-    assignment: Assignment, solution: Solution, nursery: Nursery, limits: Limits
+    assignment: Assignment, solution: Solution, spawner: Spawner, limits: Limits
 ) -> Iterator[Specimen]:
-    """All mutants, stage by stage. Source runs in children of ``nursery``, to see what it does."""
+    """All mutants, stage by stage. Source runs in children of ``spawner``, to see what it does."""
     classes = solution.classes()
     for stage in assignment.stages:
         yield from mistakes_of(stage, solution)
         yield from formulas_of(stage, solution)
         if stage.name in classes:
-            yield from sources_of(stage, solution, nursery, limits)
+            yield from sources_of(stage, solution, spawner, limits)
 
 
 def mistakes_of(stage: Stage, solution: Solution) -> Iterator[Specimen]:
@@ -64,7 +64,7 @@ def formulas_of(stage: Stage, solution: Solution) -> Iterator[Specimen]:
 
 
 def sources_of(
-    stage: Stage, solution: Solution, nursery: Nursery, limits: Limits
+    stage: Stage, solution: Solution, spawner: Spawner, limits: Limits
 ) -> Iterator[Specimen]:
     """A mutant for each change to the solution's class; one that does the same says so."""
     for number, rewrite in enumerate(
@@ -72,8 +72,8 @@ def sources_of(
     ):
         data = solution.followed_by(rewrite.code)
         source = read_source(solution.name, data)
-        with Far(nursery, source, limits) as far:
-            same = same_behaviour(stage, far)
+        with RemoteCandidate(spawner, source, limits) as remote:
+            same = same_behaviour(stage, remote)
         yield _mutant(
             stage,
             solution,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from grading.results.lines import Result
-from grading.sandbox import LEVELS, Nursery, can_fork, open_nursery
+from grading.sandbox import LEVELS, Spawner, can_fork, open_spawner
 from grading.submissions.reading import Entry
 from grading.verify.case import Solution, Specimen, read_solution
 from grading.verify.controls import controls_for
@@ -66,13 +66,13 @@ def verify(course: Path, name: str, workers: int, seed: int, progress: Progress)
     handout = read_solution(course / "assignments" / name)
     with (
         _zygote(settings.packages) as zygote,
-        nullcontext(zygote) if zygote else open_nursery() as nursery,
+        nullcontext(zygote) if zygote else open_spawner() as spawner,
     ):
 
         def judge(entries: Sequence[Entry]) -> Iterator[Result]:
             return grade_entries(entries, Job(name, settings, seed), workers, zygote)
 
-        specimens = specimens_of(assignment, solution, handout, settings, nursery, progress)
+        specimens = specimens_of(assignment, solution, handout, settings, spawner, progress)
         verdicts = judged(specimens, judge, progress)
     checks = tuple(check.id for check in plan(assignment, settings))
     return Proof(name, seed, checks, verdicts)
@@ -83,7 +83,7 @@ def specimens_of(
     solution: Solution,
     handout: Solution | None,
     settings: Settings,
-    nursery: Nursery,
+    spawner: Spawner,
     progress: Progress,
 ) -> list[Specimen]:
     """Everything to judge: the solution, the handout, the controls and the mutants."""
@@ -93,7 +93,7 @@ def specimens_of(
     for number, (text, code) in enumerate(controls_for(assignment), start=1):
         data = solution.followed_by(code)
         found.append(Specimen(f"control {number:03}", "control", solution.suffix, data, text))
-    for mutant in mutants_of(assignment, solution, nursery, settings.limits):
+    for mutant in mutants_of(assignment, solution, spawner, settings.limits):
         found.append(mutant)
         progress("Making mutants", len(found), 0)
     return found

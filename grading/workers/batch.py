@@ -16,7 +16,7 @@ from multiprocessing import forkserver
 from multiprocessing.context import BaseContext, ForkServerContext
 from typing import TYPE_CHECKING
 
-from grading.confined.spawner import NurseryError
+from grading.confined.spawner import SpawnerError
 from grading.results.lines import Result
 from grading.submissions.reading import Entry
 from grading.workers.helpers import GRACE_SECONDS, in_time, room, wake
@@ -39,7 +39,7 @@ def grade_entries(
 
     Children come from ``zygote``, or from the workers themselves where the system has none. A
     worker that dies, or a zygote, is replaced; a submission that none survives is a
-    ``grader_error``. Raises NurseryError where the zygote cannot be had again, and GraderBroken
+    ``grader_error``. Raises SpawnerError where the zygote cannot be had again, and GraderBroken
     where a worker cannot be trusted with marks.
     """
     waiting = {entry.name: entry for entry in entries}
@@ -54,7 +54,7 @@ def grade_entries(
                     doubtful[entry.name] = entry
                 else:
                     yield graded.result
-        except (BrokenProcessPool, NurseryError):
+        except (BrokenProcessPool, SpawnerError):
             _replace(zygote)
             futile = futile + 1 if len(waiting) == before else 0
     for entry in waiting.values():
@@ -95,7 +95,7 @@ def _grade_alone(entry: Entry, job: Job, zygote: Zygote | None, *, second: bool)
         try:
             (graded,) = _round([entry], job, 1, zygote, second=second)
             return graded
-        except (BrokenProcessPool, NurseryError) as error:
+        except (BrokenProcessPool, SpawnerError) as error:
             why = f"the grader's own processes died over it: {error}"
             _replace(zygote)
     from grading.workers.worker import given_up

@@ -9,8 +9,8 @@ from dataclasses import asdict
 import msgspec
 
 from grading.results.lines import OPEN, AdviceLine, CheckLine, FlagLine, Result, Seconds, Status
-from grading.sandbox import Nursery
-from grading.sandbox.remote import CHAIN, DEFINITIONS, Definition, Far
+from grading.sandbox import Spawner
+from grading.sandbox.remote import CHAIN, DEFINITIONS, Definition, RemoteCandidate
 from grading.submissions.reading import Submission
 from grading.workers.jobs import Graded
 from harness.course.assignment import Assignment
@@ -23,15 +23,15 @@ KILLED = "killed-by-the-system"
 
 
 def grade_alone(
-    submission: Submission, assignment: Assignment, settings: Settings, seed: int, nursery: Nursery
+    submission: Submission, assignment: Assignment, settings: Settings, seed: int, spawner: Spawner
 ) -> Result:
     """Return the result of a submission that nothing runs beside, of a second try if needed.
 
-    Raise NurseryError where the grader itself failed.
+    Raise SpawnerError where the grader itself failed.
     """
-    graded = grade_submission(submission, assignment, settings, seed, nursery)
+    graded = grade_submission(submission, assignment, settings, seed, spawner)
     if graded.again:
-        graded = grade_submission(submission, assignment, settings, seed, nursery, second=True)
+        graded = grade_submission(submission, assignment, settings, seed, spawner, second=True)
     return graded.result
 
 
@@ -40,36 +40,36 @@ def grade_submission(
     assignment: Assignment,
     settings: Settings,
     seed: int,
-    nursery: Nursery,
+    spawner: Spawner,
     only: Iterable[str] | None = None,
     *,
     second: bool = False,
 ) -> Graded:
     """Return what one try comes to, with all checks or those that ``only`` names.
 
-    A ``second`` try is final. Raise NurseryError where the grader itself failed.
+    A ``second`` try is final. Raise SpawnerError where the grader itself failed.
     """
     wall, cpu = time.perf_counter(), time.process_time()
     if submission.source is None:
         status: Status = "undecided" if submission.undecided else "unreadable"
         result = unmarked(submission, assignment, settings, status, submission.reason)
         return Graded(result, again=False)
-    with Far(nursery, submission.source, settings.limits, second=second) as far:
-        unusable = far.definition.unusable
+    with RemoteCandidate(spawner, submission.source, settings.limits, second=second) as remote:
+        unusable = remote.definition.unusable
         if unusable:
             result = unmarked(submission, assignment, settings, "unreadable", unusable)
-            return Graded(msgspec.structs.replace(result, flags=_kills(far)), far.doubtful)
-        judgement = judge(assignment, far, seed=seed, settings=settings, only=only)
+            return Graded(msgspec.structs.replace(result, flags=_kills(remote)), remote.doubtful)
+        judgement = judge(assignment, remote, seed=seed, settings=settings, only=only)
     seconds = Seconds(
         round(time.perf_counter() - wall, 4),
-        round(time.process_time() - cpu + far.cpu_seconds, 4),
+        round(time.process_time() - cpu + remote.cpu_seconds, 4),
     )
-    result = _result(submission, judgement, far.definition, seconds)
-    result = msgspec.structs.replace(result, flags=result.flags + _kills(far))
-    return Graded(result, far.doubtful)
+    result = _result(submission, judgement, remote.definition, seconds)
+    result = msgspec.structs.replace(result, flags=result.flags + _kills(remote))
+    return Graded(result, remote.doubtful)
 
 
-def _kills(far: Far) -> list[FlagLine]:
+def _kills(remote: RemoteCandidate) -> list[FlagLine]:
     """A flag for each part of the work whose process was ended from outside."""
     return [
         FlagLine(
@@ -78,7 +78,7 @@ def _kills(far: Far) -> list[FlagLine]:
             f"The process of {part} was ended by {signal}, sent neither by the grader nor for a "
             "limit of its own; what it was doing has no points.",
         )
-        for part, signal in far.kills.items()
+        for part, signal in remote.kills.items()
     ]
 
 

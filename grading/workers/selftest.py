@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 
 from grading.errors import hinted
-from grading.sandbox import Nursery, NurseryError
+from grading.sandbox import Spawner, SpawnerError
 from grading.sandbox.reader import Reader
 from grading.submissions.reading import Entry, read_submission
 from grading.workers.grader import grade_submission
@@ -29,15 +29,15 @@ SEED = 0
 TRIES = 3
 
 
-def judge_known(nursery: Nursery) -> None:
+def judge_known(spawner: Spawner) -> None:
     """Grade a right and a wrong submission, from their files to the encoded result.
 
-    Raises GraderBroken where one of them does not get what it deserves, and NurseryError where
+    Raises GraderBroken where one of them does not get what it deserves, and SpawnerError where
     no process for their code can be had.
     """
     off = ""
     for _ in range(TRIES):
-        off = _off("right.ipynb", nursery) or _off("wrong.py", nursery)
+        off = _off("right.ipynb", spawner) or _off("wrong.py", spawner)
         if not off:
             return
     raise GraderBroken(
@@ -48,11 +48,11 @@ def judge_known(nursery: Nursery) -> None:
     )
 
 
-def _off(name: str, nursery: Nursery) -> str:
+def _off(name: str, spawner: Spawner) -> str:
     """What is off about the grades of a known submission; empty where they are as they must be."""
     try:
-        graded = decode_graded(encode_graded(_graded(name, nursery)))
-    except NurseryError:
+        graded = decode_graded(encode_graded(_graded(name, spawner)))
+    except SpawnerError:
         raise
     except Exception as error:
         # Whatever it is, it would happen to every submission.
@@ -66,12 +66,12 @@ def _off(name: str, nursery: Nursery) -> str:
     return f"a known submission, {name}, must fail {' '.join(expected) or 'nothing'}, but {found}"
 
 
-def _graded(name: str, nursery: Nursery) -> Graded:
+def _graded(name: str, spawner: Spawner) -> Graded:
     assignment, settings = load_assignment(ASSIGNMENT), Settings()
-    with Reader(nursery) as reader:
+    with Reader(spawner) as reader:
         entry = Entry(name, (str(KNOWN / name),))
         submission = read_submission(entry, ASSIGNMENT, reader.source)
-    return grade_submission(submission, assignment, settings, SEED, nursery, only=known_checks())
+    return grade_submission(submission, assignment, settings, SEED, spawner, only=known_checks())
 
 
 @cache

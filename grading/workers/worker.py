@@ -23,7 +23,7 @@ from torch.autograd import gradcheck
 
 from grading.errors import refusal
 from grading.results.lines import Result
-from grading.sandbox import LEVELS, Nursery, NurseryError, can_fork, open_nursery
+from grading.sandbox import LEVELS, Spawner, SpawnerError, can_fork, open_spawner
 from grading.sandbox.reader import Reader
 from grading.submissions.reading import Entry, Submission, read_submission
 from grading.workers.grader import grade_submission, unmarked
@@ -52,31 +52,31 @@ class _Workplace:
 
     def __init__(self) -> None:
         self.door: socket.socket | None = None
-        self._nursery: Nursery | None = None
+        self._spawner: Spawner | None = None
         self._reader: Reader | None = None
         self._works = False
 
-    def nursery(self) -> Nursery:
+    def spawner(self) -> Spawner:
         """The line. The first time, known submissions are graded over it, before any other is."""
-        if self._nursery is None:
-            self._nursery = _connected(self.door)
+        if self._spawner is None:
+            self._spawner = _connected(self.door)
         if not self._works:
-            judge_known(self._nursery)
+            judge_known(self._spawner)
             self._works = True
-        return self._nursery
+        return self._spawner
 
     def reader(self) -> Reader:
         if self._reader is None:
-            self._reader = Reader(self.nursery())
+            self._reader = Reader(self.spawner())
         return self._reader
 
     def leave(self) -> None:
         if self._reader is not None:
             self._reader.close()
             self._reader = None
-        if self._nursery is not None:
-            self._nursery.close()
-            self._nursery = None
+        if self._spawner is not None:
+            self._spawner.close()
+            self._spawner = None
 
 
 _workplace = _Workplace()
@@ -109,14 +109,14 @@ def grade_entry(entry: Entry, job: Job, *, second: bool) -> bytes:
 
     A ``second`` try, alone after one that was left in doubt, is final.
 
-    Raises NurseryError where children cannot be had, which is to be tried again elsewhere, and
+    Raises SpawnerError where children cannot be had, which is to be tried again elsewhere, and
     GraderBroken where known submissions do not get what they deserve.
     """
     why = ""
     for _ in range(TRIES):
         try:
             return encode_graded(_graded(entry, job, second))
-        except NurseryError:
+        except SpawnerError:
             _workplace.leave()
             raise
         except GraderBroken:
@@ -146,14 +146,14 @@ def _graded(entry: Entry, job: Job, second: bool) -> Graded:
         load_assignment(job.assignment),
         job.settings,
         job.seed,
-        _workplace.nursery(),
+        _workplace.spawner(),
         second=second,
     )
 
 
-def _connected(door: socket.socket | None) -> Nursery:
+def _connected(door: socket.socket | None) -> Spawner:
     if door is None:
-        return open_nursery(LEVELS)
+        return open_spawner(LEVELS)
     from grading.sandbox.zygote import Connection
 
     return Connection(door)

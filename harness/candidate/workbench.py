@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from harness.candidate.introspection import testimony_of
+from harness.candidate.introspection import introspect
 from harness.candidate.lines import CODE_LIMIT, code_at, is_students, place_of
 from harness.candidate.operations import (
     Absent,
@@ -105,7 +105,7 @@ class Workbench:
             case Descend():
                 return self._descend(operation)
             case Observe():
-                return testimony_of(self._function(operation.stage), operation)
+                return introspect(self._function(operation.stage), operation)
 
     def _forward(self, op: Forward) -> Reply:
         try:

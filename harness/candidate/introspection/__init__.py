@@ -12,10 +12,10 @@ from harness.candidate.introspection.reading import named_by
 from harness.candidate.introspection.watching import watched
 from harness.candidate.operations import Observe, Observed
 
-__all__ = ["testimony_of"]
+__all__ = ["introspect"]
 
 
-def testimony_of(function: type[Function], op: Observe) -> Observed:
+def introspect(function: type[Function], op: Observe) -> Observed:
     """What is to be known of a stage's class."""
     seen = watched(function, op)
     return Observed(

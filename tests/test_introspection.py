@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from grading.confined import wire
 from grading.confined.channel import LENGTH
 from grading.confined.source import Cell, Source
-from grading.sandbox.remote import Far
+from grading.sandbox.remote import RemoteCandidate
 from harness.candidate.operations import Lost, Observe, Observed
 from harness.course.settings import Limits
 from harness.judging.policy import evidence_in
@@ -52,8 +52,8 @@ def test_no_forged_testimony_tells_anything_but_words_of_the_harness_and_lines(f
         return LENGTH.pack(len(payload)) + payload
 
     source = Source((Cell("submission.py", text),), notebook=False)
-    with Far(Scripted(instead), source, Limits(call_seconds=1.0)) as far:
-        (told,) = far.perform([Observe("Sigmoid", (Z,), Z, (True,))])
+    with RemoteCandidate(Scripted(instead), source, Limits(call_seconds=1.0)) as remote:
+        (told,) = remote.perform([Observe("Sigmoid", (Z,), Z, (True,))])
     if isinstance(told, Lost):
         return
     assert isinstance(told, Observed)

@@ -11,9 +11,9 @@ import pytest
 
 from grading.confined import wire
 from grading.confined.source import Cell, Source
-from grading.sandbox import NurseryError
+from grading.sandbox import SpawnerError
 from grading.sandbox.fresh import FreshProcesses
-from grading.sandbox.remote import Far
+from grading.sandbox.remote import RemoteCandidate
 from grading.sandbox.zygote import Zygote
 from harness.candidate.operations import Reply
 from harness.course.assignments import load_assignment
@@ -81,9 +81,9 @@ def descendants(pid):
 
 
 def graded(zygote, *parts, limits=LIMITS):
-    with Far(zygote, source(*parts), limits) as far:
-        report = judge(MANY_NEURONS, far).report
-        return report, far.definition
+    with RemoteCandidate(zygote, source(*parts), limits) as remote:
+        report = judge(MANY_NEURONS, remote).report
+        return report, remote.definition
 
 
 def outcome(report, id):
@@ -223,19 +223,19 @@ def test_the_time_of_a_submission_is_capped_in_all(zygote):
 def test_waiting_is_capped_in_all_and_decided_by_the_clock(zygote):
     sleepy = "import time\n" + "time.sleep(1.5)\n" * 9
     limits = Limits(call_seconds=1.0)
-    with Far(zygote, source(sleepy, *RIGHT), limits) as far:
-        assert far.doubtful
+    with RemoteCandidate(zygote, source(sleepy, *RIGHT), limits) as remote:
+        assert remote.doubtful
 
 
 def test_a_syntax_error_has_its_line_and_its_reason(zygote):
-    with Far(zygote, source("x = 1\ndef f(:\n"), LIMITS) as far:
-        assert "SyntaxError at line 2" in far.definition.unusable
+    with RemoteCandidate(zygote, source("x = 1\ndef f(:\n"), LIMITS) as remote:
+        assert "SyntaxError at line 2" in remote.definition.unusable
 
 
 @pytest.mark.parametrize("code", ["(" * 5000, "-" * 200_000 + "1", "x = " + "[" * 500])
 def test_code_that_exhausts_the_parser_is_unusable_and_harms_nobody(zygote, code):
-    with Far(zygote, source(code), LIMITS) as far:
-        assert far.definition.unusable
+    with RemoteCandidate(zygote, source(code), LIMITS) as remote:
+        assert remote.definition.unusable
     assert graded(zygote, *RIGHT)[0].passed
 
 
@@ -244,9 +244,9 @@ def test_a_cell_that_does_not_parse_hides_no_other_cell(zygote):
     notebook = Source(
         tuple(Cell(f"<cell {n}>", text) for n, text in enumerate(cells, 1)), notebook=True
     )
-    with Far(zygote, notebook, LIMITS) as far:
-        assert [failed.place for failed in far.definition.failed] == ["cell 3, line 1"]
-        assert judge(MANY_NEURONS, far).report.passed
+    with RemoteCandidate(zygote, notebook, LIMITS) as remote:
+        assert [failed.place for failed in remote.definition.failed] == ["cell 3, line 1"]
+        assert judge(MANY_NEURONS, remote).report.passed
 
 
 def test_what_parses_and_cannot_be_compiled_has_its_place_too(zygote):
@@ -254,30 +254,30 @@ def test_what_parses_and_cannot_be_compiled_has_its_place_too(zygote):
     notebook = Source(
         tuple(Cell(f"<cell {n}>", text) for n, text in enumerate(cells, 1)), notebook=True
     )
-    with Far(zygote, notebook, LIMITS) as far:
-        assert [failed.place for failed in far.definition.failed] == ["cell 1, line 3"]
+    with RemoteCandidate(zygote, notebook, LIMITS) as remote:
+        assert [failed.place for failed in remote.definition.failed] == ["cell 1, line 3"]
 
 
 def test_a_child_leaves_no_process_behind(zygote):
-    with Far(zygote, source(*RIGHT), LIMITS):
-        pass  # what forks the children of a nursery's user stays
+    with RemoteCandidate(zygote, source(*RIGHT), LIMITS):
+        pass  # what forks the children of a spawner's user stays
     before = descendants(os.getpid())
-    with Far(zygote, source(*RIGHT), LIMITS):
+    with RemoteCandidate(zygote, source(*RIGHT), LIMITS):
         assert len(descendants(os.getpid())) == len(before) + 1
     assert descendants(os.getpid()) == before
 
 
 def test_a_dead_zygote_is_the_graders_fault_not_the_students():
     with Zygote() as doomed:
-        far = Far(doomed, source(*RIGHT), LIMITS)
+        remote = RemoteCandidate(doomed, source(*RIGHT), LIMITS)
         os.kill(doomed.wait()._process.pid, 9)
         # The kernel takes its children along, in its own time.
         while descendants(doomed.wait()._process.pid):
             time.sleep(0.01)
-        with pytest.raises(NurseryError):
-            far.close()
-        with pytest.raises(NurseryError):
-            Far(doomed, source(*RIGHT), LIMITS)
+        with pytest.raises(SpawnerError):
+            remote.close()
+        with pytest.raises(SpawnerError):
+            RemoteCandidate(doomed, source(*RIGHT), LIMITS)
 
 
 FORGE = """
@@ -353,9 +353,9 @@ def test_lines_of_errors_are_the_students_own(zygote):
 
 
 def test_a_system_that_cannot_fork_has_fresh_processes():
-    with FreshProcesses() as nursery:
-        assert graded(nursery, *RIGHT)[0].passed
-        report, _ = graded(nursery, HEAD, WEIGHTED_SUM, sigmoid_doing("os._exit(3)"), SQUARED_ERROR)
+    with FreshProcesses() as spawner:
+        assert graded(spawner, *RIGHT)[0].passed
+        report, _ = graded(spawner, HEAD, WEIGHTED_SUM, sigmoid_doing("os._exit(3)"), SQUARED_ERROR)
     assert "ended the process" in message(report, "sigmoid/gradient/z")
     assert outcome(report, "squared-error/gradient/a") == "passed"
 
