@@ -7,7 +7,7 @@ import torch
 from harness.candidate.operations import Link
 from harness.course.assignment import Assignment
 from harness.course.stage import Stage, spread_far
-from harness.mistakes import many_neurons as mistakes
+from harness.mistakes import with_known_mistakes
 from harness.notebook import Handout
 from harness.training.digits import DIGITS
 
@@ -19,7 +19,6 @@ WEIGHTED_SUM = Stage(
     forward=lambda a_prev, w, b: a_prev @ w.T + b,
     gradients={"a_prev": "g @ w", "w": "g.T @ a_prev", "b": "g.sum(0)"},
     points={"a_prev": 1.0, "w": 1.0, "b": 1.0},
-    mistakes=mistakes.WEIGHTED_SUM,
 )
 
 SIGMOID = Stage(
@@ -32,7 +31,6 @@ SIGMOID = Stage(
     points={"z": 1.5},
     samples={"z": spread_far},
     extremes={"z": (-800, -100, -28, -20, -14, -10, -5, 5, 10, 14, 20, 28, 100, 800)},
-    mistakes=mistakes.SIGMOID,
 )
 
 SQUARED_ERROR = Stage(
@@ -44,13 +42,16 @@ SQUARED_ERROR = Stage(
     gradients={"a": "g * 2 * (a - y) / N", "y": "-g * 2 * (a - y) / N"},
     points={"a": 1.2, "y": 0.2},
     optional=frozenset({"y"}),
-    mistakes=mistakes.SQUARED_ERROR,
 )
 
 MANY_NEURONS = Assignment(
     name="many-neurons",
     title="Many neurons a layer",
-    stages=(WEIGHTED_SUM, SIGMOID, SQUARED_ERROR),
+    stages=(
+        with_known_mistakes(WEIGHTED_SUM, "weighted_sum"),
+        with_known_mistakes(SIGMOID, "sigmoid"),
+        with_known_mistakes(SQUARED_ERROR, "squared_error"),
+    ),
     sizes=(
         {"N": 5, "n_in": 3, "K": 7},
         {"N": 7, "n_in": 5, "K": 3},

@@ -11,7 +11,7 @@ from harness.course.assignments import load_assignment
 from harness.course.settings import FEEDBACK_LEVELS, Settings
 from harness.formulas.same import same_as_true
 from harness.formulas.variants import variants_of
-from harness.mistakes.everywhere import mistakes_in
+from harness.mistakes import mistakes_in
 from tests.diagnosing import (
     FRESH,
     STAGES,

@@ -14,7 +14,7 @@ from harness.candidate.workbench import Workbench
 from harness.course.assignments import NAMES, load_assignment
 from harness.course.settings import FEEDBACK_LEVELS, Settings
 from harness.judging.judge import NOT_SHOWN, NOT_SHOWN_HINT, judge
-from harness.mistakes.everywhere import mistakes_in
+from harness.mistakes import mistakes_in
 from harness.probes import plan
 from harness.probes.cases import PUBLIC_SEED
 from tests.right import MANY, ONE, Sigmoid, with_backward

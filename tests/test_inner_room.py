@@ -127,7 +127,8 @@ def test_a_distribution_without_a_record_is_found_all_the_same(tmp_path, monkeyp
     assert str(tmp_path / "odd") in found.packages
 
 
-JUDGE = PACKAGE_ROOT / "harness" / "judge.py"
+JUDGE = PACKAGE_ROOT / "harness" / "judging" / "judge.py"
+MISTAKES = PACKAGE_ROOT / "harness" / "mistakes" / "sigmoid.toml"
 
 
 @pytest.mark.slow
@@ -135,7 +136,8 @@ JUDGE = PACKAGE_ROOT / "harness" / "judge.py"
 def test_no_file_of_the_judge_or_of_another_package_can_be_read(locked):
     digits = PACKAGE_ROOT / "harness" / "training" / "data" / "digits.npz"
     other = next(Path(SITE).glob("click/__init__.py"))
-    paths = [JUDGE, digits, other, *inner_sources()]
+    paths = [JUDGE, MISTAKES, digits, other, *inner_sources()]
+    assert all(path.is_file() for path in paths)
     said = failures(locked, *(f"open({str(path)!r}, 'rb')" for path in paths))
     assert len(said) == len(paths)
     assert {kind for kind, _ in said} <= {"PermissionError", "FileNotFoundError"}

@@ -185,12 +185,13 @@ def test_the_key_covers_the_source_of_what_judges(tmp_path):
 
     keys = [key(), key()]
     assert keys[0] == keys[1]
-    for changed in ("harness/probes/compare.py", "grading/sandbox/remote.py"):
+    changes = ("harness/probes/compare.py", "grading/sandbox/remote.py")
+    for changed in (*changes, "harness/mistakes/sigmoid.toml"):
         with (tmp_path / changed).open("a") as file:
             file.write("# another tolerance\n")
         keys.append(key())
     (tmp_path / "harness" / "new.py").touch()
-    assert len({*keys, key()}) == 4
+    assert len({*keys, key()}) == 5
 
 
 SITTER = """

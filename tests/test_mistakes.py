@@ -14,7 +14,7 @@ from harness.course.mistake import Mistake
 from harness.course.settings import Settings
 from harness.course.stage import Stage
 from harness.formulas.same import generic_points, same_as_true, value_of
-from harness.mistakes.everywhere import mistakes_in
+from harness.mistakes import mistakes_in
 from harness.probes import plan
 
 STAGES = [

@@ -47,9 +47,14 @@ def test_wheel_holds_the_data_with_their_licence(wheel, names):
         assert "CC BY 4.0" in archive.read(f"{folder}/README.md").decode()
 
 
-def test_wheel_holds_the_attackers_of_the_doctor(names):
-    folder = ROOT / "grading" / "attacks"
-    expected = {path.relative_to(ROOT).as_posix() for path in folder.rglob("*.toml")}
+def test_wheel_holds_the_tables(names):
+    """The mistakes, what verify writes, and the doctor's attackers."""
+    expected = {
+        path.relative_to(ROOT).as_posix()
+        for package in ("harness", "grading")
+        for path in (ROOT / package).rglob("*.toml")
+    }
+    assert {"harness/mistakes/sigmoid.toml", "grading/attacks/files.toml"} <= expected
     assert len(expected) > 50
     assert expected <= names
 

@@ -289,11 +289,12 @@ def _sum(key: str, isolation: str, result: bytes) -> int:
 
 
 def _own_source() -> str:
-    """A digest of the packages that judge."""
+    """Return a digest of the packages that judge: their code and their data in TOML."""
     root = Path(__file__).parents[2]
     total = hashlib.sha256()
     for package in ("grading", "harness"):
-        for path in sorted((root / package).rglob("*.py")):
+        files = (root / package).rglob("*")
+        for path in sorted(path for path in files if path.suffix in (".py", ".toml")):
             total.update(f"{path.relative_to(root)} ".encode())
             total.update(hashlib.sha256(path.read_bytes()).digest())
     return total.hexdigest()

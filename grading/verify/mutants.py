@@ -17,7 +17,7 @@ from harness.course.settings import Limits
 from harness.course.stage import Stage
 from harness.formulas.same import same_as_true
 from harness.formulas.variants import variants_of
-from harness.mistakes.everywhere import mistakes_in
+from harness.mistakes import mistakes_in
 
 
 def mutants_of(

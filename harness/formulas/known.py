@@ -11,7 +11,7 @@ from itertools import product
 
 from harness.course.stage import Stage
 from harness.formulas.variants import variants_of
-from harness.mistakes.everywhere import mistakes_in
+from harness.mistakes import mistakes_in
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def _neighbours(stage: Stage, name: str) -> Iterator[Known]:
 
 # What students add so that nothing is divided by zero.
 EPSILONS = ("1e-8", "1e-6", "1e-3")
-# Besides those that `harness.mistakes.everywhere` names.
+# Besides those that `harness.mistakes` names.
 UPSTREAM = (
     ("halved", "(g / 2)"),
     ("cubed", "(g ** 3)"),
