@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from grading.verify.mutants import claims_of
 from harness.course.assignments import NAMES, load_assignment
 from harness.course.mistake import Mistake
 from harness.course.settings import Settings
 from harness.course.stage import Stage
+from harness.errors import UserError
 from harness.formulas.same import generic_points, same_as_true, value_of
 from harness.mistakes import mistakes_in
+from harness.mistakes.catalogue import edited, load, with_mistakes
 from harness.probes import plan
 
 STAGES = [
@@ -139,3 +144,107 @@ def test_a_stage_of_an_instructors_own_has_the_mistakes_of_every_stage():
     assert {"last-forward-wins", "float32-inside"} <= set(mistakes)
     assert "contiguous-only" not in mistakes
     assert "one-gradient-too-few" not in mistakes
+
+
+SQUARED_ERROR = load_assignment("many-neurons").stage("SquaredError")
+
+
+def catalogue(folder, text):
+    path = folder / "own.toml"
+    path.write_text(text, encoding="utf-8")
+    return load(path)
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ("gradients.a = '-_'", "hint is missing"),
+        ("hint = 3", "hint must be a string"),
+        ("hint = '?'\ngradient.a = '-_'", "gradient is not a key of a mistake"),
+        ("hint = '?'\nrejected_by = 'forward'", "rejected_by must be a list of strings"),
+        ("hint = '?'\nonly = 'vectors'", "only must be one of scalar, batched"),
+        ("hint = '?'\nscalar.hint = 3", "scalar: hint must be a string"),
+        ("hint = '?'\ngradients.a = 3", "gradients.a must be an expression or a table"),
+        ("hint = '?'\ngradients.q = '-_'", "there is no input q; the inputs are a, y"),
+        ("hint = '?'\ngradients.a = { w = 'y' }", 'there is no "w" in the gradient'),
+        (
+            "hint = '?'\ngradients.a = '_w'",
+            "_w stands for the gradient of w, which is not",
+        ),
+        ("hint = '?'\ngradients.a = 'g *'", "g * is not an expression"),
+        ("hint = '?'\nforward = 'a - q'", "q means nothing in a - q"),
+        ("hint = '?'\ncode = 'pass'", "the mistake odd does not say which check rejects it"),
+    ],
+)
+def test_a_bad_entry_is_named_with_its_file_in_a_sentence(tmp_path, table, said):
+    with pytest.raises(UserError) as refused:
+        with_mistakes(SQUARED_ERROR, catalogue(tmp_path, f"[odd]\n{table}\n"))
+    assert str(refused.value).startswith("own.toml, [odd]: ")
+    assert said in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_a_catalogue_that_is_no_toml_is_refused_with_its_path(tmp_path):
+    with pytest.raises(UserError, match=r"own\.toml: .*line 1"):
+        catalogue(tmp_path, "[odd\n")
+
+
+HINTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x7f"))
+
+
+@given(st.dictionaries(st.from_regex(r"[a-z]{1,3}(-[a-z])?", fullmatch=True), HINTS, min_size=1))
+def test_an_entry_is_read_as_it_is_written(tmp_path_factory, hints):
+    text = ""
+    for name, hint in hints.items():
+        told = json.dumps(hint, ensure_ascii=False)
+        text += f"[{name}]\ngradients.y = '-_'\nhint = {told}\n"
+    read = catalogue(tmp_path_factory.getbasetemp(), text)
+    mistakes = with_mistakes(SQUARED_ERROR, read).mistakes
+    assert [(mistake.name, mistake.hint) for mistake in mistakes] == list(hints.items())
+
+
+def test_an_entry_of_ones_own_replaces_that_of_the_same_name(tmp_path):
+    base = catalogue(tmp_path, "[one]\nforward = 'a'\nhint = '1'\n[two]\nforward = 'y'\nhint = '2'")
+    own = catalogue(tmp_path, "[new]\nforward = 'a'\nhint = '3'\n[one]\nforward = 'C'\nhint = '4'")
+    mistakes = with_mistakes(SQUARED_ERROR, base | own).mistakes
+    assert [(each.name, each.hint) for each in mistakes] == [
+        ("one", "4"),
+        ("two", "2"),
+        ("new", "3"),
+    ]
+
+
+def test_a_variant_says_what_is_different_in_its_stages(tmp_path):
+    text = "[half]\nforward = 'a / N'\nhint = '?'\nscalar.forward = 'a / 2'\n"
+    text += "[mean]\nforward = 'a.mean()'\nhint = '?'\nonly = 'batched'\n"
+    read = catalogue(tmp_path, text)
+    scalar = load_assignment("one-neuron").stage("SquaredError")
+    assert [each.forward for each in with_mistakes(scalar, read).mistakes] == ["a / 2"]
+    both = with_mistakes(SQUARED_ERROR, read).mistakes
+    assert [each.forward for each in both] == ["a / N", "a.mean()"]
+
+
+def test_edits_are_of_whole_words_and_all_at_once():
+    assert edited({"w": "g.T @ a"}, {"w": {"a": "g", "g": "a"}}) == {"w": "a.T @ g"}
+    assert edited({"w": "g * a_prev * a"}, {"w": {"a": "z"}}) == {"w": "g * a_prev * z"}
+    assert edited({"w": "g", "b": "-w"}, {"*": {"g": "abs(g)"}}) == {"w": "abs(g)", "b": "-w"}
+
+
+def test_edits_of_two_mistakes_compose():
+    lost, sign = {"a": {" * 2": ""}}, {"a": {"a - y": "y - a"}}
+    true = SQUARED_ERROR.gradients
+    both = edited(edited(true, lost), sign)
+    assert both["a"] == "g * (y - a) / N" == edited(edited(true, sign), lost)["a"]
+    assert edited(both, {"y": "_a"})["y"] == both["a"]
+    # What is added is multiplied as a whole by what comes next.
+    assert edited(edited({"w": "g * a"}, {"w": "_ + w"}), {"w": "2 * _"})["w"] == "2 * (g * a + w)"
+
+
+EXPRESSIONS = st.sampled_from(["g", "g * a", "a - y", "g + 1", "-g", "y > a", "g.sum(0)"])
+
+
+@given(EXPRESSIONS, st.sampled_from(["2 * _", "_ * a", "_ / 3", "-_"]))
+def test_a_gradient_stands_as_a_whole_where_an_expression_names_it(true, edit):
+    (made,) = edited({"a": true}, {"a": edit}).values()
+    values = {"a": 5.0, "y": 3.0, "g": torch.tensor([[2.0, 7.0]])}
+    whole = {**values, "_": eval(true, values)}
+    assert torch.equal(torch.as_tensor(eval(made, values)), torch.as_tensor(eval(edit, whole)))

@@ -26,6 +26,7 @@ import torch
 
 from harness.course.mistake import Mistake
 from harness.course.stage import Stage
+from harness.errors import UserError
 
 Edit = str | Mapping[str, str]
 
@@ -37,10 +38,6 @@ _KEYS: Mapping[str, str] = {
     **dict.fromkeys(("gradients", *_VARIANTS), _TABLE),
     "rejected_by": _LIST,
 }
-
-
-class CatalogueError(ValueError):
-    """A catalogue of mistakes cannot be used; the text says which entry and why."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +56,7 @@ class Entry:
         )
 
     def mistake_in(self, stage: Stage) -> Mistake:
-        """Return the mistake as it is in a stage. Raise CatalogueError if it fits no such stage."""
+        """Return the mistake as it is in a stage. Raise UserError if it fits no such stage."""
         table = {**self.table, **self.table.get(_variant(stage), {})}
         try:
             wrong = edited(stage.gradients, table.get("gradients", {}))
@@ -75,7 +72,7 @@ class Entry:
                 rejected_by=tuple(table.get("rejected_by", ())),
             )
         except ValueError as error:
-            raise CatalogueError(f"{self.file}, [{self.name}]: {error}") from None
+            raise UserError(f"{self.file}, [{self.name}]: {error}") from None
 
 
 Catalogue = dict[str, Entry]
@@ -84,18 +81,18 @@ Catalogue = dict[str, Entry]
 def load(path: Path) -> Catalogue:
     """Return the entries of a catalogue by name, in their order.
 
-    Raise CatalogueError if the file is not TOML or an entry has a key or a value of the wrong kind.
+    Raise UserError if the file is not TOML or an entry has a key or a value of the wrong kind.
     """
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise CatalogueError(f"{path}: {error}") from None
+        raise UserError(f"{path}: {error}") from None
     for name, table in tables.items():
         fault = _fault_in(table) if isinstance(table, dict) else "a mistake must be a table"
         if not fault and "hint" not in table:
             fault = "hint is missing"
         if fault:
-            raise CatalogueError(f"{path.name}, [{name}]: {fault}")
+            raise UserError(f"{path.name}, [{name}]: {fault}")
     return {name: Entry(path.name, name, table) for name, table in tables.items()}
 
 
