@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from grading.verify.behaviour import same_behaviour
-from grading.verify.controls import FRAMES, HEAD, controls_for
-from grading.verify.equivalents import ways_for
+from grading.verify.controls import HEAD, controls_for
+from grading.verify.equivalents import equivalents_for
 from grading.verify.rewrites import rewrites_of
-from grading.verify.styles import MANNERS, written
+from grading.verify.styles import frames, styles, written
 from grading.verify.writing import stage_text
 from harness.candidate.workbench import Workbench
 from harness.course.assignments import NAMES, load_assignment
@@ -257,39 +257,39 @@ def test_a_stage_written_from_its_own_formulas_is_right(assignment, stage):
     assert same_behaviour(stage, Workbench(scope))
 
 
-def behaves(assignment, stage, way, manner):
+def behaves(assignment, stage, way, style):
     """Whether the control's class is right, whatever the judge says of it."""
-    code = HEAD + f"Solved{stage.name} = {stage.name}\n" + written(stage, way, manner)
+    code = HEAD + f"Solved{stage.name} = {stage.name}\n" + written(stage, way, style)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return same_behaviour(stage, Workbench(defined(code, RIGHT[assignment])))
 
 
 @pytest.mark.parametrize(("assignment", "stage"), STAGES)
-def test_every_way_is_right(assignment, stage):
-    for way in ways_for(assignment, stage):
-        assert behaves(assignment, stage, way, "plain"), way.name
+def test_every_equivalent_is_right(assignment, stage):
+    for name, way in equivalents_for(assignment, stage).items():
+        assert behaves(assignment, stage, way, "plain"), name
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("assignment", "stage"), STAGES)
-def test_every_manner_is_right(assignment, stage):
-    ways = ways_for(assignment, stage)
-    for turn, manner in enumerate(MANNERS):
-        assert behaves(assignment, stage, ways[turn % len(ways)], manner), manner
+def test_every_style_is_right(assignment, stage):
+    ways = list(equivalents_for(assignment, stage).values())
+    for turn, style in enumerate(styles()):
+        assert behaves(assignment, stage, ways[turn % len(ways)], style), style
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_controls_bring_every_manner_to_every_stage(name):
+def test_controls_bring_every_style_to_every_stage(name):
     controls = list(controls_for(load_assignment(name)))
     assert len(controls) >= 60
     assert len({code for _, code in controls}) == len(controls)
     said = [text for text, _ in controls]
     for stage in load_assignment(name).stages:
         used = {part for text in said for part in text.split("; ") if part.startswith(stage.name)}
-        assert all(any(part.endswith(f", {manner}") for part in used) for manner in MANNERS)
-        ways = {way.name for way in ways_for(name, stage)}
+        assert all(any(part.endswith(f", {style}") for part in used) for style in styles())
+        ways = equivalents_for(name, stage)
         assert all(any(part.startswith(f"{stage.name}: {way},") for part in used) for way in ways)
-    assert all(any(text.endswith(frame) for text in said) for frame in FRAMES)
+    assert all(any(text.endswith(frame) for text in said) for frame in frames())
     for _, code in controls:
         compile(code, "<control>", "exec")

@@ -16,9 +16,9 @@ from rich.console import Console
 from grading.cli import main
 from grading.results.lines import CheckLine, Result, Seconds
 from grading.verify import text as show
-from grading.verify.case import Solution, Specimen, read_solution
+from grading.verify.case import Case, Solution, read_solution
 from grading.verify.mutants import formulas_of, mistakes_of, sources_of
-from grading.verify.run import Proof, judged, specimens_of, verify
+from grading.verify.run import Proof, cases_of, judged, verify
 from grading.verify.text import print_proof
 from grading.verify.verdicts import Verdict, verdict_on
 from grading.workers.batch import grade_entries
@@ -93,16 +93,16 @@ def result_of(name, report):
 
 
 def mutants_near(assignment, stage, solution, spawner=None):
-    specimens = [*mistakes_of(stage, solution), *formulas_of(stage, solution)]
+    cases = [*mistakes_of(stage, solution), *formulas_of(stage, solution)]
     if spawner:
-        specimens += sources_of(stage, solution, spawner, Limits())
+        cases += sources_of(stage, solution, spawner, Limits())
     # The end of a training is not judged here.
-    specimens = [each for each in specimens if each.claims != ("training",)]
-    return judged(specimens, near(assignment, stage), nothing)
+    cases = [each for each in cases if each.claims != ("training",)]
+    return judged(cases, near(assignment, stage), nothing)
 
 
 def off(verdicts):
-    return {verdict.specimen.name: verdict.why for verdict in verdicts if verdict.outcome == "off"}
+    return {verdict.case.name: verdict.why for verdict in verdicts if verdict.outcome == "off"}
 
 
 @pytest.mark.slow
@@ -111,12 +111,12 @@ def test_a_stage_of_an_instructors_own_gets_mutants_that_are_all_rejected(zygote
     declared = replace(MANY, stages=(*MANY.stages, RELU))
     verdicts = mutants_near(declared, RELU, Solution("relu.py", WITH_RELU), zygote)
     assert off(verdicts) == {}
-    made = Counter((each.specimen.kind, each.outcome) for each in verdicts)
+    made = Counter((each.case.kind, each.outcome) for each in verdicts)
     assert made["mistake", "rejected"] > 25
     assert made["formula", "rejected"] > 40
     assert made["source", "rejected"] > 50
     same = [each for each in verdicts if each.outcome == "equivalent"]
-    assert "g * (z >= 0)  (another comparison)" in {each.specimen.text for each in same}
+    assert "g * (z >= 0)  (another comparison)" in {each.case.text for each in same}
 
 
 @pytest.mark.slow
@@ -137,8 +137,8 @@ def test_a_mutant_that_survives_is_named():
 
 
 def verdict_of(data, kind, *, stage=MANY.stages[1], **more):
-    specimen = Specimen("it", kind, ".py", data, stage=stage.slug, **more)
-    return judged([specimen], near(MANY, stage), nothing)[0]
+    case = Case("it", kind, ".py", data, stage=stage.slug, **more)
+    return judged([case], near(MANY, stage), nothing)[0]
 
 
 WRONG = RIGHT.data.replace(b"g * a * (1 - a)", b"g * z * (1 - a)")
@@ -187,7 +187,7 @@ def result_with(failed=(), error=(), **more):
 
 
 def mutant(kind="mistake", claims=("squared-error/gradient/a",)):
-    return Specimen("it", kind, ".py", b"", stage="squared-error", claims=claims)
+    return Case("it", kind, ".py", b"", stage="squared-error", claims=claims)
 
 
 def test_blame_on_another_stage_is_off():
@@ -216,7 +216,7 @@ def test_what_the_grader_could_not_grade_is_off():
 
 
 def test_a_control_that_is_flagged_is_off():
-    control = Specimen("control", "control", ".py", b"")
+    control = Case("control", "control", ".py", b"")
     flag = {"kind": "delegates", "stage": None, "evidence": "autograd.grad"}
     assert verdict_on(control, result_with()).outcome == "right"
     assert verdict_on(control, result_with(flags=[flag])).why == "is flagged: autograd.grad"
@@ -296,13 +296,13 @@ def test_a_sample_of_everything_is_right_behind_the_wall(name, zygote):
     solution = read_solution(ROOT / "solutions" / name)
     handout = read_solution(ROOT / "assignments" / name)
     assignment = load_assignment(name)
-    specimens = specimens_of(assignment, solution, handout, Settings(), zygote, nothing)
-    kinds = Counter(each.kind for each in specimens)
+    cases = cases_of(assignment, solution, handout, Settings(), zygote, nothing)
+    kinds = Counter(each.kind for each in cases)
     assert kinds["control"] >= 60 and kinds["mistake"] > 200
     assert kinds["formula"] > 200 and kinds["source"] > 200
 
     def behind_the_wall(entries):
         return grade_entries(entries, Job(name, Settings(), 0), 2, zygote)
 
-    sample = specimens[:6] + specimens[6::37]
+    sample = cases[:6] + cases[6::37]
     assert off(judged(sample, behind_the_wall, nothing)) == {}

@@ -17,7 +17,7 @@ MUTANTS: tuple[Kind, ...] = ("mistake", "formula", "source")
 
 
 @dataclass(frozen=True)
-class Specimen:
+class Case:
     """A submission, and what the judge has to make of it.
 
     ``text`` says what it is: its expression, or its change. A mutant has a ``stage`` (a slug), and

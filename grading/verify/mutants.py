@@ -8,7 +8,7 @@ from grading.confined.source import read_source
 from grading.sandbox import Spawner
 from grading.sandbox.remote import RemoteCandidate
 from grading.verify.behaviour import same_behaviour
-from grading.verify.case import Kind, Solution, Specimen
+from grading.verify.case import Case, Kind, Solution
 from grading.verify.rewrites import rewrites_of
 from grading.verify.writing import stage_text
 from harness.course.assignment import Assignment
@@ -22,7 +22,7 @@ from harness.mistakes import mistakes_in
 
 def mutants_of(
     assignment: Assignment, solution: Solution, spawner: Spawner, limits: Limits
-) -> Iterator[Specimen]:
+) -> Iterator[Case]:
     """All mutants, stage by stage. Source runs in children of ``spawner``, to see what it does."""
     classes = solution.classes()
     for stage in assignment.stages:
@@ -32,7 +32,7 @@ def mutants_of(
             yield from sources_of(stage, solution, spawner, limits)
 
 
-def mistakes_of(stage: Stage, solution: Solution) -> Iterator[Specimen]:
+def mistakes_of(stage: Stage, solution: Solution) -> Iterator[Case]:
     """A mutant for each mistake known for the stage."""
     for mistake in mistakes_in(stage):
         code = stage_text(stage, mistake.gradients, forward=mistake.forward, code=mistake.code)
@@ -47,7 +47,7 @@ def mistakes_of(stage: Stage, solution: Solution) -> Iterator[Specimen]:
         )
 
 
-def formulas_of(stage: Stage, solution: Solution) -> Iterator[Specimen]:
+def formulas_of(stage: Stage, solution: Solution) -> Iterator[Case]:
     """A mutant for each formula near a true gradient; one that is the same in value says so."""
     for name in stage.inputs:
         for number, variant in enumerate(variants_of(stage, name), start=1):
@@ -65,7 +65,7 @@ def formulas_of(stage: Stage, solution: Solution) -> Iterator[Specimen]:
 
 def sources_of(
     stage: Stage, solution: Solution, spawner: Spawner, limits: Limits
-) -> Iterator[Specimen]:
+) -> Iterator[Case]:
     """A mutant for each change to the solution's class; one that does the same says so."""
     for number, rewrite in enumerate(
         rewrites_of(solution.classes()[stage.name], shaped=not stage.is_scalar), start=1
@@ -108,8 +108,8 @@ def _mutant(
     text: str,
     claims: tuple[str, ...] = (),
     same: str | None = None,
-) -> Specimen:
-    return Specimen(
+) -> Case:
+    return Case(
         name=f"{kind} {stage.slug}/{name}",
         kind=kind,
         suffix=solution.suffix,

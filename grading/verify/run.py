@@ -1,4 +1,4 @@
-"""`backprop verify`: judges all specimens of an assignment on the path of grading."""
+"""`backprop verify`: judges all cases of an assignment on the path of grading."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from grading.results.lines import Result
 from grading.sandbox import LEVELS, Spawner, can_fork, open_spawner
 from grading.submissions.reading import Entry
-from grading.verify.case import Solution, Specimen, read_solution
+from grading.verify.case import Case, Solution, read_solution
 from grading.verify.controls import controls_for
 from grading.verify.mutants import mutants_of
 from grading.verify.verdicts import Verdict, verdict_on
@@ -72,47 +72,47 @@ def verify(course: Path, name: str, workers: int, seed: int, progress: Progress)
         def judge(entries: Sequence[Entry]) -> Iterator[Result]:
             return grade_entries(entries, Job(name, settings, seed), workers, zygote)
 
-        specimens = specimens_of(assignment, solution, handout, settings, spawner, progress)
-        verdicts = judged(specimens, judge, progress)
+        cases = cases_of(assignment, solution, handout, settings, spawner, progress)
+        verdicts = judged(cases, judge, progress)
     checks = tuple(check.id for check in plan(assignment, settings))
     return Proof(name, seed, checks, verdicts)
 
 
-def specimens_of(
+def cases_of(
     assignment: Assignment,
     solution: Solution,
     handout: Solution | None,
     settings: Settings,
     spawner: Spawner,
     progress: Progress,
-) -> list[Specimen]:
+) -> list[Case]:
     """Everything to judge: the solution, the handout, the controls and the mutants."""
-    found = [Specimen("solution", "solution", solution.suffix, solution.data)]
+    found = [Case("solution", "solution", solution.suffix, solution.data)]
     if handout:
-        found.append(Specimen("handout", "handout", handout.suffix, handout.data))
+        found.append(Case("handout", "handout", handout.suffix, handout.data))
     for number, (text, code) in enumerate(controls_for(assignment), start=1):
         data = solution.followed_by(code)
-        found.append(Specimen(f"control {number:03}", "control", solution.suffix, data, text))
+        found.append(Case(f"control {number:03}", "control", solution.suffix, data, text))
     for mutant in mutants_of(assignment, solution, spawner, settings.limits):
         found.append(mutant)
         progress("Making mutants", len(found), 0)
     return found
 
 
-def judged(specimens: Sequence[Specimen], judge: Judge, progress: Progress) -> tuple[Verdict, ...]:
-    """The verdicts on the specimens, in their order."""
+def judged(cases: Sequence[Case], judge: Judge, progress: Progress) -> tuple[Verdict, ...]:
+    """The verdicts on the cases, in their order."""
     results: dict[str, Result] = {}
     with tempfile.TemporaryDirectory(prefix="backprop-verify-") as folder:
-        for result in judge([_entry(Path(folder), each) for each in specimens]):
+        for result in judge([_entry(Path(folder), each) for each in cases]):
             results[result.submission] = result
-            progress("Judging", len(results), len(specimens))
-    return tuple(verdict_on(each, results[each.name]) for each in specimens)
+            progress("Judging", len(results), len(cases))
+    return tuple(verdict_on(each, results[each.name]) for each in cases)
 
 
-def _entry(folder: Path, specimen: Specimen) -> Entry:
-    path = folder / (specimen.name.replace("/", "-").replace(" ", "-") + specimen.suffix)
-    path.write_bytes(specimen.data)
-    return Entry(specimen.name, (str(path),))
+def _entry(folder: Path, case: Case) -> Entry:
+    path = folder / (case.name.replace("/", "-").replace(" ", "-") + case.suffix)
+    path.write_bytes(case.data)
+    return Entry(case.name, (str(path),))
 
 
 def _zygote(packages: Sequence[str]) -> AbstractContextManager[Zygote | None]:

@@ -53,7 +53,7 @@ def _bar() -> Progress:
 
 def print_proof(console: Console, proof: Proof) -> None:
     """Prints the table of mutants against checks, and the summary."""
-    mutants = [each for each in proof.verdicts if each.specimen.kind in MUTANTS]
+    mutants = [each for each in proof.verdicts if each.case.kind in MUTANTS]
     rejected = [each for each in mutants if each.outcome == "rejected"]
     console.print(_table(proof, rejected))
     console.print()
@@ -77,7 +77,7 @@ def _table(proof: Proof, rejected: Sequence[Verdict]) -> Table:
         table.add_column(head, justify="right")
     for check in proof.checks:
         by_check = [each for each in rejected if check in each.failed]
-        counts = Counter(each.specimen.kind for each in by_check)
+        counts = Counter(each.case.kind for each in by_check)
         alone = sum(each.failed == (check,) for each in by_check)
         numbers = [counts[kind] for kind in MUTANTS]
         table.add_row(check, *(str(n or "–") for n in (*numbers, len(by_check), alone)))
@@ -101,7 +101,7 @@ def _alone(proof: Proof, rejected: Sequence[Verdict]) -> Table:
 
 def _name(verdict: Verdict, check: str) -> str:
     """A mistake's own name; for a mutant made by rule, what it is."""
-    each = verdict.specimen
+    each = verdict.case
     stage = "" if check.startswith(each.stage) else f"{each.stage}: "
     return stage + (each.name.rpartition("/")[2] if each.kind == "mistake" else visible(each.text))
 
@@ -111,17 +111,17 @@ def _summary(proof: Proof, mutants: Sequence[Verdict]) -> Iterator[str]:
         ("solution", "the solution gets full marks"),
         ("handout", "the handout as released gets none"),
     ):
-        right = [each.outcome == "right" for each in proof.verdicts if each.specimen.kind == kind]
+        right = [each.outcome == "right" for each in proof.verdicts if each.case.kind == kind]
         if right:
             yield f"{_mark(all(right))} {claim}"
-    counts = Counter((each.specimen.kind, each.outcome) for each in proof.verdicts)
+    counts = Counter((each.case.kind, each.outcome) for each in proof.verdicts)
     equivalent = sum(each.outcome == "equivalent" for each in mutants)
     wrong = len(mutants) - equivalent
     rejected = sum(each.outcome == "rejected" for each in mutants)
     parts = ", ".join(f"{counts[kind, 'rejected']} {KINDS[kind]}" for kind in MUTANTS)
     yield f"{_mark(rejected == wrong)} {rejected} of {wrong} mutants rejected: {parts}"
     yield f"  {equivalent} more are right after all: their values are the same, and they pass"
-    controls = [each for each in proof.verdicts if each.specimen.kind == "control"]
+    controls = [each for each in proof.verdicts if each.case.kind == "control"]
     passed = sum(each.outcome == "right" for each in controls)
     yield f"{_mark(passed == len(controls))} {passed} of {len(controls)} controls get full marks"
 
@@ -131,6 +131,6 @@ def _mark(right: bool) -> str:
 
 
 def _off(verdict: Verdict) -> Text:
-    each = verdict.specimen
+    each = verdict.case
     text = f", {each.text}," if each.text else ""
     return Text(visible(f"✗ {each.name}{text} {verdict.why}"))

@@ -1,4 +1,4 @@
-"""Whether the judge was right about a specimen."""
+"""Whether the judge was right about a case."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from grading.results.lines import CheckLine, Result
-from grading.verify.case import MUTANTS, Specimen
+from grading.verify.case import MUTANTS, Case
 
 Outcome = Literal["right", "rejected", "equivalent", "off"]
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """A specimen, the checks that failed on it, and what to make of that.
+    """A case, the checks that failed on it, and what to make of that.
 
     ``outcome`` is "right" for a solution, a handout or a control that got what it has to get,
     "rejected" or "equivalent" for a mutant, and "off", with the reason, for anything else.
     """
 
-    specimen: Specimen
+    case: Case
     failed: tuple[str, ...]
     outcome: Outcome
     why: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """The verdict as JSON-ready data."""
-        each = self.specimen
+        each = self.case
         return {
             "name": each.name,
             "kind": each.kind,
@@ -39,18 +39,18 @@ class Verdict:
         }
 
 
-def verdict_on(specimen: Specimen, result: Result) -> Verdict:
+def verdict_on(case: Case, result: Result) -> Verdict:
     """What the judge's result says about the judge."""
     failed = _ids(result.checks, "failed", "error")
     if result.status != "graded":
-        return Verdict(specimen, failed, "off", f"is {result.status}: {result.reason}")
-    if specimen.kind in MUTANTS:
-        return _on_mutant(specimen, result, failed)
-    if specimen.kind == "handout":
+        return Verdict(case, failed, "off", f"is {result.status}: {result.reason}")
+    if case.kind in MUTANTS:
+        return _on_mutant(case, result, failed)
+    if case.kind == "handout":
         why = f"gets {result.score:g} points as it is" if result.score else ""
     else:
         why = _short_of_full(result, failed)
-    return Verdict(specimen, failed, "off" if why else "right", why)
+    return Verdict(case, failed, "off" if why else "right", why)
 
 
 def _short_of_full(result: Result, failed: tuple[str, ...]) -> str:
@@ -65,43 +65,43 @@ def _short_of_full(result: Result, failed: tuple[str, ...]) -> str:
     return ""
 
 
-def _on_mutant(specimen: Specimen, result: Result, failed: tuple[str, ...]) -> Verdict:
-    strangers = [id for id in failed if _stage_of(id) not in (specimen.stage, None)]
+def _on_mutant(case: Case, result: Result, failed: tuple[str, ...]) -> Verdict:
+    strangers = [id for id in failed if _stage_of(id) not in (case.stage, None)]
     if strangers:
-        return Verdict(specimen, failed, "off", f"blames another stage: {_listed(strangers)}")
-    if specimen.kind == "mistake":
-        why = _wrong_claims(specimen, result, failed)
-        return Verdict(specimen, failed, "off" if why else "rejected", why)
+        return Verdict(case, failed, "off", f"blames another stage: {_listed(strangers)}")
+    if case.kind == "mistake":
+        why = _wrong_claims(case, result, failed)
+        return Verdict(case, failed, "off" if why else "rejected", why)
     if not failed:
-        if specimen.same:
-            return Verdict(specimen, failed, "equivalent")
-        return Verdict(specimen, failed, "off", "survives: every check passed")
+        if case.same:
+            return Verdict(case, failed, "equivalent")
+        return Verdict(case, failed, "off", "survives: every check passed")
     values = [id for id in failed if _judges_values(id)]
-    if specimen.same and values:
-        why = f"is right ({specimen.same}), and yet {_listed(values)} failed"
-        return Verdict(specimen, failed, "off", why)
-    why = _wrong_edges(specimen, result)
-    return Verdict(specimen, failed, "off" if why else "rejected", why)
+    if case.same and values:
+        why = f"is right ({case.same}), and yet {_listed(values)} failed"
+        return Verdict(case, failed, "off", why)
+    why = _wrong_edges(case, result)
+    return Verdict(case, failed, "off" if why else "rejected", why)
 
 
-def _wrong_claims(specimen: Specimen, result: Result, failed: tuple[str, ...]) -> str:
+def _wrong_claims(case: Case, result: Result, failed: tuple[str, ...]) -> str:
     """What is wrong where not all claimed checks failed, or a value is blamed that is right."""
     if not failed:
-        where = f", where {_listed(specimen.claims)} should have failed" if specimen.claims else ""
+        where = f", where {_listed(case.claims)} should have failed" if case.claims else ""
         return f"survives: every check passed{where}"
-    missing = [id for id in specimen.claims if id not in failed]
+    missing = [id for id in case.claims if id not in failed]
     if missing:
         return f"is not rejected by {_listed(missing)}, but by {_listed(failed)}"
-    return _wrong_edges(specimen, result)
+    return _wrong_edges(case, result)
 
 
-def _wrong_edges(specimen: Specimen, result: Result) -> str:
+def _wrong_edges(case: Case, result: Result) -> str:
     """Blame on a value of the stage that no check is claimed for, as it is right.
 
     Where backward raises, none of its values can be had: that is nobody's blame.
     """
     wrong = [id for id in _ids(result.checks, "failed") if _judges_values(id)]
-    more = [id for id in wrong if specimen.claims and id not in specimen.claims]
+    more = [id for id in wrong if case.claims and id not in case.claims]
     return f"blames what is right: {_listed(more)}" if more else ""
 
 
