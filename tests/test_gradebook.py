@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from nbgrader.api import Gradebook
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, inspect, text
 
 from grading.nbgrader.gradebook import cell_name, export_marks
 from grading.results.lines import Given, Overridden, as_marked, publish, shares
@@ -355,18 +355,57 @@ def test_a_check_that_is_new_gets_a_cell_for_everybody(url):
     assert scores["alice"] == 6.0 and grades["alice", "training"][0] == 1.0
 
 
-def test_without_alembic_there_is_a_sentence_and_no_half_made_gradebook(tmp_path, monkeypatch):
-    monkeypatch.setattr("sysconfig.get_path", lambda name: "/nowhere")
+def schema(url):
+    """The tables of a gradebook, the version of their layout, and the courses."""
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        tables = sorted(inspect(connection).get_table_names())
+        version = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+        courses = [row.id for row in connection.execute(text("SELECT id FROM course"))]
+    engine.dispose()
+    return tables, version, courses
+
+
+def test_a_new_gradebook_is_what_nbgrader_makes_and_needs_no_program_for_it(
+    empty_file, tmp_path, monkeypatch
+):
     monkeypatch.setenv("PATH", "/nowhere")
-    with pytest.raises(UserError, match="alembic, which is not on PATH"):
-        export(f"sqlite:///{tmp_path / 'gradebook.db'}", ALICE)
-    assert list(tmp_path.iterdir()) == []
+    export(f"sqlite:///{tmp_path / 'gradebook.db'}", ALICE)
+    assert schema(f"sqlite:///{tmp_path / 'gradebook.db'}") == schema(f"sqlite:///{empty_file}")
+
+
+KILLED = """
+import os, signal, sys
+from alembic.runtime.migration import MigrationContext
+from grading.cli import main
+MigrationContext.stamp = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+sys.argv[1:] = ["export", "nbgrader", sys.argv[1], "--db", sys.argv[2]]
+main()
+"""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_export_that_is_killed_while_it_makes_a_gradebook_leaves_none(kind, request, tmp_path):
+    url = f"sqlite:///{tmp_path / 'gradebook.db'}"
+    if kind == "postgresql":
+        _, url = database(request.getfixturevalue("server"))
+    publish(tmp_path, [ALICE], {})
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, str(tmp_path), url], cwd=COURSE, check=False
+    )
+    assert killed.returncode == -9
+    engine = create_engine(url)
+    assert inspect(engine).get_table_names() == []
+    engine.dispose()
+    export(url, ALICE)
+    assert contents(url)[3] == {"alice": 6.0}
+    assert schema(url)[2] == ["default_course"]
 
 
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        ("gradebook.db", "is no database's address"),
+        ("gradebook.db", "is not a database URL"),
         ("sqlite://", "names no file"),
         ("sqlite:///nowhere/gradebook.db", "there is no folder nowhere"),
         ("sqlite:///rubbish", "cannot be used"),

@@ -144,7 +144,7 @@ def nbgrader(results: Path, url: str, course: str) -> None:
 
     found = read_results(results)
     written = export_marks(url, found, read_missing(results), course_id=course)
-    for line in written.said():
+    for line in written.sentences():
         click.echo(line)
 
 

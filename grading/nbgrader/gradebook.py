@@ -1,42 +1,23 @@
-"""Marks into nbgrader's gradebook, through its own API; SQLite or PostgreSQL.
+"""Marks into nbgrader's gradebook, through its own API.
 
-Whatever else writes there at the same time loses nothing: a submission's grades change in one
-transaction that holds its row, and what another one is in the way of is tried again.
+A submission's grades change together, in one transaction that keeps other writers out.
 """
 
 from __future__ import annotations
 
-import importlib.util
-import logging
-import os
-import random
 import re
-import shutil
-import sysconfig
-import tempfile
-import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
+
+from nbgrader.api import Grade, Gradebook, SubmittedNotebook
 
 from grading.nbgrader.check_cells import stages_checked
+from grading.nbgrader.database import opened
 from grading.results.lines import CheckLine, Result, shares
 from harness.errors import UserError
 from harness.show.visible import visible_line
-
-# How long another writer is waited for.
-WAIT_SECONDS = 30
-# PostgreSQL's codes for a serialization failure, a deadlock, a lock that is not to be had, and a
-# table or another thing that somebody else has just made.
-PASSING = ("40001", "40P01", "55P03", "42P07", "42710")
-# The number by which exports that make a PostgreSQL gradebook wait for each other.
-ADVISORY_LOCK = 0x6261636B
-SQLITE = "sqlite:///"
-
-Value = TypeVar("Value")
 
 
 @dataclass
@@ -48,14 +29,16 @@ class Written:
     by_hand: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
-    def said(self) -> list[str]:
-        """It in sentences."""
+    def sentences(self) -> list[str]:
+        """Return the outcome as sentences for the terminal."""
         who = "1 student is" if self.students == 1 else f"{self.students} students are"
         lines = [f"{who} in the gradebook.", *self.notes]
         if self.open:
             lines.append(f"Left to be graded by hand: {visible_line(', '.join(self.open))}.")
         if self.by_hand:
-            lines.append(f"Points given by hand stay for {visible_line(', '.join(self.by_hand))}.")
+            lines.append(
+                f"Points given by hand are kept for {visible_line(', '.join(self.by_hand))}."
+            )
         return lines
 
 
@@ -70,30 +53,25 @@ class Cells:
 def export_marks(
     url: str, results: Sequence[Result], missing: Collection[str], *, course_id: str
 ) -> Written:
-    """Writes the marks of results into the gradebook at ``url``, which is made where there is none.
+    """Write the marks of results into the gradebook at ``url``, which is made where there is none.
 
-    Manual scores and extra credit that are there stay. A mark that is open is left to be graded by
-    hand. ``missing`` become students without a submission. Raises UserError.
+    Existing manual scores and extra credit are kept. An open mark is left to be graded by hand.
+    ``missing`` become students without a submission. Raises UserError.
     """
     ids = next((list(each.checks) for each in results if each.checks), [])
     if not ids:
         raise UserError(
-            "None of the results has checks, so the gradebook could not tell what to grade: grade "
-            "a submission with usable code first."
+            "None of the results has checks, so the points of the gradebook's cells are unknown: "
+            "grade a submission with usable code first."
         )
     written = Written(len(results) + len(missing))
     worth = {check.id: check.max_points for check in ids}
-    with _gradebook(url, course_id) as gradebook:
-
-        def persistently(action: Callable[[], Value]) -> Value:
-            return _persistently(action, gradebook.db.rollback)
-
-        cells = persistently(lambda: _cells(gradebook, results[0].assignment, ids))
-        persistently(lambda: _set_worth(gradebook, results[0], cells, worth, written))
+    with opened(url, course_id) as gradebook:
+        cells, written.notes = gradebook.alone(partial(_prepare, results[0], ids, worth))
         for name in missing:
-            persistently(partial(_student, gradebook, name))
+            gradebook.alone(partial(Gradebook.update_or_create_student, student_id=name))
         for result in results:
-            if persistently(partial(_write, gradebook, result, cells, worth)):
+            if gradebook.alone(partial(_write, result, cells, worth)):
                 written.by_hand.append(result.submission)
             if result.score is None:
                 written.open.append(result.submission)
@@ -103,17 +81,20 @@ def export_marks(
 # The notebook and its cells
 
 
-def _cells(gradebook: Any, assignment: str, checks: Sequence[CheckLine]) -> Cells:
-    """Where the points of checks go: cells of the released notebook, or one for each check.
+def _prepare(
+    result: Result, checks: Sequence[CheckLine], worth: Mapping[str, float], gradebook: Gradebook
+) -> tuple[Cells, list[str]]:
+    """Return the cells that get the marks, made worth what their checks are, and what to say."""
+    cells = _cells(gradebook, result.assignment, checks)
+    return cells, _set_worth(gradebook, result, cells, worth)
+
+
+def _cells(gradebook: Gradebook, assignment: str, checks: Sequence[CheckLine]) -> Cells:
+    """Return where the points of checks go: cells of the released notebook, or one per check.
 
     A gradebook that has no notebook of the assignment gets one.
     """
-    from nbgrader.api import MissingEntry
-
-    try:
-        found = gradebook.find_assignment(assignment)
-    except MissingEntry:
-        found = gradebook.add_assignment(assignment)
+    found = gradebook.update_or_create_assignment(assignment)
     possible = [each for each in (_cells_of(one, checks) for one in found.notebooks) if each]
     if len(possible) > 1:
         names = " and ".join(each.notebook for each in possible)
@@ -129,11 +110,12 @@ def _cells(gradebook: Any, assignment: str, checks: Sequence[CheckLine]) -> Cell
             f"{assignment} is in the gradebook with {names}, whose cells make none of these "
             "checks: run `nbgrader generate_assignment` on the course's own notebook first."
         )
-    return _made_cells(gradebook, assignment, checks)
+    gradebook.update_or_create_notebook(assignment, assignment)
+    return Cells(assignment, {cell_name(check.id): [check.id] for check in checks})
 
 
 def _cells_of(notebook: Any, checks: Sequence[CheckLine]) -> Cells | None:
-    """The cells of a notebook that make checks; None where none does."""
+    """Return the cells of a notebook that make checks, or None."""
     names = {cell.name for cell in notebook.grade_cells}
     own = {cell_name(check.id): [check.id] for check in checks}
     if not notebook.source_cells:
@@ -150,7 +132,7 @@ def _cells_of(notebook: Any, checks: Sequence[CheckLine]) -> Cells | None:
 
 
 def _without_gaps(cells: Cells, assignment: str, checks: Sequence[CheckLine]) -> Cells:
-    """The cells, if each check's points go to exactly one of them."""
+    """Return the cells if the points of every check go to exactly one of them."""
     held = [id for ids in cells.checks.values() for id in ids]
     for check in checks:
         if held.count(check.id) != 1:
@@ -164,31 +146,14 @@ def _without_gaps(cells: Cells, assignment: str, checks: Sequence[CheckLine]) ->
 
 
 def cell_name(check: str) -> str:
-    """What a check's own cell is called: nbgrader takes letters, digits, - and _ only."""
+    """Return the name of a check's own cell: nbgrader takes letters, digits, - and _ only."""
     return re.sub(r"[^A-Za-z0-9_-]", "-", check)
 
 
-def _made_cells(gradebook: Any, assignment: str, checks: Sequence[CheckLine]) -> Cells:
-    """A notebook with a cell for each check, all made in one transaction."""
-    from nbgrader.api import GradeCell, Notebook
-
-    notebook = Notebook(name=assignment, assignment=gradebook.find_assignment(assignment))
-    for check in checks:
-        GradeCell(
-            name=cell_name(check.id),
-            notebook=notebook,
-            max_score=check.max_points,
-            cell_type="code",
-        )
-    gradebook.db.add(notebook)
-    gradebook.db.commit()
-    return Cells(assignment, {cell_name(check.id): [check.id] for check in checks})
-
-
 def _set_worth(
-    gradebook: Any, result: Result, cells: Cells, worth: Mapping[str, float], written: Written
-) -> None:
-    """Has each cell be worth what its checks are, and adds those that a notebook of ours lacks."""
+    gradebook: Gradebook, result: Result, cells: Cells, worth: Mapping[str, float]
+) -> list[str]:
+    """Make each cell worth what its checks are, add those missing, and return what has changed."""
     notebook = gradebook.find_notebook(cells.notebook, result.assignment)
     known = {cell.name: cell.max_score for cell in notebook.grade_cells}
     ours = not notebook.source_cells
@@ -199,63 +164,36 @@ def _set_worth(
             f"for, such as {gone[0]}, and their marks would stay in the sums: remove the "
             f"assignment with `nbgrader db assignment remove {result.assignment}` first."
         )
+    notes = []
     for name, ids in cells.checks.items():
         points = round(sum(worth[id] for id in ids), 9)
         before = known.get(name)
-        if before is None or abs(before - points) > 1e-9:
-            gradebook.update_or_create_grade_cell(
-                name, cells.notebook, result.assignment, max_score=points, cell_type="code"
-            )
-        if before is not None and abs(before - points) > 1e-9:
-            written.notes.append(f"The cell {name} is worth {points:g} now, {before:g} before.")
+        if before is not None and abs(before - points) <= 1e-9:
+            continue
+        gradebook.update_or_create_grade_cell(
+            name, cells.notebook, result.assignment, max_score=points, cell_type="code"
+        )
+        if before is not None:
+            notes.append(f"The cell {name} is worth {points:g} now, {before:g} before.")
+    return notes
 
 
 # Students and their grades
 
 
-def _student(gradebook: Any, name: str) -> None:
-    from nbgrader.api import MissingEntry
-
-    try:
-        gradebook.find_student(name)
-    except MissingEntry:
-        gradebook.add_student(name)
-
-
-def _write(gradebook: Any, result: Result, cells: Cells, worth: Mapping[str, float]) -> bool:
-    """Writes one submission's marks, which change together, whoever else writes them too.
-
-    Returns whether a person has given points there, which stay.
-    """
-    from nbgrader.api import MissingEntry, SubmittedAssignment
-    from sqlalchemy import update
-
-    _student(gradebook, result.submission)
-    try:
-        submission = gradebook.find_submission(result.assignment, result.submission)
-    except MissingEntry:
-        with gradebook.db.no_autoflush:  # which would warn of what is half put together
-            submission = gradebook.add_submission(result.assignment, result.submission)
-    # Writing the row, as it is, keeps other writers of this submission out, on any database.
-    gradebook.db.execute(
-        update(SubmittedAssignment)
-        .where(SubmittedAssignment.id == submission.id)
-        .values(student_id=SubmittedAssignment.student_id)
-        .execution_options(synchronize_session=False)
-    )
-    gradebook.db.expire_all()
+def _write(result: Result, cells: Cells, worth: Mapping[str, float], gradebook: Gradebook) -> bool:
+    """Write one submission's marks; return whether a person has given points there, which stay."""
+    gradebook.update_or_create_student(result.submission)
+    with gradebook.db.no_autoflush:  # which would warn of what is half put together
+        submission = gradebook.update_or_create_submission(result.assignment, result.submission)
     grades = _grades(gradebook, submission, cells)
     for name, points in _points(result, cells, worth).items():
         _set_score(grades[name], points)
-    by_hand = any(each.manual_score is not None or each.extra_credit for each in grades.values())
-    gradebook.db.commit()
-    return by_hand
+    return any(each.manual_score is not None or each.extra_credit for each in grades.values())
 
 
-def _grades(gradebook: Any, submission: Any, cells: Cells) -> dict[str, Any]:
-    """The grades of the cells, by name; those of cells newer than the submission are added."""
-    from nbgrader.api import Grade, SubmittedNotebook
-
+def _grades(gradebook: Gradebook, submission: Any, cells: Cells) -> dict[str, Any]:
+    """Return the grades of the cells by name; add those of cells newer than the submission."""
     notebooks = {each.name: each for each in submission.assignment.notebooks}
     notebook = notebooks[cells.notebook]
     theirs = next((each for each in submission.notebooks if each.name == cells.notebook), None)
@@ -271,7 +209,7 @@ def _grades(gradebook: Any, submission: Any, cells: Cells) -> dict[str, Any]:
 
 
 def _points(result: Result, cells: Cells, worth: Mapping[str, float]) -> dict[str, float | None]:
-    """The points of each cell; None where the mark is open."""
+    """Return the points of each cell, None where the mark is open."""
     if result.score is None:
         return dict.fromkeys(cells.checks)
     points = {check.id: check.points for check in result.checks}
@@ -284,7 +222,7 @@ def _points(result: Result, cells: Cells, worth: Mapping[str, float]) -> dict[st
 
 
 def _set_score(grade: Any, points: float | None) -> None:
-    """Sets the automatic score; what a person set stays, and is to be looked at if that moved."""
+    """Set the automatic score; a manual one stays, and needs another look if that has moved."""
     before = grade.auto_score
     if before is None or points is None:
         same = before is points
@@ -296,179 +234,3 @@ def _set_score(grade: Any, points: float | None) -> None:
         grade.needs_manual_grade = points is None
     elif not same:
         grade.needs_manual_grade = True
-
-
-# The database
-
-
-@contextmanager
-def _gradebook(url: str, course_id: str) -> Iterator[Any]:
-    """The gradebook at the address, open; made whole or not at all where there is none."""
-    if importlib.util.find_spec("nbgrader") is None:
-        raise UserError(
-            "nbgrader is not installed: pip install 'backprop-harness[grading]' and try again."
-        )
-    from nbgrader.api import Gradebook, InvalidEntry
-    from sqlalchemy.exc import SQLAlchemyError
-
-    with _quiet():
-        try:
-            address = _address(url)
-            with _making(url, address):
-                gradebook = _persistently(lambda: Gradebook(address, course_id))
-            with gradebook:
-                yield gradebook
-        except ModuleNotFoundError as error:
-            raise UserError(
-                f"{_shown(url)} needs {error.name}, which is not installed: "
-                "pip install 'backprop-harness[postgresql]' and try again."
-            ) from None
-        except (SQLAlchemyError, InvalidEntry) as error:
-            said = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
-            raise UserError(
-                f"The gradebook {_shown(url)} cannot be used ({said}): is the address right, and "
-                "has `nbgrader db upgrade` been run since nbgrader was updated?"
-            ) from None
-
-
-def _address(url: str) -> str:
-    """The address for SQLAlchemy, with a driver and how long to wait for other writers."""
-    from sqlalchemy.engine import make_url
-    from sqlalchemy.exc import ArgumentError
-
-    try:
-        address = make_url(url)
-    except ArgumentError:
-        raise UserError(
-            f"{url!r} is no database's address: it is like sqlite:///gradebook.db or "
-            "postgresql://user:password@host/name."
-        ) from None
-    if address.get_backend_name() == "sqlite":
-        if not address.database or address.database == ":memory:":
-            raise UserError(f"{url!r} names no file: give one, as in sqlite:///gradebook.db.")
-        address = address.update_query_dict({"timeout": str(WAIT_SECONDS)})
-    elif address.drivername == "postgresql":
-        # Versions of SQLAlchemy differ in which driver they mean by it.
-        address = address.set(drivername="postgresql+psycopg2")
-    return address.render_as_string(hide_password=False)
-
-
-def _shown(url: str) -> str:
-    from sqlalchemy.engine import make_url
-
-    return make_url(url).render_as_string(hide_password=True)
-
-
-@contextmanager
-def _making(url: str, address: str) -> Iterator[None]:
-    """Keeps a new gradebook from being seen, or made by others, before it is whole."""
-    from sqlalchemy.engine import make_url
-
-    with _scripts_on_path():
-        if make_url(address).get_backend_name() == "sqlite":
-            _make_sqlite(Path(str(make_url(url).database)), str(_shown(url)))
-            yield
-        else:
-            with _advisory_lock(address):
-                yield
-
-
-def _make_sqlite(path: Path, shown: str) -> None:
-    """Makes the file, if it is not there, in one step: another one's is not replaced."""
-    if path.exists() and path.stat().st_size:
-        return
-    if not path.parent.is_dir():
-        raise UserError(f"{shown} cannot be made: there is no folder {path.parent}.")
-    from nbgrader.api import Gradebook
-
-    try:
-        with tempfile.TemporaryDirectory(prefix=".gradebook-", dir=path.parent) as folder:
-            new = Path(folder, path.name)
-            Gradebook(f"{SQLITE}{new}").close()
-            if path.exists() and not path.stat().st_size:
-                path.unlink()
-            try:
-                os.link(new, path)
-            except FileExistsError:
-                pass  # another one has just made it
-    except OSError as error:
-        raise UserError(f"{path} cannot be made: {error.strerror}.") from None
-
-
-@contextmanager
-def _scripts_on_path() -> Iterator[None]:
-    """nbgrader calls ``alembic`` by its name: it lies beside this Python, if not on PATH."""
-    before = os.environ.get("PATH", "")
-    os.environ["PATH"] = os.pathsep.join(filter(None, [before, sysconfig.get_path("scripts")]))
-    try:
-        _check_alembic()
-        yield
-    finally:
-        os.environ["PATH"] = before
-
-
-def _check_alembic() -> None:
-    """Asks for it before a gradebook is begun, which would be left half made without it."""
-    if shutil.which("alembic") is None:
-        raise UserError(
-            "nbgrader makes gradebooks with the program alembic, which is not on PATH: "
-            "pip install alembic, or put the folder that holds it on PATH, and try again."
-        )
-
-
-@contextmanager
-def _advisory_lock(address: str) -> Iterator[None]:
-    """Keeps other exports from making the gradebook's tables at the same time."""
-    from sqlalchemy import create_engine, text
-
-    engine = create_engine(address)
-    try:
-        with engine.connect() as connection:
-            if engine.dialect.name == "postgresql":
-                connection.execute(text(f"SELECT pg_advisory_lock({ADVISORY_LOCK})"))
-            yield
-    finally:
-        engine.dispose()
-
-
-def _persistently(action: Callable[[], Value], undo: Callable[[], None] = lambda: None) -> Value:
-    """What the action returns, which is done again where another writer was in its way."""
-    from nbgrader.api import InvalidEntry
-    from sqlalchemy.exc import SQLAlchemyError
-
-    until = time.monotonic() + WAIT_SECONDS
-    while True:
-        try:
-            return action()
-        except (InvalidEntry, SQLAlchemyError) as error:
-            undo()
-            if time.monotonic() > until or not _passes(error):
-                raise
-        time.sleep(random.uniform(0.01, 0.2))
-
-
-def _passes(error: BaseException) -> bool:
-    """Whether it is another writer's doing: a lock, a deadlock, or a row that both made."""
-    from nbgrader.api import InvalidEntry
-    from sqlalchemy.exc import DBAPIError, IntegrityError
-    from sqlalchemy.orm.exc import FlushError, StaleDataError
-
-    cause = error.__context__ if isinstance(error, InvalidEntry) else error
-    if isinstance(cause, IntegrityError | FlushError | StaleDataError):
-        return True
-    if not isinstance(cause, DBAPIError):
-        return False
-    said = str(cause.orig)
-    return getattr(cause.orig, "pgcode", None) in PASSING or "database is locked" in said
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """nbgrader logs a traceback for each thing that is then tried again."""
-    logger = logging.getLogger("tornado.application")
-    before = logger.disabled
-    logger.disabled = True
-    try:
-        yield
-    finally:
-        logger.disabled = before

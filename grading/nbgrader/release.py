@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import logging
 import shutil
@@ -26,12 +25,8 @@ def release_assignment(course: Path, name: str, target: Path | None = None) -> l
 
     The points of the check cells are set from the assignment, in the source too. ``target``
     is written to instead of ``assignments/NAME``, if given. Raises UserError where
-    nbgrader is missing or refuses, or where a file would give the solution away.
+    nbgrader refuses, or where a file would give the solution away.
     """
-    if importlib.util.find_spec("nbgrader") is None:
-        raise UserError(
-            "nbgrader is not installed: pip install 'backprop-harness[grading]' and try again."
-        )
     from harness.probes import plan
 
     source = course / SOURCE / name
