@@ -7,7 +7,7 @@ from functools import lru_cache
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from harness.show.outline import number
+from harness.show.outline import check_label, number
 from harness.show.visible import visible
 
 
@@ -22,7 +22,7 @@ def _environment() -> Environment:
         auto_reload=False,
         finalize=_shown,
     )
-    made.filters["number"] = number
+    made.filters |= {"number": number, "check_label": check_label}
     return made
 
 
