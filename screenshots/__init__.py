@@ -1,1 +1,1 @@
-"""Pictures of what people look at, made by one command: ``make screenshots``."""
+"""Take the screenshots of the documentation with one command, ``make screenshots``."""

@@ -1,4 +1,4 @@
-"""Takes the pictures of README.md and docs/ anew: all, or those named on the command line."""
+"""Retake the screenshots of README.md and docs/: all, or those named on the command line."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from pathlib import Path
 from screenshots.browser import missing
 from screenshots.studio import SHOTS, studio, take
 
-# Each holds functions that are marked with @shot.
+# Their functions are marked with @shot.
 MODULES = ("screenshots.terminal", "screenshots.notebooks", "screenshots.pages")
 
 
 def main(names: list[str]) -> int:
-    """Takes the pictures; the exit code."""
+    """Take the screenshots and return the exit code."""
     for module in MODULES:
         import_module(module)
-    strangers = [name for name in names if name not in SHOTS]
-    if strangers:
-        print(f"There is no picture {strangers[0]}; there are {', '.join(SHOTS)}.", file=sys.stderr)
+    unknown = [name for name in names if name not in SHOTS]
+    if unknown:
+        print(f"Unknown screenshot {unknown[0]}; choose from {', '.join(SHOTS)}.", file=sys.stderr)
         return 2
-    lacking = missing()
-    if lacking:
+    absent = missing()
+    if absent:
         print(
-            f"{' and '.join(lacking)} not found: install chromium and chromium-driver.",
+            f"{' and '.join(absent)} not found. Install chromium and chromium-driver.",
             file=sys.stderr,
         )
         return 2

@@ -1,4 +1,4 @@
-"""Chromium without a window, driven as a person would drive it."""
+"""Drive Chromium without a window, as a person would."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ NEEDED = ("chromium", "chromedriver")
 
 
 def missing() -> list[str]:
-    """Which programs are not here; Debian has them as chromium and chromium-driver."""
+    """Return the missing programs, which Debian packages as chromium and chromium-driver."""
     return [name for name in NEEDED if shutil.which(name) is None]
 
 
 @contextmanager
 def browser(size: tuple[int, int] = LAPTOP) -> Iterator[Chrome]:
-    """A browser whose pages have the given width and height in pixels, drawn twice as fine."""
+    """Start a browser with pages of a width and height in CSS pixels, at twice the resolution."""
     program, driver = (shutil.which(name) for name in NEEDED)
     assert program and driver
     options = ChromeOptions()
@@ -45,7 +45,7 @@ def browser(size: tuple[int, int] = LAPTOP) -> Iterator[Chrome]:
 
 
 def resize(chrome: Chrome, size: tuple[int, int]) -> None:
-    """Gives pages another size; phones' widths too, which windows cannot have."""
+    """Set the size of pages, which may be narrower than a window can be."""
     width, height = size
     chrome.execute_cdp_cmd(
         "Emulation.setDeviceMetricsOverride",
@@ -54,7 +54,7 @@ def resize(chrome: Chrome, size: tuple[int, int]) -> None:
 
 
 def open_html(chrome: Chrome, fragment: str, folder: Path, *, dark: bool = False) -> None:
-    """Shows a piece of HTML on a page of its own, light or dark."""
+    """Open a page that holds an HTML fragment, light or dark; ``folder`` is for its file."""
     colours = "background: #111; color: #e0e0e0" if dark else "background: #fff; color: #212121"
     page = folder / "page.html"
     page.write_text(
@@ -66,7 +66,7 @@ def open_html(chrome: Chrome, fragment: str, folder: Path, *, dark: bool = False
 
 
 def picture_of(chrome: Chrome, *elements: WebElement, margin: float = 8) -> bytes:
-    """A PNG of the part of the page that holds the elements."""
+    """Return a PNG of the part of the page that holds the elements."""
     boxes = [each.rect for each in elements]
     left = max(min(box["x"] for box in boxes) - margin, 0)
     top = max(min(box["y"] for box in boxes) - margin, 0)

@@ -1,4 +1,4 @@
-"""A JupyterLab of its own in a folder, and the notebook that is open in it."""
+"""Run JupyterLab in a folder, and work in a notebook that is open in it."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 
 ROOT = Path(__file__).resolve().parent.parent
-PATIENCE = 120  # seconds for whatever has to come
+TIMEOUT = 120  # seconds, for anything that is waited for
 SETTINGS: Mapping[str, Mapping[str, object]] = {
-    # Nothing is asked of the network.
+    # No requests to the network.
     "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
-    # Every cell is in the page, also those that are not in sight.
+    # All cells are in the page, also those that are not visible.
     "notebook-extension/tracker": {"windowingMode": "none"},
 }
-# What the scripts below start with: the notebook, and its cells by their ids.
+# The beginning of the scripts below: the notebook, and its cells by their ids.
 _NOTEBOOK = """
 const done = arguments[arguments.length - 1];
 const panel = window.jupyterapp.shell.currentWidget;
@@ -39,7 +39,7 @@ const find = id => cells.find(cell => cell.model.sharedModel.id === id);
 
 @contextmanager
 def lab(folder: Path) -> Iterator[str]:
-    """The address of a JupyterLab that serves the folder, with settings of its own."""
+    """Serve a folder with a new JupyterLab, and yield the address of a file in it, by its name."""
     own = folder / ".lab"
     for name, values in SETTINGS.items():
         file = own / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
@@ -70,7 +70,7 @@ def lab(folder: Path) -> Iterator[str]:
         yield f"{address}/lab/tree/{{}}?reset&token={token}"
     finally:
         process.terminate()
-        process.wait(PATIENCE)
+        process.wait(TIMEOUT)
         log.close()
 
 
@@ -81,17 +81,17 @@ class Notebook:
     chrome: Chrome
 
     def paste(self, cell: str, source: str) -> None:
-        """Puts text in the place of what stands in a cell."""
+        """Replace the source of a cell."""
         self._run(
             "find(arguments[0]).model.sharedModel.setSource(arguments[1]); done();", cell, source
         )
 
     def source(self, cell: str) -> str:
-        """What stands in a cell."""
+        """Return the source of a cell."""
         return str(self._run("done(find(arguments[0]).model.sharedModel.getSource());", cell))
 
     def run(self, *cells: str) -> None:
-        """Runs cells, one after the other, until each is done."""
+        """Run cells one after the other, and wait until they are done."""
         for cell in cells:
             self._run(
                 """
@@ -102,7 +102,7 @@ class Notebook:
             )
 
     def run_all(self) -> None:
-        """Restarts the kernel and runs every cell."""
+        """Restart the kernel and run all cells."""
         self._run(
             """
             panel.sessionContext.session.kernel.restart()
@@ -112,25 +112,25 @@ class Notebook:
         )
 
     def outputs(self, cell: str) -> list[dict[str, Any]]:
-        """A cell's outputs, as they are saved."""
+        """Return a cell's outputs, as they are saved."""
         found: list[dict[str, Any]] = self._run(
             "done(find(arguments[0]).model.sharedModel.outputs);", cell
         )
         return found
 
     def element(self, cell: str) -> WebElement:
-        """The cell on the page."""
+        """Return the element of a cell, scrolled into view."""
         found: WebElement = self._run(
             "const it = find(arguments[0]).node; it.scrollIntoView(); done(it);", cell
         )
         return found
 
     def output(self, cell: str) -> WebElement:
-        """What a cell shows below itself."""
+        """Return the element of a cell's output."""
         return self.element(cell).find_element(By.CSS_SELECTOR, ".jp-Cell-outputArea")
 
     def theme(self, *, dark: bool) -> None:
-        """Changes to the light or the dark theme."""
+        """Switch to the light or the dark theme."""
         name = "JupyterLab Dark" if dark else "JupyterLab Light"
         self._run(
             """
@@ -145,10 +145,10 @@ class Notebook:
 
 
 def open_notebook(chrome: Chrome, address: str, name: str) -> Notebook:
-    """Opens a notebook of the lab's folder, and waits until its kernel can run cells."""
-    chrome.set_script_timeout(PATIENCE)
+    """Open a notebook of the lab's folder, and wait until its kernel is idle."""
+    chrome.set_script_timeout(TIMEOUT)
     chrome.get(address.format(name))
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + TIMEOUT
     ready = """
         const panel = window.jupyterapp?.shell?.currentWidget;
         return panel?.sessionContext?.session?.kernel?.status === 'idle'
@@ -158,7 +158,7 @@ def open_notebook(chrome: Chrome, address: str, name: str) -> Notebook:
         if time.monotonic() > end:
             raise TimeoutError(f"JupyterLab did not open {name}")
         time.sleep(0.2)
-    # The whole window is for the notebook.
+    # Leave the whole window to the notebook.
     chrome.execute_script("window.jupyterapp.shell.collapseLeft();")
     return Notebook(chrome)
 
@@ -171,7 +171,7 @@ def _free_port() -> int:
 
 
 def _wait_for(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + TIMEOUT
     while time.monotonic() < end and process.poll() is None:
         try:
             with urllib.request.urlopen(address, timeout=5):

@@ -1,4 +1,4 @@
-"""What a student sees in JupyterLab: a wrong check in light and dark, and a training."""
+"""Take what a student sees in JupyterLab: a failed check, and a training."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ TALL = (1120, 1100)
 
 @shot("check-wrong")
 def check_wrong(studio: Studio) -> bytes:
-    """A wrong sigmoid, and what its check says."""
+    """Take a wrong sigmoid and the report of its check."""
     return _wrong(studio, dark=False)
 
 
 @shot("check-wrong-dark")
 def check_wrong_dark(studio: Studio) -> bytes:
-    """The same on a dark page."""
+    """Take a wrong sigmoid and the report of its check on a dark page."""
     return _wrong(studio, dark=True)
 
 
 @shot("training")
 def training(studio: Studio) -> bytes:
-    """The network that reads digits, once it has learned."""
+    """Take the trained network that reads digits."""
     resize(studio.chrome, TALL)
     notebook = studio.notebook
     notebook.theme(dark=False)
@@ -33,7 +33,7 @@ def training(studio: Studio) -> bytes:
 
 @shot("chain-phone")
 def chain_phone(studio: Studio) -> bytes:
-    """Several wrong edges, on a page as wide as a phone."""
+    """Take a chain with several wrong edges on a page as wide as a phone."""
     from harness.course.report import Check, Diagnosis, Report
     from harness.many_neurons import MANY_NEURONS
     from harness.show import chain_picture
@@ -72,7 +72,7 @@ def _wrong(studio: Studio, *, dark: bool) -> bytes:
     notebook.paste("sigmoid", with_wrong_sigmoid(solutions("many-neurons")["sigmoid"]))
     notebook.run("sigmoid", "check-sigmoid")
     cells = [notebook.element("sigmoid"), notebook.element("check-sigmoid")]
-    # The playing cell between the two is not what this is about.
+    # Hide the cell for experiments between the two.
     studio.chrome.execute_script(
         "arguments[0].scrollIntoView();"
         "for (const cell of document.querySelectorAll('.jp-Cell'))"

@@ -1,4 +1,4 @@
-"""What `backprop grade` leaves to look at: the page of a class, and a student's own."""
+"""Take the pages that `backprop grade` writes: the one of a class, and a student's."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ STUDENT = "wrong-swapped-returns"
 
 @shot("class-page")
 def class_page(studio: Studio) -> bytes:
-    """The top of the page of a sample class."""
+    """Take the top of a sample class's page."""
     studio.chrome.get((_report(studio) / "index.html").as_uri())
     resize(studio.chrome, (1040, 1000))
     top = studio.chrome.get_screenshot_as_png()
@@ -26,7 +26,7 @@ def class_page(studio: Studio) -> bytes:
 
 @shot("student-page")
 def student_page(studio: Studio) -> bytes:
-    """A student's page on a telephone."""
+    """Take a student's page on a phone."""
     resize(studio.chrome, PHONE)
     studio.chrome.get((_report(studio) / "students" / f"{STUDENT}.html").as_uri())
     shown = picture_of(studio.chrome, studio.chrome.find_element("css selector", "body"), margin=0)
@@ -35,7 +35,7 @@ def student_page(studio: Studio) -> bytes:
 
 
 def _report(studio: Studio) -> Path:
-    """The report on a sample class, graded once."""
+    """Return the folder of a sample class's report; the class is graded once."""
     out = studio.folder / "marks"
     if not out.exists():
         call = ["grade", CLASS, "--assignment", "many-neurons", "--out", out]

@@ -1,4 +1,4 @@
-"""Where pictures are taken: one browser, one JupyterLab, and a list of what to take."""
+"""Keep one browser, one JupyterLab, and the list of screenshots."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SHOTS: dict[str, Shot] = {}
 
 
 def shot(name: str) -> Callable[[Shot], Shot]:
-    """Adds a picture to those that are made: the function takes it, as a PNG, for NAME.png."""
+    """Register the decorated function: the PNG that it returns is kept as NAME.png."""
 
     def added(take: Shot) -> Shot:
         SHOTS[name] = take
@@ -37,7 +37,7 @@ def shot(name: str) -> Callable[[Shot], Shot]:
 
 @dataclass
 class Studio:
-    """What a picture is taken with. ``folder`` is for files of its own."""
+    """The tools that a screenshot is taken with; ``folder`` is for temporary files."""
 
     chrome: Chrome
     folder: Path
@@ -45,7 +45,7 @@ class Studio:
 
     @cached_property
     def notebook(self) -> Notebook:
-        """The released notebook of many-neurons in JupyterLab, with all right solutions pasted."""
+        """The released notebook of many-neurons in JupyterLab, with all solutions run."""
         released = self.folder / "lab" / "many-neurons"
         shutil.copytree(ROOT / "assignments" / "many-neurons", released)
         address = self.stack.enter_context(lab(released.parent))
@@ -58,7 +58,7 @@ class Studio:
 
 
 def solutions(name: str) -> dict[str, str]:
-    """The cells of an assignment in which students write, as the instructor has them."""
+    """Return the instructor's source of the cells that students write, by cell id."""
     file = ROOT / "solutions" / name / f"{name}.ipynb"
     notebook = nbformat.read(file, nbformat.NO_CONVERT)  # type: ignore[no-untyped-call]
     return {
@@ -69,7 +69,7 @@ def solutions(name: str) -> dict[str, str]:
 
 
 def with_wrong_sigmoid(source: str) -> str:
-    """The sigmoid with z where a belongs, as students write it."""
+    """Return the sigmoid's source with z in place of a, a common mistake."""
     return (
         source.replace("save_for_backward(a)", "save_for_backward(z)")
         .replace("(a,) = ctx", "(z,) = ctx")
@@ -79,14 +79,14 @@ def with_wrong_sigmoid(source: str) -> str:
 
 @contextmanager
 def studio(folder: Path) -> Iterator[Studio]:
-    """A studio with a browser; JupyterLab starts when a picture first needs it."""
+    """Open a studio with a browser; JupyterLab starts when it is first needed."""
     with ExitStack() as stack:
         chrome = stack.enter_context(browser())
         yield Studio(chrome, folder, stack)
 
 
 def take(made: Studio, name: str) -> Path:
-    """Takes one picture and keeps it in docs/images, in few colours, as the repository holds it."""
+    """Take one screenshot, reduce its colours, and return its file in docs/images."""
     resize(made.chrome, LAPTOP)
     file = IMAGES / f"{name}.png"
     picture = Image.open(io.BytesIO(SHOTS[name](made))).convert("RGB")

@@ -1,4 +1,4 @@
-"""What a student sees in a terminal."""
+"""Take what a student sees in a terminal."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PAGE = (
 
 @shot("terminal")
 def terminal(studio: Studio) -> bytes:
-    """`backprop check` on a file with a wrong sigmoid, in colour."""
+    """Take the output of `backprop check` for a file with a wrong sigmoid."""
     cells = solutions("one-neuron") | {
         "sigmoid": with_wrong_sigmoid(solutions("one-neuron")["sigmoid"])
     }
@@ -42,7 +42,7 @@ def terminal(studio: Studio) -> bytes:
 
 
 def _on_a_terminal(command: list[str], studio: Studio) -> str:
-    """What a command prints where it takes its output for a terminal."""
+    """Return what a command prints to a terminal."""
     ours, theirs = pty.openpty()
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm-256color"}
     with subprocess.Popen(command, cwd=studio.folder, stdout=theirs, env=environment):
@@ -52,6 +52,6 @@ def _on_a_terminal(command: list[str], studio: Studio) -> str:
             while part := os.read(ours, 65536):
                 said += part
         except OSError:
-            pass  # how Linux says that the other end is closed
+            pass  # Linux reports the closed other end like this
     os.close(ours)
     return said.decode().replace("\r\n", "\n").rstrip("\n")
