@@ -79,8 +79,8 @@ class ScriptedChild:
                     channel.send(wire.encode(Defined(request.call, [], "")))
                     continue
                 assert isinstance(request, Perform)
-                done = workbench.perform(list(map(wire.operation_of, request.operations)))
-                replies = [wire.encode(wire.reply_data(reply)) for reply in done]
+                done = workbench.perform(list(map(wire.decode_operation, request.operations)))
+                replies = list(map(wire.encode_reply, done))
                 frame = wire.answers(request.call, 0, replies)
                 altered = mutate(LENGTH.pack(len(frame)) + frame)
                 sock.sendall(altered)
@@ -136,15 +136,18 @@ def answering(**keys: object) -> Mutate:
 
 
 NUMBERS = st.floats(0, 1, exclude_max=True)
+PLAIN = st.none() | st.booleans() | st.integers(-9, 9) | st.text() | st.binary()
+REPLIES = st.dictionaries(st.text(), st.integers(-9, 9)) | st.tuples(
+    st.sampled_from(["Output", "Returns", "Unchanged", "Chained", "Observed", "Raised", "Lost"]),
+    *[st.recursive(PLAIN, lambda inner: st.lists(inner, max_size=4), max_leaves=6)] * 3,
+)
 MUTATIONS = st.one_of(
     st.builds(flipped, NUMBERS, st.integers(0, 7)),
     st.builds(replaced, NUMBERS, st.integers(0, 50), st.binary(max_size=50)),
     st.builds(lambda at: lambda frame: frame[: int(at * len(frame))], NUMBERS),
     st.builds(lambda times: lambda frame: frame * times, st.integers(2, 5)),
     st.builds(reframed, st.binary(max_size=100)),
-    st.builds(
-        answering, replies=st.lists(st.dictionaries(st.text(), st.integers(-9, 9)), max_size=3)
-    ),
+    st.builds(answering, replies=st.lists(REPLIES, max_size=3)),
 )
 
 

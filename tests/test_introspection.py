@@ -9,11 +9,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grading.confined import wire
 from grading.confined.channel import LENGTH
 from grading.confined.source import Cell, Source
 from grading.sandbox.remote import RemoteCandidate
-from harness.candidate.operations import Lost, Observe, Observed
+from harness.candidate.operations import Lost, Observe, Observed, Other
 from harness.course.settings import Limits
 from harness.judging.policy import evidence_in
 from tests.test_fuzz import Scripted
@@ -33,11 +32,10 @@ FORGED = st.builds(
         ]
     ),
 )
-SEEN = st.lists(st.builds(wire.SeenData, FORGED, FORGED), max_size=6)
-FORGERIES = st.builds(
-    wire.ObservedData,
-    *(SEEN, SEEN, SEEN, SEEN, FORGED, st.booleans()),
-    st.none() | st.lists(st.builds(wire.OtherData, FORGED), max_size=3),
+SEEN = st.lists(st.tuples(FORGED, FORGED), max_size=6)
+FORGERIES = st.tuples(
+    *(st.just("Observed"), SEEN, SEEN, SEEN, SEEN, FORGED, st.booleans()),
+    st.none() | st.lists(st.builds(Other, FORGED), max_size=3),
 )
 
 
@@ -47,7 +45,7 @@ def test_no_forged_testimony_tells_anything_but_words_of_the_harness_and_lines(f
 
     def instead(frame):
         message = msgspec.msgpack.decode(frame[LENGTH.size :])
-        message["replies"] = [msgspec.to_builtins(forged)]
+        message["replies"] = [forged]
         payload = msgspec.msgpack.encode(message)
         return LENGTH.pack(len(payload)) + payload
 

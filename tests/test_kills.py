@@ -17,6 +17,7 @@ from grading.selfcheck.check import check_work
 from grading.selfcheck.work import Work
 from grading.submissions.reading import Submission
 from grading.workers.grader import KILLED, grade_alone, grade_submission
+from harness.candidate.operations import Forward
 from harness.course.settings import Limits, Settings
 from harness.probes import plan
 from tests.test_remote import (
@@ -81,7 +82,8 @@ def defining(request):
 def running(stage):
     def when(request):
         asked = request.operations if isinstance(request, Perform) else []
-        return any(isinstance(each, wire.ForwardData) and each.stage == stage for each in asked)
+        operations = map(wire.decode_operation, asked)
+        return any(isinstance(each, Forward) and each.stage == stage for each in operations)
 
     return when
 

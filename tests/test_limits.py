@@ -230,8 +230,8 @@ class ScriptedChild:
                     wire.encode(Defined(call, [], "")),
                 ]
             case Perform(call, operations):
-                done = self._workbench.perform(list(map(wire.operation_of, operations)))
-                replies = [wire.encode(wire.reply_data(reply)) for reply in done]
+                done = self._workbench.perform(list(map(wire.decode_operation, operations)))
+                replies = list(map(wire.encode_reply, done))
                 frames = [wire.answers(call, 0, replies)]
         return b"".join(LENGTH.pack(len(frame)) + frame for frame in frames)
 

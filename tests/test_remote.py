@@ -373,4 +373,4 @@ def test_replies_that_are_kept_for_the_next_submission_are_never_altered(zygote,
         graded(zygote, HEAD, WEIGHTED_SUM, sigmoid_doing(change), SQUARED_ERROR)
     assert len(kept) > 200
     for data, reply in kept.items():
-        assert wire.encode(wire.reply_data(reply)) == data
+        assert wire.encode_reply(reply) == data

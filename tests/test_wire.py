@@ -6,12 +6,13 @@ import socket
 from contextlib import contextmanager
 from typing import Any
 
+import msgspec
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grading.confined import wire
+from grading.confined import tensors, wire
 from grading.confined.channel import Channel, ChannelClosed, ChannelTimeout, ProtocolError
 from harness.candidate.operations import (
     Absent,
@@ -24,7 +25,6 @@ from harness.candidate.operations import (
     Observe,
     Observed,
     Other,
-    Output,
     Returns,
     Seen,
 )
@@ -36,7 +36,7 @@ DTYPES = ["float64", "float32", "float16", "bfloat16", "int64", "uint8", "bool",
 def test_tensors_survive(shape, dtype, seed):
     generator = torch.Generator().manual_seed(seed)
     value = (10 * torch.randn(shape, generator=generator)).to(getattr(torch, dtype))
-    back = wire.tensor_of(wire.tensor_data(value))
+    back = tensors.tensor_of(tensors.tensor_data(value))
     assert back.dtype == value.dtype and back.shape == value.shape
     assert torch.equal(back, value)
 
@@ -44,14 +44,14 @@ def test_tensors_survive(shape, dtype, seed):
 def test_layout_survives():
     value = torch.arange(12.0).reshape(3, 4)
     for each in (value.T, value[:, ::2], value[:1].expand(5, 4), torch.ones(()).expand(3, 2)):
-        back = wire.tensor_of(wire.tensor_data(each))
+        back = tensors.tensor_of(tensors.tensor_data(each))
         assert torch.equal(back, each)
         assert back.stride() == each.stride() or each.numel() == back.numel() == 1
 
 
 def test_nan_and_infinity_survive():
     value = torch.tensor([float("nan"), float("inf"), -0.0])
-    back = wire.tensor_of(wire.tensor_data(value))
+    back = tensors.tensor_of(tensors.tensor_data(value))
     assert torch.equal(back.view(torch.int32), value.view(torch.int32))
 
 
@@ -64,10 +64,10 @@ def test_operations_survive():
         Descend(0.25, {"z": 2 * x}),
         Observe("Sigmoid", (x,), 3 * x, (True,)),
     ]
-    request = wire.Perform(7, [wire.operation_data(each) for each in operations], at_once=False)
+    request = wire.Perform(7, list(map(wire.encode_operation, operations)), at_once=False)
     back = wire.decode_request(wire.encode(request))
     assert isinstance(back, wire.Perform) and back.call == 7
-    made: list[Any] = list(map(wire.operation_of, back.operations))
+    made: list[Any] = list(map(wire.decode_operation, back.operations))
     forward, backward, chain, descend, testify = made
     assert forward.inputs[0].stride() == x.T.stride()
     assert torch.equal(backward.upstream, x)
@@ -78,13 +78,13 @@ def test_operations_survive():
 
 
 def sent_and_received(replies) -> list[Any]:
-    encoded = [wire.encode(wire.reply_data(reply)) for reply in replies]
+    encoded = list(map(wire.encode_reply, replies))
     message: Any = wire.decode_from_child(wire.answers(1, 0, encoded))
     return list(map(wire.decode_reply, message.replies))
 
 
 shapes = st.lists(st.integers(0, 4), max_size=4)
-tensors = st.builds(
+any_tensor = st.builds(
     lambda shape, dtype, seed: (
         10 * torch.randn(shape, generator=torch.Generator().manual_seed(seed))
     ).to(getattr(torch, dtype)),
@@ -94,17 +94,18 @@ tensors = st.builds(
 )
 
 
-@given(st.dictionaries(st.text(max_size=3), tensors, max_size=5))
+@given(st.dictionaries(st.text(max_size=3), any_tensor, max_size=5))
 def test_bundles_of_tensors_survive(given_tensors):
     turned = {name: value.mT if value.dim() > 1 else value for name, value in given_tensors.items()}
-    back = wire.unbundled(wire.bundles(turned))
+    back = tensors.unbundled(tensors.bundles(turned))
     assert back.keys() == turned.keys()
     for name, value in turned.items():
         assert back[name].dtype == value.dtype and torch.equal(back[name], value)
 
 
 @given(
-    st.lists(st.floats() | st.none(), min_size=1, max_size=20), st.dictionaries(st.text(), tensors)
+    st.lists(st.floats() | st.none(), min_size=1, max_size=20),
+    st.dictionaries(st.text(), any_tensor),
 )
 def test_answers_that_wait_for_each_other_arrive_in_order(costs, outputs):
     replies: list[Any] = [
@@ -124,8 +125,10 @@ def test_answers_that_wait_for_each_other_arrive_in_order(costs, outputs):
 
 def test_the_steps_of_a_training_are_made_plain_once():
     step = Descend(0.5, {"x": torch.ones(3)})
-    assert wire.operation_data(step) is wire.operation_data(step)
-    assert wire.operation_data(step) is not wire.operation_data(Descend(0.5, {"x": torch.zeros(3)}))
+    assert wire.encode_operation(step) is wire.encode_operation(step)
+    assert wire.encode_operation(step) is not wire.encode_operation(
+        Descend(0.5, {"x": torch.zeros(3)})
+    )
 
 
 def test_replies_tell_tensor_none_and_other_apart():
@@ -149,40 +152,74 @@ def test_introspection_survives_but_for_the_code_which_stands_in_the_source():
 
 def test_introspection_without_end_is_cut_off_or_refused():
     seen = Seen("x" * 10_000, "line 3")
-    data: Any = wire.reply_data(Observed((seen,) * 10_000))
-    assert len(data.named) == wire.MOST_SEEN
-    assert len(data.named[0].what) == wire.MOST_LETTERS
-    longer = wire.SeenData("x" * (wire.MOST_LETTERS + 1), "")
-    for named in ([longer], data.named * 2):
-        forged = wire.ObservedData(named, [], [], [], "", False, None)
-        message: Any = wire.decode_from_child(wire.answers(1, 0, [wire.encode(forged)]))
-        with pytest.raises(ProtocolError):
-            wire.decode_reply(message.replies[0])
+    (cut,) = sent_and_received([Observed((seen,) * 10_000, built_in="x" * 10_000)])
+    assert len(cut.named) == wire.MOST_SEEN
+    assert len(cut.named[0].what) == len(cut.built_in) == wire.MOST_LETTERS
+    longer = "x" * (wire.MOST_LETTERS + 1)
+    for named, built_in in (([(longer, "")], ""), ([("x", "")] * 101, ""), ([], longer)):
+        assert refused("Observed", named, [], [], [], built_in, False, None)
+    assert refused("Observed", [], [], [], [], "", False, [None] * 101)
+    assert not refused("Observed", [("x", "line 1")] * 100, [], [], [], "x", False, [None] * 100)
 
 
-def test_a_return_that_is_too_large_or_strange_is_named_not_sent():
-    large = torch.zeros(1).expand(10_000_000)
-    assert wire.returned_data(large) == wire.OtherData("tensor of 10000000 numbers")
-    assert isinstance(wire.reply_data(Output(Other("dict"))), wire.OutputData)
+@pytest.mark.parametrize(
+    "reply",
+    [
+        ("Lost", "did not finish", True),
+        ("Forward", 1, "Sigmoid", [], []),
+        ("Output", 1.0),
+        ("Output", {"kind": 1}),
+        ("Output", ["float99", [0], b""]),
+        ("Returns", [None] * 101),
+        ("Returns", [[[[None]]]]),
+        ("Unchanged", [1], [], True),
+        ("Chained", [["float64", {}, b""]] * 13, 0.0, None),
+        ("Chained", [["float64", {str(name): [0] for name in range(10_001)}, b""]], 0.0, None),
+        ("Chained", [], "0", None),
+        ("Chained", [], 0.0, {"kind": "list"}),
+        ("Raised", "ValueError", "text"),
+        ("Raised",),
+        (),
+    ],
+)
+def test_replies_of_other_types_or_sizes_are_refused(reply):
+    assert refused(*reply)
+
+
+@pytest.mark.parametrize("data", [b"\x81\xa4kind\xa4list", b"\x91" * 100_000, b""])
+def test_replies_of_another_form_are_refused(data):
+    assert refused_as(data)
+
+
+def refused(*reply) -> bool:
+    return refused_as(msgspec.msgpack.encode(reply))
+
+
+def refused_as(data: bytes) -> bool:
+    try:
+        wire.decode_reply(msgspec.Raw(data))
+    except ProtocolError:
+        return True
+    return False
 
 
 @pytest.mark.parametrize(
     "data",
     [
-        wire.TensorData("float64", (2,), memoryview(b"\0" * 8)),
-        wire.TensorData("float64", (-1,), memoryview(b"")),
-        wire.TensorData(
+        tensors.TensorData("float64", (2,), memoryview(b"\0" * 8)),
+        tensors.TensorData("float64", (-1,), memoryview(b"")),
+        tensors.TensorData(
             "float64",
             (-1, -2),
             memoryview(b"\0" * 16),
         ),
-        wire.TensorData("float64", (1,) * 40, memoryview(b"\0" * 8)),
-        wire.TensorData(
+        tensors.TensorData("float64", (1,) * 40, memoryview(b"\0" * 8)),
+        tensors.TensorData(
             "float64",
             (0, 2**62, 2**62),
             memoryview(b""),
         ),
-        wire.TensorData(
+        tensors.TensorData(
             "float64",
             (2**70, 0),
             memoryview(b""),
@@ -191,22 +228,22 @@ def test_a_return_that_is_too_large_or_strange_is_named_not_sent():
 )
 def test_malformed_tensors_are_refused(data):
     with pytest.raises(ProtocolError):
-        wire.tensor_of(data)
+        tensors.tensor_of(data)
 
 
 @pytest.mark.parametrize(
     "bundle",
     [
-        wire.Bundle("float64", {"x": (2,), "y": (1,)}, memoryview(b"\0" * 16)),
-        wire.Bundle("float64", {"x": (3,), "y": (-1,)}, memoryview(b"\0" * 16)),
-        wire.Bundle("float64", {}, memoryview(b"\0" * 8)),
-        wire.Bundle("float64", {"x": (0, 2**62, 2**62)}, memoryview(b"")),
-        wire.Bundle("float64", {"x": (1,)}, memoryview(b"\0" * 7)),
+        tensors.Bundle("float64", {"x": (2,), "y": (1,)}, memoryview(b"\0" * 16)),
+        tensors.Bundle("float64", {"x": (3,), "y": (-1,)}, memoryview(b"\0" * 16)),
+        tensors.Bundle("float64", {}, memoryview(b"\0" * 8)),
+        tensors.Bundle("float64", {"x": (0, 2**62, 2**62)}, memoryview(b"")),
+        tensors.Bundle("float64", {"x": (1,)}, memoryview(b"\0" * 7)),
     ],
 )
 def test_malformed_bundles_are_refused(bundle):
     with pytest.raises(ProtocolError):
-        wire.unbundled([bundle])
+        tensors.unbundled([bundle])
 
 
 @given(
@@ -216,17 +253,16 @@ def test_malformed_bundles_are_refused(bundle):
 )
 def test_any_bundle_is_tensors_or_refused(sizes, dtype, data):
     try:
-        back = wire.unbundled([wire.Bundle(dtype, sizes, memoryview(data))])
+        back = tensors.unbundled([tensors.Bundle(dtype, sizes, memoryview(data))])
     except ProtocolError:
         return
     assert {name: tuple(value.shape) for name, value in back.items()} == sizes
 
 
 def test_a_child_cannot_lay_its_tensors_out():
-    strided = wire.TensorData("float64", (2,), memoryview(b"\0" * 16), [2**40])
-    for data in (wire.ReturnsData([strided]), wire.ChainedData([], 0.0, strided)):
-        with pytest.raises(ProtocolError, match="strides"):
-            wire.reply_of(data)
+    for strides in (None, [2**40]):
+        tensor = ["float64", [2], b"\0" * 16, strides]
+        assert refused("Returns", [tensor]) == refused("Chained", [], 0.0, tensor) == bool(strides)
 
 
 def test_answers_without_replies_are_refused():

@@ -131,8 +131,8 @@ def _perform(channel: Channel, request: Perform, workbench: Workbench) -> None:
     sent = time.monotonic()
     last = len(request.operations) - 1
     for index, data in enumerate(request.operations):
-        reply = workbench.perform_one(wire.operation_of(data))
-        kept.append(wire.encode(wire.reply_data(reply)))
+        reply = workbench.perform_one(wire.decode_operation(data))
+        kept.append(wire.encode_reply(reply))
         late = time.monotonic() - sent > KEEP_SECONDS
         if request.at_once or late or index == last or sum(map(len, kept)) > KEEP_BYTES:
             channel.send(wire.answers(request.call, index + 1 - len(kept), kept))

@@ -1,128 +1,62 @@
-"""What goes over the wire: typed messages of plain data. Nothing that arrives is executed."""
+"""What goes over the wire: typed messages of plain data. Nothing that arrives is executed.
+
+Operations and replies are the dataclasses of `harness.candidate.operations`. On the wire each is an
+array of its class's name and its fields, which `_FORMS` bounds by their types.
+"""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
 from functools import lru_cache
-from typing import Annotated, Literal
+from typing import Annotated, Any, NamedTuple, Union, get_args, get_type_hints
 from weakref import WeakKeyDictionary
 
 import msgspec
-import torch
+from msgspec.structs import astuple
 from torch import Tensor
 
 from grading.confined.channel import ProtocolError
 from grading.confined.features import Details
 from grading.confined.source import CODE_LIMIT, Source
-from harness.candidate import operations as candidate
-from harness.candidate.operations import Link, Operation, Other, Reply, Returned
-from harness.candidate.workbench import copy_with_layout
+from grading.confined.tensors import (
+    Bundles,
+    ReturnedData,
+    TensorData,
+    bundles,
+    returned_data,
+    returned_of,
+    tensor_data,
+    tensor_of,
+    unbundled,
+)
+from harness.candidate.operations import (
+    Absent,
+    Chained,
+    Descend,
+    Observed,
+    Operation,
+    Output,
+    Raised,
+    Reply,
+    Returned,
+    Returns,
+    Seen,
+    Unchanged,
+)
 
 REQUEST_LIMIT = 64 * 1024 * 1024
 REPLY_LIMIT = 16 * 1024 * 1024
 PARSED_LIMIT = CODE_LIMIT + 2 * 1024 * 1024
-TENSOR_LIMIT = 8 * 1024 * 1024
-MOST_DIMENSIONS = 16
 MOST_REPLIES = 10_000
-MOST_BUNDLES = 12  # one for each dtype
-# Tensors by name in one bundle, and what one backward returns: more would take up far more memory
-# here than their bytes do.
-MOST_NAMES = 10_000
-MOST_VALUES = 100
-# Of testimony: pieces of each kind, and letters of each word.
+MOST_VALUES = 100  # that one backward returns
+# Of introspection: pieces of each kind, and letters of each word.
 MOST_SEEN = 100
 MOST_LETTERS = 100
 # Replies of so many bytes are kept for when the same ones come again.
 SMALL_REPLY = 2048
 
 Frame = bytes | bytearray
-
-Dtype = Literal[
-    "float64", "float32", "float16", "bfloat16", "complex128", "complex64",
-    "int64", "int32", "int16", "int8", "uint8", "bool",
-]  # fmt: skip
-
-
-class TensorData(msgspec.Struct, frozen=True, tag="tensor"):
-    """A tensor's values in row-major order, and the strides it should have, if not those."""
-
-    dtype: Dtype
-    shape: tuple[int, ...]
-    data: memoryview
-    strides: list[int] | None = None
-
-
-class NoneData(msgspec.Struct, frozen=True, tag="none"):
-    """None, where a tensor could be."""
-
-
-class OtherData(msgspec.Struct, frozen=True, tag="other"):
-    """Anything else, by the name of its type."""
-
-    kind: str
-
-
-ReturnedData = TensorData | NoneData | OtherData
-
-
-class Bundle(msgspec.Struct, frozen=True):
-    """Tensors of one dtype by name: their shapes, and the values of all, row-major, in order."""
-
-    dtype: Dtype
-    shapes: Annotated[dict[str, tuple[int, ...]], msgspec.Meta(max_length=MOST_NAMES)]
-    data: memoryview
-
-
-class ForwardData(msgspec.Struct, frozen=True, tag="forward"):
-    """`harness.candidate.operations.Forward` as plain data."""
-
-    handle: int
-    stage: str
-    inputs: list[TensorData]
-    requires_grad: list[bool]
-
-
-class BackwardData(msgspec.Struct, frozen=True, tag="backward"):
-    """`harness.candidate.operations.Backward` as plain data."""
-
-    handle: int
-    upstream: TensorData
-
-
-class ReadData(msgspec.Struct, frozen=True, tag="read"):
-    """`harness.candidate.operations.Read` as plain data."""
-
-    handle: int
-
-
-class ChainData(msgspec.Struct, frozen=True, tag="chain"):
-    """`harness.candidate.operations.Chain` as plain data."""
-
-    links: list[tuple[str, list[str], str]]
-    tensors: list[Bundle]
-    outputs: list[str]
-    wrt: list[str]
-    costs: dict[str, float]
-
-
-class DescendData(msgspec.Struct, frozen=True, tag="descend"):
-    """`harness.candidate.operations.Descend` as plain data."""
-
-    rate: float
-    tensors: list[Bundle]
-
-
-class ObserveData(msgspec.Struct, frozen=True, tag="observe"):
-    """`harness.candidate.operations.Observe` as plain data."""
-
-    stage: str
-    inputs: list[TensorData]
-    upstream: TensorData
-    required: list[bool]
-
-
-OperationData = ForwardData | BackwardData | ReadData | ChainData | DescendData | ObserveData
 
 
 class Parse(msgspec.Struct, frozen=True, tag="parse"):
@@ -146,88 +80,17 @@ class Define(msgspec.Struct, frozen=True, tag="define"):
 
 
 class Perform(msgspec.Struct, frozen=True, tag="perform"):
-    """Do the operations in order. Replies to quick ones can wait for each other, unless each is
-    wanted ``at_once``."""
+    """Do the operations in order, each of them for `decode_operation`.
+
+    Replies to quick ones can wait for each other, unless each is wanted ``at_once``.
+    """
 
     call: int
-    operations: list[OperationData]
+    operations: list[msgspec.Raw]
     at_once: bool
 
 
 Request = Parse | Define | Perform
-
-
-class OutputData(msgspec.Struct, frozen=True, tag="output"):
-    """`harness.candidate.operations.Output` as plain data."""
-
-    value: ReturnedData
-
-
-class ReturnsData(msgspec.Struct, frozen=True, tag="returns"):
-    """`harness.candidate.operations.Returns` as plain data."""
-
-    values: Annotated[list[ReturnedData], msgspec.Meta(max_length=MOST_VALUES)]
-
-
-class UnchangedData(msgspec.Struct, frozen=True, tag="unchanged"):
-    """`harness.candidate.operations.Unchanged` as plain data."""
-
-    inputs: list[bool]
-    upstreams: list[bool]
-    results: bool
-
-
-class ChainedData(msgspec.Struct, frozen=True, tag="chained"):
-    """`harness.candidate.operations.Chained` as plain data."""
-
-    outputs: Annotated[list[Bundle], msgspec.Meta(max_length=MOST_BUNDLES)]
-    cost: float
-    gradient: TensorData | None
-
-
-Word = Annotated[str, msgspec.Meta(max_length=MOST_LETTERS)]
-
-
-class SeenData(msgspec.Struct, frozen=True):
-    """`harness.candidate.operations.Seen` as plain data. The code stands in the source."""
-
-    what: Word
-    place: Word
-
-
-SeenList = Annotated[list[SeenData], msgspec.Meta(max_length=MOST_SEEN)]
-
-
-class ObservedData(msgspec.Struct, frozen=True, tag="observed"):
-    """`harness.candidate.operations.Observed` as plain data."""
-
-    named: SeenList
-    dispatched: SeenList
-    packed: SeenList
-    differences: SeenList
-    built_in: Word
-    on_ctx: bool
-    second: Annotated[list[ReturnedData], msgspec.Meta(max_length=MOST_SEEN)] | None
-
-
-class RaisedData(msgspec.Struct, frozen=True, tag="raised"):
-    """`harness.candidate.operations.Raised` as plain data."""
-
-    kind: str
-    text: str
-    place: str
-    code: str
-
-
-class AbsentData(msgspec.Struct, frozen=True, tag="absent"):
-    """`harness.candidate.operations.Absent` as plain data."""
-
-    reason: str
-
-
-ReplyData = (
-    OutputData | ReturnsData | UnchangedData | ChainedData | ObservedData | RaisedData | AbsentData
-)
 
 
 class Parsed(msgspec.Struct, frozen=True, tag="parsed"):
@@ -267,7 +130,7 @@ class Defined(msgspec.Struct, frozen=True, tag="defined"):
 class Answers(msgspec.Struct, frozen=True, tag="answers"):
     """The replies to some operations of a call that follow each other, from ``first`` on.
 
-    Each is `ReplyData` of its own, for `decode_reply`.
+    Each is for `decode_reply`.
     """
 
     call: int
@@ -280,35 +143,141 @@ FromChild = Parsed | Started | Defined | Answers
 _encoder = msgspec.msgpack.Encoder()
 _requests: msgspec.msgpack.Decoder[Request] = msgspec.msgpack.Decoder(Request)
 _from_child: msgspec.msgpack.Decoder[FromChild] = msgspec.msgpack.Decoder(FromChild)
-_replies: msgspec.msgpack.Decoder[ReplyData] = msgspec.msgpack.Decoder(ReplyData)
+# All but Lost: of its own death a child cannot tell.
+_REPLIES = (Output, Returns, Unchanged, Chained, Observed, Raised, Absent)
 _MALFORMED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
-def encode(message: Request | FromChild | ReplyData) -> bytes:
-    """A message, or a reply to put into one, as bytes."""
+def encode(message: Request | FromChild) -> bytes:
+    """Return a message as bytes."""
     return _encoder.encode(message)
 
 
 def answers(call: int, first: int, replies: Sequence[bytes]) -> bytes:
-    """Answers as bytes, of replies that have been encoded one by one."""
+    """Return `Answers` as bytes, of replies that have been encoded one by one."""
     return _encoder.encode(Answers(call, first, list(map(msgspec.Raw, replies))))
 
 
 def decode_request(frame: Frame) -> Request:
-    """A message to a child."""
+    """Return a message to a child."""
     return _requests.decode(frame)
 
 
 def decode_from_child(frame: Frame) -> FromChild:
-    """A message from a child. Raises ProtocolError for anything but a well-formed one."""
+    """Return a message from a child. Raise ProtocolError for anything but a well-formed one."""
     try:
         return _from_child.decode(frame)
     except _MALFORMED as error:
         raise ProtocolError(str(error)) from None
 
 
+class _Form(NamedTuple):
+    """A field's type on the wire, and what turns its value into that and back."""
+
+    type: Any
+    to_wire: Callable[[Any], Any] | None = None
+    from_wire: Callable[[Any], Any] | None = None
+
+
+def _each(convert: Callable[[Any], Any], most: int | None = None) -> Callable[[Any], Any]:
+    """Return what converts every value of the first ``most``, and leaves None alone."""
+    return lambda values: None if values is None else tuple(map(convert, values[:most]))
+
+
+# Cases are made once, and what is asked about is never altered. A tensor's hash is its identity.
+_asked_data = lru_cache(maxsize=4096)(tensor_data)
+
+Word = Annotated[str, msgspec.Meta(max_length=MOST_LETTERS)]
+_Values = Annotated[list[ReturnedData], msgspec.Meta(max_length=MOST_VALUES)]
+_Lines = Annotated[list[tuple[Word, Word]], msgspec.Meta(max_length=MOST_SEEN)]
+_returned = _each(returned_data, MOST_VALUES), _each(returned_of)
+
+# By the type of a field. Those of other types are sent as they are.
+_FORMS: dict[Any, _Form] = {
+    Tensor: _Form(TensorData, _asked_data, tensor_of),
+    tuple[Tensor, ...]: _Form(list[TensorData], _each(_asked_data), _each(tensor_of)),
+    Mapping[str, Tensor]: _Form(Bundles, bundles, unbundled),
+    Tensor | None: _Form(
+        TensorData | None, lambda value: None if value is None else tensor_data(value), returned_of
+    ),
+    Returned: _Form(ReturnedData, returned_data, returned_of),
+    tuple[Returned, ...]: _Form(_Values, *_returned),
+    tuple[Returned, ...] | None: _Form(_Values | None, *_returned),
+    # Without the code, which stands in the source.
+    tuple[Seen, ...]: _Form(
+        _Lines,
+        _each(lambda seen: (seen.what[:MOST_LETTERS], seen.place), MOST_SEEN),
+        _each(lambda line: Seen(*line)),
+    ),
+}
+
+
+class _Kind:
+    """How the operations or replies of one class are sent."""
+
+    def __init__(self, made: type[Any], **forms: _Form) -> None:
+        hints = get_type_hints(made)
+        names = [each.name for each in fields(made)]
+        used = [forms.get(name) or _FORMS.get(hints[name], _Form(hints[name])) for name in names]
+        sent = [(name, form.type) for name, form in zip(names, used, strict=True)]
+        self._made, self._tag, self._names = made, made.__name__, names
+        self._to = [(index, form.to_wire) for index, form in enumerate(used) if form.to_wire]
+        self._back = [(index, form.from_wire) for index, form in enumerate(used) if form.from_wire]
+        self.struct = msgspec.defstruct(self._tag, sent, tag=True, array_like=True, frozen=True)
+
+    def encoded(self, value: object) -> bytes:
+        """Return the value as bytes."""
+        items = [self._tag, *(getattr(value, name) for name in self._names)]
+        for index, convert in self._to:
+            items[index + 1] = convert(items[index + 1])
+        return _encoder.encode(items)
+
+    def decoded(self, sent: msgspec.Struct) -> Any:
+        """Return the value of what was sent. Raise ProtocolError for a malformed tensor in it."""
+        items = list(astuple(sent))
+        for index, convert in self._back:
+            items[index] = convert(items[index])
+        return self._made(*items)
+
+
+_KINDS = {made: _Kind(made) for made in (*get_args(Operation), *_REPLIES)}
+_KINDS[Observed] = _Kind(Observed, built_in=_Form(Word, lambda name: name[:MOST_LETTERS]))
+_kinds_sent = {kind.struct: kind for kind in _KINDS.values()}
+
+
+def _decoder(*kinds: type[Any]) -> msgspec.msgpack.Decoder[Any]:
+    return msgspec.msgpack.Decoder(Union[tuple(_KINDS[made].struct for made in kinds)])  # noqa: UP007
+
+
+_operations = _decoder(*get_args(Operation))
+_replies = _decoder(*_REPLIES)
+_descents: WeakKeyDictionary[Descend, msgspec.Raw] = WeakKeyDictionary()
+
+
+def encode_operation(operation: Operation) -> msgspec.Raw:
+    """Return an operation as bytes for `Perform`."""
+    if not isinstance(operation, Descend):
+        return msgspec.Raw(_KINDS[type(operation)].encoded(operation))
+    # Made once, as the steps of a training are the same for every candidate.
+    if operation not in _descents:
+        _descents[operation] = msgspec.Raw(_KINDS[Descend].encoded(operation))
+    return _descents[operation]
+
+
+def decode_operation(data: msgspec.Raw) -> Operation:
+    """Return an operation that `Perform` asks for."""
+    sent = _operations.decode(data)
+    operation: Operation = _kinds_sent[type(sent)].decoded(sent)
+    return operation
+
+
+def encode_reply(reply: Reply) -> bytes:
+    """Return a reply as bytes for `answers`."""
+    return _KINDS[type(reply)].encoded(reply)
+
+
 def decode_reply(data: msgspec.Raw) -> Reply:
-    """A reply from a child. Raises ProtocolError for anything but a well-formed one."""
+    """Return a reply from a child. Raise ProtocolError for anything but a well-formed one."""
     small = len(memoryview(data)) <= SMALL_REPLY
     return _same_reply(bytes(data)) if small else _decoded(data)
 
@@ -322,254 +291,8 @@ def _same_reply(data: bytes) -> Reply:
 
 def _decoded(data: bytes | msgspec.Raw) -> Reply:
     try:
-        return reply_of(_replies.decode(data))
+        sent = _replies.decode(data)
+        reply: Reply = _kinds_sent[type(sent)].decoded(sent)
     except _MALFORMED as error:
         raise ProtocolError(str(error)) from None
-
-
-def tensor_data(value: Tensor) -> TensorData:
-    """A tensor as plain data; its strides too, where they are not row-major."""
-    strides = None if value.is_contiguous() else list(value.stride())
-    return TensorData(_dtype_name(value), tuple(value.shape), memoryview(_bytes(value)), strides)
-
-
-def tensor_of(data: TensorData) -> Tensor:
-    """The tensor. Raises ProtocolError where bytes, shape and dtype do not fit."""
-    dtype: torch.dtype = getattr(torch, data.dtype)
-    if _count(data.shape) * dtype.itemsize != len(data.data):
-        raise ProtocolError("a tensor whose bytes do not fit its shape")
-    values = _values(dtype, data.data).view(data.shape)
-    return values if data.strides is None else copy_with_layout(values, tuple(data.strides))
-
-
-def bundles(tensors: Mapping[str, Tensor]) -> list[Bundle]:
-    """Tensors by name as plain data, those of each dtype together."""
-    kinds: dict[torch.dtype, list[str]] = {}
-    for name, value in tensors.items():
-        kinds.setdefault(value.dtype, []).append(name)
-    return [
-        Bundle(
-            _dtype_name(tensors[names[0]]),
-            {name: tuple(tensors[name].shape) for name in names},
-            memoryview(b"".join([_bytes(tensors[name]) for name in names])),
-        )
-        for names in kinds.values()
-    ]
-
-
-def unbundled(data: Sequence[Bundle]) -> dict[str, Tensor]:
-    """The tensors by name. Raises ProtocolError where bytes, shapes and dtype do not fit."""
-    tensors: dict[str, Tensor] = {}
-    for bundle in data:
-        dtype: torch.dtype = getattr(torch, bundle.dtype)
-        counts = list(map(_count, bundle.shapes.values()))
-        if sum(counts) * dtype.itemsize != len(bundle.data):
-            raise ProtocolError("tensors whose bytes do not fit their shapes")
-        parts = _values(dtype, bundle.data).split_with_sizes(counts)
-        for (name, shape), part in zip(bundle.shapes.items(), parts, strict=True):
-            tensors[name] = part.view(shape)
-    return tensors
-
-
-def _dtype_name(value: Tensor) -> Dtype:
-    return str(value.dtype).removeprefix("torch.")  # type: ignore[return-value]
-
-
-def _bytes(value: Tensor) -> bytes:
-    """The values in row-major order, whatever the layout."""
-    plain = value.detach()
-    if plain.is_complex():
-        plain = plain.resolve_conj()
-    if plain.dtype == torch.bfloat16:  # numpy knows none
-        plain = plain.view(torch.int16)
-    data: bytes = plain.resolve_neg().numpy().tobytes()
-    return data
-
-
-def _values(dtype: torch.dtype, data: memoryview) -> Tensor:
-    # A copy, as torch shares the memory and takes it to be writable.
-    if not data:
-        return torch.empty(0, dtype=dtype, device="cpu")
-    return torch.frombuffer(bytearray(data), dtype=dtype)
-
-
-# The same few shapes come again and again.
-@lru_cache(maxsize=4096)
-def _count(shape: tuple[int, ...]) -> int:
-    """How many values a tensor of the shape has; ProtocolError where torch could not hold them."""
-    # Sizes beside a 0 count too: torch multiplies all of them.
-    if len(shape) > MOST_DIMENSIONS or min(shape, default=0) < 0 or _product(shape) > REPLY_LIMIT:
-        raise ProtocolError(f"a tensor of shape {shape}")
-    return math.prod(shape)
-
-
-def _product(shape: tuple[int, ...]) -> int:
-    return math.prod(max(size, 1) for size in shape)
-
-
-def returned_data(value: Returned) -> ReturnedData:
-    """What a student's function returned, as plain data."""
-    if value is None:
-        return NoneData()
-    if isinstance(value, Other):
-        return OtherData(value.kind[:200])
-    if value.numel() * value.element_size() > TENSOR_LIMIT:
-        return OtherData(f"tensor of {value.numel()} numbers")
-    if _dtype_name(value) not in Dtype.__args__:  # type: ignore[attr-defined]
-        return OtherData(f"{value.dtype} tensor")
-    return tensor_data(value.contiguous())
-
-
-def returned_of(data: ReturnedData) -> Returned:
-    """What a student's function returned. Raises ProtocolError for a malformed tensor."""
-    match data:
-        case TensorData():
-            return _plain_tensor(data)
-        case OtherData(kind):
-            return Other(kind)
-        case NoneData():
-            return None
-
-
-def _plain_tensor(data: TensorData) -> Tensor:
-    if data.strides is not None:
-        raise ProtocolError("a tensor with strides, which nobody asked for")
-    return tensor_of(data)
-
-
-def operation_data(operation: Operation) -> OperationData:
-    """An operation as plain data."""
-    match operation:
-        case candidate.Forward(handle, stage, inputs, requires_grad):
-            return ForwardData(handle, stage, list(map(_asked_data, inputs)), list(requires_grad))
-        case candidate.Backward(handle, upstream):
-            return BackwardData(handle, _asked_data(upstream))
-        case candidate.Read(handle):
-            return ReadData(handle)
-        case candidate.Chain():
-            return ChainData(
-                [(link.stage, list(link.inputs), link.output) for link in operation.links],
-                bundles(operation.tensors),
-                list(operation.outputs),
-                list(operation.wrt),
-                dict(operation.costs or {}),
-            )
-        case candidate.Descend():
-            return _descend_data(operation)
-        case candidate.Observe(stage, inputs, upstream, required):
-            given = list(map(_asked_data, inputs))
-            return ObserveData(stage, given, _asked_data(upstream), list(required))
-
-
-# Cases are made once, and what is asked about is never altered. A tensor's hash is its identity.
-_asked_data = lru_cache(maxsize=4096)(tensor_data)
-
-_descents: WeakKeyDictionary[candidate.Descend, DescendData] = WeakKeyDictionary()
-
-
-def _descend_data(operation: candidate.Descend) -> DescendData:
-    """Made once, as the steps of a training are the same for every candidate."""
-    if operation not in _descents:
-        _descents[operation] = DescendData(operation.rate, bundles(operation.tensors))
-    return _descents[operation]
-
-
-def operation_of(data: OperationData) -> Operation:
-    """The operation."""
-    match data:
-        case ForwardData():
-            inputs = tuple(map(tensor_of, data.inputs))
-            return candidate.Forward(data.handle, data.stage, inputs, tuple(data.requires_grad))
-        case BackwardData():
-            return candidate.Backward(data.handle, tensor_of(data.upstream))
-        case ReadData():
-            return candidate.Read(data.handle)
-        case ChainData():
-            return candidate.Chain(
-                tuple(Link(stage, tuple(inputs), output) for stage, inputs, output in data.links),
-                unbundled(data.tensors),
-                tuple(data.outputs),
-                tuple(data.wrt),
-                data.costs,
-            )
-        case DescendData():
-            return candidate.Descend(data.rate, unbundled(data.tensors))
-        case ObserveData():
-            given = tuple(map(tensor_of, data.inputs))
-            upstream = tensor_of(data.upstream)
-            return candidate.Observe(data.stage, given, upstream, tuple(data.required))
-
-
-def reply_data(reply: Reply) -> ReplyData:
-    """A reply as plain data."""
-    match reply:
-        case candidate.Output(value):
-            return OutputData(returned_data(value))
-        case candidate.Returns(values):
-            return ReturnsData(list(map(returned_data, values[:MOST_VALUES])))
-        case candidate.Unchanged(inputs, upstreams, results):
-            return UnchangedData(list(inputs), list(upstreams), results)
-        case candidate.Chained(outputs, cost, gradient):
-            sent = None if gradient is None else tensor_data(gradient)
-            return ChainedData(bundles(outputs), cost, sent)
-        case candidate.Observed():
-            return _observed_data(reply)
-        case candidate.Raised(kind, text, place, code):
-            return RaisedData(kind, text, place, code)
-        case candidate.Absent(reason):
-            return AbsentData(reason)
-        case candidate.Lost():
-            raise TypeError("a child cannot report its own death")
-
-
-def reply_of(data: ReplyData) -> Reply:
-    """The reply. Raises ProtocolError for a malformed tensor in it."""
-    match data:
-        case OutputData(value):
-            return candidate.Output(returned_of(value))
-        case ReturnsData(values):
-            return candidate.Returns(tuple(map(returned_of, values)))
-        case UnchangedData(inputs, upstreams, results):
-            return candidate.Unchanged(tuple(inputs), tuple(upstreams), results)
-        case ChainedData(outputs, cost, gradient):
-            got = None if gradient is None else _plain_tensor(gradient)
-            return candidate.Chained(unbundled(outputs), cost, got)
-        case ObservedData():
-            return _observed_of(data)
-        case RaisedData(kind, text, place, code):
-            return candidate.Raised(kind, text, place, code)
-        case AbsentData(reason):
-            return candidate.Absent(reason)
-
-
-def _observed_data(told: candidate.Observed) -> ObservedData:
-    second = None if told.second is None else list(map(returned_data, told.second))
-    return ObservedData(
-        _seen_data(told.named),
-        _seen_data(told.dispatched),
-        _seen_data(told.packed),
-        _seen_data(told.differences),
-        told.built_in[:MOST_LETTERS],
-        told.on_ctx,
-        second,
-    )
-
-
-def _seen_data(seen: Sequence[candidate.Seen]) -> list[SeenData]:
-    return [SeenData(each.what[:MOST_LETTERS], each.place) for each in seen[:MOST_SEEN]]
-
-
-def _observed_of(data: ObservedData) -> candidate.Observed:
-    return candidate.Observed(
-        _seen_of(data.named),
-        _seen_of(data.dispatched),
-        _seen_of(data.packed),
-        _seen_of(data.differences),
-        data.built_in,
-        data.on_ctx,
-        None if data.second is None else tuple(map(returned_of, data.second)),
-    )
-
-
-def _seen_of(seen: Sequence[SeenData]) -> tuple[candidate.Seen, ...]:
-    return tuple(candidate.Seen(each.what, each.place) for each in seen)
+    return reply

@@ -299,7 +299,7 @@ class RemoteCandidate:
     def _answers(
         self, child: Child, operations: Sequence[Operation], at_once: bool
     ) -> Iterator[Reply]:
-        asked = list(map(wire.operation_data, operations))
+        asked = list(map(wire.encode_operation, operations))
         request = Perform(self._next(), asked, at_once)
         waiting = iter(operations)
         expected = 0
