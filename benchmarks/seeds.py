@@ -189,7 +189,7 @@ def _mark(
         if each.stage:
             slug = assignment.stage(each.stage).slug
             # Whether a mutant is flagged does not matter.
-            with patch("harness.judging.judge.testimony_on", lambda _: None):
+            with patch("harness.judging.judge.introspect", lambda _: None):
                 report = _report(assignment, scope, seed, [id for id in every if _is_of(id, slug)])
             if not report.passed:
                 return _shown(report)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from harness.candidate.workbench import Workbench
 from harness.many_neurons import MANY_NEURONS, train
-from harness.probes.training import first_step_astray
+from harness.probes.training import first_wrong_step
 from harness.show import Sample, heat_picture, report_text, samples_picture
 from harness.show.live import progress, progress_html
 from harness.show.trained import felt_picture, training_pictures
@@ -161,6 +161,6 @@ def test_progress_in_a_page_has_words_beside_its_bar():
 
 def test_watching_a_training_changes_nothing_about_it(trained):
     plain = train_candidate(DIGITS, Workbench(MANY))
-    assert first_step_astray(plain, trained.run) is None
+    assert first_wrong_step(plain, trained.run) is None
     assert plain.costs == trained.run.costs
     assert trained.assignment is MANY_NEURONS

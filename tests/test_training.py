@@ -11,7 +11,7 @@ import torch
 from harness.candidate.operations import Absent, Chain, Chained, Descend, Link, Raised
 from harness.candidate.workbench import Workbench
 from harness.course.assignments import load_assignment
-from harness.probes.training import first_step_astray
+from harness.probes.training import first_wrong_step
 from harness.training import train_candidate, train_reference
 from harness.training.digits import DIGITS
 from harness.training.task import Run
@@ -45,7 +45,7 @@ def test_a_right_candidate_goes_where_the_reference_goes(task, names):
     run, right = train_candidate(task, Workbench(names)), reference_of(task)
     assert run.trouble is None and run.accuracy == right.accuracy >= task.accuracy
     assert len(run.costs) == len(run.trail) == task.steps
-    assert first_step_astray(run, right) is None
+    assert first_wrong_step(run, right) is None
     assert run.costs == pytest.approx(right.costs)
 
 
@@ -88,18 +88,18 @@ def test_a_lie_about_a_gradient_is_caught_at_its_step(change, at):
         return replace(reply, gradient=change(reply.gradient))
 
     run = train_candidate(TUMOURS, Liar(ONE, at, lie))
-    assert first_step_astray(run, reference_of(TUMOURS)) == at
+    assert first_wrong_step(run, reference_of(TUMOURS)) == at
 
 
-def test_the_first_step_astray_is_that_of_the_parameter_that_leaves_first():
+def test_the_first_wrong_step_is_that_of_the_parameter_that_leaves_first():
     path = {"w": torch.ones(9, 2, 2), "b": torch.ones(9, 2)}
     late = {name: rows.clone() for name, rows in path.items()}
     late["w"][6:] += 1
     late["b"][3] += 1
     right, run = (Run((0.0,) * 9, each, None) for each in (path, late))
-    assert first_step_astray(run, right) == 3
+    assert first_wrong_step(run, right) == 3
     late["b"][3] -= 1
-    assert first_step_astray(run, right) == 6
+    assert first_wrong_step(run, right) == 6
 
 
 def test_a_true_gradient_of_another_network_does_not_count():
@@ -115,7 +115,7 @@ def test_a_true_gradient_of_another_network_does_not_count():
     run = train_candidate(
         DIGITS, Workbench({**MANY, "WeightedSum": with_forward(WeightedSum, forward)})
     )
-    astray = first_step_astray(run, reference_of(DIGITS))
+    astray = first_wrong_step(run, reference_of(DIGITS))
     assert astray is not None and 100 <= astray < 105
 
 

@@ -19,7 +19,8 @@ from harness.candidate.operations import (
     Returns,
     Trouble,
 )
-from harness.probes.compare import PRECISION, entry, number, numbers, shape
+from harness.course.numbers import number, numbers, shape
+from harness.probes.compare import PRECISION, entry
 from harness.show.visible import visible
 
 MOST_ROWS = 8

@@ -23,9 +23,9 @@ from harness.probes.cases import (
     IN_FLOAT32,
     Case,
     extreme_cases,
+    float32_case,
     layout_cases,
     make_case,
-    single_case,
 )
 from harness.probes.compare import VALUES, Tolerance, difference
 from harness.probes.special_cases import special_cases
@@ -158,7 +158,7 @@ def case_again(assignment: Assignment, check: str, facts: Mapping[str, int]) -> 
         case "special":
             return special_cases(stage, seed, sizes)[index]
         case "precision" if index == IN_FLOAT32:
-            return single_case(stage, seed, sizes)
+            return float32_case(stage, seed, sizes)
         case _:
             return make_case(stage, seed, sizes, index)
 

@@ -107,6 +107,10 @@ class Stage:
         """Whether every input is a 0-dim tensor."""
         return not any(self.inputs.values())
 
+    def position(self, name: str) -> int:
+        """Return the place of input ``name`` among the arguments of ``apply``."""
+        return list(self.inputs).index(name)
+
     def shape(self, name: str, sizes: Sizes) -> tuple[int, ...]:
         """The shape of input ``name`` for the given sizes of the dimensions."""
         return tuple(sizes[dimension] for dimension in self.inputs[name].split())

@@ -1,1 +1,1 @@
-"""The verdict: which checks run, what they come to, and what the student is told."""
+"""The verdict: run the checks, diagnose wrong gradients, apply the settings, report."""

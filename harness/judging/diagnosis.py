@@ -1,7 +1,7 @@
-"""Which formula a student wrote for each wrong gradient, read from what their backward returned.
+"""Find which formula a student wrote for each wrong gradient, from what backward returned.
 
 Nothing is asked of a stage whose gradients are right. Where one is wrong, the answers already
-given say which formulas fit them, and fresh inputs, asked about once, which of those hold.
+given show which formulas fit them, and fresh inputs, asked about once, which of those hold.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from torch import Tensor
 from harness.candidate.operations import Output, Returns
 from harness.course.report import Diagnosis
 from harness.course.settings import Settings
+from harness.course.stage import Stage
 from harness.formulas.identify import Found, formulas_for, found_of
 from harness.formulas.known import known_formulas
 from harness.formulas.limits import near_limits
@@ -24,8 +25,8 @@ from harness.formulas.notation import BEHAVES, RIGHT, as_written, plain
 from harness.formulas.observed import observed
 from harness.formulas.same import value_of
 from harness.formulas.samples import EXACT, Sample, reproduces, same_values
-from harness.probes.cases import NEAR_LIMITS, Case, case_of, fresh_cases, more_numbers
-from harness.probes.context import Answer, Bench
+from harness.probes.cases import NEAR_LIMITS, case_of, fresh_cases, more_numbers
+from harness.probes.context import Call, StageContext
 
 # How many formulas are tried at fresh inputs.
 TRIES = 12
@@ -48,185 +49,188 @@ class Reading:
     diagnosis: Diagnosis | None = None
     observation: str = ""
 
-    def told(self, bench: Bench, settings: Settings) -> str:
-        """What a student reads of it at the assignment's level of feedback."""
+    def message(self, stage: Stage, settings: Settings) -> str:
+        """Return what a student reads of it at the assignment's level of feedback."""
         if self.diagnosis is None:
             return self.observation if settings.shows("hint") else ""
         said: list[str] = []
         name = self.diagnosis.gradient.removeprefix("grad_")
         if settings.shows("formula") and self.diagnosis.formula != "None":
-            formula = plain(as_written(bench.stage, self.diagnosis.formula))
+            formula = plain(as_written(stage, self.diagnosis.formula))
             said.append(f"Your ∂C/∂{name} {BEHAVES.format(formula)}")
         if settings.shows("hint"):
             said.append(self.diagnosis.hint)
         if settings.shows("solution"):
-            right = plain(as_written(bench.stage, self.diagnosis.expected))
-            said.append(RIGHT.format(right))
+            said.append(RIGHT.format(plain(as_written(stage, self.diagnosis.expected))))
         return " ".join(said)
 
 
 @dataclass(frozen=True)
 class Column:
-    """What came back for one input: nothing in every call, or a tensor in every call."""
+    """The returns for one input: a tensor in every call, or, without samples, always None."""
 
     samples: tuple[Sample, ...] = ()
 
     @property
     def is_none(self) -> bool:
-        """Whether backward returned None each time."""
+        """True if backward returned None every time."""
         return not self.samples
 
-    def gives(self, bench: Bench, expression: str) -> bool:
-        """Whether the expression gives what came back."""
+    def matches(self, context: StageContext, expression: str) -> bool:
+        """Return whether the expression gives what was returned."""
         if self.is_none or expression == "None":
             return self.is_none and expression == "None"
-        return reproduces(bench.stage, expression, self.samples, 3 * EXACT)
+        return reproduces(context.stage, expression, self.samples, 3 * EXACT)
 
 
-def readings(bench: Bench, names: Sequence[str]) -> dict[str, Reading]:
-    """What is known of the wrong gradients for the inputs ``names``; all have been asked about."""
-    told = {name: _column(bench, name, bench.cases, bench.answers) for name in bench.stage.inputs}
-    asked = (bench.cases[0], *fresh_cases(bench.stage, bench.seed, bench.sizes[0]))
-    answers = bench.ask(asked)
+Columns = Mapping[str, Column | None]
+
+
+def readings(context: StageContext, names: Sequence[str]) -> dict[str, Reading]:
+    """Return what is known of the wrong gradients for the inputs ``names``.
+
+    The candidate has answered all cases already.
+    """
+    calls = list(context.calls)
+    columns = {name: _column(context, name, calls) for name in context.stage.inputs}
+    fresh = fresh_cases(context.stage, context.seed, context.sizes[0])
+    again = context.ask((context.cases[0], *fresh))
     found: dict[str, Reading] = {}
     for name in names:
-        column, later = told[name], _column(bench, name, asked, answers)
+        column, later = columns[name], _column(context, name, again)
         if column is not None and later is not None:
-            found[name] = _read(bench, name, column, later, told)
+            found[name] = _read(context, name, column, later, columns)
     return found
 
 
-def _column(
-    bench: Bench, name: str, cases: Sequence[Case], answers: Sequence[Answer]
-) -> Column | None:
-    """What came back for input ``name``; None where it is not always of one kind, or no number."""
-    at = tuple(bench.stage.inputs).index(name)
+def _column(context: StageContext, name: str, calls: Sequence[Call]) -> Column | None:
+    """Return what came back for input ``name``, or None if it is mixed or cannot be read."""
+    at = context.stage.position(name)
     samples: list[Sample] = []
     nothing = 0
-    for case, answer in zip(cases, answers, strict=True):
-        for upstream, reply in zip(case.upstreams, answer.returns, strict=True):
-            if not isinstance(reply, Returns) or at >= len(reply.values):
-                return None
-            value, output = reply.values[at], _tensor(answer.output)
-            nothing += value is None
-            if isinstance(value, Tensor) and _can_be_read(value) and output is not None:
-                got = value.detach().double()
-                samples.append(Sample(case.inputs, output, upstream, got))
-    asked = sum(len(case.upstreams) for case in cases)
-    if nothing == asked:
+    for call in calls:
+        if not isinstance(call.backward, Returns) or at >= len(call.backward.values):
+            return None
+        value, output = call.backward.values[at], _tensor(call.forward)
+        nothing += value is None
+        if isinstance(value, Tensor) and _can_be_read(value) and output is not None:
+            samples.append(Sample(call.case.inputs, output, call.upstream, value.detach().double()))
+    if nothing == len(calls):
         return Column()
-    return Column(tuple(samples)) if len(samples) == asked else None
+    return Column(tuple(samples)) if len(samples) == len(calls) else None
 
 
 def _can_be_read(value: Tensor) -> bool:
-    """Whether there are plain numbers in it, and no more than a formula would be looked for in."""
+    """Return whether it holds plain numbers, few enough to look for a formula."""
     plain_numbers = value.layout == torch.strided and value.device.type == "cpu"
     small = value.numel() <= MOST_ENTRIES and value.dim() <= MOST_AXES
     return plain_numbers and small and not value.is_complex()
 
 
 def _tensor(reply: object) -> Tensor | None:
-    """The output that forward returned, where it can be read."""
+    """Return the output of forward if it can be read."""
     value = reply.value if isinstance(reply, Output) else None
     return value if isinstance(value, Tensor) and _can_be_read(value) else None
 
 
 def _read(
-    bench: Bench, name: str, column: Column, later: Column, told: Mapping[str, Column | None]
+    context: StageContext, name: str, column: Column, later: Column, columns: Columns
 ) -> Reading:
-    first = len(bench.cases[0].upstreams)
+    first = len(context.cases[0].upstreams)
     pairs = zip(column.samples[:first], later.samples[:first], strict=False)
     if not all(same_values(one.got, other.got, EXACT) for one, other in pairs):
         return Reading(observation="The same question gets another answer the second time.")
-    diagnosis = _diagnosis(bench, name, column, later, told)
-    if diagnosis is None and bench.stage.is_scalar:
+    diagnosis = _diagnosis(context, name, column, later, columns)
+    if diagnosis is None and context.stage.is_scalar:
         # Few numbers leave much open: where a limit lies, or what a sum is made of.
-        cases = more_numbers(bench.stage, bench.seed)
-        more = _column(bench, name, cases, bench.ask(cases))
+        cases = more_numbers(context.stage, context.seed, {})
+        more = _column(context, name, context.ask(cases))
         if more is not None and not more.is_none:
             more = Column(column.samples + more.samples)
-            diagnosis = _diagnosis(bench, name, more, later, told)
+            diagnosis = _diagnosis(context, name, more, later, columns)
     if diagnosis or column.is_none or later.is_none:
         return Reading(diagnosis)
-    return Reading(observation=observed(bench.stage, name, column.samples))
+    return Reading(observation=observed(context.stage, name, column.samples))
 
 
 def _diagnosis(
-    bench: Bench, name: str, column: Column, later: Column, told: Mapping[str, Column | None]
+    context: StageContext, name: str, column: Column, later: Column, columns: Columns
 ) -> Diagnosis | None:
-    """The first formula that fits what came back, also later, and goes with the rest."""
-    for formula in islice(_formulas(bench, name, column), TRIES):
-        holds = later.gives(bench, formula.expression) and _goes_with(bench, formula, told)
-        if holds and _holds_near_limits(bench, name, formula.expression):
-            expected = bench.stage.gradients[name]
+    """Return the first formula that fits what came back, also later, and agrees with the rest."""
+    for formula in islice(_formulas(context, name, column), TRIES):
+        holds = later.matches(context, formula.expression) and _goes_with(context, formula, columns)
+        if holds and _holds_near_limits(context, name, formula.expression):
+            expected = context.stage.gradients[name]
             return Diagnosis(
                 f"grad_{name}", formula.mistake, formula.expression, expected, formula.hint
             )
     return None
 
 
-def _holds_near_limits(bench: Bench, name: str, expression: str) -> bool:
-    """Whether a formula that compares or clips gives what comes back close to its numbers."""
+def _holds_near_limits(context: StageContext, name: str, expression: str) -> bool:
+    """Return whether a formula that compares or clips gives what comes back near its limits."""
     if expression == "None":
         return True
-    first = bench.cases[0]
+    first = context.cases[0]
     cases = [
-        case_of(bench.stage, bench.seed, first.sizes, NEAR_LIMITS, inputs, (upstream,))
+        case_of(context.stage, context.seed, first.sizes, NEAR_LIMITS, inputs, (upstream,))
         for inputs, upstream in near_limits(
-            bench.stage, expression, (first.inputs, first.upstreams[0])
+            context.stage, expression, (first.inputs, first.upstreams[0])
         )
     ]
     if not cases:
         return True
-    column = _column(bench, name, cases, bench.ask(cases))
-    return column is not None and column.gives(bench, expression)
+    column = _column(context, name, context.ask(cases))
+    return column is not None and column.matches(context, expression)
 
 
-def _goes_with(bench: Bench, formula: Found, told: Mapping[str, Column | None]) -> bool:
-    """Whether the output and the other gradients are as the formula's mistake has them."""
-    if formula.forward and not _comes_forward(bench, formula.forward):
+def _goes_with(context: StageContext, formula: Found, columns: Columns) -> bool:
+    """Return whether the output and the other gradients are as the formula's mistake has them."""
+    if formula.forward and not _matches_output(context, formula.forward):
         return False
-    columns = ((told[name], expression) for name, expression in formula.with_it)
-    return all(column is not None and column.gives(bench, text) for column, text in columns)
+    pairs = ((columns[name], expression) for name, expression in formula.with_it)
+    return all(column is not None and column.matches(context, text) for column, text in pairs)
 
 
-def _comes_forward(bench: Bench, expression: str) -> bool:
-    for case, reply in bench.outputs_one_by_one():
-        value = value_of(bench.stage, expression, case.inputs, case.upstreams[0])
+def _matches_output(context: StageContext, expression: str) -> bool:
+    for case, reply in context.outputs_one_by_one:
+        value = value_of(context.stage, expression, case.inputs, case.upstreams[0])
         output = _tensor(reply)
         if value is None or output is None or not same_values(value, output.detach(), EXACT):
             return False
     return True
 
 
-def _formulas(bench: Bench, name: str, column: Column) -> Iterator[Found]:
+def _formulas(context: StageContext, name: str, column: Column) -> Iterator[Found]:
     if column.is_none:
-        for known in known_formulas(bench.stage, name):
+        for known in known_formulas(context.stage, name):
             if known.expression == "None":
                 yield found_of(known)
         yield Found("None", *NOTHING)
         return
-    diagonals = _diagonals(bench, name, column)
+    diagonals = _diagonals(context, name, column)
     if diagonals:
-        yield from _wrapped(bench, name, "diag_embed({})", diagonals)
+        yield from _wrapped(context, name, "diag_embed({})", diagonals)
         return
-    yield from formulas_for(bench.stage, name, column.samples)
-    for pattern, bare in _unwrapped(bench, name, column):
-        yield from _wrapped(bench, name, pattern, bare)
+    yield from formulas_for(context.stage, name, column.samples)
+    for pattern, bare in _unwrapped(context, name, column):
+        yield from _wrapped(context, name, pattern, bare)
 
 
-def _wrapped(bench: Bench, name: str, pattern: str, samples: tuple[Sample, ...]) -> Iterator[Found]:
-    """Formulas for what stands inside the pattern."""
-    true = bench.stage.gradients[name]
-    whole = [Found(true, *WRAPPED)] if reproduces(bench.stage, true, samples) else []
-    for formula in chain(whole, formulas_for(bench.stage, name, samples)):
+def _wrapped(
+    context: StageContext, name: str, pattern: str, samples: tuple[Sample, ...]
+) -> Iterator[Found]:
+    """Yield formulas for what stands inside the pattern."""
+    true = context.stage.gradients[name]
+    whole = [Found(true, *WRAPPED)] if reproduces(context.stage, true, samples) else []
+    for formula in chain(whole, formulas_for(context.stage, name, samples)):
         text = ast.unparse(ast.parse(pattern.format(formula.expression), mode="eval"))
         yield replace(formula, expression=text)
 
 
-def _diagonals(bench: Bench, name: str, column: Column) -> tuple[Sample, ...]:
-    """What stands in the diagonals of what came back, where nothing stands beside them."""
-    at = tuple(bench.stage.inputs).index(name)
+def _diagonals(context: StageContext, name: str, column: Column) -> tuple[Sample, ...]:
+    """Return the diagonals of what came back, if all else in it is zero."""
+    at = context.stage.position(name)
     got = [sample.got for sample in column.samples]
     if any(sample.got.dim() != sample.inputs[at].dim() + 1 for sample in column.samples):
         return ()
@@ -236,15 +240,17 @@ def _diagonals(bench: Bench, name: str, column: Column) -> tuple[Sample, ...]:
     return _with(column, inner) if all(map(torch.equal, map(torch.diag_embed, inner), got)) else ()
 
 
-def _unwrapped(bench: Bench, name: str, column: Column) -> Iterator[tuple[str, tuple[Sample, ...]]]:
-    """What came back without axes that it has beyond its input's, and how they come about."""
-    at = tuple(bench.stage.inputs).index(name)
+def _unwrapped(
+    context: StageContext, name: str, column: Column
+) -> Iterator[tuple[str, tuple[Sample, ...]]]:
+    """Yield what came back without the axes that its input does not have, and their pattern."""
+    at = context.stage.position(name)
     got = [sample.got for sample in column.samples]
     extra = min(sample.got.dim() - sample.inputs[at].dim() for sample in column.samples)
     if extra <= 0:
         return
     if all(set(value.shape[:extra]) == {1} for value in got):
-        # Torch drops them.
+        # torch drops them.
         bare = [value.reshape(value.shape[extra:]) for value in got]
         yield f"({{}})[{', '.join(['None'] * extra)}]", _with(column, bare)
     if all(set(value.shape[-extra:]) == {1} for value in got):

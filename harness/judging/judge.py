@@ -1,8 +1,8 @@
-"""Runs the checks of an assignment on one candidate, in order, and reports.
+"""Run the checks of an assignment on one candidate, in order, and report.
 
-There are two trials. One decides, on inputs that the seed draws. The other gives every word that a
-student reads: it is on public inputs, and asks a process that has seen nothing hidden. Before the
-first trial it asks about the examples, and afterwards, where something failed, a fresh process.
+There are two sessions. One decides, on inputs that the seed draws. The other produces every word
+that a student reads: it uses public inputs, and a process that has seen no hidden ones. Before the
+first session it asks about the examples, and afterwards, where something failed, a fresh process.
 """
 
 from __future__ import annotations
@@ -13,32 +13,31 @@ from dataclasses import dataclass, replace
 
 from harness.candidate.operations import Candidate, Lost, Operation, Reply, Returns
 from harness.course.assignment import Assignment
-from harness.course.report import Advice, Check, Report
+from harness.course.report import Advice, Check, Outcome, Report
 from harness.course.settings import Settings
 from harness.judging.diagnosis import Reading, readings
 from harness.judging.policy import (
     Evidence,
-    Told,
+    Introspection,
     advice_in,
     evidence_in,
-    testimony_on,
+    introspect,
     with_consequences,
 )
-from harness.probes import Bench, Errored, Failed, Planned, Waits, plan
+from harness.probes import Errored, Failed, Planned, Session, StageContext, Waits, plan
 from harness.probes.cases import PUBLIC_SEED
 from harness.probes.float32 import advise_on_dtype
 from harness.probes.gradient import advise_on_example
-from harness.probes.plan import Trial
 from harness.training.task import Run
 
-# All that is told of a failure that public inputs do not bring about.
+# The message for a failure that public inputs do not reproduce.
 NOT_SHOWN = "This fails on inputs that are not shown, and on no public ones that were tried."
 NOT_SHOWN_HINT = "Does the result depend on particular values or sizes, or on earlier calls?"
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """A report, and the training run behind it with the reference's, if it came to that."""
+    """A report, with the training run and the reference's if the training passed."""
 
     report: Report
     run: Run | None
@@ -54,50 +53,51 @@ def judge(
     only: Iterable[str] | None = None,
     begin: Callable[[str], None] | None = None,
 ) -> Judgement:
-    """Judges a candidate. The same candidate, seed and settings give the same report.
+    """Judge a candidate. The same candidate, seed and settings give the same report.
 
-    Without a ``seed`` all inputs are public. ``only`` names checks to report; checks they need are
-    made too, unreported. ``begin`` is told the id of each check before it is made. Raises
-    SettingsError for settings that do not fit the assignment.
+    Without a ``seed`` all inputs are public. ``only`` names checks to report; checks that they
+    need are made too, unreported. ``begin`` is called with the id of each check before it is made.
+    Raise SettingsError if the settings do not fit the assignment.
     """
     settings = settings or Settings()
     planned = plan(assignment, settings)
     wanted = {check.id for check in planned} if only is None else set(only)
     needed = _with_needs(planned, wanted)
+    planned = tuple(check for check in planned if check.id in needed)
     asked = _Public(candidate)
-    public = Trial(assignment, asked, PUBLIC_SEED)
-    told = _ask_first(public, [check for check in planned if check.id in needed], wanted)
-    trial = public
+    public = Session(assignment, asked, PUBLIC_SEED)
+    introspections = _ask_first(public, planned, wanted)
+    session = public
     if seed != PUBLIC_SEED:
         asked.is_stale = True
-        trial = Trial(assignment, candidate, seed, public)
+        session = Session(assignment, candidate, seed, public)
     made: dict[str, Check] = {}
     failures: dict[str, Failed] = {}
     for check in planned:
-        if check.id in needed:
-            if begin:
-                begin(check.id)
-            made[check.id] = _make(check, trial, made, failures)
+        if begin:
+            begin(check.id)
+        made[check.id] = _make(check, session, made, failures)
+    planned = tuple(check for check in planned if check.id in wanted)
     shown = {
-        check.id: _on_public_inputs(check, failures[check.id], trial, public)
+        check.id: _on_public_inputs(check, failures[check.id], session, public)
         for check in planned
-        if check.id in failures and check.id in wanted
+        if check.id in failures
     }
-    checks = [_credited(check, made) for check in planned if check.id in wanted]
-    checks = [_with_words(check, failures, shown, settings) for check in checks]
+    checks = [_credited(check, made) for check in planned]
+    checks = [_with_message(check, failures, shown, settings) for check in checks]
     checks = _diagnosed(public, checks, shown, settings)
-    evidence = _evidence(public, told, checks, settings)
+    evidence = _evidence(public, introspections, checks, settings)
     report = Report(
         assignment.name,
         with_consequences(checks, evidence, settings),
-        tuple(_advice(public, trial, told, made)),
+        tuple(_advice(public, session, introspections, made)),
         tuple(each.flag for each in evidence),
     )
-    return Judgement(report, trial.run, trial.reference)
+    return Judgement(report, session.run, session.reference)
 
 
 class _NoAnswer(Exception):
-    """A fresh candidate cannot answer public questions, as when it has used up its time."""
+    """A fresh candidate cannot answer public questions, for example because its time is up."""
 
 
 class _Public:
@@ -109,7 +109,7 @@ class _Public:
         self.is_stale = False
 
     def perform(self, operations: Sequence[Operation]) -> list[Reply]:
-        """As the candidate does. Raises _NoAnswer."""
+        """Perform the operations as the candidate does. Raise _NoAnswer if it cannot."""
         if self.is_stale:
             self._candidate = self._candidate.renew()
             self._is_fresh, self.is_stale = True, False
@@ -119,42 +119,48 @@ class _Public:
         return replies
 
     def renew(self) -> Candidate:
-        """Itself, which sees to that."""
+        """Return this candidate, which renews itself."""
         return self
 
 
-def _ask_first(public: Trial, checks: Sequence[Planned], wanted: set[str]) -> dict[str, Told]:
-    """Asks what has to be known before the code sees anything hidden: of each stage the example,
-    and the testimony where a gradient of it is to be reported."""
+def _ask_first(
+    public: Session, checks: Sequence[Planned], wanted: set[str]
+) -> dict[str, Introspection]:
+    """Ask what has to be known before the code sees anything hidden.
+
+    That is the example of each stage, and its introspection if one of its gradients is reported.
+    """
     stages = dict.fromkeys(check.stage for check in checks if check.stage)
-    benches = [public.benches[stage] for stage in stages]
-    for bench in benches:
-        _ = bench.example
-    told = {
-        bench.stage.name: testimony_on(bench)
-        for bench in benches
-        if bench.lives and _has_answered(bench) and wanted & _gradients(bench)
+    contexts = [public.contexts[stage] for stage in stages]
+    for context in contexts:
+        _ = context.example
+    found = {
+        context.stage.name: introspect(context)
+        for context in contexts
+        if context.lives and _has_answered(context) and wanted & _gradients(context)
     }
-    return {name: each for name, each in told.items() if each}
+    return {name: each for name, each in found.items() if each}
 
 
-def _has_answered(bench: Bench) -> bool:
-    return any(isinstance(reply, Returns) for reply in bench.example[1].returns)
+def _has_answered(context: StageContext) -> bool:
+    return any(isinstance(call.backward, Returns) for call in context.example[1])
 
 
-def _gradients(bench: Bench) -> set[str]:
-    """The ids of the gradient checks that a stage has to pass."""
-    return {f"{bench.stage.slug}/gradient/{name}" for name in bench.stage.required}
+def _gradients(context: StageContext) -> set[str]:
+    """Return the ids of the gradient checks that a stage has to pass."""
+    return {f"{context.stage.slug}/gradient/{name}" for name in context.stage.required}
 
 
-def _on_public_inputs(check: Planned, failed: Failed, trial: Trial, public: Trial) -> Failed | None:
-    """The same failure as public inputs bring it about; None where they do not."""
-    if trial is public:
+def _on_public_inputs(
+    check: Planned, failed: Failed, session: Session, public: Session
+) -> Failed | None:
+    """Return the same failure on public inputs, or None if they do not reproduce it."""
+    if session is public:
         return failed
-    for name, bench in public.benches.items():
-        # What the outcomes tell: this check waited for nothing.
-        bench.sound = list(trial.benches[name].sound)
-        bench.runs = True
+    for name, context in public.contexts.items():
+        # The outcomes say so: this check did not wait for anything.
+        context.sound = list(session.contexts[name].sound)
+        context.runs = True
     try:
         check.run(public)
     except Failed as same:
@@ -164,7 +170,7 @@ def _on_public_inputs(check: Planned, failed: Failed, trial: Trial, public: Tria
     return None
 
 
-def _with_words(
+def _with_message(
     check: Check,
     failures: Mapping[str, Failed],
     shown: Mapping[str, Failed | None],
@@ -173,17 +179,15 @@ def _with_words(
     failed = failures.get(check.id)
     if failed is None or not settings.shows("where"):
         return check
-    same = shown[check.id]
-    where, detail = (
-        (same.where, same.detail) if same else (NOT_SHOWN + _kind(failed.got), NOT_SHOWN_HINT)
-    )
-    return replace(
-        check, message=f"{where} {detail}" if settings.shows("hint") and detail else where
-    )
+    where, detail = NOT_SHOWN + _kind(failed.got), NOT_SHOWN_HINT
+    if same := shown[check.id]:
+        where, detail = same.where, same.detail
+    shows_detail = settings.shows("hint") and detail
+    return replace(check, message=f"{where} {detail}" if shows_detail else where)
 
 
 def _kind(value: float | None) -> str:
-    """What may be told of a value that is not shown."""
+    """Return what may be told of a value that is not shown."""
     if value is None or (math.isfinite(value) and value != 0):
         return ""
     kind = "NaN" if math.isnan(value) else "zero" if value == 0 else "infinity"
@@ -191,49 +195,49 @@ def _kind(value: float | None) -> str:
 
 
 def _diagnosed(
-    public: Trial,
+    public: Session,
     checks: Sequence[Check],
     shown: Mapping[str, Failed | None],
     settings: Settings,
 ) -> list[Check]:
-    """The checks, and with each wrong gradient what is known of its formula. Costs no marks."""
+    """Add what is known of its formula to the check of each wrong gradient. Costs no marks."""
     known: dict[str, Check] = {}
-    for stage, bench in public.benches.items():
-        prefix = f"{bench.stage.slug}/gradient/"
+    for context in public.contexts.values():
+        prefix = f"{context.stage.slug}/gradient/"
         wrong = {
             check.id.removeprefix(prefix): check
             for check in checks
-            if check.stage == stage
-            and check.outcome == "failed"
-            and check.id.startswith(prefix)
-            and shown.get(check.id)
+            if check.id.startswith(prefix) and check.outcome == "failed" and shown.get(check.id)
         }
-        for name, reading in _readings(bench, tuple(wrong)).items():
+        for name, reading in _readings(context, tuple(wrong)).items():
             check = wrong[name]
-            said = "\n".join(filter(None, (check.message, reading.told(bench, settings))))
+            said = (check.message, reading.message(context.stage, settings))
             known[check.id] = replace(
                 check,
-                message=said,
+                message="\n".join(filter(None, said)),
                 staff=" ".join(filter(None, (check.staff, reading.observation))),
                 diagnosis=reading.diagnosis,
             )
     return [known.get(check.id, check) for check in checks]
 
 
-def _readings(bench: Bench, names: tuple[str, ...]) -> dict[str, Reading]:
+def _readings(context: StageContext, names: tuple[str, ...]) -> dict[str, Reading]:
     try:
-        return readings(bench, names) if names and bench.lives and bench.runs else {}
+        return readings(context, names) if names and context.lives and context.runs else {}
     except _NoAnswer:
         return {}
 
 
 def _evidence(
-    public: Trial, told: Mapping[str, Told], checks: Sequence[Check], settings: Settings
+    public: Session,
+    introspections: Mapping[str, Introspection],
+    checks: Sequence[Check],
+    settings: Settings,
 ) -> list[Evidence]:
-    """What the testimony says against the stages whose backward has answered."""
+    """Return the evidence against the stages whose backward has answered."""
     evidence: list[Evidence] = []
-    for name, each in told.items():
-        gradients = _gradients(public.benches[name])
+    for name, each in introspections.items():
+        gradients = _gradients(public.contexts[name])
         outcomes = {check.outcome for check in checks if check.id in gradients}
         if outcomes & {"passed", "failed"}:
             evidence += evidence_in(name, each.observed)
@@ -241,19 +245,24 @@ def _evidence(
 
 
 def _advice(
-    public: Trial, trial: Trial, told: Mapping[str, Told], made: Mapping[str, Check]
+    public: Session,
+    session: Session,
+    introspections: Mapping[str, Introspection],
+    made: Mapping[str, Check],
 ) -> Iterator[Advice]:
-    """What is worth knowing beside the marks, from answers to public inputs only."""
-    for name, bench in public.benches.items():
+    """Yield what is worth knowing beside the marks, from answers to public inputs only."""
+    for name, context in public.contexts.items():
         if any(check.stage == name for check in made.values()):
-            advise_on_example(bench)
-        if name in told and set(bench.stage.required) <= set(trial.benches[name].sound):
-            precision = made.get(f"{bench.stage.slug}/precision")
+            advise_on_example(context)
+        if name in introspections and set(context.stage.required) <= set(
+            session.contexts[name].sound
+        ):
+            precision = made.get(f"{context.stage.slug}/precision")
             if precision and precision.outcome == "passed":
-                advise_on_dtype(bench, told[name].single)
-            for text in advice_in(bench, told[name].observed):
-                bench.advise(text)
-        yield from (Advice(name, text) for text in bench.advice)
+                advise_on_dtype(introspections[name].in_float32)
+            for text in advice_in(context, introspections[name].observed):
+                context.advise(text)
+        yield from (Advice(name, text) for text in context.advice)
 
 
 def _with_needs(planned: Sequence[Planned], wanted: set[str]) -> set[str]:
@@ -265,28 +274,21 @@ def _with_needs(planned: Sequence[Planned], wanted: set[str]) -> set[str]:
 
 
 def _make(
-    check: Planned, trial: Trial, made: Mapping[str, Check], failures: dict[str, Failed]
+    check: Planned, session: Session, made: Mapping[str, Check], failures: dict[str, Failed]
 ) -> Check:
     for need in check.needs:
         if made[need].outcome != "passed":
             return _not_run(check, need)
+    base = Check(check.id, check.stage, check.title, "passed", check.max_points, check.max_points)
     try:
-        check.run(trial)
+        check.run(session)
     except Waits as waits:
         return _not_run(check, waits.check)
     except Failed as failed:
         failures[check.id] = failed
-        return Check(
-            check.id,
-            check.stage,
-            check.title,
-            "error" if isinstance(failed, Errored) else "failed",
-            0.0,
-            check.max_points,
-            staff=failed.staff,
-            case=failed.case,
-        )
-    return Check(check.id, check.stage, check.title, "passed", check.max_points, check.max_points)
+        outcome: Outcome = "error" if isinstance(failed, Errored) else "failed"
+        return replace(base, outcome=outcome, points=0.0, staff=failed.staff, case=failed.case)
+    return base
 
 
 def _credited(planned: Planned, made: dict[str, Check]) -> Check:

@@ -1,4 +1,4 @@
-"""Makes flags and advice of a stage's testimony, and applies what the settings say of flags."""
+"""Flags and advice from a stage's introspection, and what the settings make of flags."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from torch import Tensor
 
 from harness.candidate.introspection.derivatives import second_derivatives
 from harness.candidate.introspection.reading import FRAMES
-from harness.candidate.operations import Backward, Forward, Observe, Observed, Seen
+from harness.candidate.operations import Backward, Observe, Observed, Seen
 from harness.course.report import Check, Flag, FlagKind
 from harness.course.settings import Settings
 from harness.course.stage import Stage
 from harness.judging.vocabulary import FINITE, KEPT
-from harness.probes.cases import Case, single_case
+from harness.probes.cases import Case, float32_case
 from harness.probes.compare import Tolerance, difference
-from harness.probes.context import Answer, Bench
+from harness.probes.context import Call, StageContext
 
 EVIDENCE_LIMIT = 1_000
 SECOND = Tolerance(1e-5, 1e-6)
 _PREPARATIONS = ("torch.enable_grad", KEPT)
 _AUTOGRAD = ("torch.", "aten.", "grad_fn", *_PREPARATIONS)
 _INSIDES = ("sys.", "inspect.", "traceback.", "gc.", "ctypes", *FRAMES)
-# What a student reads whose assignment gives no points for it.
+# What a student reads if the assignment gives no points for it.
 _RULES: Mapping[FlagKind, str] = {
     "delegates-to-autograd": "has built-in autograd work out the gradient",
     "built-in-in-place": "has a built-in function in the place of your own",
@@ -35,9 +35,9 @@ _RULES: Mapping[FlagKind, str] = {
 
 @dataclass(frozen=True)
 class Evidence:
-    """What speaks for a flag of one stage, and the first line that it stands on.
+    """The evidence for a flag of one stage, and the first line that shows it.
 
-    ``telling`` evidence is of more than preparations, which alone work no gradient out.
+    Evidence is ``telling`` if it shows more than preparations, which compute no gradient.
     """
 
     kind: FlagKind
@@ -49,45 +49,48 @@ class Evidence:
 
     @property
     def flag(self) -> Flag:
-        """The evidence as a report has it."""
+        """The flag of the report."""
         return Flag(self.kind, self.stage, self.text)
 
 
 @dataclass(frozen=True)
-class Told:
-    """What a stage makes of inputs in float32, and what its own process tells of it."""
+class Introspection:
+    """A call with inputs in float32, and what the stage's own process observed of it."""
 
-    single: Answer
+    in_float32: Call
     observed: Observed
 
 
-def testimony_on(bench: Bench) -> Told | None:
-    """What there is to be said beside the checks; None where it could not be had."""
-    case, handle = single_case(bench.stage, bench.seed, bench.sizes[0]), next(bench.handles)
-    needed = (True,) * len(case.inputs)
-    output, returns, observed = bench.candidate.perform(
+def introspect(context: StageContext) -> Introspection | None:
+    """Ask for what is needed beside the checks. Return None if it could not be observed."""
+    case = float32_case(context.stage, context.seed, context.sizes[0])
+    handle = next(context.handles)
+    output, returns, observed = context.candidate.perform(
         [
-            Forward(handle, bench.stage.name, case.inputs, needed),
+            context.forward_of(case, handle),
             Backward(handle, case.upstreams[0]),
-            _question(bench.stage, bench.cases[0]),
+            _question(context.stage, context.cases[0]),
         ]
     )
-    return Told(Answer(output, (returns,)), observed) if isinstance(observed, Observed) else None
+    if not isinstance(observed, Observed):
+        return None
+    return Introspection(Call(context, case, 0, output, returns), observed)
 
 
-def evidence_in(stage: str, told: Observed) -> Iterator[Evidence]:
-    """What the testimony holds against the stage, one piece for each kind."""
-    ran = [each for each in told.dispatched if "_backward" in each.what]
-    ran += [*told.packed, *told.differences]
-    if told.built_in:
-        text = f"The output of {stage} comes from torch's own {told.built_in}, not from its class."
+def evidence_in(stage: str, observed: Observed) -> Iterator[Evidence]:
+    """Yield the evidence against the stage, one piece for each kind of flag."""
+    ran = [each for each in observed.dispatched if "_backward" in each.what]
+    ran += [*observed.packed, *observed.differences]
+    if observed.built_in:
+        text = (
+            f"The output of {stage} comes from torch's own {observed.built_in}, not from its class."
+        )
         yield Evidence("built-in-in-place", stage, text)
         ran = []  # nothing of the student's has run
     kinds: dict[FlagKind, list[tuple[Seen, str]]] = {}
-    for several, where in ((told.named, "in the source"), (ran, "as it ran")):
+    for several, where in ((observed.named, "in the source"), (ran, "as it ran")):
         for each in several:
-            kind = _kind_of(each.what)
-            if kind:
+            if kind := _kind_of(each.what):
                 kinds.setdefault(kind, []).append((each, where))
     for found, said in kinds.items():
         said.sort(key=lambda one: one[0].what in _PREPARATIONS)
@@ -96,25 +99,24 @@ def evidence_in(stage: str, told: Observed) -> Iterator[Evidence]:
         yield Evidence(found, stage, _text(said), first.place, first.code, telling)
 
 
-def advice_in(bench: Bench, told: Observed) -> Iterator[str]:
-    """What is worth knowing beside right gradients, a sentence each."""
-    name = bench.stage.name
-    if told.on_ctx:
+def advice_in(context: StageContext, observed: Observed) -> Iterator[str]:
+    """Yield advice on a stage whose gradients are right, a sentence each."""
+    if observed.on_ctx:
         yield (
             "forward keeps tensors in attributes of ctx: hand inputs and outputs to "
             "ctx.save_for_backward, so that torch can see when they change in place."
         )
-    elif told.second is not None and not _second_is_right(bench, told.second):
+    elif observed.second is not None and not _second_is_right(context, observed.second):
         yield (
-            f"{name} cannot be differentiated twice: write @once_differentiable (from "
-            "torch.autograd.function) above backward, so that torch says so to whoever tries."
+            f"{context.stage.name} cannot be differentiated twice: write @once_differentiable "
+            "(from torch.autograd.function) above backward, so that torch says so to whoever tries."
         )
 
 
 def with_consequences(
     checks: Sequence[Check], evidence: Sequence[Evidence], rules: Settings
 ) -> tuple[Check, ...]:
-    """The checks, those of a stage without points where the settings say so."""
+    """Return the checks, with no points for those of a stage if the settings say so."""
     found = {
         each.stage: each
         for each in reversed(evidence)
@@ -150,7 +152,7 @@ def _without_points(check: Check, why: Evidence, first: str, rules: Settings) ->
 
 
 def _kind_of(what: str) -> FlagKind | None:
-    """Which kind of flag a piece of testimony speaks for; None for words that mean nothing here."""
+    """Return the kind of flag that something observed is evidence for, if any."""
     if what in FINITE:
         return "finite-differences"
     if what.startswith(_AUTOGRAD):
@@ -159,7 +161,7 @@ def _kind_of(what: str) -> FlagKind | None:
 
 
 def _text(said: Sequence[tuple[Seen, str]]) -> str:
-    """The evidence line by line: what stands there, and what was seen of it."""
+    """Return the evidence line by line: the code, and what was observed of it."""
     lines: dict[tuple[str, str], dict[str, list[str]]] = {}
     for each, where in said:
         lines.setdefault((each.place, each.code), {}).setdefault(where, []).append(each.what)
@@ -171,9 +173,9 @@ def _text(said: Sequence[tuple[Seen, str]]) -> str:
     )[:EVIDENCE_LIMIT]
 
 
-def _second_is_right(bench: Bench, found: Sequence[object]) -> bool:
-    """Whether the second derivatives are those of the reference."""
-    right = _reference(bench.stage, bench.cases[0])
+def _second_is_right(context: StageContext, found: Sequence[object]) -> bool:
+    """Return whether the second derivatives are those of the reference."""
+    right = _reference(context.stage, context.cases[0])
     return len(found) == len(right) and all(
         isinstance(got, Tensor)
         and got.shape == want.shape

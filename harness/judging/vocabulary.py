@@ -1,4 +1,4 @@
-"""The words that testimony may use, on the judge's side: whatever else is told is dropped."""
+"""The words that introspection may use; the judge drops all others."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _OWN = frozenset({*FINITE, KEPT, "grad_fn", *FRAMES, *MODULES, *NAMED.values()})
 
 
 def is_word(what: str) -> bool:
-    """Return whether it is a phrase of the harness, or a function or an operator of torch's."""
+    """Return whether this is a phrase of the harness, or a function or operator of torch."""
     package, _, name = what.partition(".")
     return (
         what in _OWN
@@ -24,12 +24,12 @@ def is_word(what: str) -> bool:
 
 
 def is_node(name: str) -> bool:
-    """Return whether it is the name of one of built-in autograd's own functions."""
+    """Return whether this names one of the functions of built-in autograd."""
     return not name.startswith("_") and hasattr(torch._C._functions, name)
 
 
 @lru_cache(maxsize=1)
 def _operators() -> frozenset[str]:
-    """The operators of this process's torch, with and without what tells their overloads apart."""
+    """Return the operators of this process's torch, with and without their overloads' names."""
     names = [name.replace("::", ".") for name in torch._C._dispatch_get_all_op_names()]
     return frozenset({*names, *(".".join(name.split(".")[:2]) for name in names)})

@@ -1,6 +1,6 @@
-"""Ways for a stage to be wrong, a module each. A probe's docstring is the title a student reads."""
+"""The checks of a stage, a module for each kind. A probe's docstring is the title students read."""
 
-from harness.probes.context import Bench, Errored, Failed, Waits
-from harness.probes.plan import Planned, plan
+from harness.probes.context import Errored, Failed, StageContext, Waits
+from harness.probes.plan import Planned, Session, plan
 
-__all__ = ["Bench", "Errored", "Failed", "Planned", "Waits", "plan"]
+__all__ = ["Errored", "Failed", "Planned", "Session", "StageContext", "Waits", "plan"]

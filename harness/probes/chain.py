@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,69 +10,90 @@ import torch
 from torch import Tensor
 
 from harness.candidate.operations import Link
-from harness.course.stage import Stage
 from harness.probes.cases import generator_for
 from harness.probes.compare import VALUES, difference
-from harness.probes.context import Bench, Errored, Failed, for_staff, in_words
+from harness.probes.context import Errored, Failed, StageContext, for_staff, in_words
 from harness.probes.proxy import StageTrouble, proxy
 
 
 @dataclass(frozen=True)
-class ChainBench:
-    """The benches of all stages and the links that connect them, in order."""
+class ChainContext:
+    """The contexts of all stages, and the links that connect them, in order."""
 
-    benches: Mapping[str, Bench]
+    stages: Mapping[str, StageContext]
     links: tuple[Link, ...]
 
     @cached_property
     def leaves(self) -> dict[str, Tensor]:
-        """A value for every name that no link computes."""
-        return _leaves(self)
+        """A value for every name that no link computes, sampled by the first stage that uses it."""
+        computed = {link.output for link in self.links}
+        leaves: dict[str, Tensor] = {}
+        for link in self.links:
+            context = self.stages[link.stage]
+            generator = generator_for(context.seed, "chain", link.stage)
+            values = context.stage.sample(generator, context.sizes_for("chain"))
+            for name, value in zip(link.inputs, values, strict=True):
+                if name not in computed:
+                    leaves.setdefault(name, value)
+        return leaves
 
     @cached_property
     def right(self) -> dict[str, Tensor]:
         """∂C/∂x for every leaf x, by the references alone."""
-        return _gradients(self, {})
+        return self.gradients({})
+
+    def gradients(self, stand_ins: Mapping[str, Callable[..., Tensor]]) -> dict[str, Tensor]:
+        """Return ∂C/∂x for every leaf x; targets, whose gradient is optional, stay constant."""
+        targets = {
+            given
+            for link in self.links
+            for name, given in zip(self.stages[link.stage].stage.inputs, link.inputs, strict=True)
+            if name in self.stages[link.stage].stage.optional
+        }
+        values = {name: value.clone() for name, value in self.leaves.items()}
+        wrt = {
+            name: value.requires_grad_() for name, value in values.items() if name not in targets
+        }
+        for link in self.links:
+            function = stand_ins.get(link.stage, self.stages[link.stage].stage.forward)
+            values[link.output] = function(*(values[name] for name in link.inputs))
+        cost = values[self.links[-1].output]
+        found = torch.autograd.grad(
+            cost, list(wrt.values()), allow_unused=True, materialize_grads=True
+        )
+        return dict(zip(wrt, found, strict=True))
 
 
-def one_stage(chain: ChainBench, stage: str) -> None:
+def one_stage(chain: ChainContext, stage: str) -> None:
     """{stage} works in the chain, with references for the other stages"""
-    judge_chain(chain, [stage])
+    _judge_chain(chain, [stage])
 
 
-def all_stages(chain: ChainBench) -> None:
+def all_stages(chain: ChainContext) -> None:
     """The whole chain, from C back to every parameter, runs on your stages"""
-    judge_chain(chain, chain.benches)
+    _judge_chain(chain, chain.stages)
 
 
-def judge_chain(chain: ChainBench, students: Iterable[str]) -> None:
-    """Raises Failed unless ∂C/∂x is right for every leaf x, with the student's own ``students``."""
-    students = list(students)
+def _judge_chain(chain: ChainContext, students: Collection[str]) -> None:
+    """Raise Failed unless ∂C/∂x is right for every leaf x, with the student's own ``students``."""
     right = chain.right
-    stand_ins = {
-        name: proxy(chain.benches[name].candidate, name, chain.benches[name].handles)
-        for name in students
-    }
-    who = students[0] if len(students) == 1 else "The chain of your stages"
-    bench = chain.benches[students[0]]
-    case = {"seed": bench.seed, **bench.sizes_for("chain")}
+    contexts = {name: chain.stages[name] for name in students}
+    context = next(iter(contexts.values()))
+    who = context.stage.name if len(students) == 1 else "The chain of your stages"
+    case = {"seed": context.seed, **context.sizes_for("chain")}
+    stopped = f"{who} did not run in the chain: "
     try:
-        got = _gradients(chain, stand_ins)
-    except StageTrouble as stopped:
-        said, detail = in_words(stopped.what, stopped.trouble)
-        raise Errored(
-            f"{who} did not run in the chain: {said}",
-            detail,
-            staff=for_staff(stopped.trouble),
-            case=case,
-        ) from None
+        got = chain.gradients(
+            {name: proxy(each.candidate, name, each.handles) for name, each in contexts.items()}
+        )
+    except StageTrouble as trouble:
+        said, detail = in_words(trouble.what, trouble.trouble)
+        staff = for_staff(trouble.trouble)
+        raise Errored(stopped + said, detail, staff=staff, case=case) from None
     except (RuntimeError, TypeError) as refusal:
-        raise Failed(
-            f"{who} did not run in the chain: torch's engine refused it.",
-            f"torch says: {refusal}",
-            staff=str(refusal),
-            case=case,
-        ) from None
+        where = f"{stopped}torch's engine refused it."
+        said = f"torch says: {refusal}"
+        raise Failed(where, said, staff=str(refusal), case=case) from None
     for name, gradient in got.items():
         off = difference(gradient, right[name], VALUES, size=float(right[name].abs().max()))
         if off:
@@ -82,45 +103,3 @@ def judge_chain(chain: ChainBench, students: Iterable[str]) -> None:
                 case=case,
                 got=off.got,
             )
-
-
-def _leaves(chain: ChainBench) -> dict[str, Tensor]:
-    """A value for every name that no link computes, sampled by the first stage that uses it."""
-    made = {link.output for link in chain.links}
-    leaves: dict[str, Tensor] = {}
-    for link in chain.links:
-        bench = chain.benches[link.stage]
-        generator = generator_for(bench.seed, "chain", link.stage)
-        values = bench.stage.sample(generator, bench.sizes_for("chain"))
-        for name, value in zip(link.inputs, values, strict=True):
-            if name not in made:
-                leaves.setdefault(name, value)
-    return leaves
-
-
-def _gradients(
-    chain: ChainBench, stand_ins: Mapping[str, Callable[..., Tensor]]
-) -> dict[str, Tensor]:
-    """∂C/∂x for every leaf x; targets, whose gradient is optional, stay constant."""
-    values = {name: value.clone() for name, value in chain.leaves.items()}
-    wrt = [name for name in values if not _is_target(chain, name)]
-    for name in wrt:
-        values[name].requires_grad_()
-    for link in chain.links:
-        stage: Stage = chain.benches[link.stage].stage
-        function = stand_ins.get(link.stage, stage.forward)
-        values[link.output] = function(*(values[name] for name in link.inputs))
-    cost = values[chain.links[-1].output]
-    found = torch.autograd.grad(
-        cost, [values[name] for name in wrt], allow_unused=True, materialize_grads=True
-    )
-    return dict(zip(wrt, found, strict=True))
-
-
-def _is_target(chain: ChainBench, name: str) -> bool:
-    for link in chain.links:
-        stage = chain.benches[link.stage].stage
-        roles = zip(stage.inputs, link.inputs, strict=True)
-        if any(given == name and role in stage.optional for role, given in roles):
-            return True
-    return False

@@ -1,4 +1,4 @@
-"""When two answers count as equal, and what to say when they do not."""
+"""When two answers count as equal."""
 
 from __future__ import annotations
 
@@ -13,8 +13,11 @@ EPSILON = torch.finfo(torch.float64).eps
 
 @dataclass(frozen=True)
 class Tolerance:
-    """How far an entry may be off: ``relative`` to the right value, and ``room`` times the size
-    of what went into it (the largest upstream, and the largest right value)."""
+    """How far an entry may be off.
+
+    ``relative`` applies to the right value; ``room`` to the size of what went into it: the largest
+    upstream plus the largest right value.
+    """
 
     relative: float
     room: float
@@ -31,7 +34,7 @@ DIGITS = Tolerance(1e-9, 1e-12)
 
 @dataclass(frozen=True)
 class Difference:
-    """The entry that is furthest off: where it is, what came, what belongs there."""
+    """The entry that is furthest off: its index, the value returned, and the right one."""
 
     index: tuple[int, ...]
     got: float
@@ -39,7 +42,7 @@ class Difference:
 
     @property
     def at(self) -> str:
-        """The entry as an index, such as ``[2, 1]``; empty for a 0-dim tensor."""
+        """Return the index as in ``[2, 1]``, or "" for a 0-dim tensor."""
         return f"[{', '.join(map(str, self.index))}]" if self.index else ""
 
 
@@ -48,9 +51,9 @@ class Difference:
 def difference(
     got: Tensor, right: Tensor, tolerance: Tolerance, *, size: float
 ) -> Difference | None:
-    """The worst entry of ``got`` against ``right`` (same shape), or None where all agree.
+    """Return the worst entry of ``got`` against ``right`` (same shape), or None if all agree.
 
-    ``size`` is the size of what went into them: the upstream's largest entry.
+    ``size`` is the largest absolute value of what went into them, usually of the upstream.
     """
     allowed = _allowed(right, tolerance, size)
     got, right = got.detach().to(torch.float64), right.detach().to(torch.float64)
@@ -64,34 +67,15 @@ def difference(
 
 
 def entry(flat: int, got: Tensor, right: Tensor) -> Difference:
-    """The entry number ``flat`` of two tensors of one shape, counted in row-major order."""
+    """Return the entry number ``flat``, in row-major order, of two tensors of one shape."""
     index = tuple(int(each) for each in torch.unravel_index(torch.tensor(flat), right.shape))
-    return Difference(index, float(got.flatten()[flat]), float(right.flatten()[flat]))
+    return Difference(index, float(got[index]), float(right[index]))
 
 
 # Right values are compared with again and again. A tensor's hash is its identity.
 @lru_cache(maxsize=4096)
 def _allowed(right: Tensor, tolerance: Tolerance, size: float) -> Tensor:
-    """How far each entry may be off."""
+    """Return how far each entry may be off."""
     sizes = right.detach().to(torch.float64).abs()
     largest = float(sizes.max()) if sizes.numel() else 0.0
     return tolerance.relative * sizes + tolerance.room * (size + largest)
-
-
-def number(value: float, digits: int = 4) -> str:
-    """A number as a student reads it: a few significant digits and a true minus sign."""
-    return f"{value:.{digits}g}".replace("-", "−")
-
-
-def numbers(one: float, other: float) -> tuple[str, str]:
-    """Two different numbers with as many digits as it takes to tell them apart, at least four."""
-    for digits in range(4, 18):
-        shown = number(one, digits), number(other, digits)
-        if shown[0] != shown[1]:
-            break
-    return shown
-
-
-def shape(value: Tensor) -> str:
-    """A shape as torch prints it in a tuple: ``(5, 3)``, ``(7,)``, ``()``."""
-    return str(tuple(value.shape))

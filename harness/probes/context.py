@@ -1,10 +1,10 @@
-"""The bench a probe works at: one stage of one candidate, with cases and answers at hand."""
+"""The context of a probe: one stage of one candidate, with its cases and the answers to them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import count
 from typing import NoReturn
@@ -25,17 +25,17 @@ from harness.candidate.operations import (
     Returns,
     Trouble,
 )
+from harness.course.numbers import number
 from harness.course.stage import Sizes, Stage
 from harness.probes.cases import Case, cases_for, sizes_for
-from harness.probes.compare import number
 from harness.probes.numerical import gradcheck_case, gradcheck_objection
 
 
 class Failed(Exception):
     """A check that failed. ``where`` names stage and edge; ``detail`` may show values.
 
-    Whether a student may read them is for the judge to know. ``got`` is the wrong value, if it is
-    one value that is wrong.
+    The judge decides whether a student may read them. ``got`` is the wrong value, if a single
+    value is wrong.
     """
 
     def __init__(
@@ -52,22 +52,31 @@ class Failed(Exception):
         self.got = got
 
     def restated(self, where: str, detail: str = "") -> Failed:
-        """The same failure, for a check that has its own words for it."""
+        """Return the same failure in other words."""
         return Failed(where, detail, staff=self.staff, case=self.case, got=self.got)
 
 
 class Errored(Failed):
-    """A check that could not be made because the student's code raised, died or ran on."""
+    """A check that could not be made: the student's code raised, died or ran out of time."""
 
 
 @contextmanager
 def noting(**facts: int) -> Iterator[None]:
-    """Adds ``facts`` to the case of a check that fails inside."""
+    """Add ``facts`` to the case of a check that fails inside."""
     try:
         yield
     except Failed as failed:
         failed.case = {**(failed.case or {}), **facts}
         raise
+
+
+@contextmanager
+def restating(where: str, detail: str) -> Iterator[None]:
+    """Put the failure of a check inside into other words."""
+    try:
+        yield
+    except Failed as failed:
+        raise failed.restated(where, detail) from None
 
 
 class Waits(Exception):
@@ -78,19 +87,59 @@ class Waits(Exception):
         self.check = check
 
 
-@dataclass(frozen=True)
-class Answer:
-    """A candidate's answer to one case: its output, and what backward returned per upstream."""
+@dataclass(frozen=True, eq=False)
+class Call:
+    """A forward and a backward of one case, and the candidate's answers.
 
-    output: Reply
-    returns: tuple[Reply, ...]
+    ``index`` is the upstream's index in the case.
+    """
+
+    context: StageContext
+    case: Case
+    index: int
+    forward: Reply
+    backward: Reply
+
+    @cached_property
+    def output(self) -> Returned:
+        """The return value of forward. Raise Failed if there is none."""
+        return self.context.output(self.forward, self.case)
+
+    @cached_property
+    def values(self) -> tuple[Returned, ...]:
+        """The return values of backward.
+
+        Raise Waits if forward does not run for every case, Failed if there is nothing to call, and
+        Errored if it raised, died or ran out of time.
+        """
+        if not self.context.runs:
+            raise Waits(f"{self.context.stage.slug}/forward")
+        _ = self.output
+        if isinstance(self.backward, Trouble):
+            self.context.fail(self.backward, "backward", self.case, self.index)
+        assert isinstance(self.backward, Returns)
+        return self.backward.values
+
+    @property
+    def upstream(self) -> Tensor:
+        """The upstream gradient that backward was given."""
+        return self.case.upstreams[self.index]
+
+    @property
+    def elsewhere(self) -> str:
+        """The beginning of a sentence on a case other than the example."""
+        return elsewhere(self.context, self.case, self.index)
+
+    def failed(self, where: str, detail: str, staff: str = "", got: float | None = None) -> Failed:
+        """Return the failure of a check over this call."""
+        return Failed(where, detail, staff=staff, case=self.case.facts(self.index), got=got)
 
 
 @dataclass
-class Bench:
-    """One stage of one candidate on trial. ``sound`` are the inputs whose gradient is right.
+class StageContext:
+    """One stage of one candidate. ``sound`` are the inputs whose gradient is right.
 
-    ``first`` is the bench of another trial that has asked about the public example already.
+    ``first`` is the context of another session that has asked about the public example already.
     """
 
     stage: Stage
@@ -98,9 +147,9 @@ class Bench:
     seed: int
     sizes: tuple[Sizes, ...]
     handles: Iterator[int] = field(default_factory=lambda: count(1))
+    first: StageContext | None = None
     advice: list[str] = field(default_factory=list)
     sound: list[str] = field(default_factory=list)
-    first: Bench | None = None
 
     @cached_property
     def cases(self) -> tuple[Case, ...]:
@@ -108,28 +157,29 @@ class Bench:
         return cases_for(self.stage, self.seed, self.sizes)
 
     def sizes_for(self, purpose: str) -> Sizes:
-        """The sizes of the cases of a check, which the seed chooses."""
+        """Return the sizes that the seed chooses for the cases of a check."""
         return sizes_for(purpose, self.seed, self.sizes)[0]
 
     @cached_property
-    def example(self) -> tuple[Reply, Answer]:
-        """What forward alone makes of the public example, and the candidate's answer to it."""
+    def example(self) -> tuple[Reply, list[Call]]:
+        """The answers to the public example: to a forward alone, and to calls."""
         if self.first is not None:
-            return self.first.example
+            output, calls = self.first.example
+            return output, [replace(call, context=self) for call in calls]
         public = self.cases[0]
         (output,) = self._forwards([public])
-        return output, self.ask([public])[0]
+        return output, self.ask([public])
 
     @property
     def lives(self) -> bool:
-        """Whether the backward of the example has left somebody to ask."""
-        return not any(isinstance(reply, Lost) for reply in self.example[1].returns)
+        """Return whether the candidate survived the backward of the example."""
+        return not any(isinstance(call.backward, Lost) for call in self.example[1])
 
     @cached_property
     def outputs(self) -> tuple[Reply, ...]:
-        """What forward alone makes of each case: a backward that dies does not take it along.
+        """The answers to forwards alone: a backward that dies does not take them along.
 
-        There is only the example's where that backward has left nobody to ask.
+        There is only the example's if the candidate did not survive that backward.
         """
         output = self.example[0]
         return (output, *self._forwards(self.cases[1:])) if self.lives else (output,)
@@ -137,42 +187,42 @@ class Bench:
     @cached_property
     def runs(self) -> bool:
         """Whether forward returned a tensor for every case."""
-        return all(isinstance(_value(output), Tensor) for output in self.outputs)
+        return all(
+            isinstance(output, Output) and isinstance(output.value, Tensor)
+            for output in self.outputs
+        )
 
     @cached_property
-    def answers(self) -> tuple[Answer, ...]:
-        """The candidate's answers to the cases, those after the example asked for in one go."""
-        return (self.example[1], *self.ask(self.cases[1:]))
+    def _others(self) -> list[Call]:
+        return self.ask(self.cases[1:])
 
+    @property
     def outputs_one_by_one(self) -> Iterator[tuple[Case, Reply]]:
-        """Each case with its output; nothing is asked before the example's has been looked at."""
+        """Each case with its output; the example comes before the others are asked about."""
         yield self.cases[0], self.example[0]
         yield from zip(self.cases[1:], self.outputs[1:], strict=False)
 
-    def answers_one_by_one(self) -> Iterator[tuple[Case, Answer]]:
-        """Each case with its answer; nothing is asked before the example's has been looked at."""
-        yield self.cases[0], self.example[1]
-        yield from zip(self.cases[1:], self.answers[1:], strict=True)
+    @property
+    def calls(self) -> Iterator[Call]:
+        """The calls of every case; the example comes before the others are asked about."""
+        yield from self.example[1]
+        yield from self._others
 
     @cached_property
-    def gradcheck_case(self) -> Case:
-        """A case of its own, with the upstreams that torch's gradcheck asks about."""
-        return gradcheck_case(self.stage, self.seed, self.sizes)
-
-    @cached_property
-    def gradcheck_answer(self) -> Answer:
+    def gradcheck_calls(self) -> list[Call]:
         """The candidate's answers to the questions of torch's gradcheck."""
-        return self.ask([self.gradcheck_case])[0]
+        return self.ask([gradcheck_case(self.stage, self.seed, self.sizes)])
 
     @cached_property
     def gradchecked(self) -> tuple[str, ...]:
-        """The inputs whose gradients gradcheck finds right together, which takes it less time.
+        """The inputs whose gradients gradcheck accepts together, which is faster than one by one.
 
-        None of them where it objects: it has to be asked about each then.
+        Empty if it objects: it has to be asked about each input then.
         """
-        case, returns = self.gradcheck_case, self.gradcheck_answer.returns
-        values = [reply.values for reply in returns if isinstance(reply, Returns)]
-        if any(len(each) != len(case.inputs) for each in values) or len(values) < len(returns):
+        calls = self.gradcheck_calls
+        case = calls[0].case
+        values = [call.backward.values for call in calls if isinstance(call.backward, Returns)]
+        if any(len(each) != len(case.inputs) for each in values) or len(values) < len(calls):
             return ()
         columns = {
             name: [_fitting(each[at], case.inputs[at]) for each in values]
@@ -187,65 +237,52 @@ class Bench:
 
     def ask(
         self, cases: Sequence[Case], requires_grad: tuple[bool, ...] | None = None
-    ) -> tuple[Answer, ...]:
-        """A forward and a backward for each upstream of each case, in one call to the candidate.
+    ) -> list[Call]:
+        """Ask for a forward and a backward for each upstream of each case, all at once.
 
-        No backward runs twice: what it must leave as it was for a second one is a matter of
-        manners, not of the gradient.
+        No backward runs twice: what a second one needs is a matter of robustness, not of the
+        gradient.
         """
+        asked = [(case, index) for case in cases for index in range(len(case.upstreams))]
         script: list[Operation] = []
-        for case in cases:
-            needed = requires_grad or (True,) * len(case.inputs)
-            for upstream in case.upstreams:
-                handle = next(self.handles)
-                script.append(Forward(handle, self.stage.name, case.inputs, needed))
-                script.append(Backward(handle, upstream))
+        for case, index in asked:
+            handle = next(self.handles)
+            script.append(self.forward_of(case, handle, requires_grad))
+            script.append(Backward(handle, case.upstreams[index]))
         replies = iter(self.candidate.perform(script))
-        return tuple(_answer(replies, len(case.upstreams)) for case in cases)
+        return [Call(self, *each, next(replies), next(replies)) for each in asked]
+
+    def forward_of(
+        self, case: Case, handle: int, requires_grad: tuple[bool, ...] | None = None
+    ) -> Forward:
+        """Return the operation that calls forward on the inputs of a case."""
+        needed = requires_grad or (True,) * len(case.inputs)
+        return Forward(handle, self.stage.name, case.inputs, needed)
 
     def _forwards(self, cases: Sequence[Case]) -> list[Reply]:
-        name = self.stage.name
-        return self.candidate.perform(
-            [
-                Forward(next(self.handles), name, case.inputs, (True,) * len(case.inputs))
-                for case in cases
-            ]
-        )
+        return self.candidate.perform([self.forward_of(case, next(self.handles)) for case in cases])
 
     def output(self, reply: Reply, case: Case) -> Returned:
-        """What forward returned; Failed where there is nothing to call, Errored on trouble."""
+        """Return what forward returned. Raise Failed if there is none."""
         if isinstance(reply, Trouble):
-            self.trouble(reply, "forward", case)
+            self.fail(reply, "forward", case)
         assert isinstance(reply, Output)
         return reply.value
 
-    def returned(self, answer: Answer, turn: int, case: Case) -> tuple[Returned, ...]:
-        """What backward returned for upstream ``turn``; waits for a forward that cannot run."""
-        if not self.runs:
-            raise Waits(f"{self.stage.slug}/forward")
-        self.output(answer.output, case)
-        reply = answer.returns[turn]
-        if isinstance(reply, Trouble):
-            self.trouble(reply, "backward", case, turn)
-        assert isinstance(reply, Returns)
-        return reply.values
-
-    def trouble(
-        self, trouble: Trouble, phase: str, case: Case, turn: int | None = None
-    ) -> NoReturn:
-        """Raises the failure that stands for a candidate that could not answer."""
+    def fail(self, trouble: Trouble, phase: str, case: Case, index: int | None = None) -> NoReturn:
+        """Raise the failure of a check whose call could not be answered."""
         said, detail = in_words(f"{self.stage.name}.{phase}", trouble)
         kind = Failed if isinstance(trouble, Absent) else Errored
-        raise kind(said, detail, staff=for_staff(trouble), case=case.facts(turn))
+        raise kind(said, detail, staff=for_staff(trouble), case=case.facts(index))
 
     def advise(self, text: str) -> None:
-        """Adds advice, once."""
+        """Add advice, once."""
         if text not in self.advice:
             self.advice.append(text)
 
 
 def in_words(what: str, trouble: Trouble) -> tuple[str, str]:
-    """A sentence on the trouble with ``what``, and one that quotes the line."""
+    """Return a sentence on the trouble with ``what``, and one that quotes the line."""
     match trouble:
         case Raised(kind, text, place, code):
             at = f" at {place}" if place else ""
@@ -260,7 +297,7 @@ def in_words(what: str, trouble: Trouble) -> tuple[str, str]:
 
 
 def for_staff(trouble: Trouble) -> str:
-    """The trouble as an instructor reads it."""
+    """Return the trouble as an instructor reads it."""
     if not isinstance(trouble, Raised):
         return trouble.reason
     at = f" at {trouble.place}" if trouble.place else ""
@@ -268,28 +305,25 @@ def for_staff(trouble: Trouble) -> str:
     return f"{trouble.kind}: {trouble.text}{at}{line}"
 
 
-def circumstances(bench: Bench, case: Case, turn: int | None = None) -> str:
-    """The case in brackets: its numbers, to follow by hand, or its sizes where it holds tensors."""
-    if bench.stage.is_scalar:
-        upstream = {} if turn is None else {"g": case.upstreams[turn]}
-        named = {**dict(zip(bench.stage.inputs, case.inputs, strict=True)), **upstream}
+def circumstances(context: StageContext, case: Case, index: int | None = None) -> str:
+    """Return the case in brackets: its numbers, or its sizes if it holds tensors."""
+    if context.stage.is_scalar:
+        upstream = {} if index is None else {"g": case.upstreams[index]}
+        named = {**dict(zip(context.stage.inputs, case.inputs, strict=True)), **upstream}
         parts = [f"{name} = {number(float(value))}" for name, value in named.items()]
     else:
         parts = [f"{name} = {size}" for name, size in case.sizes.items()]
     return f"({', '.join(parts)})"
 
 
-def _answer(replies: Iterator[Reply], turns: int) -> Answer:
-    """The next answer: the first turn's output, and what backward returned in each turn."""
-    outputs, returns = zip(*((next(replies), next(replies)) for _ in range(turns)), strict=True)
-    return Answer(outputs[0], returns)
-
-
-def _value(reply: Reply) -> Returned:
-    return reply.value if isinstance(reply, Output) else None
+def elsewhere(context: StageContext, case: Case, index: int | None = None) -> str:
+    """Return the beginning of a sentence on a case other than the example."""
+    where = circumstances(context, case, index)
+    return f"It is right for the example; for other values {where}, "
 
 
 def _fitting(value: Returned, given: Tensor) -> Tensor | None:
-    """A gradient that torch's engine takes as it is."""
-    fits = isinstance(value, Tensor) and value.is_floating_point() and value.shape == given.shape
-    return value if isinstance(value, Tensor) and fits else None
+    """Return a gradient that torch's engine takes as it is, or None."""
+    if not isinstance(value, Tensor):
+        return None
+    return value if value.is_floating_point() and value.shape == given.shape else None

@@ -1,4 +1,4 @@
-"""Inputs in float32: their values count, and float64 made on the way is worth a word."""
+"""Inputs in float32: their values count, and a conversion to float64 is worth advice."""
 
 from __future__ import annotations
 
@@ -6,76 +6,67 @@ import torch
 from torch import Tensor
 
 from harness.candidate.operations import Output, Raised, Reply, Returned, Returns
-from harness.probes.cases import single_case
+from harness.probes.cases import float32_case
 from harness.probes.compare import Tolerance
-from harness.probes.context import Answer, Bench, Failed
+from harness.probes.context import Call, StageContext, restating
 from harness.probes.forward import judge_output
 from harness.probes.gradient import judge_gradient
 
-SINGLE = Tolerance(1e-4, 1e-5)
+FLOAT32 = Tolerance(1e-4, 1e-5)
+_DTYPE = "It is right for inputs in float64: does something depend on the dtype?"
 
 
-def judge_in_float32(bench: Bench, *, forward: bool) -> None:
-    """Raises Failed where gradients that are right in float64 are wrong in float32; and outputs,
-    where ``forward`` says that those are right.
+def judge_in_float32(context: StageContext, *, forward: bool) -> None:
+    """Raise Failed if gradients that are right in float64 are wrong in float32.
 
-    A stage that raises there, or goes over to float64, is right, with advice. The reference
-    computes in float64, from the same values.
+    With ``forward``, judge the output too. A stage that raises, or returns float64, is right, and
+    gets advice. The reference computes in float64, from the same values.
     """
-    case = single_case(bench.stage, bench.seed, bench.sizes_for("float32"))
-    (answer,) = bench.ask([case])
-    if not advise_on_dtype(bench, answer):
+    case = float32_case(context.stage, context.seed, context.sizes_for("float32"))
+    (call,) = context.ask([case])
+    if not advise_on_dtype(call):
         return
-    output = bench.output(answer.output, case)
-    values = bench.returned(answer, 0, case)
-    try:
-        wrong = "forward is wrong"
-        if forward:
-            judge_output(bench, case, output, SINGLE)
-        for name in bench.sound:
-            wrong = f"backward: ∂C/∂{name} is wrong"
-            judge_gradient(bench, name, case, 0, values, SINGLE)
-    except Failed as failed:
-        raise failed.restated(
-            f"{bench.stage.name}.{wrong} for inputs in float32.",
-            "It is right for inputs in float64: does something depend on the dtype?",
-        ) from None
+    wrong = f"{context.stage.name}.{{}} is wrong for inputs in float32."
+    _ = call.values
+    if forward:
+        with restating(wrong.format("forward"), _DTYPE):
+            judge_output(context, case, call.output, FLOAT32)
+    for name in context.sound:
+        with restating(wrong.format(f"backward: ∂C/∂{name}"), _DTYPE):
+            judge_gradient(call, name, FLOAT32)
 
 
-def advise_on_dtype(bench: Bench, answer: Answer) -> bool:
-    """Gives advice where an answer to inputs in float32 raises or is in float64; whether the rest
-    of it can be judged."""
-    if not _stays_single(bench, "forward", answer.output):
+def advise_on_dtype(call: Call) -> bool:
+    """Give advice on answers to inputs in float32 that raise or are in float64.
+
+    Return whether the rest of the call can be judged.
+    """
+    if not _stays_in_float32(call, "forward", call.forward):
         return False
-    _stays_single(bench, "backward", answer.returns[0])
-    return not isinstance(answer.returns[0], Raised)
+    _stays_in_float32(call, "backward", call.backward)
+    return not isinstance(call.backward, Raised)
 
 
-def _stays_single(bench: Bench, phase: str, reply: Reply) -> bool:
-    """Whether all it gives is in float32; gives advice where not."""
+def _stays_in_float32(call: Call, phase: str, reply: Reply) -> bool:
+    """Return whether all it returns is in float32; give advice if not."""
+    values: tuple[Returned, ...] = ()
     match reply:
         case Output(value):
-            values: tuple[Returned, ...] = (value,)
+            values = (value,)
         case Returns():
             values = reply.values
         case Raised():
-            _advise(bench, phase, f"raises {reply.kind}")
+            _advise(call, phase, f"raises {reply.kind}")
             return False
-        case _:
-            return True
-    if all(_is_single(value) for value in values):
-        return True
-    _advise(bench, phase, "gives float64")
-    return False
+    if any(isinstance(value, Tensor) and value.dtype == torch.float64 for value in values):
+        _advise(call, phase, "gives float64")
+        return False
+    return True
 
 
-def _is_single(value: Returned) -> bool:
-    return not isinstance(value, Tensor) or value.dtype != torch.float64
-
-
-def _advise(bench: Bench, phase: str, what: str) -> None:
-    first = next(iter(bench.stage.inputs))
-    bench.advise(
-        f"{bench.stage.name}.{phase} {what} for inputs in float32: give the tensors that you make "
-        f"the dtype of the inputs, as in torch.ones(3, dtype={first}.dtype)."
+def _advise(call: Call, phase: str, what: str) -> None:
+    stage = call.context.stage
+    call.context.advise(
+        f"{stage.name}.{phase} {what} for inputs in float32: give the tensors that you make "
+        f"the dtype of the inputs, as in torch.ones(3, dtype={next(iter(stage.inputs))}.dtype)."
     )

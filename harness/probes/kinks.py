@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -23,18 +23,17 @@ AT_LEAST = {AT: 5e-7, NEAR: 1e-2}
 Point = tuple[Tensor, ...]
 
 
-@dataclass(frozen=True, eq=False)
-class Slopes:
+class Slopes(NamedTuple):
     """The least and the largest right value of each entry of a gradient.
 
-    They differ at a kink. Both are NaN where the reference is not finite: nothing is asked there.
+    They differ at a kink. Both are NaN where the reference is not finite: any value passes there.
     """
 
     low: Tensor
     high: Tensor
 
     def nearest(self, got: Tensor) -> tuple[Tensor, Tensor]:
-        """What came, and the right values nearest to it; 0 for both where nothing is asked."""
+        """Return ``got`` and the right values nearest to it; both are 0 where any value passes."""
         asked = self.low.isfinite()
         got = torch.where(asked, got.detach().double(), 0.0)
         # A comparison with NaN is false, so that NaN is answered with the value in the middle.
@@ -46,7 +45,7 @@ class Slopes:
 def slopes_at(
     stage: Stage, inputs: Point, upstream: Tensor, generator: torch.Generator
 ) -> tuple[Slopes, ...]:
-    """The slopes of the reference at a point, for each input."""
+    """Return the slopes of the reference at a point, for each input."""
     true = stage.true_gradients(inputs, upstream)
     kinks = _kinks(stage, inputs, upstream, generator, AT)
     if not any(bool(mask.any()) for mask in kinks):
@@ -66,14 +65,14 @@ def slopes_at(
 
 
 def is_near_kink(stage: Stage, inputs: Point, upstream: Tensor, generator: torch.Generator) -> bool:
-    """Whether the reference has a kink so near that a numerical check could step over it."""
+    """Return whether a numerical check at the point could step over a kink of the reference."""
     return any(bool(mask.any()) for mask in _kinks(stage, inputs, upstream, generator, NEAR))
 
 
 def _kinks(
     stage: Stage, inputs: Point, upstream: Tensor, generator: torch.Generator, size: float
 ) -> list[Tensor]:
-    """For each input, the entries whose slope varies, and not in proportion to the move."""
+    """Return a mask for each input: entries whose slope varies, and not in proportion to moves."""
     moves = list(_directions(inputs, generator))
     ranges = _range(stage, inputs, upstream, moves, size)
     short = [high - low for low, high in ranges]
@@ -91,9 +90,9 @@ def _kinks(
 def _range(
     stage: Stage, inputs: Point, upstream: Tensor, moves: Sequence[Point], size: float
 ) -> list[tuple[Tensor, Tensor]]:
-    """The least and the largest slope of each entry, at the point and after each of the moves.
+    """Return the least and the largest slope of each entry, at the point and after every move.
 
-    What is not finite after a move is beyond the edge of where the reference is defined.
+    A slope that is not finite after a move lies outside the domain of the reference.
     """
     points = [inputs] + [
         tuple(
@@ -105,16 +104,17 @@ def _range(
     found = [stage.true_gradients(point, upstream) for point in points]
     stacked = [torch.stack(column) for column in zip(*found, strict=True)]
     return [
-        (
-            torch.where(values.isfinite(), values, torch.inf).amin(0),
-            torch.where(values.isfinite(), values, -torch.inf).amax(0),
-        )
+        (_finite(values, torch.inf).amin(0), _finite(values, -torch.inf).amax(0))
         for values in stacked
     ]
 
 
+def _finite(values: Tensor, otherwise: float) -> Tensor:
+    return torch.where(values.isfinite(), values, otherwise)
+
+
 def _directions(inputs: Point, generator: torch.Generator) -> Iterator[Point]:
-    """Random moves of all entries by 0.5 to 1, each with its opposite."""
+    """Yield random moves of all entries by 0.5 to 1, each with its opposite."""
     for _ in range(DIRECTIONS):
         moves = [
             (1 + torch.rand(value.shape, generator=generator, dtype=torch.float64))
@@ -127,7 +127,7 @@ def _directions(inputs: Point, generator: torch.Generator) -> Iterator[Point]:
 
 
 def _single(inputs: Point) -> Iterator[Point]:
-    """Moves of one entry, up and down."""
+    """Yield moves of one entry, up and down."""
     for place, value in enumerate(inputs):
         for entry in range(value.numel()):
             for sign in (1.0, -1.0):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -12,46 +11,22 @@ from torch import Tensor
 from torch.autograd.gradcheck import GradcheckError, gradcheck
 
 from harness.course.stage import Sizes, Stage
-from harness.probes.cases import (
-    GRADCHECK,
-    Case,
-    Frozen,
-    case_of,
-    frozen,
-    make_case,
-    sizes_for,
-)
+from harness.probes.cases import GRADCHECK, Case, Keyed, cached, case_of, make_case, sizes_for
 from harness.probes.proxy import function_of
 
 Answered = tuple[Tensor | None, ...]
 
 
-def gradcheck_case(stage: Stage, seed: int, sizes: tuple[Sizes, ...]) -> Case:
-    """A case of its own, with the upstreams that gradcheck is going to ask about.
-
-    gradcheck's questions do not depend on the answers, so they are collected beforehand.
-    """
-    return _collect(stage, seed, tuple(map(frozen, sizes)))
-
-
 def gradcheck_objection(
     stage: Stage, names: Sequence[str], case: Case, answers: Sequence[Answered]
 ) -> str | None:
-    """What gradcheck has against ``answers``, the gradients for the inputs ``names``; None if
-    nothing.
+    """Return gradcheck's objection to ``answers``, the gradients for the inputs ``names``.
 
-    Its numerical side differentiates the reference forward, so that a wrong forward is not blamed
-    on backward. ``answers`` belong to the upstreams of ``gradcheck_case``, in their order.
+    Return None if it accepts them. Its numerical side differentiates the reference forward, so
+    that a wrong forward is not blamed on backward. ``answers`` belong to the upstreams of
+    ``gradcheck_case``, in their order.
     """
-    return _objection(stage, tuple(names), case, _Exactly(_bits(answers), tuple(answers)))
-
-
-@dataclass(frozen=True)
-class _Exactly:
-    """Answers, equal to others only where every bit is the same."""
-
-    bits: tuple[bytes, ...]
-    answers: tuple[Answered, ...] = field(compare=False)
+    return _objection(stage, tuple(names), case, Keyed(_bits(answers), tuple(answers)))
 
 
 def _bits(answers: Sequence[Answered]) -> tuple[bytes, ...]:
@@ -71,9 +46,9 @@ def _values_of(value: Tensor) -> bytes:
 # Most right backwards answer alike to the last bit, and so do many wrong ones.
 @lru_cache(maxsize=256)
 def _objection(
-    stage: Stage, names: tuple[str, ...], case: Case, given_answers: _Exactly
+    stage: Stage, names: tuple[str, ...], case: Case, answers: Keyed[tuple[Answered, ...]]
 ) -> str | None:
-    pairs = iter(zip(case.upstreams, given_answers.answers, strict=True))
+    pairs = iter(zip(case.upstreams, answers.value, strict=True))
 
     def answer(asked: Tensor) -> Answered:
         question, given = next(pairs)
@@ -88,12 +63,15 @@ def _objection(
     return None
 
 
-@lru_cache(maxsize=64)
-def _collect(stage: Stage, seed: int, sizes: tuple[Frozen, ...]) -> Case:
-    as_sizes: list[Sizes] = [dict(each) for each in sizes]
-    case = make_case(stage, seed, sizes_for("gradcheck", seed, as_sizes)[0], GRADCHECK)
+@cached
+def gradcheck_case(stage: Stage, seed: int, sizes: tuple[Sizes, ...]) -> Case:
+    """Return a case of its own, with the upstreams that gradcheck is going to ask about.
+
+    gradcheck's questions do not depend on the answers, so they are collected beforehand.
+    """
+    case = make_case(stage, seed, sizes_for("gradcheck", seed, sizes)[0], GRADCHECK)
     name = stage.required[0]
-    at = tuple(stage.inputs).index(name)
+    at = stage.position(name)
     asked: list[Tensor] = []
 
     def answer(question: Tensor) -> Answered:

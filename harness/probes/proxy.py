@@ -1,4 +1,4 @@
-"""A student's stage as a function of the judge's own graph, and what torch's engine makes of it."""
+"""A student's stage as a function in the judge's own graph, under torch's engine."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _NO_TENSOR = object()
 
 
 class StageTrouble(Exception):
-    """A candidate could not answer in the middle of a graph; ``what`` is the function asked for."""
+    """The candidate could not answer in the middle of a graph; ``what`` was called."""
 
     def __init__(self, what: str, trouble: Trouble) -> None:
         super().__init__(f"{what}: {trouble}")
@@ -34,13 +34,13 @@ class StageTrouble(Exception):
 
 
 class EngineRefusal(Exception):
-    """Torch's engine refused what backward returned; the text is the engine's own sentence."""
+    """Torch's engine refused what backward returned; the message is the engine's own."""
 
 
 def proxy(candidate: Candidate, stage: str, handles: Iterator[int]) -> Callable[..., Tensor]:
-    """A differentiable function that asks ``candidate`` for the forward and backward of ``stage``.
+    """Return a differentiable function that has ``candidate`` run ``stage``.
 
-    Raises StageTrouble, out of the call or of the graph's backward, where the candidate fails.
+    The call, or the graph's backward, raises StageTrouble if the candidate fails.
     """
 
     def forward(ctx: FunctionCtx, *inputs: Tensor) -> Tensor:
@@ -69,9 +69,9 @@ def proxy(candidate: Candidate, stage: str, handles: Iterator[int]) -> Callable[
 def engine_gradients(
     stage: str, inputs: tuple[Tensor, ...], upstream: Tensor, values: tuple[Returned, ...]
 ) -> tuple[Tensor | None, ...]:
-    """What torch's engine makes of ``values`` returned by a backward, one for each input.
+    """Return the gradients that torch's engine makes of ``values`` returned by a backward.
 
-    It sums what it can broadcast and casts. Raises EngineRefusal with its sentence.
+    It sums what it can broadcast, and casts. Raise EngineRefusal if it refuses a value.
     """
 
     def forward(ctx: FunctionCtx, *given: Tensor) -> Tensor:
@@ -91,7 +91,7 @@ def engine_gradients(
 def function_of(
     name: str, forward: Callable[..., Any], backward: Callable[..., Any]
 ) -> Callable[..., Tensor]:
-    """The ``apply`` of a new ``torch.autograd.Function`` of that name."""
+    """Return the ``apply`` of a new ``torch.autograd.Function`` of that name."""
     body = {"forward": staticmethod(forward), "backward": staticmethod(backward)}
     function: Any = type(name, (torch.autograd.Function,), body)
     apply: Callable[..., Tensor] = function.apply

@@ -3,68 +3,60 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import lru_cache, partial
+from dataclasses import replace
+from functools import partial
 from itertools import combinations, product
 
 import torch
 from torch import Tensor
 
 from harness.course.stage import Sizes, Stage
-from harness.probes.cases import (
-    Case,
-    Frozen,
-    coin,
-    frozen,
-    generator_for,
-    special_case,
-    upstream_for,
-)
+from harness.probes.cases import Case, cached, case_of, coin, generator_for, upstream_for
+from harness.probes.kinks import slopes_at
 
 # The inputs by name, and the upstream, "g".
 Values = dict[str, Tensor]
-# Special values for some of the inputs.
+# Makes special values for some of the inputs.
 Make = Callable[[Values, torch.Generator], Values]
-# Of so many single numbers each way to be 0 or 1 is tried, of more a random one.
-EVERY_WAY = 3
+# Up to this many single numbers, every combination of 0 and 1 is tried; of more, a random one.
+EVERY_COMBINATION = 3
 
 
+@cached
 def special_cases(stage: Stage, seed: int, sizes: Sizes) -> tuple[Case, ...]:
-    """The special cases of a stage, the plainest kinds first.
+    """Return the special cases of a stage, the plainest kinds first.
 
     Tensors are special in all of their entries, and again in some of them only: a formula that
     returns 0 wherever it meets a 0 must not pass.
     """
-    return _special_cases(stage, seed, frozen(sizes))
-
-
-@lru_cache(maxsize=256)
-def _special_cases(stage: Stage, seed: int, sizes: Frozen) -> tuple[Case, ...]:
     generator = generator_for(seed, stage.name, "special")
     kinds = list(_kinds(stage, _ordinary(stage, generator, sizes)))
     made: list[Case] = []
-    for (words, make), whole in product(kinds, (True, False)):
+    for (kind, make), whole in product(kinds, (True, False)):
         ordinary = _ordinary(stage, generator, sizes)
         values = make(ordinary, generator)
         if not whole:
             values = _in_part(ordinary, values, generator)
         if values:
             *inputs, upstream = {**ordinary, **values}.values()
-            facts = (stage, seed, dict(sizes), len(made), words)
-            made.append(special_case(*facts, tuple(inputs), upstream))
+            case = case_of(stage, seed, sizes, len(made), tuple(inputs), (upstream,))
+            moves = generator_for(seed, stage.name, "kinks", len(made))
+            slopes = slopes_at(stage, case.inputs, upstream, moves)
+            made.append(replace(case, kind=kind, slopes=slopes))
     return tuple(made)
 
 
-def _ordinary(stage: Stage, generator: torch.Generator, sizes: Frozen) -> Values:
-    inputs = stage.sample(generator, dict(sizes))
+def _ordinary(stage: Stage, generator: torch.Generator, sizes: Sizes) -> Values:
+    inputs = stage.sample(generator, sizes)
     shape = stage.forward(*inputs).shape
     upstream = upstream_for(generator, shape, negative=coin(generator))
     return {**dict(zip(stage.inputs, inputs, strict=True)), "g": upstream}
 
 
 def _kinds(stage: Stage, ordinary: Values) -> Iterator[tuple[str, Make]]:
-    """Each kind of special value, in words, and how to make it.
+    """Yield every kind of special value, in words, and how to make it.
 
-    That g may be 0 is gradcheck's to ask.
+    gradcheck already asks about g = 0.
     """
     for name in stage.inputs:
         yield f"{name} is 0", partial(_filled, numbers={name: 0.0})
@@ -82,13 +74,13 @@ def _kinds(stage: Stage, ordinary: Values) -> Iterator[tuple[str, Make]]:
 
 
 def _zeros_and_ones(stage: Stage) -> Iterator[tuple[str, Make]]:
-    words, names = "all inputs are 0 or 1", tuple(stage.inputs)
-    if not stage.is_scalar or len(names) > EVERY_WAY:
-        yield words, partial(_bits, names=names)
+    kind, names = "all inputs are 0 or 1", tuple(stage.inputs)
+    if not stage.is_scalar or len(names) > EVERY_COMBINATION:
+        yield kind, partial(_bits, names=names)
         return
-    for ways in product((0.0, 1.0), repeat=len(names)):
-        if sum(ways) > 1:
-            yield words, partial(_filled, numbers=dict(zip(names, ways, strict=True)))
+    for bits in product((0.0, 1.0), repeat=len(names)):
+        if sum(bits) > 1:
+            yield kind, partial(_filled, numbers=dict(zip(names, bits, strict=True)))
 
 
 def _filled(values: Values, generator: torch.Generator, *, numbers: dict[str, float]) -> Values:
@@ -104,7 +96,7 @@ def _bits(values: Values, generator: torch.Generator, *, names: tuple[str, ...])
 def _equal(
     values: Values, generator: torch.Generator, *, names: tuple[str, ...], sign: int = 1
 ) -> Values:
-    """Inputs that are equal, entry by entry; where shapes differ, or of one, all entries are."""
+    """Return inputs that are equal entry by entry; of different shapes, all entries are."""
     first, last = names[0], names[-1]
     if first != last and values[first].shape == values[last].shape:
         return {last: sign * values[first]}
@@ -113,9 +105,9 @@ def _equal(
 
 
 def _in_part(ordinary: Values, values: Values, generator: torch.Generator) -> Values:
-    """The special values in some entries only, the same ones of inputs that have the same shape.
+    """Return the special values in some entries only, the same entries for equal shapes.
 
-    Empty where there is no choice.
+    Return nothing where there is no choice.
     """
     if any(value.numel() < 2 for value in values.values()):
         return {}
@@ -128,7 +120,7 @@ def _in_part(ordinary: Values, values: Values, generator: torch.Generator) -> Va
 
 
 def _some(shape: torch.Size, generator: torch.Generator) -> Tensor:
-    """Some of the entries: two or more, and not all of more than two."""
+    """Return a mask of some entries: two or more, and not all of more than two."""
     count = shape.numel()
     order = torch.randperm(count, generator=generator)
     return (order < max(min(2, count - 1), count // 2)).reshape(shape)

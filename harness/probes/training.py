@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from torch import Tensor
 
 from harness.candidate.operations import Candidate
 from harness.probes.context import Errored, Failed, for_staff, in_words
-from harness.training.task import Run, Task, train_candidate, train_reference
+from harness.training.task import Run, Task, train_candidate
 
 # A right backward in float32 drifts by about 1e-5 of a parameter over a training; a wrong one
 # that slipped through everything else is off by far more within a few steps.
-TRAIL = 1e-3
+PATH = 1e-3
 
 
-def training(
-    task: Task, candidate: Candidate, references: tuple[tuple[str, Callable[..., Tensor]], ...]
-) -> Run:
+def training(task: Task, candidate: Candidate, reference: Run) -> Run:
     """A network learns {name} with your functions"""
-    right = train_reference(task, references)
     run = train_candidate(task, candidate)
     if run.trouble:
         said, detail = in_words("your code", run.trouble)
@@ -28,13 +23,13 @@ def training(
             detail,
             staff=for_staff(run.trouble),
         )
-    step = first_step_astray(run, right)
+    step = first_wrong_step(run, reference)
     if step is not None:
         raise Failed(
             f"Training leaves the right path at step {step + 1} of {task.steps}.",
             "Each step is held against the same step with torch's own gradients. Does a function "
             "change what it does from call to call?",
-            staff=f"cost {run.costs[step]!r}, reference {right.costs[step]!r}",
+            staff=f"cost {run.costs[step]!r}, reference {reference.costs[step]!r}",
             got=run.costs[step],
         )
     if run.accuracy is None or run.accuracy < task.accuracy:
@@ -45,21 +40,20 @@ def training(
     return run
 
 
-def first_step_astray(run: Run, right: Run) -> int | None:
-    """The first step after which a parameter is not where the reference's is, or None."""
-    astray = [
+def first_wrong_step(run: Run, reference: Run) -> int | None:
+    """Return the first step after which a parameter differs from the reference's, or None."""
+    wrong = [
         int(step)
-        for name, theirs in right.path.items()
-        for step in (~_near(run.path[name], theirs)).nonzero()[:1]
+        for name, right in reference.path.items()
+        for step in (~_is_near(run.path[name], right)).nonzero()[:1]
     ]
-    return min(astray, default=None)
+    return min(wrong, default=None)
 
 
-def _near(mine: Tensor, theirs: Tensor) -> Tensor:
-    """For each step, whether it is near enough; nan is not."""
-    size = _largest(theirs) + 1e-3
-    return _largest(mine - theirs) <= TRAIL * size
+def _is_near(mine: Tensor, right: Tensor) -> Tensor:
+    """Return for each step whether the parameter is near enough; nan is not."""
+    return _max_abs(mine - right) <= PATH * (_max_abs(right) + 1e-3)
 
 
-def _largest(rows: Tensor) -> Tensor:
+def _max_abs(rows: Tensor) -> Tensor:
     return rows.abs().reshape(len(rows), -1).amax(1)
