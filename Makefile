@@ -27,14 +27,13 @@ demo: $(STAMPS)/grading ## Grade two sample classes into demo/
 	$(BIN)/backprop grade $(CLASSES)/one-neuron/submissions --assignment one-neuron --out demo/one-neuron
 	$(BIN)/backprop grade $(CLASSES)/many-neurons/submissions --assignment many-neurons --out demo/many-neurons
 
-test: lint types ## Run every check and test but the proofs (ARGS go to pytest)
+test: lint ## Run every check and test but the proofs (ARGS go to pytest)
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not proof" $(ARGS)
-	$(BIN)/python -m tests.users -q $(ARGS)
 
 proof: $(STAMPS)/dev ## Run the tests that take long: attacks, wheels, seeds, corpora
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m proof $(ARGS)
 
-quick: lint types ## Run every check, and the tests that are not slow
+quick: lint ## Run every check, and the tests that are not slow
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not slow and not proof" $(ARGS)
 
 lint: $(STAMPS)/dev ## Look for mistakes, unformatted code and imports that run upward

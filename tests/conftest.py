@@ -68,10 +68,10 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Leaves tests of permissions to a user whom they bind."""
+    """Skip tests of permissions as root, whom they do not bind."""
     root = not hasattr(os, "geteuid") or os.geteuid() == 0
     if root and item.get_closest_marker("permissions"):
-        pytest.skip("nothing is forbidden to root: `make test` runs it as an ordinary user")
+        pytest.skip("nothing is forbidden to root; test_users.py runs it as an ordinary user")
 
 
 @pytest.fixture(scope="session")

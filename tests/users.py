@@ -1,12 +1,10 @@
-"""Runs the real commands as another user, and says so where a machine cannot."""
+"""Run commands as another user, and say so where a machine cannot."""
 
 from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -58,34 +56,3 @@ def closed_folders() -> dict[Path, list[Path]]:
                 closed.setdefault(folder, []).append(path)
                 break
     return closed
-
-
-def run_permissions(arguments: list[str]) -> int:
-    """Runs the tests that are marked `permissions` as an ordinary user, where root tests.
-
-    Anybody else has run them with all others.
-    """
-    if os.geteuid():
-        return 0
-    modules = sorted((PROJECT / "tests").glob("test_*.py"))
-    marked = [path for path in modules if "mark.permissions" in path.read_text(encoding="utf-8")]
-    try:
-        prefix = as_ordinary_user()
-    except (pytest.skip.Exception, pytest.fail.Exception) as reason:
-        print(f"Tests of permissions did not run: {reason}")
-        return int(isinstance(reason, pytest.fail.Exception))
-    with tempfile.TemporaryDirectory(prefix="ordinary-") as name:
-        os.chown(name, ORDINARY, ORDINARY)
-        options = ["-m", "permissions", "-p", "no:cacheprovider", "--basetemp", f"{name}/tests"]
-        done = subprocess.run(
-            [*prefix, sys.executable, "-B", "-m", "pytest", *options, *arguments, *marked],
-            cwd=PROJECT,
-            env=os.environ
-            | {"HOME": name, "TMPDIR": name, "HYPOTHESIS_STORAGE_DIRECTORY": f"{name}/hypothesis"},
-            check=False,
-        )
-    return done.returncode
-
-
-if __name__ == "__main__":
-    sys.exit(run_permissions(sys.argv[1:]))
