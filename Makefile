@@ -17,7 +17,7 @@ SIDE_BY_SIDE := -n auto --dist loadgroup --no-loadscope-reorder
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test proof quick lint types format release verify benchmark screenshots clean
+.PHONY: help demo test proof quick lint types format release verify mutation benchmark screenshots clean
 
 help: ## List what can be made
 	@echo "make [PYTHON=python3.12] TARGET"
@@ -54,6 +54,10 @@ release: $(STAMPS)/grading ## Make the handouts in assignments/ from solutions/
 verify: $(STAMPS)/grading ## Prove that every mistake is found and no right answer is rejected (minutes)
 	$(BIN)/backprop verify $(ARGS)
 
+mutation: $(STAMPS)/mutation ## Change the judge in small ways that the tests have to notice (hours)
+	$(BIN)/mutmut run $(ARGS)
+	@$(BIN)/mutmut results | tee mutants/survivors.txt
+
 benchmark: $(STAMPS)/dev ## Measure grading side by side with other graders (ARGS go to the benchmark)
 	$(BIN)/python -m benchmarks $(ARGS)
 
@@ -61,7 +65,7 @@ screenshots: $(STAMPS)/dev ## Take the pictures of README.md and docs/ anew (ARG
 	$(BIN)/python -m screenshots $(ARGS)
 
 clean: ## Remove .venv, demo/ and every cache
-	rm -rf $(VENV) demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) demo build dist mutants .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -path ./.git -prune -o -type d -name __pycache__ -prune -exec rm -rf {} +
 
 $(STAMPS)/venv:
@@ -79,7 +83,9 @@ $(STAMPS)/grading: PARTS := base grading
 $(STAMPS)/grading: EXTRAS := [grading]
 $(STAMPS)/dev: PARTS := base grading dev
 $(STAMPS)/dev: EXTRAS := [notebook,grading,postgresql,dev]
-$(STAMPS)/base $(STAMPS)/grading $(STAMPS)/dev: $(STAMPS)/venv $(PINS)
+$(STAMPS)/mutation: PARTS := base grading dev mutation
+$(STAMPS)/mutation: EXTRAS := [notebook,grading,postgresql,dev,mutation]
+$(STAMPS)/base $(STAMPS)/grading $(STAMPS)/dev $(STAMPS)/mutation: $(STAMPS)/venv $(PINS)
 	@echo "Installing backprop-harness$(EXTRAS) into $(VENV); the first time takes minutes, as torch is large"
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.$(EXTRAS)'
 	@touch $(addprefix $(STAMPS)/,$(PARTS))
