@@ -1,30 +1,33 @@
-"""What the system refuses, in a sentence."""
+"""Sentences for the user: what the system refused, and how many of something there are."""
 
 from __future__ import annotations
 
 import errno
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from harness.errors import UserError
 from harness.show.visible import visible_line
 
 if sys.platform != "win32":
     import resource
 
-# What the system can refuse to anybody, without naming a file.
+# What the system can refuse without naming a file.
 _KINDS = {
     errno.ENOSPC: "The disk is full",
     errno.EDQUOT: "Your quota of disk space is used up",
     errno.EFBIG: "A file would become larger than is allowed here",
-    errno.EROFS: "The disk can only be read",
+    errno.EROFS: "The disk is read-only",
     errno.EIO: "The disk failed",
     errno.EMFILE: "Too many files are open",
     errno.ENFILE: "Too many files are open on this machine",
     errno.ENOMEM: "There is too little memory",
-    errno.EAGAIN: "The system has no process or thread to give",
+    errno.EAGAIN: "The system cannot start another process or thread",
     errno.ENOENT: "There is no temporary folder to write to",
 }
-# Of ulimit's options: what it limits, the least that grading does with, and in what unit.
+# Options of ulimit: the resource, the least that grading works with, and the unit.
 _LIMITS = {
     "-n": ("RLIMIT_NOFILE", 128, 1),
     "-v": ("RLIMIT_AS", 8 * 2**30, 1024),
@@ -35,7 +38,7 @@ _LIMITS = {
 
 
 def explained(error: OSError | MemoryError) -> str:
-    """Say in a sentence what the system refused; nothing where that is not known."""
+    """Return a sentence on what the system refused, or "" if that is not known."""
     if isinstance(error, MemoryError):
         said = _KINDS[errno.ENOMEM]
     elif isinstance(error.filename, str):
@@ -48,13 +51,13 @@ def explained(error: OSError | MemoryError) -> str:
 
 
 def hinted(sentence: str) -> str:
-    """The sentence with the limits of the shell, where they may be why."""
+    """Return the sentence, followed by the limits of the shell if they may be the reason."""
     why = low_limits()
     return f"{sentence} {why[0].upper()}{why[1:]}." if why else sentence
 
 
 def low_limits() -> str:
-    """Name the limits of the shell that may be why something failed; nothing where none is low."""
+    """Return a clause naming the shell's limits that may be why something failed, or ""."""
     limits = ", ".join(_low_limits())
     return f"a limit of this shell may be why: {limits}" if limits else ""
 
@@ -74,3 +77,17 @@ def refusal(error: OSError, where: Path | str, done: str = "read") -> str:
     """Say that ``where``, or the path that the error names, cannot be ``done``, and why."""
     path = error.filename if isinstance(error.filename, str) else str(where)
     return f"{visible_line(path)} cannot be {done}: {error.strerror or error}."
+
+
+def plural(count: int, noun: str) -> str:
+    """Return the count with the noun, as in "1 line" or "3 lines"."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+@contextmanager
+def refusals(where: Path | str, done: str = "read") -> Iterator[None]:
+    """Turn an OSError in the block into a UserError: ``where`` cannot be ``done``, and why."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(refusal(error, where, done)) from None

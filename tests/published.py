@@ -5,7 +5,8 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 from grading.pages.folder import make_report
-from grading.results.lines import CheckLine, FlagLine, Result, Seconds, publish
+from grading.results.lines import Result, Seconds, publish
+from harness.course.report import Check, Diagnosis, Flag
 from harness.course.settings import Settings
 
 ATTACK = "<script>document.title = 'owned'</script><img src=x onerror=\"document.title='owned'\">"
@@ -17,13 +18,8 @@ def check_line(id, stage, outcome="passed", **more):
         "title": f"title of {id}",
         "points": 1.0 if outcome == "passed" else 0.0,
         "max_points": 1.0,
-        "waits_for": None,
-        "message": "",
-        "staff": "",
-        "case": None,
-        "diagnosis": None,
     }
-    return CheckLine(id=id, stage=stage, outcome=outcome, **{**facts, **more})
+    return Check(id=id, stage=stage, outcome=outcome, **{**facts, **more})
 
 
 def wrong_line(message="∂C/∂z is wrong.\nYour ∂C/∂z behaves like g ⊙ z."):
@@ -34,13 +30,7 @@ def wrong_line(message="∂C/∂z is wrong.\nYour ∂C/∂z behaves like g ⊙ z
         message=message,
         staff=f"{SECRET} 0.123456",
         case={"seed": 77001, "N": 5, "K": 3, "index": 2},
-        diagnosis={
-            "gradient": "grad_z",
-            "mistake": "z-for-slope",
-            "formula": "g * z",
-            "expected": "g * a * (1 - a)",
-            "hint": "Which slope?",
-        },
+        diagnosis=Diagnosis("grad_z", "z-for-slope", "g * z", "g * a * (1 - a)", "Which slope?"),
     )
 
 
@@ -58,7 +48,7 @@ def result_of(name, *checks, **more):
 
 
 RIGHT = check_line("weighted-sum/gradient/w", "WeightedSum")
-FLAG = FlagLine("delegates-to-autograd", "Sigmoid", f"line 3: {SECRET}")
+FLAG = Flag("delegates-to-autograd", "Sigmoid", f"line 3: {SECRET}")
 
 
 def published(folder, results):

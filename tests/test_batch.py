@@ -77,7 +77,7 @@ def test_no_process_is_left_when_a_batch_is_given_up(tmp_path, zygote):
     both = [*entries(tmp_path, "loop", code=loop), *entries(tmp_path, "right")]
     results = grade_entries(both, JOB, 2, zygote)
     assert next(results).submission == "right"
-    results.close()  # type: ignore[attr-defined]
+    results.close()
     assert not workers()
     assert not students()
     zygote.restart()

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grading.runs import run
+from grading.runs import start
 from grading.workers.capacity import available_mib, needed_mib, workers_that_fit
 
 MIB = 2**20
@@ -125,26 +125,26 @@ def test_as_many_workers_fit_as_have_room_and_one_always(wanted, memory, availab
 class TestWhatIsSaid:
     @pytest.fixture(autouse=True)
     def small(self, monkeypatch):
-        monkeypatch.setattr(run, "available_mib", lambda: 5000.0)
-        monkeypatch.setattr(run, "cores", lambda: 4)
+        monkeypatch.setattr(start, "available_mib", lambda: 5000.0)
+        monkeypatch.setattr(start, "cores", lambda: 4)
 
     def test_nothing_where_memory_suffices(self, capsys):
-        assert run._workers(None, 100, 512) == 4
-        assert run._workers(2, 100, 2048) == 2
-        assert run._workers(None, 1, 2048) == 1
+        assert start.worker_count(None, 100, 512) == 4
+        assert start.worker_count(2, 100, 2048) == 2
+        assert start.worker_count(None, 1, 2048) == 1
         assert capsys.readouterr().err == ""
 
     def test_fewer_workers_are_started_where_it_does_not(self, capsys):
-        assert run._workers(None, 100, 2048) == 2
+        assert start.worker_count(None, 100, 2048) == 2
         said = " ".join(capsys.readouterr().err.split())
         assert "4 workers may need 8.8 GiB" in said and "4.9 GiB are available" in said
-        assert "grading with 2; --workers 4 insists" in said
+        assert "Grading with 2; --workers 4 overrides this." in said
 
     def test_who_asks_for_more_is_warned(self, capsys):
-        assert run._workers(3, 100, 2048) == 3
+        assert start.worker_count(3, 100, 2048) == 3
         said = " ".join(capsys.readouterr().err.split())
         assert "3 workers may need" in said and "is graded again, alone" in said
 
     def test_who_has_room_for_none_is_warned(self, capsys):
-        assert run._workers(None, 100, 8192) == 1
-        assert "grading with 1" in " ".join(capsys.readouterr().err.split())
+        assert start.worker_count(None, 100, 8192) == 1
+        assert "Grading with 1" in " ".join(capsys.readouterr().err.split())

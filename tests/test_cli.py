@@ -206,10 +206,10 @@ class TestGrade:
         before = (course / "marks" / "results.jsonl").read_bytes()
         run = backprop(*arguments, cwd=course)
         assert run.returncode == 0, run.stderr
-        assert "0 graded now, 5 taken from before" in run.stdout
+        assert "0 graded, 5 unchanged since" in run.stdout
         assert (course / "marks" / "results.jsonl").read_bytes() == before
         run = backprop(*arguments, "--only", "dora", "--only", "=cmd", "--fresh", cwd=course)
-        assert "2 graded now, 3 taken from before" in run.stdout
+        assert "2 graded, 3 unchanged since" in run.stdout
         run = backprop(*arguments, "--only", "dorra", cwd=course)
         assert refused(run) and "did you mean dora?" in run.stderr
 

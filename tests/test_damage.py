@@ -11,9 +11,9 @@ import pytest
 
 from grading.pages.folder import _remove_unfinished
 from grading.results.versions import versions
-from grading.runs import run
+from grading.runs import output, run
 from grading.runs.journal import FILE, Journal
-from grading.runs.run import Wish, grade_folder, preview_folder
+from grading.runs.run import Options, grade_folder, preview_folder
 from tests.test_resume import FakeGrader, in_place, submit
 from tests.users import PROJECT
 
@@ -35,13 +35,13 @@ def grader(tmp_path, monkeypatch):
 
 
 def grade(**wish):
-    return grade_folder(Path("in"), MANY, OUT, Wish(**wish))
+    return grade_folder(Path("in"), MANY, OUT, Options(**wish))
 
 
 def preview(capsys):
     """What a preview prints, and the names that would be new, moved or the same."""
     capsys.readouterr()
-    preview_folder(Path("in"), MANY, OUT, Wish())
+    preview_folder(Path("in"), MANY, OUT, Options())
     found = capsys.readouterr()
     return " ".join((found.err + found.out).split())
 
@@ -73,14 +73,14 @@ class TestPreview:
     def test_a_damaged_run_json_leaves_the_marks_comparable(self, capsys, harm):
         harm(OUT / "run.json")
         said = preview(capsys)
-        assert "What has changed about the grading is not known." in said and "3 stay" in said
+        assert "Changes to the grading are unknown." in said and "3 stay" in said
 
     def test_before_anything_is_published_there_is_nothing_to_tell(self, capsys, tmp_path):
         for path in OUT.iterdir():
             if path.is_file():
                 path.unlink()
         said = preview(capsys)
-        assert "3 new: alice, bob, carol 0 marks would move" in said and "out/" not in said
+        assert "3 new: alice, bob, carol 0 marks would change" in said and "out/" not in said
 
 
 class TestJournal:
@@ -89,7 +89,7 @@ class TestJournal:
         (OUT / FILE).write_bytes(lines[0] + lines[1][:50] + b"\n" + lines[2][:-9])
         grade()
         said = " ".join(capsys.readouterr().err.split())
-        assert "2 lines of out/journal.jsonl could not be read and their submissions" in said
+        assert "out/journal.jsonl: 2 lines could not be read; these submissions" in said
         assert "graded again" in said and len(grader.graded) == 2
         grade()
         assert "graded again" not in capsys.readouterr().err
@@ -99,24 +99,25 @@ class TestJournal:
         lines = (OUT / FILE).read_bytes().splitlines(keepends=True)
         (OUT / FILE).write_bytes(b"".join(lines[:kept]))
         said = preview(capsys)
-        assert f"out/journal.jsonl has lost the lines of {3 - kept} published results" in said
+        assert f"the lines of {3 - kept} published results are missing" in said
         assert len(grader.graded) == 3 - kept
 
     def test_a_journal_of_another_version_is_told(self, grader, capsys, monkeypatch):
         other = versions() | {"backprop-harness": "0.0.7"}
         with monkeypatch.context() as patch:
             patch.setattr(run, "versions", lambda: other)
+            patch.setattr(output, "versions", lambda: other)
             grade()
         grader.graded.clear()
         said = preview(capsys)
-        assert "3 lines of out/journal.jsonl were written by backprop-harness 0.0.7, python" in said
+        assert "journal.jsonl: 3 lines written by backprop-harness 0.0.7, python" in said
         assert len(grader.graded) == 3
 
     def test_lines_in_the_form_of_another_version_are_told(self, capsys):
         with (OUT / FILE).open("ab") as file:
             file.write(b'{"by":"backprop-harness 9.0","shape":"unknown"}\n')
         said = preview(capsys)
-        assert "1 line of out/journal.jsonl were written by backprop-harness 9.0" in said
+        assert "journal.jsonl: 1 line written by backprop-harness 9.0" in said
 
     def test_new_and_changed_submissions_and_other_settings_are_no_damage(self, capsys):
         submit(Path("in"), alice="4444", dora="1")

@@ -22,28 +22,26 @@ from hypothesis import strategies as st
 from grading.exports.classroom import classroom_report, encoded_report, workflow
 from grading.exports.junit import junit
 from grading.exports.marks import CANVAS, POINTS_POSSIBLE, canvas, moodle
-from grading.results.lines import CheckLine, Result, Seconds, Status, publish
+from grading.results.lines import Result, Seconds, Status, publish
+from harness.course.report import Check
+from harness.course.settings import Settings
 from harness.errors import UserError
 
 FORMATS = Path(__file__).parent / "formats"
+RUN = {
+    "schema": 1,
+    "assignment": "many-neurons",
+    "seed": 1,
+    "settings": Settings().as_dict(),
+    "versions": {},
+}
 
 
 def check(outcome="passed", message="", id="sigmoid/gradient/z", stage="Sigmoid"):
     points = 1.5 if outcome == "passed" else 0.0
     waits = "sigmoid/gradient/z" if outcome == "not_run" else None
-    return CheckLine(
-        id,
-        stage,
-        "backward returns ∂C/∂z",
-        outcome,
-        points,
-        1.5,
-        waits,
-        message,
-        "STAFF",
-        None,
-        None,
-    )
+    title = "backward returns ∂C/∂z"
+    return Check(id, stage, title, outcome, points, 1.5, waits, message, "STAFF")
 
 
 def result(name="alice", *checks, status: Status = "graded", reason=None):

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from grading.nbgrader.gradebook import cell_name, export_marks
 from grading.results.lines import Given, Overridden, as_marked, publish, shares
 from harness.errors import UserError
 from tests.postgres import postgresql
-from tests.test_exports import check, result
+from tests.test_exports import RUN, check, result
 
 COURSE = Path(__file__).parents[1]
 STAGES = ("WeightedSum", "Sigmoid", "SquaredError")
@@ -32,7 +33,7 @@ numbers = count()
 def checks(*points):
     """Four checks worth 2.5 each, with these points."""
     return [
-        msgspec.structs.replace(
+        replace(
             check(id=id, stage=None if id == "training" else id[0]), points=worth, max_points=2.5
         )
         for id, worth in zip(WORKS, points, strict=True)
@@ -214,7 +215,7 @@ def test_graders_at_once_lose_nothing_and_mix_nothing(kind, request, tmp_path):
     commands = [["-c", BY_HAND, url]]
     for half in ("first", "second"):
         (tmp_path / half).mkdir()
-        publish(tmp_path / half, many(half), {"missing": ["zoe"]})
+        publish(tmp_path / half, many(half), {**RUN, "missing": ["zoe"]})
         export = ["-m", "grading.cli", "export", "nbgrader", str(tmp_path / half), "--db", url]
         commands.append(export)
     # alembic, which makes a gradebook, is found beside this Python.
@@ -289,7 +290,7 @@ def full_marks():
     from harness.probes import plan
 
     return [
-        msgspec.structs.replace(
+        replace(
             check(id=each.id, stage=each.stage), points=each.max_points, max_points=each.max_points
         )
         for each in plan(load_assignment("many-neurons"), Settings())
@@ -302,10 +303,7 @@ def test_marks_go_to_the_check_cells_of_the_released_notebook(released, tmp_path
     url = f"sqlite:///{tmp_path / 'gradebook.db'}"
     before = contents(url)[1]
     everything = full_marks()
-    half = [
-        msgspec.structs.replace(each, points=0.0) if each.stage == "Sigmoid" else each
-        for each in everything
-    ]
+    half = [replace(each, points=0.0) if each.stage == "Sigmoid" else each for each in everything]
     export(url, result("alice", *everything), result("bob", *half))
     _, cells, grades, scores = contents(url)
     assert cells == before == pytest.approx(cells)
@@ -322,7 +320,7 @@ def test_points_that_changed_since_the_release_are_changed_in_the_gradebook_and_
     shutil.copy(released, tmp_path / "gradebook.db")
     url = f"sqlite:///{tmp_path / 'gradebook.db'}"
     doubled = [
-        msgspec.structs.replace(each, points=2 * each.points, max_points=2 * each.max_points)
+        replace(each, points=2 * each.points, max_points=2 * each.max_points)
         for each in full_marks()
     ]
     written = export(url, result("alice", *doubled))
@@ -389,7 +387,7 @@ def test_an_export_that_is_killed_while_it_makes_a_gradebook_leaves_none(kind, r
     url = f"sqlite:///{tmp_path / 'gradebook.db'}"
     if kind == "postgresql":
         _, url = database(request.getfixturevalue("server"))
-    publish(tmp_path, [ALICE], {})
+    publish(tmp_path, [ALICE], RUN)
     killed = subprocess.run(
         [sys.executable, "-c", KILLED, str(tmp_path), url], cwd=COURSE, check=False
     )

@@ -69,7 +69,7 @@ def test_each_zip_has_a_secret_of_its_own_and_is_made_again_from_it(tmp_path):
             text=True,
             check=True,
         )
-        assert "It holds the secret" in " ".join(done.stdout.split())
+        assert "It contains the secret" in " ".join(done.stdout.split())
         made.append((tmp_path / name).read_bytes())
     first, second = map(secret_in, made)
     assert len(bytes.fromhex(first)) == 32 and first != second

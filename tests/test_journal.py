@@ -18,9 +18,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from grading.results.lines import Result, Seconds
-from grading.runs.journal import FILE, Busy, Journal, Kept, Keys, only_run_in
+from grading.runs.journal import FILE, Journal, Keys, LazyResults, only_run_in
 from grading.workers.jobs import Job
 from harness.course.settings import Limits, Settings
+from harness.errors import UserError
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -132,7 +133,7 @@ def test_results_are_read_in_the_order_of_their_names(tmp_path):
     with Journal(tmp_path / FILE) as journal:
         for name in "cab":
             journal.append("k", "full", result(name))
-        kept = Kept(["c", "a"], journal.read)
+        kept = LazyResults(["c", "a"], journal.read)
         assert [each.submission for each in kept] == ["a", "c"]
         assert len(kept) == 2 and result("a") in kept and result("b") not in kept
 
@@ -208,7 +209,7 @@ def test_two_runs_are_not_in_one_folder_and_a_killed_one_is_out(tmp_path):
     command = [sys.executable, "-c", SITTER, str(tmp_path)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as other:
         assert other.stdout is not None and other.stdout.readline() == b"in\n"
-        with pytest.raises(Busy), only_run_in(tmp_path):
+        with pytest.raises(UserError), only_run_in(tmp_path):
             pass
         other.kill()
         other.wait()
@@ -221,6 +222,7 @@ import sys
 from itertools import count
 from pathlib import Path
 from grading.runs.journal import Journal
+from harness.errors import UserError
 from tests.test_journal import result
 path = Path(sys.argv[1])
 for turn in count():

@@ -207,7 +207,7 @@ def test_feedback_hides_what_is_for_staff(course, results):
     assert len(hidden) > 3
     assert [each for each in hidden if each[1] in course.feedback(each[0])] == []
     wrong = next(check for check in results["bob"].checks if check.id == "sigmoid/gradient/z")
-    assert wrong.diagnosis["expected"] not in course.feedback("bob")
+    assert wrong.diagnosis.expected not in course.feedback("bob")
 
 
 def test_feedback_names_no_path_of_this_machine(course, results):

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from grading.pages import page_name, student_page
 from grading.pages.folder import CHUNK, make_report
 from grading.pages.staff import staff_page
-from grading.results.lines import AdviceLine, FlagLine, Given, Overridden
+from grading.results.lines import Given, Overridden
+from harness.course.report import Advice, Flag
 from harness.course.settings import FEEDBACK_LEVELS, Settings
 from harness.errors import UserError
 from tests.published import (
@@ -99,8 +100,8 @@ def test_text_of_students_is_never_markup(parts):
         wrong_line(text),
         check_line("sigmoid/purity", "Sigmoid", "error", message=text, title=text),
         reason=text,
-        advice=[AdviceLine("Sigmoid", text)],
-        flags=[FlagLine("delegates-to-autograd", "Sigmoid", text)],
+        advice=[Advice("Sigmoid", text)],
+        flags=[Flag("delegates-to-autograd", "Sigmoid", text)],
     )
     for page in (student_page(result, Settings()), staff_page(result, Path("marks"))):
         assert "<script" not in page and "<img" not in page and "\u202e" not in page

@@ -126,7 +126,7 @@ class TestReplay:
     def test_one_check_can_be_chosen(self, replay):
         run = replay("marks", "carl", "--check", "squared-error/gradient/a")
         assert run.exit_code == 0, run.stderr
-        assert "Same as recorded: raised, died or ran out of time." in run.stdout
+        assert "Same as recorded: error (exception, crash, timeout)." in run.stdout
         assert "ended the process it ran in" in run.stdout
         assert "sigmoid/" not in run.stdout
 
@@ -149,18 +149,18 @@ class TestReplay:
         facts = {"seed": 5, "N": 5, "n_in": 3, "K": 7}
         change(copied / "results.jsonl", name="bob", check="sigmoid/gradient/z", case=facts)
         run = replay(copied, "bob")
-        assert run.exit_code == 2 and "grade bob again" in run.stderr
+        assert run.exit_code == 2 and "regrade bob" in run.stderr
 
     def test_a_check_that_this_version_lacks_is_refused(self, copied, replay):
         lines = (copied / "results.jsonl").read_text().splitlines()
         text = "\n".join(line.replace("sigmoid/gradient/z", "sigmoid/slope") for line in lines)
         (copied / "results.jsonl").write_text(text)
         run = replay(copied, "bob")
-        assert run.exit_code == 2 and "record of sigmoid/slope" in run.stderr
+        assert run.exit_code == 2 and "inputs of sigmoid/slope" in run.stderr
 
     def test_bad_calls_are_refused_in_a_sentence(self, course):
         run = backprop("replay", "none", "bob", "--submissions", "handed-in", cwd=course)
-        assert run.returncode == 2 and "none is not a folder" in run.stderr
+        assert run.returncode == 2 and "none has no run.json" in run.stderr
         run = backprop("replay", "marks", "bob", cwd=course)
         assert run.returncode == 2 and "--submissions" in run.stderr
 
@@ -191,7 +191,7 @@ class TestRecord:
         (tmp_path / "handed-in" / "bob").mkdir(parents=True)
         (tmp_path / "handed-in" / "bob" / "work.py").write_text("".join(RIGHT))
         said = self.refusal(course / "marks", tmp_path)
-        assert "not those that were graded" in said and "grade them again" in said
+        assert "not the ones that were graded" in said and "grade them again" in said
 
     def test_a_folder_without_the_submission_is_told(self, course, tmp_path):
         (tmp_path / "handed-in").mkdir()

@@ -17,7 +17,8 @@ import pytest
 from grading.results.lines import Result, Seconds
 from grading.runs import run
 from grading.runs.journal import FILE, only_run_in
-from grading.runs.run import Wish, grade_folder, preview_folder
+from grading.runs.output import SEED
+from grading.runs.run import Options, grade_folder, preview_folder
 from grading.runs.signals import Stopped, stoppable, unstoppable
 from grading.submissions.reading import digest_of
 from grading.workers.seeds import kept_seed
@@ -96,7 +97,7 @@ def course(tmp_path, monkeypatch):
 def grade(grader, **wish):
     """The names that a run grades, and whether it is complete."""
     grader.graded = []
-    complete = grade_folder(Path("in"), MANY, Path("out"), Wish(**wish))
+    complete = grade_folder(Path("in"), MANY, Path("out"), Options(**wish))
     return sorted(grader.graded), complete
 
 
@@ -111,7 +112,7 @@ class TestWhatIsGradedAgain:
         before = Path("out/results.jsonl").read_bytes()
         assert grade(grader) == ([], True)
         assert Path("out/results.jsonl").read_bytes() == before
-        assert "0 graded now, 3 taken from before" in capsys.readouterr().out
+        assert "0 graded, 3 unchanged since" in capsys.readouterr().out
 
     def test_what_has_changed_or_is_new(self, course, grader):
         grade(grader)
@@ -185,13 +186,13 @@ class TestSeed:
     def test_folders_have_different_ones(self, course, grader):
         seeds = []
         for out in ("out", "other"):
-            grade_folder(Path("in"), MANY, Path(out), Wish())
+            grade_folder(Path("in"), MANY, Path(out), Options())
             seeds.append(json.loads(Path(out, "run.json").read_text(encoding="utf-8"))["seed"])
         assert seeds[0] != seeds[1]
 
     def test_it_is_on_disk_before_the_first_submission_is_judged(self, course, grader):
         seen = []
-        grader.then = lambda _name: seen.append(kept_seed(Path("out", run.SEED)))
+        grader.then = lambda _name: seen.append(kept_seed(Path("out", SEED)))
         grade(grader)
         assert set(seen) == {seed_told()} and len(seen) == 3
 
@@ -205,23 +206,23 @@ class TestSeed:
 
     def test_a_preview_draws_none_for_published_results(self, course, grader):
         grade(grader, seed=7)
-        assert preview_folder(Path("in"), MANY, Path("out"), Wish()) == (True, False)
-        preview_folder(Path("in"), MANY, Path("out"), Wish(seed=8))
+        assert preview_folder(Path("in"), MANY, Path("out"), Options()) == (True, False)
+        preview_folder(Path("in"), MANY, Path("out"), Options(seed=8))
         assert grade(grader)[1] and seed_told() == 7
 
     def test_a_preview_of_a_new_folder_keeps_it_for_the_run_that_publishes(self, course, grader):
-        preview_folder(Path("in"), MANY, Path("out"), Wish())
+        preview_folder(Path("in"), MANY, Path("out"), Options())
         assert grade(grader) == ([], True)
 
     def test_results_without_one_of_their_own_go_on_with_the_one_they_tell(self, course, grader):
         grade(grader, seed=7)
-        Path("out", run.SEED).unlink()
+        Path("out", SEED).unlink()
         assert grade(grader) == ([], True)
         assert seed_told() == 7
 
     def test_results_of_the_public_seed_get_a_new_one_and_say_so(self, course, grader, capsys):
         grade(grader, seed=0)
-        Path("out", run.SEED).unlink()
+        Path("out", SEED).unlink()
         capsys.readouterr()
         assert grade(grader)[0] == ["alice", "bob", "carol"]
         said = " ".join(capsys.readouterr().out.split())
@@ -237,7 +238,7 @@ class TestSeed:
 
     def test_a_damaged_one_is_told_before_anything_is_graded(self, course, grader):
         grade(grader)
-        Path("out", run.SEED).write_text("seven")
+        Path("out", SEED).write_text("seven")
         with pytest.raises(UserError, match="seed is damaged: it must hold one whole number"):
             grade(grader)
         assert not grader.graded
@@ -304,7 +305,7 @@ class TestStopping:
         with pytest.raises(Stopped) as stopped:
             grade(grader)
         assert stopped.value.said == (
-            "Stopped with 2 of 3 graded; the same command goes on from there."
+            "Stopped with 2 of 3 graded; the same command resumes from there."
         )
         assert stopped.value.exit_code == 143
         grader.then = lambda _name: None
@@ -350,7 +351,7 @@ class TestStopping:
 class TestRefused:
     def refused(self, said, folder="in", out="out", **wish):
         with pytest.raises(UserError, match=said):
-            grade_folder(Path(folder), MANY, Path(out), Wish(**wish))
+            grade_folder(Path(folder), MANY, Path(out), Options(**wish))
 
     def test_an_unknown_name_is_told_with_the_nearest(self, course, grader):
         self.refused("no submission called 'alcie': did you mean alice?", only=["bob", "alcie"])
@@ -360,7 +361,7 @@ class TestRefused:
     @pytest.mark.parametrize("out", ["in", "in/out", "in/alice/out", "in/../in/x", "link/x"])
     def test_results_among_the_submissions(self, course, grader, out):
         Path("link").symlink_to("in")
-        self.refused("lies in in, where it would be taken for a submission", out=out)
+        self.refused("is inside in, where it would be taken for a submission", out=out)
 
     def test_results_that_cannot_be_written_are_told_before_grading(self, course, grader):
         Path("file").touch()
@@ -403,7 +404,7 @@ class TestRefused:
         assert not grader.graded
 
     def test_submissions_in_a_folder_of_the_results_are_fine(self, course, grader):
-        assert grade_folder(Path("in"), MANY, Path(), Wish())
+        assert grade_folder(Path("in"), MANY, Path(), Options())
         assert grader.graded == ["alice", "bob", "carol"]
 
 
@@ -422,7 +423,7 @@ def grade(entries, job, workers, zygote):
 run.grade_entries = grade
 run.spawner_for = lambda *wish: nullcontext(None)
 for _ in range(2):
-    assert run.grade_folder(Path("in"), "many-neurons", Path("out"), run.Wish())
+    assert run.grade_folder(Path("in"), "many-neurons", Path("out"), run.Options())
 assert "torch" not in sys.modules
 """
 
@@ -433,7 +434,7 @@ def test_the_main_process_of_a_run_needs_no_torch(course):
         command, capture_output=True, text=True, check=False, env=os.environ | {"PYTHONPATH": ROOT}
     )
     assert done.returncode == 0, done.stderr
-    assert "0 graded now, 3 taken from before" in done.stdout
+    assert "0 graded, 3 unchanged since" in done.stdout
 
 
 def start(course, *more):
@@ -502,7 +503,7 @@ def test_kills_at_many_points_lose_nothing_and_nothing_is_graded_twice(tmp_path)
     with start(tmp_path) as running:
         said, errors = running.communicate(timeout=600)
     assert running.returncode == 0, errors
-    assert f"{20 - len(known)} graded now, {len(known)} taken from before" in said
+    assert f"{20 - len(known)} graded, {len(known)} unchanged since" in said
     text = (tmp_path / "out" / "results.jsonl").read_text(encoding="utf-8")
     results = {line["submission"]: line for line in map(json.loads, text.splitlines())}
     assert len(text.splitlines()) == len(results) == 20

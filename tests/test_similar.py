@@ -144,17 +144,10 @@ def test_docstrings_annotations_and_layout_change_nothing(handout):
 
 @pytest.mark.slow
 def test_what_exhausts_a_parser_costs_itself_only(tmp_path):
-    texts = [
-        "bomb-brackets.py",
-        "bomb-attributes.py",
-        "bomb-f-strings.py",
-        "bomb-json-nested.ipynb",
-        "bomb.zip",
-        "slip.zip",
-    ]
-    for name in texts:
-        content = files.FILES[name]()
-        (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    bombs = ["brackets", "attributes", "f-strings", "json-nested"]
+    for name in (*(f"bomb-{each}" for each in bombs), "bomb", "slip"):
+        file, content = files.content(name)
+        (tmp_path / file).write_bytes(content)
     for name in ("ann", "ben"):
         (tmp_path / f"{name}.py").write_text(work(*ODD, comment="# just like this, said Ann"))
     found, unread = similar_in(tmp_path, MANY, HANDOUT)

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import replace
 
 import pytest
-from msgspec import structs
 from rich.console import Console
 
-from grading.results.lines import CheckLine, Result, Seconds, Status, publish
-from grading.results.summary import Counts, print_summary
+from grading.results.lines import Result, Seconds, Status, publish
+from grading.runs.summary import Counts, print_summary
+from harness.course.report import Check, Diagnosis
 
 
 def check(id, stage, outcome="passed", message=""):
-    return CheckLine(id, stage, "", outcome, 0.0, 1.0, None, message, "", None, None)
+    return Check(id, stage, "", outcome, 0.0, 1.0, None, message, "", None, None)
 
 
 WRONG = [
@@ -58,7 +59,7 @@ CLASS = [
 
 def test_a_narrow_terminal_names_the_check_and_a_wide_one_quotes_it(tmp_path):
     head, first, second = printed(CLASS, 80, tmp_path)[:3]
-    assert head.startswith("submission") and head.endswith("first thing to mend")
+    assert head.startswith("submission") and head.endswith("first problem to fix")
     assert first.startswith("a-name-that") and first.endswith("weighted-sum/gradient/a_prev")
     assert second.endswith("…")
     wide = printed(CLASS, 180, tmp_path)
@@ -85,9 +86,9 @@ def test_a_large_class_shows_its_lowest_marks(tmp_path):
 
 
 def diagnosed(mistake, formula, gradient="z"):
-    found = {"gradient": f"grad_{gradient}", "mistake": mistake, "formula": formula}
     wrong = check(f"sigmoid/gradient/{gradient}", "Sigmoid", "failed")
-    return structs.replace(wrong, diagnosis={**found, "expected": "SECRET", "hint": ""})
+    found = Diagnosis(f"grad_{gradient}", mistake, formula, expected="SECRET", hint="")
+    return replace(wrong, diagnosis=found)
 
 
 def test_the_commonest_mistakes_are_told_with_their_formulas(tmp_path):
@@ -95,7 +96,7 @@ def test_the_commonest_mistakes_are_told_with_their_formulas(tmp_path):
     made = [*[many[0]] * 3, *[many[1]] * 2, [diagnosed("rare", "g * a")], [WRONG[1]]]
     results = [result(f"s{number}", checks=checks) for number, checks in enumerate(made)]
     lines = printed(results, 100, tmp_path)
-    at = lines.index("Commonest mistakes:")
+    at = lines.index("Most common mistakes:")
     assert lines[at + 1 : at + 3] == [
         "  3 of 7  Sigmoid ∂C/∂z  behaves like g * z * (1 - z)  (z-for-a)",
         "  2 of 7  Sigmoid ∂C/∂z  behaves like g  (passed-through)",
@@ -104,7 +105,7 @@ def test_the_commonest_mistakes_are_told_with_their_formulas(tmp_path):
 
 
 def test_a_class_without_a_common_mistake_hears_of_none(tmp_path):
-    assert "Commonest mistakes:" not in printed([result("s", checks=WRONG)], 100, tmp_path)
+    assert "Most common mistakes:" not in printed([result("s", checks=WRONG)], 100, tmp_path)
 
 
 def test_a_table_of_marks_names_the_mistakes(tmp_path):
@@ -119,6 +120,6 @@ def test_a_table_of_marks_names_the_mistakes(tmp_path):
 def test_open_marks_and_what_is_left_are_told(tmp_path):
     lines = printed([*CLASS, result("eve", None)], 100, tmp_path, Counts(1, 2, 4))
     text = " ".join(lines)
-    assert "1 graded now, 2 taken from before" in text
+    assert "1 graded, 2 unchanged since" in text
     assert "4 submissions not graded yet." in text
-    assert "The grader itself failed on 1: eve." in text
+    assert "The grader itself failed on 1 submission: eve." in text

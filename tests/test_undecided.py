@@ -20,21 +20,21 @@ from grading.pages.staff import staff_page
 from grading.pages.student import student_page
 from grading.results.lines import decode_result, encode_result, publish
 from grading.results.record import Run, find_record
-from grading.results.summary import Counts, print_summary
 from grading.runs.overrides import override
 from grading.runs.preview import compared, print_moves
-from grading.runs.run import Wish, grade_folder
+from grading.runs.run import Options, grade_folder
+from grading.runs.summary import Counts, print_summary
 from grading.submissions.reading import Submission
 from grading.workers.grader import grade_submission
 from harness.course.assignments import load_assignment
 from harness.course.settings import Settings
 from harness.errors import UserError
+from tests.test_exports import RUN
 from tests.test_gradebook import ALICE
 from tests.test_resume import FakeGrader, in_place, submit
 
 MANY = "many-neurons"
 WHY = "There are 21 attempts and at most 20 are graded: keep those that count."
-RUN = {"schema": 1, "assignment": MANY, "seed": 1, "settings": Settings().as_dict(), "versions": {}}
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,10 @@ def test_the_summary_and_a_preview_tell_it_from_a_fault_of_the_grader(dora):
     zero = structs.replace(dora, status="unreadable", score=0.0)
     print_moves(console, compared(([zero], {}), [dora], {}))
     said = text.getvalue()
-    assert "You have to decide what counts of 1: dora." in said and "grader itself" not in said
+    assert (
+        "You have to decide what counts for 1 submission: dora." in said
+        and "grader itself" not in said
+    )
     assert "0 → open" in said and "unreadable → undecided" in said
 
 
@@ -102,7 +105,7 @@ def test_a_run_ends_with_1_until_the_instructor_has_decided(dora, tmp_path, monk
     in_place(monkeypatch, Undecided())
 
     def complete():
-        return grade_folder(Path("in"), MANY, Path("out"), Wish())
+        return grade_folder(Path("in"), MANY, Path("out"), Options())
 
     assert not complete() and not complete()
     override(Path("out"), "alice", None, 7.0, "the latest of her attempts")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import asdict, replace
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from grading.cli import main
-from grading.results.lines import CheckLine, Result, Seconds
+from grading.results.lines import Result, Seconds
 from grading.verify import text as show
 from grading.verify.case import Case, Solution, read_solution
 from grading.verify.mutants import formulas_of, mistakes_of, sources_of
@@ -25,6 +25,7 @@ from grading.workers.batch import grade_entries
 from grading.workers.jobs import Job
 from harness.candidate.workbench import Workbench
 from harness.course.assignments import load_assignment
+from harness.course.report import Check
 from harness.course.settings import Limits, Settings
 from harness.course.stage import Stage
 from harness.errors import UserError
@@ -86,7 +87,7 @@ def result_of(name, report):
         status="graded",
         score=report.score,
         max_score=report.max_score,
-        checks=[msgspec.convert(asdict(check), CheckLine) for check in report.checks],
+        checks=list(report.checks),
         digest="",
         seconds=Seconds(0.0, 0.0),
     )
@@ -169,7 +170,7 @@ def test_a_right_mutant_that_is_rejected_is_a_wrong_verdict():
 
 
 def check_line(id, outcome):
-    return CheckLine(id, None, id, outcome, 0.0, 1.0, None, "", "", None, None)
+    return Check(id, None, id, outcome, 0.0, 1.0, None, "", "", None, None)
 
 
 def result_with(failed=(), error=(), **more):

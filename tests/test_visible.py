@@ -23,11 +23,10 @@ from grading.exports.marks import canvas, moodle
 from grading.nbgrader.marks import Task, fill_outputs
 from grading.pages import student_page
 from grading.pages.staff import staff_page
-from grading.results.lines import AdviceLine, FlagLine
-from grading.results.summary import Counts, print_summary
+from grading.runs.summary import Counts, print_summary
 from grading.similarity.groups import Group, Shared, told
 from harness.course.assignments import load_assignment
-from harness.course.report import Advice, Check, Report
+from harness.course.report import Advice, Check, Flag, Report
 from harness.course.settings import Settings
 from harness.show import report_text
 from harness.show.notebook import report_html
@@ -104,8 +103,8 @@ def result():
     return result_of(
         f"ann{TEXT}",
         wrong_line(message=TEXT),
-        advice=[AdviceLine("Sigmoid", TEXT)],
-        flags=[FlagLine("finite-differences", "Sigmoid", TEXT)],
+        advice=[Advice("Sigmoid", TEXT)],
+        flags=[Flag("finite-differences", "Sigmoid", TEXT)],
         reason=TEXT,
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -20,8 +21,6 @@ from grading.confined.zips import source_of
 from grading.exports.pseudonyms import SECRET, pseudonym, pseudonymous, secret_in
 from grading.results.attempts import attempts_of, combined, in_order
 from grading.results.lines import (
-    AdviceLine,
-    FlagLine,
     Given,
     Overridden,
     as_marked,
@@ -33,8 +32,9 @@ from grading.results.record import find_record
 from grading.results.roster import Attendance, finder, read_roster
 from grading.runs.overrides import FILE, Override, Overrides, override, read_overrides, remove
 from grading.runs.preview import compared, print_moves
-from grading.runs.run import Wish, grade_folder, preview_folder
+from grading.runs.run import Options, grade_folder, preview_folder
 from grading.submissions.reading import Entry, digest, digest_of, read_submission
+from harness.course.report import Advice, Flag
 from harness.errors import UserError
 from tests.test_exports import CLASS, check, result
 from tests.test_resume import FakeGrader, in_place, submit
@@ -66,7 +66,7 @@ def course(tmp_path, monkeypatch):
 
 
 def grade(**wish):
-    return grade_folder(Path("in"), MANY, Path("out"), Wish(**wish))
+    return grade_folder(Path("in"), MANY, Path("out"), Options(**wish))
 
 
 def lines():
@@ -105,8 +105,8 @@ class TestRoster:
         assert (rows["zoe"]["status"], rows["zoe"]["score"]) == ("missing", "")
         assert rows["bob"]["score"] == "2" and "zoe" not in lines()
         said = capsys.readouterr().out
-        assert "Handed nothing in: 1 on the roster (zoe)." in said
-        assert "Not on the roster: 1 of the submissions (bob)." in said
+        assert "No submission from 1 student on the roster: zoe." in said
+        assert "1 submission not on the roster: bob." in said
 
     def test_the_missing_go_by_the_column_that_most_of_the_others_go_by(self):
         rows = "1,alice\n2,bob\n3,carol\n4,zoe\n"
@@ -156,9 +156,9 @@ class TestRoster:
     @pytest.mark.parametrize(
         ("text", "said"),
         [
-            ("a,b\n1,2\n", "no column that names students"),
-            ("", "no column that names students"),
-            ("student\n", "names nobody"),
+            ("a,b\n1,2\n", "no column that identifies students"),
+            ("", "no column that identifies students"),
+            ("student\n", "has a header row but no students"),
             ("student\nzoe\nzoe\n", "has zoe more than once"),
         ],
     )
@@ -369,7 +369,7 @@ class TestOverrides:
     def test_what_it_cannot_be_for_is_refused(self):
         with pytest.raises(UserError, match="did you mean alice"):
             override(Path("out"), "alicee", None, 8.0, "x")
-        with pytest.raises(UserError, match="No check of alice is called"):
+        with pytest.raises(UserError, match="alice has no check called"):
             override(Path("out"), "alice", "sigmoid/gradient/z", 8.0, "x")
         assert not Path("out", FILE).exists()
 
@@ -378,7 +378,7 @@ class TestOverrides:
         done = command(*line)
         assert done.exit_code == 2 and not Path("out", FILE).exists()
         assert "95 is more than the 10 points that alice is worth: add --allow-more" in done.output
-        assert command(*line, "--allow-more").output == "alice: 95 of 10, automatically 1.\n"
+        assert command(*line, "--allow-more").output == "alice: 95 of 10 (automatic mark: 1).\n"
 
     def test_more_points_than_a_check_is_worth_ask_for_a_word(self):
         publish(Path("out"), [result("alice", check("failed", "sigmoid/gradient/z"))], run_json())
@@ -396,12 +396,12 @@ class TestOverrides:
     def test_the_command_gives_and_takes_back(self):
         given = command("override", "out", "alice", "--points", "8", "--reason", "on paper")
         assert given.exit_code == 0
-        assert given.output == "alice: 8 of 10, automatically 1.\n"
+        assert given.output == "alice: 8 of 10 (automatic mark: 1).\n"
         assert command("export", "csv", "out", "--for", "moodle").output.splitlines()[1] == (
             "alice,8,"
         )
         assert command("override", "out", "alice", "--remove").output == (
-            "alice: 1 of 10, automatically 1.\n"
+            "alice: 1 of 10 (automatic mark: 1).\n"
         )
 
     @pytest.mark.parametrize(
@@ -465,7 +465,7 @@ class TestPreview:
         self.grader = grader
 
     def preview(self, **wish):
-        return preview_folder(Path("in"), MANY, Path("out"), Wish(**wish))
+        return preview_folder(Path("in"), MANY, Path("out"), Options(**wish))
 
     def published(self):
         paths = filter(Path.is_file, Path("out").rglob("[!.j]*"))
@@ -482,7 +482,7 @@ class TestPreview:
         assert "seed: 0 → 3" in said
         assert "alice" in said and "1 → 4" in said and "the files have changed" in said
         assert "1 new: zed" in said and "1 gone: bob" in said
-        assert "1 marks would move (1 up, 0 down), 1 stay." in said
+        assert "1 marks would change (1 up, 0 down), 1 stay." in said
         self.grader.graded.clear()
         grade(seed=3)
         assert self.grader.graded == [] and lines()["alice"]["score"] == 4.0
@@ -511,7 +511,10 @@ def test_a_moved_maximum_is_counted_apart_from_a_moved_mark():
     print_moves(Console(file=text, width=200), moves)
     said = text.getvalue()
     assert moves.any() and "1.5 of 10 → 1.5 of 5" in said
-    assert "0 marks would move (0 up, 0 down), 1 stay, and 1 keep their mark with another" in said
+    assert (
+        "0 marks would change (0 up, 0 down), 1 stay, and 1 keep their mark with a different"
+        in said
+    )
 
 
 def test_a_preview_names_the_checks_that_move_a_mark():
@@ -520,7 +523,7 @@ def test_a_preview_names_the_checks_that_move_a_mark():
     new = result(
         "alice",
         check("failed", id="a"),
-        msgspec.structs.replace(check(id="b"), points=2.0, max_points=2.0),
+        replace(check(id="b"), points=2.0, max_points=2.0),
         check(id="c"),
     )
     (move,) = compared(([old], {}), [new], {}).moved
@@ -536,15 +539,15 @@ SECRETS = ("alice", "hunter2", "/home/alice", "STAFF", "because", "d1g3st")
 
 def telling(name):
     """A result full of what a student wrote."""
-    said = msgspec.structs.replace(
+    said = replace(
         check("failed", f"/home/alice: hunter2 {name}"), staff="STAFF hunter2", case={"seed": 1}
     )
     made = result(name, said, reason="hunter2")
     return msgspec.structs.replace(
         made,
         digest="d1g3st",
-        advice=[AdviceLine("Sigmoid", "hunter2")],
-        flags=[FlagLine("finite-differences", "Sigmoid", "line 3: hunter2")],
+        advice=[Advice("Sigmoid", "hunter2")],
+        flags=[Flag("finite-differences", "Sigmoid", "line 3: hunter2")],
         override=Overridden(3.0, Given(3.0, "because")),
     )
 

@@ -1,7 +1,7 @@
-"""A class of attackers: each a small change to a right solution, and what has to come of it.
+"""A class of attackers: each a small change to a right solution, with the expected result.
 
-`backprop doctor --attack` grades them on the machine at hand, and the tests do. An attack is
-`class/NAME.toml`; what cannot be kept as text is made by files.py and described in files.toml.
+`backprop doctor --attack` and the tests grade them. An attack is `class/NAME.toml`; what cannot be
+kept as text is described in files.toml and made by files.py.
 """
 
 from __future__ import annotations
@@ -12,70 +12,22 @@ import tomllib
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 ASSIGNMENT = "many-neurons"
-# Comments mark where an attack's own statements go.
-_SOLUTION = """
-class WeightedSum(Function):
-    @staticmethod
-    def forward(ctx, a_prev, w, b):
-        ctx.save_for_backward(a_prev, w)
-        return a_prev @ w.T + b
-
-    @staticmethod
-    def backward(ctx, g):
-        a_prev, w = ctx.saved_tensors
-        return g @ w, g.T @ a_prev, g.sum(0)
+FOLDER = Path(__file__).parent
+# A text, or how often it is repeated.
+Part = str | tuple[str, int]
 
 
-class Sigmoid(Function):
-    @staticmethod
-    def forward(ctx, z):
-        a = torch.sigmoid(z)
-        # forward
-        ctx.save_for_backward(a)
-        return a
-
-    @staticmethod
-    def backward(ctx, g):
-        (a,) = ctx.saved_tensors
-        # backward
-        return g * a * (1 - a)
+def read(file: Path) -> dict[str, Any]:
+    """Return a TOML file as a dictionary."""
+    return tomllib.loads(file.read_text(encoding="utf-8"))
 
 
-class SquaredError(Function):
-    @staticmethod
-    def forward(ctx, a, y):
-        ctx.save_for_backward(a, y)
-        return ((a - y) ** 2).sum() / len(a)
-
-    @staticmethod
-    def backward(ctx, g):
-        a, y = ctx.saved_tensors
-        return g * 2 * (a - y) / len(a), None
-"""
-# What attacks may use: a sign of success, and an answer in the place of what serves the process.
-_TOOLS = {
-    "Through": '''
-class Through(Exception):
-    """The attack has succeeded."""
-''',
-    "forge": """
-import msgspec
-import sys
-
-
-def forge(reply, **keys):
-    frame = sys._getframe()
-    while "channel" not in frame.f_locals or "request" not in frame.f_locals:
-        frame = frame.f_back
-    request = frame.f_locals["request"]
-    answer = {"type": "answers", "call": request.call, "first": frame.f_locals["index"]}
-    frame.f_locals["channel"].send(msgspec.msgpack.encode(answer | {"replies": [reply]} | keys))
-""",
-}
+_PARTS = read(FOLDER / "parts.toml")
 
 
 class Attack(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -97,6 +49,12 @@ class Attack(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     forward: str = ""
     backward: str = ""
     after: str = ""
+    # What files.py makes instead: see files.toml.
+    suffix: str = ".py"
+    parts: tuple[Part, ...] = ()
+    cells: tuple[Part, ...] = ()
+    cell: dict[str, Any] = {}
+    members: Mapping[str, tuple[Part, ...]] = {}
 
     @property
     def text(self) -> str:
@@ -104,7 +62,7 @@ class Attack(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return f"{self._head}{self.before}\n{self._solution}\n\n{self.after}"
 
     def told_at(self, level: str) -> list[str]:
-        """What its student reads at an isolation level, with real numbers of lines."""
+        """Return what its student reads at an isolation level, with the real line numbers."""
         told = self.told_partial if level == "partial" else None
         above = self._head if self.before else f"{self._head}\n{self._solution}\n\n"
         first = above.count("\n")
@@ -116,7 +74,7 @@ class Attack(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def _head(self) -> str:
         own = self.before + self.backward + self.after
-        tools = [text for name, text in _TOOLS.items() if f"{name}(" in own]
+        tools = [text for name, text in _PARTS["tools"].items() if f"{name}(" in own]
         return "".join(
             [f'"""{self.attempt}"""\n\nimport torch\nfrom torch.autograd import Function\n']
             + [f"\n{text}\n" for text in tools]
@@ -124,7 +82,7 @@ class Attack(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def _solution(self) -> str:
-        text = _SOLUTION
+        text: str = _PARTS["solution"]
         for place in ("forward", "backward"):
             own = textwrap.indent(getattr(self, place), " " * 8)
             text = text.replace(f"        # {place}\n", own)
@@ -133,10 +91,9 @@ class Attack(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @cache
 def attacks() -> dict[str, Attack]:
-    """Every submission of the class by its name."""
-    folder = Path(__file__).parent
-    kept = {path.stem: tomllib.loads(path.read_text("utf-8")) for path in folder.glob("class/*")}
-    made = tomllib.loads((folder / "files.toml").read_text(encoding="utf-8"))
+    """Return every submission of the class by its name."""
+    kept = {path.stem: read(path) for path in FOLDER.glob("class/*")}
+    made = read(FOLDER / "files.toml")
     return msgspec.convert(dict(sorted((kept | made).items())), dict[str, Attack])
 
 

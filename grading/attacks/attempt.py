@@ -1,10 +1,11 @@
-"""Grades the class of attackers by the real command, and says what was contained."""
+"""Grade the class of attackers with the real command, and report what was contained."""
 
 from __future__ import annotations
 
 import ctypes
 import os
 import re
+import select
 import socket
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from grading.confined.software import PACKAGE_ROOT
 from grading.sandbox import Isolation
 
 SECRET = "a-secret-of-the-grader's"
-# Limits that keep loops short; the marks of no other submission depend on them.
+# Limits that keep loops short; the marks of other submissions do not depend on them.
 SETTINGS = f'assignment = "{ASSIGNMENT}"\n[limits]\ncall_seconds = 1.0\nsubmission_seconds = 20.0\n'
 TRACES = ("/tmp/backprop-attack", "/dev/shm/backprop-attack")
 BACKPROP = (sys.executable, "-m", "grading.cli")
@@ -36,7 +37,7 @@ class AttackError(Exception):
 
 @dataclass(frozen=True)
 class Attempted:
-    """What came of grading the class once, at one isolation level."""
+    """The outcome of grading the class once, at one isolation level."""
 
     course: Path
     said: str
@@ -76,22 +77,11 @@ class Doors:
             door.close()
 
     def knocks(self) -> int:
-        """Count the doors that somebody has come to."""
-        return sum(map(self._has_visitor, (self.tcp, self.udp, self.local)))
-
-    def _has_visitor(self, door: socket.socket) -> bool:
-        door.setblocking(False)
-        try:
-            if door is self.udp:
-                door.recv(1)
-            else:
-                door.accept()[0].close()
-        except BlockingIOError:
-            return False
-        return True
+        """Count the listeners that something has connected to."""
+        return len(select.select((self.tcp, self.udp, self.local), (), (), 0)[0])
 
     def written_into(self, text: str, course: Path, project: Path) -> str:
-        """Return an attack's text, told where its victims are."""
+        """Return an attack's text with the addresses of its targets filled in."""
         places = {
             "@COURSE@": str(course),
             "@PROJECT@": str(project),
@@ -113,9 +103,9 @@ def attempt(
 ) -> Attempted:
     """Grade the attackers with these ``names``, or all, in the empty folder ``course``.
 
-    ``project`` is where the packages lie that ``command`` runs; ``prepared`` is called when all
-    files are there. Processes that are left running become children of this one. Raises AttackError
-    where grading wrote no results.
+    ``project`` is where the packages that ``command`` runs are; ``prepared`` is called when all
+    files are there. Processes left running become children of this one. Raise AttackError if
+    grading wrote no results.
     """
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     before = _own_children()
@@ -143,19 +133,19 @@ def attempt(
 
 
 def attempt_here(level: Isolation) -> list[Verdict]:
-    """Grade all attackers at a level, in a temporary folder, and return what came of them.
+    """Grade all attackers at a level, in a temporary folder, and return the verdicts.
 
-    Raises AttackError where grading wrote no results.
+    Raise AttackError if grading wrote no results.
     """
     with tempfile.TemporaryDirectory(prefix="backprop-attacks-") as name:
         course = Path(name).resolve()
-        # What keeps attackers out is the wall, not the permissions of this folder.
+        # Isolation keeps attackers out, not the permissions of this folder.
         course.chmod(0o755)
         return verdicts(attempt(course, level))
 
 
 def verdicts(attempted: Attempted) -> list[Verdict]:
-    """Return what came of each attack, by number, and of what all of them could reach."""
+    """Return the verdict on each attack, by number, and on what all of them could reach."""
     tried = sorted(attacks().items(), key=lambda item: (item[1].numbers, item[0]))
     found = [
         Verdict(attack.numbers, attack.attempt, attack.stopped_by, _not_contained(attack, result))
@@ -166,7 +156,7 @@ def verdicts(attempted: Attempted) -> list[Verdict]:
 
 
 def told(result: dict[str, Any]) -> str:
-    """Return all that a student reads of a result, a line each."""
+    """Return all that a student reads of a result, one text per line."""
     lines = [each["text"] for each in result["advice"]]
     lines += [check["message"] for check in result["checks"]]
     return "\n".join([*lines, result.get("reason") or ""])
@@ -179,12 +169,12 @@ def wrong(result: dict[str, Any]) -> dict[str, str]:
 
 
 def traces() -> list[Path]:
-    """Return what attackers have left outside the course."""
+    """Return the files that attackers left outside the course."""
     return [path for path in map(Path, TRACES) if path.exists()]
 
 
 def _lay_out(course: Path, doors: Doors, project: Path, names: Collection[str]) -> None:
-    """Write a course with the attackers' class in it, and canaries."""
+    """Write a course with the class of attackers, and canaries."""
     folder = course / "class"
     folder.mkdir()
     for name in set(names) - NAMES:
@@ -198,14 +188,14 @@ def _lay_out(course: Path, doors: Doors, project: Path, names: Collection[str]) 
 
 
 def _not_contained(attack: Attack, result: dict[str, Any]) -> str:
-    """Return why an attack has had its way; empty if it has not."""
+    """Return why an attack was not contained, or "" if it was."""
     text = told(result)
     for line in text.splitlines():
         if "Through" in line or SECRET in line:
             return line
     for flag in result["flags"]:
         if "LEAKED" in flag["evidence"]:
-            return f"its words are evidence: {flag['evidence']}"
+            return f"its own text is shown as evidence: {flag['evidence']}"
     if result["status"] not in ("graded", "unreadable"):
         return f"its mark is open: {result.get('reason') or result['status']}"
     if result["status"] == "graded" and attack.status == "unreadable":
@@ -220,14 +210,14 @@ def _reached(attempted: Attempted) -> Iterator[tuple[str, str]]:
     results = attempted.results
     ordinary = {name: each.wrong for name, each in attacks().items() if not each.numbers}
     moved = [name for name, expected in ordinary.items() if wrong(results[name]) != expected]
-    yield "Move the mark of an ordinary submission.", ", ".join(moved)
+    yield "Change the mark of an ordinary submission.", ", ".join(moved)
     yield "Reach a listening socket.", f"{attempted.knocks} were reached" * bool(attempted.knocks)
     running = f"{len(attempted.left_running)} are still there" * bool(attempted.left_running)
     yield "Leave a process running.", running
     yield "Leave a file outside.", ", ".join(map(str, traces()))
     canary = attempted.course / "canary.txt"
     kept = canary.is_file() and canary.read_text() == SECRET
-    yield "Change a file of the grader's.", "" if kept else f"{canary} is not what it was"
+    yield "Change a file of the grader's.", "" if kept else f"{canary} has changed"
 
 
 def _own_children() -> set[int]:
@@ -236,7 +226,7 @@ def _own_children() -> set[int]:
 
 
 def _left_running(before: set[int]) -> set[int]:
-    """Return the new children of this process that do not end by themselves within a minute."""
+    """Return the new children of this process that do not end within a minute."""
     until = time.monotonic() + 60
     while left := _own_children() - before:
         ended = {pid for pid in left if os.waitpid(pid, os.WNOHANG)[0]}

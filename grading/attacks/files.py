@@ -1,62 +1,81 @@
-"""Hostile submissions that are made, not kept: large, deep, or of names that cannot be kept."""
+"""Makes the hostile submissions of files.toml: large, deep, or with names that cannot be kept."""
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import io
 import json
 import os
 import zipfile
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from grading.attacks import ASSIGNMENT, RIGHT, Attack
+from grading.attacks import ASSIGNMENT, FOLDER, RIGHT, Attack, Part, attacks, read
 
-LARGE = 15 * 2**20
-MUCH_CODE = 4_000_000
-ESCAPES = "\x1b[31m[bold]<b>\u202e"
-
-
-def _notebook(*cells: dict[str, Any]) -> str:
-    return json.dumps({"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5})
+NAMES = frozenset(read(FOLDER / "files.toml"))
+_PLACES = {"@RIGHT@": RIGHT, "@WRONG@": RIGHT.replace("g * a * (1 - a)", "g * a")}
 
 
-def _code(source: str, **keys: Any) -> dict[str, Any]:
-    return {
-        "cell_type": "code",
-        "source": source,
-        "metadata": {},
-        "outputs": [],
-        "execution_count": None,
-    } | keys
+def make_files(folder: Path, names: Collection[str]) -> None:
+    """Write the submissions with these ``names`` into ``folder``."""
+    for name in NAMES.intersection(names):
+        if name in _OTHERS:
+            _OTHERS[name](folder)
+        else:
+            file, data = content(name)
+            (folder / file).write_bytes(data)
 
 
-def _picture(size: int) -> dict[str, Any]:
-    data = base64.b64encode(bytes(size)).decode()
-    return {"output_type": "display_data", "metadata": {}, "data": {"image/png": data}}
+def content(name: str) -> tuple[str, bytes]:
+    """Return the name and the content of a submission that is a file."""
+    attack = attacks()[name]
+    if name in _ZIPS:
+        return f"{name}.zip", _ZIPS[name]()
+    if attack.members:
+        return f"{name}.zip", _zip({each: _text(parts) for each, parts in attack.members.items()})
+    if attack.cells:
+        return f"{name}.ipynb", _notebook(attack).encode()
+    text = _MODULES[name]() if name in _MODULES else _text(attack.parts)
+    return name + attack.suffix, text.encode()
 
 
-def _zip(**members: str | bytes) -> bytes:
+def _text(parts: Iterable[Part]) -> str:
+    return "".join(text for part in parts for text in _repeated(part))
+
+
+def _repeated(part: Part) -> Iterator[str]:
+    text, count = (part, 1) if isinstance(part, str) else part
+    return iter([_PLACES.get(text, text)] * count)
+
+
+def _notebook(attack: Attack) -> str:
+    plain = {"metadata": {}, "outputs": [], "execution_count": None} | attack.cell
+    sources = [text for part in attack.cells for text in _repeated(part)]
+    cells = [{"cell_type": "code", "source": source} | plain for source in sources]
+    text = json.dumps({"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5})
+    return text.replace("@PICTURE@", "A" * 24_000_000)
+
+
+def _zip(members: Mapping[str | zipfile.ZipInfo, str | bytes]) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, text in members.items():
-            archive.writestr(name, text)
+        for name, data in members.items():
+            archive.writestr(name, data)
     return buffer.getvalue()
 
 
-def _link_in_zip() -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        link = zipfile.ZipInfo("work.py")
-        link.external_attr = 0o120777 << 16
-        archive.writestr(link, "/etc/passwd")
-    return buffer.getvalue()
+def _links(folder: Path) -> None:
+    """Write two links, one of them in a zip."""
+    link = zipfile.ZipInfo("work.py")
+    link.external_attr = 0o120777 << 16
+    (folder / "link.zip").write_bytes(_zip({link: "/etc/passwd"}))
+    (folder / "link.py").symlink_to("/etc/passwd")
 
 
-def _beside(folder: Path) -> None:
-    """A right submission among files of the names that Python and pytest look for."""
+def _shadows(folder: Path) -> None:
+    """Write a right submission among files named like what Python and pytest look for."""
+    folder = folder / "shadows"
     folder.mkdir()
     forged = "raise SystemExit('the attack has succeeded')\n"
     for name in ("torch", "conftest", "sitecustomize", "harness", "numpy"):
@@ -66,7 +85,7 @@ def _beside(folder: Path) -> None:
     (folder / "work.py").write_text(RIGHT)
 
 
-def _replayed() -> str:
+def _replies_of_seed_0() -> str:
     """Return a Sigmoid that knows the right replies under seed 0 by heart, and no mathematics."""
     from harness.candidate.workbench import Workbench
     from harness.course.assignments import load_assignment
@@ -85,129 +104,22 @@ def _replayed() -> str:
     names["Sigmoid"].backward = staticmethod(recorded)
     judge(load_assignment(ASSIGNMENT), Workbench(names), seed=0, only=["sigmoid/gradient/z"])
     replies = {hashlib.sha256(key.encode()).hexdigest()[:16]: each for key, each in table.items()}
-    return Attack(
-        "Replays what was right under seed 0.",
-        (),
-        "",
-        0,
-        before=f"import hashlib\nimport json\nREPLIES = json.loads({json.dumps(replies)!r})\n",
-        backward="key = repr((a.tolist(), g.tolist()))\n"
-        "known = REPLIES.get(hashlib.sha256(key.encode()).hexdigest()[:16])\n"
-        "return torch.zeros_like(g) if known is None else torch.tensor(known, dtype=g.dtype)\n",
-    ).text
+    return attacks()["replies-of-seed-0"].text.replace('"REPLIES"', repr(json.dumps(replies)))
 
 
-def _told_by_lines() -> str:
+def _inputs_in_lines() -> str:
     """Return a Sigmoid whose exception says, by its kind and its line, 17 bits of an input."""
     lines = "\n".join(f"    if line == {at}: raise kind" for at in range(2**13))
-    return Attack(
-        "Tells hidden inputs by the line and the kind of an exception.",
-        (),
-        "",
-        0,
-        before=f"KINDS = {KINDS}\n\ndef tell(line, kind):\n{lines}\n",
-        backward="bits = int(1e6 * abs(float(g.sum()))) % 2**17\n"
-        "tell(bits >> 4, KINDS[bits % 16])\n",
-    ).text
+    return attacks()["inputs-in-lines"].text.replace("    pass  # LINES", lines)
 
 
-KINDS = """(ValueError, TypeError, KeyError, IndexError, AttributeError, ArithmeticError,
-    ZeroDivisionError, OverflowError, LookupError, NameError, OSError, RuntimeError,
-    AssertionError, BufferError, EOFError, StopIteration)"""
-# A module or a notebook each, or a zip, by the file's name.
-FILES: dict[str, Callable[[], str | bytes]] = {
-    "replies-of-seed-0.py": _replayed,
-    "inputs-in-lines.py": _told_by_lines,
-    "bomb-brackets.py": lambda: RIGHT + "x = " + "[" * MUCH_CODE,
-    "bomb-signs.py": lambda: RIGHT + "x = " + "-" * 10**6 + "1\n",
-    "bomb-attributes.py": lambda: RIGHT + "x = a" + ".a" * 10**5 + "\n",
-    "bomb-number.py": lambda: RIGHT + "x = " + "9" * 10**6 + "\n",
-    "bomb-power.py": lambda: RIGHT + "x = 2 ** 2 ** 40\n",
-    "bomb-f-strings.py": lambda: RIGHT + "x = " + "f'{" * 10**5 + "1\n",
-    "bomb-lines.py": lambda: RIGHT + "x = 1\n" * (MUCH_CODE // 6),
-    "bomb-code.py": lambda: RIGHT + "x = 1\n" * (LARGE // 6),
-    "bomb-nulls.py": lambda: RIGHT.encode() + b"\0" * LARGE,
-    "bomb-json.ipynb": lambda: "[" * LARGE,
-    "bomb-objects.ipynb": lambda: '{"nbformat": 4, "cells": [' + "{}," * (LARGE // 3) + "{}]}",
-    "bomb-json-nested.ipynb": lambda: (
-        '{"metadata": ' + "[" * 10**5 + "]" * 10**5 + ', "cells": [], "nbformat": 4}'
-    ),
-    "bomb-json-number.ipynb": lambda: '{"cells": [], "nbformat": ' + "9" * 10**6 + "}",
-    "bomb-cells.ipynb": lambda: _notebook(_code(RIGHT), *[_code("")] * 10**4),
-    "bomb-keys.ipynb": lambda: "{" + '"cells": [], ' * 10**6 + '"nbformat": 4}',
-    "pictures.ipynb": lambda: _notebook(_code(RIGHT, outputs=[_picture(18 * 10**6)])),
-    "prebaked-outputs.ipynb": lambda: _notebook(
-        _code(
-            RIGHT.replace("g * a * (1 - a)", "g * a"),
-            outputs=[
-                {
-                    "output_type": "execute_result",
-                    "execution_count": 1,
-                    "metadata": {},
-                    "data": {"text/plain": "10.0", "text/html": "<script>alert(1)</script>"},
-                }
-            ],
-        )
-    ),
-    "altered-cells.ipynb": lambda: _notebook(
-        _code(
-            RIGHT.replace("g * a * (1 - a)", "g * a"),
-            id="many-neurons",
-            metadata={
-                "nbgrader": {
-                    "grade": True,
-                    "grade_id": "check-sigmoid",
-                    "locked": False,
-                    "points": 1000,
-                    "solution": True,
-                    "schema_version": 3,
-                }
-            },
-        )
-    ),
-    "notebook-hooks.ipynb": lambda: _notebook(
-        _code(
-            "get_ipython().ast_transformers.append(print)\n"
-            "get_ipython().events.register('pre_run_cell', print)"
-        ),
-        _code("%run /tmp/backprop-attack.py\n%load_ext evil"),
-        _code(RIGHT),
-        _code("check(Sigmoid)"),
-    ),
-    "shell-magics.ipynb": lambda: _notebook(
-        _code("!touch /tmp/backprop-attack"),
-        _code("%%script sh\ntouch /tmp/backprop-attack"),
-        _code("%%bash\ntouch /tmp/backprop-attack"),
-        _code("get_ipython().system('touch /tmp/backprop-attack')"),
-        _code(RIGHT),
-    ),
-    "bomb.zip": lambda: _zip(**{"work.py": "#" * 10**8}),
-    "bomb-members.zip": lambda: _zip(**{f"{number}.py": "" for number in range(20_000)}),
-    "bomb-zips.zip": lambda: _zip(**{"inner.zip": _zip(**{"work.py": RIGHT})}),
-    "slip.zip": lambda: _zip(**{"../backprop-attack.py": RIGHT, "/tmp/backprop-attack": RIGHT}),
-    "link.zip": _link_in_zip,
-    f"name-{ESCAPES}.py": lambda: RIGHT,
-    "name-of\ntwo-lines.py": lambda: RIGHT,
-    "=name,of a formula.py": lambda: RIGHT,
-    "-n.py": lambda: RIGHT,
+_MODULES = {"replies-of-seed-0": _replies_of_seed_0, "inputs-in-lines": _inputs_in_lines}
+_ZIPS: dict[str, Callable[[], bytes]] = {
+    "bomb-members": lambda: _zip({f"{number}.py": "" for number in range(20_000)}),
+    "bomb-zips": lambda: _zip({"inner.zip": _zip({"work.py": RIGHT})}),
 }
-
-
-def make_files(folder: Path, names: Collection[str]) -> None:
-    """Write those with these ``names`` into ``folder``."""
-    for file, content in FILES.items():
-        if file.rpartition(".")[0] in names:
-            made = content()
-            (folder / file).write_bytes(made if isinstance(made, bytes) else made.encode())
-    for name, make in OTHERS.items():
-        if name in names:
-            make(folder)
-
-
-OTHERS: dict[str, Callable[[Path], None]] = {
-    "link": lambda folder: (folder / "link.py").symlink_to("/etc/passwd"),
+_OTHERS: dict[str, Callable[[Path], None]] = {
+    "link": _links,
     "pipe": lambda folder: os.mkfifo(folder / "pipe.py"),
-    "shadows": lambda folder: _beside(folder / "shadows"),
+    "shadows": _shadows,
 }
-# What they are called as submissions.
-NAMES = frozenset({name.rpartition(".")[0] for name in FILES} | set(OTHERS))

@@ -13,7 +13,7 @@ from grading.attacks.attempt import AttackError, Verdict, attempt_here
 from grading.sandbox import Isolation
 from harness.show.visible import visible, visible_line
 
-# A table that is not printed to a terminal takes this many columns.
+# The width of the table when the output is not a terminal.
 WIDTH = 120
 
 

@@ -1,4 +1,4 @@
-"""The command ``backprop``: parses, calls, prints."""
+"""The command ``backprop``: parse arguments, call, print."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class _Refused(click.ClickException):
 
 
 class _Commands(click.Group):
-    """End any command that a user or the system stands in the way of with one sentence."""
+    """End a command that fails because of the user or the system with one sentence."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -41,7 +41,7 @@ class _Commands(click.Group):
 
 
 def _sentence(error: Exception) -> str:
-    """Return what to tell the user of an error; nothing where it is a fault of this program."""
+    """Return what to tell the user about an error; "" if it is a bug in this program."""
     match error:
         case UserError():
             return str(error)
@@ -58,7 +58,7 @@ def _sentence(error: Exception) -> str:
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="backprop-harness", prog_name="backprop")
 def main() -> None:
-    """Checks and grades backward passes that students wrote."""
+    """Check and grade backward passes that students wrote."""
     _fill_closed_streams()
     # A console that cannot show ∂ or ✓ shows a question mark rather than a traceback.
     for stream in (sys.stdout, sys.stderr):
@@ -67,7 +67,7 @@ def main() -> None:
 
 
 def _fill_closed_streams() -> None:
-    """Send to nowhere what goes to a stream that is closed, before a file takes its number."""
+    """Open the null device for closed standard streams, before a file takes their number."""
     for descriptor in range(3):
         try:
             os.fstat(descriptor)

@@ -1,4 +1,4 @@
-"""Runs the command as ``python -m grading.cli``."""
+"""Run the command as ``python -m grading.cli``."""
 
 from grading.cli import main
 

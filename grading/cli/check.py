@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from grading.cli.common import ASSIGNMENT, UNUSABLE, write_json
+from grading.cli.common import ASSIGNMENT, JSON, PATH, UNUSABLE, write_json
 from grading.sandbox import open_spawner
 from harness.errors import UserError
 
@@ -19,15 +19,13 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=PATH)
 @click.option(
-    "--assignment", type=ASSIGNMENT, help="Which assignment it is, if the file does not tell."
+    "--assignment", type=ASSIGNMENT, help="The assignment. Default: what FILE imports or is named."
 )
-@click.option("--stage", "stages", multiple=True, help="Check this class only; can be repeated.")
-@click.option(
-    "--json", "json_file", type=click.Path(path_type=Path), help="Also write the report there."
-)
-@click.option("--watch", is_flag=True, help="Check again at every save, until Ctrl-C.")
+@click.option("--stage", "stages", multiple=True, help="Check only this class; can be repeated.")
+@JSON
+@click.option("--watch", is_flag=True, help="Check again whenever FILE is saved, until Ctrl-C.")
 def check(
     file: Path,
     assignment: str | None,
@@ -35,12 +33,12 @@ def check(
     json_file: Path | None,
     watch: bool,
 ) -> None:
-    """Checks FILE, a .py module or a notebook, and says what is right and what is not.
+    """Check FILE, a .py module or a notebook, and report what is right and what is wrong.
 
-    FILE can also be a zip or a folder that holds exactly one of them.
+    FILE can also be a zip or a folder that contains exactly one of them.
 
-    Exit code 0: everything passed; 1: something did not; 2: the file or the call is unusable. With
-    --watch it is that of the last check.
+    Exit code 0: everything passed; 1: something failed; 2: the file or the call cannot be used.
+    With --watch, the exit code is that of the last check.
     """
     from grading.selfcheck.work import read_work
 
@@ -70,20 +68,20 @@ def _shown(judged: Judgement, json_file: Path | None) -> int:
 
 
 def _watched(file: Path, once: Callable[[], int]) -> int:
-    """Checks at every save until Ctrl-C; the exit code is that of the last check."""
+    """Check at every save until Ctrl-C; return the exit code of the last check."""
     from grading.selfcheck.watching import saves
 
-    code = 2
+    code = UNUSABLE
     try:
         for _ in saves(file):
-            click.clear()  # where there is a terminal
+            click.clear()  # only clears a terminal
             click.echo(f"── {file}, {datetime.now():%H:%M:%S} ──\n")
             try:
                 code = once()
             except UserError as error:
                 code = UNUSABLE
                 click.echo(str(error))
-            click.echo("\nChecked again at every save; Ctrl-C ends it.")
+            click.echo("\nWaiting for the next save; press Ctrl-C to stop.")
     except KeyboardInterrupt:
         click.echo()
     return code

@@ -1,4 +1,4 @@
-"""What the commands share: options, refusing a call, and writing what was asked for."""
+"""Options that several commands have, and writing what was asked for."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from grading.errors import refusals
 from grading.sandbox import LEVELS
 from grading.workers.seeds import LARGEST
 from harness.course.assignments import NAMES
@@ -17,46 +18,37 @@ if TYPE_CHECKING:
 
 
 def given_folder(context: click.Context, parameter: click.Parameter, value: str) -> Path:
-    """A folder's path as given on the command line. Raises UserError for an empty one."""
+    """Return a folder's path as given on the command line. Raise UserError if it is empty."""
     if not value:
         raise UserError(f"{parameter.get_error_hint(context)} is empty: give a folder.")
     return Path(value)
 
 
-# The exit code where the call, or what it names, cannot be used.
+# The exit code if the call, or what it names, cannot be used.
 UNUSABLE = 2
+PATH = click.Path(path_type=Path)
 ASSIGNMENT = click.Choice(NAMES)
-RESULTS = click.argument("results", metavar="DIR", callback=given_folder)
-WORKERS = click.option(
-    "--workers",
-    type=click.IntRange(min=1),
-    default=None,
-    help="Processes to work with; one for each core if left out.",
-)
 SEEDS = click.IntRange(0, LARGEST)
-SEED = click.option(
-    "--seed",
-    type=SEEDS,
-    default=0,
-    show_default=True,
-    help="Which hidden inputs to try.",
+FOLDER = click.argument("folder", callback=given_folder)
+RESULTS = click.argument("results", metavar="DIR", callback=given_folder)
+FOR_ASSIGNMENT = click.option(
+    "--assignment", required=True, type=ASSIGNMENT, help="The assignment that FOLDER is for."
+)
+WORKERS = click.option(
+    "--workers", type=click.IntRange(min=1), help="Number of processes. Default: one per core."
 )
 ISOLATION = click.option(
     "--isolation",
     type=click.Choice(LEVELS),
-    default=None,
-    help="Insist on this level; the best that locks submissions down if left out.",
+    help="Require this isolation level. Default: the strongest available one that is safe for "
+    "untrusted code.",
 )
-OUT = click.option(
-    "--out", type=click.Path(path_type=Path), help="Write it there instead of printing it."
-)
+OUT = click.option("--out", type=PATH, help="Write to this file instead of printing.")
+JSON = click.option("--json", "json_file", type=PATH, help="Also write the outcome as JSON.")
 
 
 def read_results(folder: Path) -> list[Result]:
-    """The results of the run in a folder, with the points that count.
-
-    Raises UserError where there are none.
-    """
+    """Return the results of the run in a folder, with the points that count."""
     from grading.results import record
     from grading.results.lines import as_marked
 
@@ -64,18 +56,16 @@ def read_results(folder: Path) -> list[Result]:
 
 
 def write(data: bytes, out: Path | None) -> None:
-    """Writes to a file, or prints. Raises UserError where the file cannot be written."""
+    """Write data to a file, or print it."""
     if out is None:
         click.echo(data, nl=not data.endswith(b"\n"))
-        return
-    try:
-        out.write_bytes(data)
-    except OSError as error:
-        raise UserError(f"{out} cannot be written: {error.strerror}.") from None
+    else:
+        with refusals(out, "written"):
+            out.write_bytes(data)
 
 
 def write_json(data: object, out: Path) -> None:
-    """Writes data to a file, as JSON to read."""
+    """Write data to a file, as indented JSON."""
     import msgspec
 
     write(msgspec.json.format(msgspec.json.encode(data), indent=2) + b"\n", out)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from grading.cli.common import ASSIGNMENT, SEED, WORKERS, write_json
+from grading.cli.common import ASSIGNMENT, JSON, SEEDS, WORKERS, write_json
 from grading.workers.capacity import cores
 from harness.course.assignments import NAMES
 
@@ -15,7 +15,7 @@ from harness.course.assignments import NAMES
 @click.command()
 @click.argument("assignment", type=ASSIGNMENT, required=False)
 def release(assignment: str | None) -> None:
-    """Makes what students get, assignments/, from solutions/, through nbgrader."""
+    """Generate the handouts in assignments/ from solutions/, with nbgrader."""
     from grading.nbgrader.release import release_assignment
 
     for name in [assignment] if assignment else NAMES:
@@ -26,16 +26,15 @@ def release(assignment: str | None) -> None:
 @click.command()
 @click.argument("assignment", type=ASSIGNMENT, required=False)
 @WORKERS
-@SEED
-@click.option(
-    "--json", "json_file", type=click.Path(path_type=Path), help="Also write every verdict there."
-)
+@click.option("--seed", type=SEEDS, default=0, show_default=True, help="Seed of the hidden inputs.")
+@JSON
 def verify(assignment: str | None, workers: int | None, seed: int, json_file: Path | None) -> None:
-    """Proves that the checks work: what is right passes, and every mistake is found.
+    """Verify the checks: right submissions pass, and every known mistake is found.
 
-    Run it in the course's folder. The solution must get full marks, the handout none; every mutant
-    of the solution must be rejected, and right submissions in odd styles must pass. Exit code 0:
-    so they do; 1: something is off; 2: there is nothing to verify.
+    Run it in the course's folder. The solution must get full marks and the handout none; every
+    mutant of the solution must be rejected, and right submissions in unusual styles must pass.
+
+    Exit code 0: all of this holds; 1: something does not; 2: there is nothing to verify.
     """
     from grading.verify.text import verify_and_print
 
@@ -50,13 +49,13 @@ def verify(assignment: str | None, workers: int | None, seed: int, json_file: Pa
 @click.option(
     "--attack",
     is_flag=True,
-    help="Also grade a class of attackers here, and say what was contained (about a minute).",
+    help="Also grade a class of attackers, and report what was contained (about a minute).",
 )
 def doctor(attack: bool) -> None:
-    """Says how well this machine can isolate submissions, and what to install for more.
+    """Show how well this machine can isolate submissions, and what to install to improve it.
 
-    Exit code 0: submissions can be locked down; 1: they cannot. With --attack, 0: every attack was
-    contained; 1: one was not; 2: submissions cannot be locked down here.
+    Exit code 0: submissions can be isolated; 1: they cannot. With --attack, 0: every attack was
+    contained; 1: one was not; 2: submissions cannot be isolated here.
     """
     from grading.sandbox.doctor import HOLDS, best, examine
 
@@ -67,9 +66,9 @@ def doctor(attack: bool) -> None:
             click.echo(f"             {line}")
     level = best(findings)
     if level is None:
-        click.echo("backprop grade refuses to run here, unless told --isolation minimal.")
+        click.echo("On this machine, backprop grade only runs with --isolation minimal.")
         sys.exit(2 if attack else 1)
-    click.echo(f"backprop grade isolates submissions here at the level {level}.")
+    click.echo(f"On this machine, backprop grade isolates submissions at level {level}.")
     if attack:
         from grading.attacks.show import attack_and_print
 

@@ -7,20 +7,20 @@ from pathlib import Path
 
 import click
 
-from grading.cli.common import ASSIGNMENT, OUT, RESULTS, read_results, write
+from grading.cli.common import ASSIGNMENT, OUT, PATH, RESULTS, read_results, write
 from harness.errors import UserError
 
 
 @click.group()
 def export() -> None:
-    """Writes what other systems read, from what `backprop grade` wrote into DIR."""
+    """Convert what `backprop grade` wrote to DIR for other systems."""
 
 
 @export.command()
 @RESULTS
 @OUT
 def junit(results: Path, out: Path | None) -> None:
-    """JUnit XML for continuous integration: a suite a submission, a case a check."""
+    """Write JUnit XML for continuous integration: a suite per submission, a case per check."""
     from grading.exports.junit import junit as made
 
     write(made(read_results(results)), out)
@@ -33,23 +33,23 @@ def junit(results: Path, out: Path | None) -> None:
     "system",
     type=click.Choice(["canvas", "moodle"]),
     required=True,
-    help="Which system is to import it.",
+    help="The system that imports the file.",
 )
-@click.option("--column", help="What the column of marks is called; the assignment if left out.")
+@click.option("--column", help="Name of the marks column. Default: the assignment's name.")
 @click.option(
     "--roster",
-    type=click.Path(path_type=Path),
-    help="The gradebook that Canvas exported: its students, and they only.",
+    type=PATH,
+    help="The gradebook as exported by Canvas; the output has exactly its students.",
 )
 @OUT
 def marks(
     results: Path, system: str, column: str | None, roster: Path | None, out: Path | None
 ) -> None:
-    """A table of marks that Canvas or Moodle imports as it is."""
+    """Write a table of marks that Canvas or Moodle can import."""
     from grading.exports.marks import canvas, moodle
 
     if roster and system != "canvas":
-        raise UserError("--roster is of Canvas: leave it out for moodle.")
+        raise UserError("--roster can only be used with --for canvas.")
     found = read_results(results)
     column = column or found[0].assignment
     text = canvas(found, column, roster) if system == "canvas" else moodle(found, column)
@@ -60,7 +60,7 @@ def marks(
 @RESULTS
 @OUT
 def classroom(results: Path, out: Path | None) -> None:
-    """What GitHub Classroom's reporter reads of the one submission in DIR, in base64."""
+    """Write the one submission in DIR for GitHub Classroom's reporter, in base64."""
     from grading.exports.classroom import encoded_report
 
     found = read_results(results)
@@ -73,46 +73,41 @@ def classroom(results: Path, out: Path | None) -> None:
 @click.argument("assignment", type=ASSIGNMENT)
 @click.option(
     "--index",
-    help="A package index that has torch without CUDA: an autograder needs no GPU, and the builds "
-    "for one take gigabytes.",
+    help="URL of a package index that has torch without CUDA. An autograder does not need a GPU, "
+    "and builds with CUDA take gigabytes.",
 )
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    help="Where to write the zip; gradescope-ASSIGNMENT.zip if left out.",
-)
+@click.option("--out", type=PATH, help="The zip to write. Default: gradescope-ASSIGNMENT.zip.")
 def gradescope(assignment: str, index: str | None, out: Path | None) -> None:
-    """An autograder for Gradescope: the zip to upload.
+    """Write an autograder for Gradescope: a zip to upload.
 
-    Run it in the course's folder: solutions/ASSIGNMENT/assignment.toml goes along.
+    Run it in the course's folder: solutions/ASSIGNMENT/assignment.toml is included.
     """
     from grading.exports.gradescope import autograder_zip
-    from harness.course.settings import SETTINGS_FILE, load_settings
+    from harness.course.settings import SETTINGS_FILE, settings_beside
 
     settings = Path("solutions", assignment, SETTINGS_FILE)
-    if settings.is_file():
-        load_settings(settings, assignment)
+    settings_beside(settings.parent, assignment)  # raises if they cannot be used
     out = out or Path(f"gradescope-{assignment}.zip")
     found = settings if settings.is_file() else None
     write(autograder_zip(assignment, found, index, secrets.token_hex(32)), out)
     click.echo(
-        f"Wrote {out}: upload it under Configure Autograder. It holds the secret that hidden "
-        "inputs are made with: keep it from students."
+        f"Wrote {out}: upload it under Configure Autograder. It contains the secret that hidden "
+        "inputs are derived from: keep it from students."
     )
 
 
 @export.command()
 @click.argument("assignment", type=ASSIGNMENT)
-@click.option("--files", default="*.ipynb", show_default=True, help="What students hand in.")
+@click.option("--files", default="*.ipynb", show_default=True, help="The files students submit.")
 @click.option(
     "--requirement",
     default="'backprop-harness[grading]'",
     show_default=True,
-    help="What pip is to install.",
+    help="What pip installs.",
 )
 @OUT
 def workflow(assignment: str, files: str, requirement: str, out: Path | None) -> None:
-    """A workflow for students' repositories in GitHub Classroom."""
+    """Write a workflow for students' repositories in GitHub Classroom."""
     from grading.exports.classroom import workflow as made
 
     write(made(assignment, files, requirement).encode(), out)
@@ -125,25 +120,25 @@ def workflow(assignment: str, files: str, requirement: str, out: Path | None) ->
     "url",
     default="sqlite:///gradebook.db",
     show_default=True,
-    help="The gradebook's address: sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME.",
+    help="URL of the gradebook: sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME.",
 )
 @click.option(
     "--course",
     default="default_course",
     show_default=True,
-    help="The course_id of a gradebook that is new.",
+    help="The course_id for a new gradebook.",
 )
 def nbgrader(results: Path, url: str, course: str) -> None:
-    """Marks into nbgrader's gradebook, which is made where there is none.
+    """Write marks into nbgrader's gradebook, which is created if needed.
 
-    They go to the check cells of the released notebook where the gradebook has it, else to a cell
-    for each check. What people graded by hand stays; a mark that is open is left for a person.
+    They go to the check cells of the released notebook if the gradebook has it, or else to one
+    cell per check. Manual grades are kept; an open mark is left for a person.
     """
     from grading.nbgrader.gradebook import export_marks
-    from grading.results.record import read_missing
+    from grading.results.record import read_run
 
     found = read_results(results)
-    written = export_marks(url, found, read_missing(results), course_id=course)
+    written = export_marks(url, found, read_run(results).missing, course_id=course)
     for line in written.sentences():
         click.echo(line)
 
@@ -152,10 +147,10 @@ def nbgrader(results: Path, url: str, course: str) -> None:
 @RESULTS
 @OUT
 def pseudonymous(results: Path, out: Path | None) -> None:
-    """Results to share: without names, and without what students wrote.
+    """Write results to share, without names and without anything that students wrote.
 
-    The pseudonyms hang on a secret that is kept in DIR/pseudonyms.key: who has it can tell who is
-    who, and without it they cannot be made again.
+    Pseudonyms are derived from a secret key in DIR/pseudonyms.key; anyone who has the key can
+    identify students. Without it, the same pseudonyms cannot be made again.
     """
     from grading.exports.pseudonyms import pseudonymous as made
     from grading.exports.pseudonyms import secret_in
@@ -168,13 +163,13 @@ def pseudonymous(results: Path, out: Path | None) -> None:
 @RESULTS
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=PATH,
     default=Path("feedback.zip"),
     show_default=True,
-    help="Where to write the zip.",
+    help="The zip to write.",
 )
 def feedback(results: Path, out: Path) -> None:
-    """A zip of feedback pages, one a student, at the assignment's level of feedback."""
+    """Write a zip of feedback pages, one per student, at the assignment's feedback level."""
     from grading.exports.feedback import feedback_zip
     from grading.results.record import read_run
 

@@ -1,90 +1,84 @@
-"""``backprop grade``, and what is done with a class beside it: replay, override, similar."""
+"""``backprop grade``, and what else is done with a class: replay, override, similar."""
 
 from __future__ import annotations
 
 import math
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
 from grading.cli.common import (
-    ASSIGNMENT,
+    FOLDER,
+    FOR_ASSIGNMENT,
     ISOLATION,
+    JSON,
+    PATH,
     RESULTS,
     SEEDS,
     given_folder,
     write_json,
 )
-from grading.cli.report import remade
-from grading.sandbox import LOCKED, Isolation, SpawnerError, open_spawner
+from grading.cli.report import update_report
+from grading.sandbox import LOCKED, Isolation, open_spawner
 from harness.errors import UserError
 from harness.show.visible import visible_line
 
 
 @click.command()
-@click.argument("folder", callback=given_folder)
-@click.option("--assignment", required=True, type=ASSIGNMENT, help="Which assignment FOLDER holds.")
+@FOLDER
+@FOR_ASSIGNMENT
 @click.option(
-    "--out", required=True, metavar="DIR", callback=given_folder, help="Where results go."
+    "--out",
+    required=True,
+    metavar="DIR",
+    callback=given_folder,
+    help="Folder to write the results to.",
 )
 @click.option(
     "--workers",
     type=click.IntRange(min=1),
-    help="Processes to work with. Default: one for each core, fewer where memory does not suffice.",
+    help="Number of processes. Default: one per core, or fewer if memory is short.",
 )
 @click.option(
     "--seed",
     type=SEEDS,
-    help="Which hidden inputs to try. Default: the seed of DIR, drawn at random for a new one.",
+    help="Seed of the hidden inputs. Default: the one kept in DIR, drawn at random at first.",
 )
 @ISOLATION
 @click.option(
     "--only",
     multiple=True,
     metavar="NAME",
-    help="Grade this submission only, and keep the results of others; can be repeated.",
+    help="Grade only this submission and keep the results of the others; can be repeated.",
 )
-@click.option("--fresh", is_flag=True, help="Grade again what an earlier run has finished.")
+@click.option("--fresh", is_flag=True, help="Regrade what earlier runs have finished.")
 @click.option(
     "--roster",
-    type=click.Path(path_type=Path),
-    help="Who is in the class: a CSV file with a column of the names that submissions go by.",
+    type=PATH,
+    help="CSV file of the class, with a column of the names that submissions have.",
 )
-@click.option(
-    "--preview",
-    is_flag=True,
-    help="Publish nothing: print whose mark would move, and why.",
-)
-def grade(
-    folder: Path,
-    assignment: str,
-    out: Path,
-    workers: int | None,
-    seed: int | None,
-    isolation: Isolation | None,
-    only: tuple[str, ...],
-    fresh: bool,
-    roster: Path | None,
-    preview: bool,
-) -> None:
-    """Grades every submission in FOLDER and writes the results to the folder given by --out.
+@click.option("--preview", is_flag=True, help="Only show whose mark would change, and why.")
+def grade(folder: Path, assignment: str, out: Path, preview: bool, **options: Any) -> None:
+    """Grade every submission in FOLDER and write the results to DIR.
 
-    FOLDER holds one file, zip or folder for each student, or nbgrader's student/assignment
-    folders. A run that was stopped, or repeated, grades only what is new or changed. Exit code 0:
-    every submission has its mark; 1: some marks stay open, as the grader failed or you have to
-    decide; 2: the call is unusable; 3, with --preview: marks or their maxima would move.
+    FOLDER contains one file, zip or folder per student, or nbgrader's student/assignment folders.
+    A run that is stopped or repeated grades only what is new or has changed.
+
+    Exit code 0: every submission has a mark; 1: some marks are open, because the grader failed or
+    you have to decide; 2: the call cannot be used; 3, with --preview: marks or their maxima would
+    change.
     """
-    from grading.runs.run import Wish, grade_folder, preview_folder
+    from grading.runs.run import Options, grade_folder, preview_folder
     from grading.runs.signals import Stopped
 
-    wish = Wish(workers, seed, isolation, only, fresh, roster)
     moves = False
     try:
         if preview:
-            complete, moves = preview_folder(folder, assignment, out, wish)
+            complete, moves = preview_folder(folder, assignment, out, Options(**options))
         else:
-            complete = grade_folder(folder, assignment, out, wish)
+            complete = grade_folder(folder, assignment, out, Options(**options))
     except Stopped as stop:
         click.echo(stop.said, err=True)
         sys.exit(stop.exit_code)
@@ -100,44 +94,39 @@ def grade(
     required=True,
     metavar="FOLDER",
     callback=given_folder,
-    help="Where the graded files are.",
+    help="Folder of the graded files.",
 )
 @click.option(
     "--check",
     "checks",
     multiple=True,
     metavar="ID",
-    help="Replay this check only; can be repeated. All that failed if left out.",
+    help="Replay only this check; can be repeated. Default: all that failed.",
 )
 @ISOLATION
 def replay(
     results: Path, name: str, folder: Path, checks: tuple[str, ...], isolation: Isolation | None
 ) -> None:
-    """Runs failed checks of the submission NAME again, and shows their inputs and its answers.
+    """Run failed checks of the submission NAME again, showing their inputs and its answers.
 
-    DIR is what `backprop grade FOLDER --out DIR` wrote. What is shown is for the instructor: it
-    holds hidden inputs. Exit code 0: every check ended as it did then; 1: some did not; 2: the
-    call, or what is on record, is unusable.
+    DIR is what `backprop grade FOLDER --out DIR` wrote. The output contains hidden inputs: it is
+    for the instructor.
+
+    Exit code 0: every check had the same outcome as before; 1: some did not; 2: the call, or the
+    record, cannot be used.
     """
     from grading.results.record import find_record
+    from grading.runs.start import isolated, warn_not_isolated
 
     record = find_record(results, name, folder, checks)
     if isolation == "minimal":
-        from grading.runs.run import warn_not_locked
-
-        warn_not_locked()
+        warn_not_isolated()
     levels = [isolation] if isolation else LOCKED
-    try:
-        with open_spawner(levels, record.run.settings.packages) as spawner:
-            from grading.replay.checks import replay_checks
-            from grading.replay.text import replay_text
+    with isolated(), open_spawner(levels, record.run.settings.packages) as spawner:
+        from grading.replay.checks import replay_checks
+        from grading.replay.text import replay_text
 
-            replays = replay_checks(record, spawner)
-    except SpawnerError as error:
-        raise UserError(
-            f"This machine cannot lock the submission down ({error}): `backprop doctor` says what "
-            "to install; --isolation minimal goes without locks, for code you trust."
-        ) from None
+        replays = replay_checks(record, spawner)
     click.echo(replay_text(record, replays, colour=sys.stdout.isatty()))
     sys.exit(0 if all(each.same for each in replays) else 1)
 
@@ -145,13 +134,11 @@ def replay(
 @click.command()
 @RESULTS
 @click.argument("name")
-@click.option(
-    "--check", metavar="ID", help="Of this check only; of the whole submission if left out."
-)
-@click.option("--points", type=click.FloatRange(min=0, max=1e6), help="What it is worth.")
-@click.option("--reason", help="Why, for whoever asks later.")
-@click.option("--allow-more", is_flag=True, help="Allow more points than it is worth.")
-@click.option("--remove", is_flag=True, help="Take the override back.")
+@click.option("--check", metavar="ID", help="Only for this check. Default: the whole submission.")
+@click.option("--points", type=click.FloatRange(min=0, max=1e6), help="The points to give.")
+@click.option("--reason", help="The reason, kept with the points.")
+@click.option("--allow-more", is_flag=True, help="Allow more points than the maximum.")
+@click.option("--remove", is_flag=True, help="Remove the override.")
 def override(
     results: Path,
     name: str,
@@ -161,54 +148,54 @@ def override(
     allow_more: bool,
     remove: bool,
 ) -> None:
-    """Gives the submission NAME, or a check of it, points in place of the automatic ones.
+    """Give the submission NAME, or one of its checks, points in place of the automatic ones.
 
-    It is kept in DIR/overrides.json with its reason, and stays when DIR is graded again.
+    The override is kept in DIR/overrides.json with its reason, and stays when DIR is regraded.
     """
     from grading.runs import overrides
 
     if remove == (points is not None) or (reason is not None and remove):
         raise UserError("Give --points with --reason, or --remove.")
     if points is not None and math.isnan(points):
-        raise UserError("--points nan is no number of points.")
+        raise UserError("--points must be a number.")
     if points is not None and not (reason or "").strip():
-        raise UserError("An override needs a --reason: it is asked for later.")
+        raise UserError("--reason is required, so that the override can be explained later.")
     if points is None:
         result = overrides.remove(results, name, check)
     else:
         result = overrides.override(
             results, name, check, points, str(reason).strip(), allow_more=allow_more
         )
-    automatic = "open" if result.score is None else f"{result.score:g}"
-    mark = "open" if result.mark is None else f"{result.mark:g}"
-    click.echo(f"{visible_line(name)}: {mark} of {result.max_score:g}, automatically {automatic}.")
-    remade(results, 1)
+    mark, automatic = (
+        "open" if score is None else f"{score:g}" for score in (result.mark, result.score)
+    )
+    most = f"{result.max_score:g}"
+    click.echo(f"{visible_line(name)}: {mark} of {most} (automatic mark: {automatic}).")
+    update_report(results, 1)
 
 
 @click.command()
-@click.argument("folder", callback=given_folder)
-@click.option("--assignment", required=True, type=ASSIGNMENT, help="Which assignment FOLDER holds.")
+@FOLDER
+@FOR_ASSIGNMENT
 @click.option(
     "--handout",
-    type=click.Path(path_type=Path),
-    help="What students began with; assignments/NAME/NAME.ipynb if left out.",
+    type=PATH,
+    help="What students started from. Default: assignments/NAME/NAME.ipynb.",
 )
-@click.option(
-    "--json", "json_file", type=click.Path(path_type=Path), help="Also write the groups there."
-)
+@JSON
 def similar(folder: Path, assignment: str, handout: Path | None, json_file: Path | None) -> None:
-    """Points out submissions in FOLDER that share more than chance lets expect.
+    """Find submissions in FOLDER that share more than chance explains.
 
-    Names, comments and layout aside. What many write, or was handed out, does not count. It is
-    evidence for a person to judge and changes no mark.
+    Names, comments and layout are ignored, and so is code that is common or was handed out. The
+    result is evidence for a person to judge, and does not change any mark.
     """
     from grading.similarity.groups import similar_in, told
 
     handout = handout or Path("assignments", assignment, f"{assignment}.ipynb")
     if not handout.is_file():
         raise UserError(
-            f"{handout} is not there, and without the handout its code would count as students' "
-            "own: run this in the course's folder, or name it with --handout."
+            f"{handout} does not exist, and without the handout its code would count as students' "
+            "own: run this in the course's folder, or give the handout with --handout."
         )
     groups, unread = similar_in(folder, assignment, handout)
     for line in told(groups, unread):

@@ -1,4 +1,4 @@
-"""``backprop report``: the pages to look at, made again without grading."""
+"""``backprop report``: make the pages of a run again without grading."""
 
 from __future__ import annotations
 
@@ -8,32 +8,26 @@ import click
 
 from grading.cli.common import RESULTS, WORKERS
 from grading.workers.capacity import cores
-from harness.errors import UserError
 
 
 @click.command()
 @RESULTS
 @WORKERS
 def report(results: Path, workers: int | None) -> None:
-    """Makes the report on what `backprop grade` wrote into DIR again: DIR/report/index.html.
+    """Make the report DIR/report/index.html again from the results in DIR.
 
-    Nothing is graded. Files of yours in DIR/report stay.
+    Nothing is graded. Your own files in DIR/report are kept.
     """
-    click.echo(f"Wrote {remade(results, workers or cores())}: open it in a browser.")
+    click.echo(f"Wrote {update_report(results, workers or cores())}: open it in a browser.")
 
 
-def remade(results: Path, workers: int) -> Path:
-    """Brings the report on a run up to date; returns its first page. Raises UserError."""
+def update_report(results: Path, workers: int) -> Path:
+    """Bring the report on a run up to date, and return its first page."""
     from grading.pages.folder import make_report
     from grading.results.record import read_run
-    from grading.runs.journal import Busy, only_run_in
+    from grading.runs.journal import only_run_in
     from grading.workers.batch import executor
 
-    try:
-        read_run(results)
-        with only_run_in(results):
-            return make_report(results, lambda wanted: executor(min(wanted, workers)))
-    except Busy:
-        raise UserError(f"A run is writing to {results}: it makes the report at its end.") from None
-    except OSError as error:
-        raise UserError(f"{results} cannot be written: {error.strerror}.") from None
+    read_run(results)
+    with only_run_in(results):
+        return make_report(results, lambda wanted: executor(min(wanted, workers)))

@@ -8,7 +8,8 @@ from typing import Any
 
 import msgspec
 
-from grading.results.lines import OPEN, CheckLine, Result, checks_told
+from grading.results.lines import OPEN, Result, checks_told
+from harness.course.report import Check
 from harness.show.visible import visible, visible_line
 
 VERSION = 3
@@ -88,7 +89,7 @@ def classroom_report(result: Result) -> dict[str, Any]:
     }
 
 
-def _test(check: CheckLine) -> dict[str, Any]:
+def _test(check: Check) -> dict[str, Any]:
     status = {"passed": "pass", "error": "error"}.get(check.outcome, "fail")
     if check.outcome == "not_run":
         message = f"waits for {check.waits_for}"

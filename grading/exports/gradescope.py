@@ -15,7 +15,8 @@ from typing import Any
 
 import grading
 import harness
-from grading.results.lines import CheckLine, Result
+from grading.results.lines import Result
+from harness.course.report import Check
 from harness.course.settings import SETTINGS_FILE, load_settings
 from harness.show.visible import visible, visible_line
 
@@ -137,7 +138,7 @@ def gradescope_results(result: Result) -> dict[str, Any]:
     }
 
 
-def _test(number: int, check: CheckLine) -> dict[str, Any]:
+def _test(number: int, check: Check) -> dict[str, Any]:
     title = f"{check.stage}: {check.title}" if check.stage else check.title
     waits = f"waits for {check.waits_for}" if check.outcome == "not_run" else ""
     return {

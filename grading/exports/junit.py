@@ -8,7 +8,8 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable
 
-from grading.results.lines import CheckLine, Result, checks_told
+from grading.results.lines import Result, checks_told
+from harness.course.report import Check
 from harness.show.visible import visible, visible_line
 
 
@@ -47,7 +48,7 @@ def _suite(result: Result) -> ET.Element:
     return suite
 
 
-def _case(result: Result, check: CheckLine) -> ET.Element:
+def _case(result: Result, check: Check) -> ET.Element:
     title = f"{check.title} [{check.points:g} of {check.max_points:g}]"
     place = f"{result.assignment}.{check.stage or check.id.partition('/')[0]}"
     case = ET.Element("testcase", name=visible_line(title), classname=visible_line(place))

@@ -16,7 +16,8 @@ from typing import Any
 
 import msgspec
 
-from grading.results.lines import CheckLine, Result
+from grading.results.lines import Result
+from harness.course.report import Check
 from harness.errors import UserError
 
 SECRET = "pseudonyms.key"
@@ -83,7 +84,7 @@ def _line(result: Result, secret: bytes) -> dict[str, Any]:
     }
 
 
-def _check(check: CheckLine) -> dict[str, Any]:
+def _check(check: Check) -> dict[str, Any]:
     diagnosis = check.diagnosis
     return {
         "id": check.id,
@@ -92,6 +93,6 @@ def _check(check: CheckLine) -> dict[str, Any]:
         "max_points": check.max_points,
         "waits_for": check.waits_for,
         # The harness's own words and formulas; a student's never get here.
-        "mistake": diagnosis["mistake"] if diagnosis else None,
-        "formula": diagnosis["formula"] if diagnosis else None,
+        "mistake": diagnosis.mistake if diagnosis else None,
+        "formula": diagnosis.formula if diagnosis else None,
     }

@@ -15,7 +15,8 @@ from nbgrader.api import Grade, Gradebook, SubmittedNotebook
 
 from grading.nbgrader.check_cells import stages_checked
 from grading.nbgrader.database import opened
-from grading.results.lines import CheckLine, Result, shares
+from grading.results.lines import Result, shares
+from harness.course.report import Check
 from harness.errors import UserError
 from harness.show.visible import visible_line
 
@@ -82,14 +83,14 @@ def export_marks(
 
 
 def _prepare(
-    result: Result, checks: Sequence[CheckLine], worth: Mapping[str, float], gradebook: Gradebook
+    result: Result, checks: Sequence[Check], worth: Mapping[str, float], gradebook: Gradebook
 ) -> tuple[Cells, list[str]]:
     """Return the cells that get the marks, made worth what their checks are, and what to say."""
     cells = _cells(gradebook, result.assignment, checks)
     return cells, _set_worth(gradebook, result, cells, worth)
 
 
-def _cells(gradebook: Gradebook, assignment: str, checks: Sequence[CheckLine]) -> Cells:
+def _cells(gradebook: Gradebook, assignment: str, checks: Sequence[Check]) -> Cells:
     """Return where the points of checks go: cells of the released notebook, or one per check.
 
     A gradebook that has no notebook of the assignment gets one.
@@ -114,7 +115,7 @@ def _cells(gradebook: Gradebook, assignment: str, checks: Sequence[CheckLine]) -
     return Cells(assignment, {cell_name(check.id): [check.id] for check in checks})
 
 
-def _cells_of(notebook: Any, checks: Sequence[CheckLine]) -> Cells | None:
+def _cells_of(notebook: Any, checks: Sequence[Check]) -> Cells | None:
     """Return the cells of a notebook that make checks, or None."""
     names = {cell.name for cell in notebook.grade_cells}
     own = {cell_name(check.id): [check.id] for check in checks}
@@ -131,7 +132,7 @@ def _cells_of(notebook: Any, checks: Sequence[CheckLine]) -> Cells | None:
     return Cells(notebook.name, found) if found else None
 
 
-def _without_gaps(cells: Cells, assignment: str, checks: Sequence[CheckLine]) -> Cells:
+def _without_gaps(cells: Cells, assignment: str, checks: Sequence[Check]) -> Cells:
     """Return the cells if the points of every check go to exactly one of them."""
     held = [id for ids in cells.checks.values() for id in ids]
     for check in checks:

@@ -17,9 +17,8 @@ from markupsafe import Markup
 
 from grading.pages.names import page_name
 from grading.pages.render import asset, render
-from grading.results.lines import OPEN, Result, Status
+from grading.results.lines import OPEN, Result, Status, mistakes_of
 from grading.results.record import Run
-from grading.results.summary import mistakes_of
 from harness.show.outline import check_label, number
 from harness.show.visible import visible, visible_line
 

@@ -1,1 +1,1 @@
-"""Replaying a graded submission: what each check asked, and what came back."""
+"""Replay a graded submission: what each check asked, and the replies."""

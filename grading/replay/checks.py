@@ -1,4 +1,4 @@
-"""Makes checks that failed again, as they are on record, and keeps what there is to see."""
+"""Run the failed checks on record again, and keep what they saw."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from grading.confined.source import Unreadable
 from grading.replay.transcript import Moment, Transcript
-from grading.results.lines import CheckLine
 from grading.results.record import Record
 from grading.sandbox import Spawner
 from grading.sandbox.reader import Reader
@@ -21,23 +20,23 @@ from harness.judging.judge import judge
 
 @dataclass(frozen=True)
 class Replay:
-    """A check on record, what came of it now, and what it saw now of the case on record."""
+    """A check on record, its outcome now, and what it saw now of the case on record."""
 
-    recorded: CheckLine
+    recorded: Check
     now: Check
     moments: tuple[Moment, ...]
 
     @property
     def same(self) -> bool:
-        """Whether it ended as it did then."""
+        """Whether it has the recorded outcome."""
         return self.now.outcome == self.recorded.outcome
 
 
 def replay_checks(record: Record, spawner: Spawner) -> tuple[Replay, ...]:
-    """The checks of a record, made again on the same inputs.
+    """Run the checks of a record again on the same inputs.
 
-    All others are made too, in their order: what one call leaves behind can decide about another.
-    Raises UserError where the code, or the record, means nothing to this version.
+    All others are run too, in order, as what one call leaves behind can affect another. Raise
+    UserError if the code cannot be loaded, or the record does not fit this version.
     """
     assignment = load_assignment(record.run.assignment)
     report, transcript = _judged(record, assignment, spawner)
@@ -50,8 +49,8 @@ def replay_checks(record: Record, spawner: Spawner) -> tuple[Replay, ...]:
             replays.append(Replay(check, now, moments))
         except LookupError:
             raise UserError(
-                f"The record of {check.id} does not make its inputs again in this version: grade "
-                f"{record.result.submission} again."
+                f"The inputs of {check.id} cannot be reproduced with this version; regrade "
+                f"{record.result.submission}."
             ) from None
     return tuple(replays)
 

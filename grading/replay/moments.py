@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -23,21 +24,21 @@ from harness.course.numbers import number, numbers, shape
 from harness.probes.compare import PRECISION, entry
 from harness.show.visible import visible
 
-MOST_ROWS = 8
-MOST_COLUMNS = 7
-DIGITS = 4
+# Larger tensors are shown by their corners.
+MOST_VALUES = 56
+WIDTH = 74
 
 
 @dataclass(frozen=True)
 class Line:
-    """A line of text, or several; a ``head`` says what the lines below it are about."""
+    """One or more lines of text; a ``head`` says what the lines below it are about."""
 
     text: str
     head: bool = False
 
 
 def moment_lines(moments: Sequence[Moment]) -> Iterator[Line]:
-    """Each moment, under a line that says which call it is."""
+    """Yield each moment, under a line that says which call it is."""
     calls = list(dict.fromkeys(moment.call for moment in moments))
     several = len({moment.stage for moment in moments}) < len(calls)
     for moment in moments:
@@ -48,25 +49,18 @@ def moment_lines(moments: Sequence[Moment]) -> Iterator[Line]:
 
 
 def named(name: str, value: Tensor) -> str:
-    """A tensor with its name, its shape, and its values; the middle of a large one left out."""
-    value = value.detach()
-    # What is out of the ordinary: the type, the order in memory.
+    """Return a tensor's name, shape and values, and its dtype and strides if they are unusual."""
     kind = "" if value.dtype == torch.float64 else f" {str(value.dtype).removeprefix('torch.')}"
     order = "" if value.is_contiguous() else f" strides {value.stride()}"
-    head = f"  {name}  {shape(value)}{kind}{order}"
-    if value.dim() < 2:
-        return f"{head}  {' '.join(_cells(value.reshape(-1)))}"
-    table = value.reshape(-1, value.shape[-1]) if value.numel() else value.reshape(0, 1)
-    rows = [_cells(row) for row in _ends(table, MOST_ROWS)]
-    width = max((len(cell) for row in rows for cell in row), default=0)
-    lines = [" ".join(_padded(cell, width) for cell in row) for row in rows]
-    if len(table) > MOST_ROWS:
-        lines.insert(MOST_ROWS - 1, "…")
-    return "\n    ".join([head, *lines])
+    values = np.array2string(
+        np.array(value.tolist()), WIDTH, precision=4, threshold=MOST_VALUES, edgeitems=3
+    )
+    gap = "\n" if value.dim() > 1 else "  "
+    return f"  {name}  {shape(value)}{kind}{order}{gap}{values}".replace("\n", "\n    ")
 
 
 def largest_difference(got: Tensor, right: Tensor) -> str:
-    """Where two tensors of one shape differ most, in words."""
+    """Return where two tensors of one shape differ most, in words."""
     if got.is_complex():
         return "it is complex"
     got, right = got.detach().to(torch.float64), right.to(torch.float64)
@@ -111,7 +105,7 @@ def _gradients(moment: Moment, values: Sequence[Returned]) -> Iterator[str]:
 
 
 def _compared(name: str, value: Returned, right: Tensor) -> Iterator[str]:
-    """What came beside what is right; values that agree are shown once."""
+    """Yield what was returned and what is right; values that agree are shown once."""
     if not isinstance(value, Tensor):
         yield f"  {name} came  {f'a {visible(value.kind)}' if isinstance(value, Other) else 'None'}"
         yield named(f"{name} right", right)
@@ -135,24 +129,3 @@ def _trouble(trouble: Trouble) -> str:
             return visible(f"nothing. {reason}.")
         case Lost(reason):
             return visible(f"nothing: the code {reason}.")
-
-
-def _cells(row: Tensor) -> list[str]:
-    cells = [
-        number(float(value), DIGITS) if value.is_floating_point() else str(value.item())
-        for value in _ends(row, MOST_COLUMNS)
-    ]
-    if len(row) > MOST_COLUMNS:
-        cells.insert(MOST_COLUMNS - 1, "…")
-    return cells
-
-
-def _padded(cell: str, width: int) -> str:
-    return cell if cell == "…" else cell.rjust(width)
-
-
-def _ends(values: Tensor, most: int) -> list[Tensor]:
-    """The first ones and the last, at most so many."""
-    if len(values) <= most:
-        return list(values)
-    return [*values[: most - 1], values[-1]]

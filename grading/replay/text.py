@@ -1,4 +1,4 @@
-"""What `backprop replay` prints: what failed, and what the code made of it, for the instructor."""
+"""What `backprop replay` prints for the instructor: what failed, and what the code returned."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from harness.show.visible import visible
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-# What a case has on record beside sizes.
+# Keys of a case that are not sizes.
 WORDS = frozenset({"seed", "index", "upstream", "second_seed", "second_index", "requires_grad"})
 
 
 def replay_text(
     record: Record, replays: Sequence[Replay], *, colour: bool = False, width: int = 80
 ) -> str:
-    """Each check: whether it ended as it did then, what is said of it, and the values it saw.
+    """Return the checks as text: whether the outcome is the same, the messages and the values.
 
-    ``colour`` adds ANSI styles; nothing is told by colour alone.
+    ``colour`` adds ANSI styles; no information depends on colour alone.
     """
     return rendered(_blocks(record, replays), colour=colour, width=width)
 
@@ -42,7 +42,7 @@ def _blocks(record: Record, replays: Sequence[Replay]) -> Iterator[RenderableTyp
         yield ""
         yield from _check(each)
         if before and _shows_the_same(before, each):
-            yield Text("It saw the same call as the check above.")
+            yield Text("Same call as in the check above.")
         else:
             yield from _values(each)
         before = each
@@ -51,7 +51,7 @@ def _blocks(record: Record, replays: Sequence[Replay]) -> Iterator[RenderableTyp
 def _other_versions(then: Mapping[str, str]) -> Iterator[RenderableType]:
     for what, now in versions().items():
         if what in then and then[what] != now:
-            yield Text(f"It was graded with {what} {visible(then[what])}, and this is {now}.")
+            yield Text(f"It was graded with {what} {visible(then[what])}; now it is {now}.")
 
 
 def _check(each: Replay) -> Iterator[RenderableType]:
@@ -87,8 +87,8 @@ def _comparison(each: Replay) -> str:
     if not each.same:
         came = f"waits for {now.waits_for}" if now.outcome == "not_run" else _said(now.outcome)
         return (
-            f"Recorded: {_said(then.outcome)}; now: {came}. Does it depend on chance, or on a "
-            "busy machine?"
+            f"Recorded: {_said(then.outcome)}; now: {came}. Does it depend on chance, or on the "
+            "load of the machine?"
         )
     if dict(now.case or {}) != (then.case or {}):
         return f"Same as recorded: {_said(now.outcome)}, but on {_in_words(now.case)}."
@@ -96,11 +96,11 @@ def _comparison(each: Replay) -> str:
 
 
 def _said(outcome: str) -> str:
-    return {"error": "raised, died or ran out of time"}.get(outcome, outcome)
+    return {"error": "error (exception, crash, timeout)"}.get(outcome, outcome)
 
 
 def _in_words(case: Mapping[str, int] | None) -> str:
-    """A case in words, such as ``seed 0, N = 7, K = 5, index 3, upstream 1``."""
+    """Return a case in words, such as ``seed 0, N = 7, K = 5, index 3, upstream 1``."""
     return ", ".join(
         f"{name.replace('_', ' ')} {number}" if name in WORDS else f"{name} = {number}"
         for name, number in (case or {}).items()

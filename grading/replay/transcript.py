@@ -1,4 +1,4 @@
-"""What a candidate was asked and what it answered, kept for an instructor to look at."""
+"""A record of what a candidate was asked and what it replied, for an instructor to look at."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from harness.probes.cases import (
 from harness.probes.compare import VALUES, Tolerance, difference
 from harness.probes.special_cases import special_cases
 
-# Of the backwards that a check asked for, so many are enough to see.
+# How many of the backwards that a check asked for are shown.
 SOME = 3
 
 
 @dataclass(frozen=True, eq=False)
 class Moment:
-    """One forward or backward of a student's: what went in, what came back, what is right.
+    """One call of a student's forward or backward: its inputs, its reply, and the right values.
 
     ``upstream`` is None for a forward. ``right`` has the output, or a gradient for each input.
     Moments of the same ``call`` belong together.
@@ -52,7 +52,7 @@ class Moment:
 
     @property
     def is_off(self) -> bool:
-        """Whether what came back is not what is right, where it is asked for."""
+        """Whether a value that was asked for is wrong."""
         match self.reply:
             case Output(value):
                 return not agree(value, self.right[0])
@@ -77,7 +77,7 @@ class _Exchange:
 
 
 class Transcript:
-    """A candidate that answers as another does, and keeps what was said of single stages."""
+    """A candidate that forwards to another one, and records the exchanges about single stages."""
 
     def __init__(self, candidate: Candidate) -> None:
         self._candidate = candidate
@@ -87,11 +87,11 @@ class Transcript:
         self._exchanges: list[_Exchange] = []
 
     def begin(self, check: str) -> None:
-        """Tells which check asks from now on."""
+        """Note which check asks from now on."""
         self._begun.append(check)
 
     def perform(self, operations: Sequence[Operation]) -> list[Reply]:
-        """What the candidate answers."""
+        """Return the candidate's replies."""
         replies = self._candidate.perform(operations)
         self._batches += 1
         for operation, reply in zip(operations, replies, strict=True):
@@ -105,16 +105,16 @@ class Transcript:
         return replies
 
     def renew(self) -> Candidate:
-        """The candidate's work anew; what is said of public inputs then is not kept."""
+        """Return a fresh copy of the candidate, whose exchanges are not recorded."""
         return self._candidate.renew()
 
     def moments(
         self, assignment: Assignment, check: str, facts: Mapping[str, int]
     ) -> tuple[Moment, ...]:
-        """What the check saw of the case that ``facts`` make again: the forward, then backwards.
+        """Return what the check saw of the case described by ``facts``: forward, then backwards.
 
-        Of the chain, and of calls that interleave, all that it saw; empty where it did not come to
-        that case. Raises LookupError where the assignment has no such case.
+        For the chain, and for interleaved calls, return all that it saw; nothing if it did not
+        reach that case. Raise LookupError if the assignment has no such case.
         """
         own = [each for each in self._exchanges if each.check == check]
         part, _, kind = check.partition("/")
@@ -126,10 +126,10 @@ class Transcript:
         # Answers are asked for once, by the first check that needs them.
         before = self._begun[: self._begun.index(check)]
         earlier = [each for each in self._exchanges if each.check in before]
-        turn = facts.get("upstream", -1)
-        if 0 <= turn < len(case.upstreams):
+        index = facts.get("upstream", -1)
+        if 0 <= index < len(case.upstreams):
             for said in (own, earlier):
-                if found := _of_upstream(said, case, case.upstreams[turn]):
+                if found := _of_upstream(said, case, case.upstreams[index]):
                     return _moments(assignment, found)
         for said in (own, earlier):
             if found := _of_case(said, case):
@@ -142,9 +142,9 @@ class Transcript:
 
 
 def case_again(assignment: Assignment, check: str, facts: Mapping[str, int]) -> Case:
-    """The case of a stage's check that is on record as ``facts``.
+    """Return the case of a stage's check that is on record as ``facts``.
 
-    Raises LookupError where the assignment, as it is, has no such case.
+    Raise LookupError if the assignment has no such case.
     """
     slug, _, kind = check.partition("/")
     stage = {each.slug: each for each in assignment.stages}[slug]
@@ -164,7 +164,7 @@ def case_again(assignment: Assignment, check: str, facts: Mapping[str, int]) -> 
 
 
 def _of_upstream(said: Iterable[_Exchange], case: Case, upstream: Tensor) -> list[_Exchange]:
-    """The last call on the case that was asked about this upstream: its forward, that backward."""
+    """Return the last call on the case with this upstream: its forward and that backward."""
     asked = [
         each
         for each in said
@@ -172,11 +172,12 @@ def _of_upstream(said: Iterable[_Exchange], case: Case, upstream: Tensor) -> lis
         and isinstance(each.operation, Backward)
         and torch.equal(each.operation.upstream, upstream)
     ]
-    return [_forward_of(asked[-1], said), asked[-1]] if asked else []
+    forward = [each for each in said if asked and each.operation is asked[-1].call]
+    return [*forward[:1], *asked[-1:]]
 
 
 def _of_case(said: Iterable[_Exchange], case: Case) -> list[_Exchange]:
-    """The last call on the case: its forward, and every backward."""
+    """Return the last call on the case: its forward, and every backward."""
     on = [each for each in said if _is_on(each, case)]
     return [each for each in on if each.call is on[-1].call]
 
@@ -186,10 +187,6 @@ def _is_on(exchange: _Exchange, case: Case) -> bool:
     return len(given) == len(case.inputs) and all(map(torch.equal, given, case.inputs))
 
 
-def _forward_of(exchange: _Exchange, said: Iterable[_Exchange]) -> _Exchange:
-    return next(each for each in said if each.operation is exchange.call)
-
-
 def _moments(assignment: Assignment, said: Iterable[_Exchange]) -> tuple[Moment, ...]:
     return tuple(_moment(assignment.stage(each.call.stage), each) for each in said)
 
@@ -197,16 +194,16 @@ def _moments(assignment: Assignment, said: Iterable[_Exchange]) -> tuple[Moment,
 def _moment(stage: Stage, said: _Exchange) -> Moment:
     call = said.call
     inputs = tuple(value.detach() for value in call.inputs)
-    if isinstance(said.operation, Backward):
-        upstream = said.operation.upstream
+    upstream = said.operation.upstream if isinstance(said.operation, Backward) else None
+    if upstream is None:
+        right: tuple[Tensor, ...] = (stage.forward(*inputs).detach(),)
+    else:
         right = stage.true_gradients(inputs, upstream)
-        return Moment(call.handle, stage, inputs, call.requires_grad, upstream, said.reply, right)
-    right = (stage.forward(*inputs).detach(),)
-    return Moment(call.handle, stage, inputs, call.requires_grad, None, said.reply, right)
+    return Moment(call.handle, stage, inputs, call.requires_grad, upstream, said.reply, right)
 
 
 def agree(value: object, right: Tensor, tolerance: Tolerance = VALUES) -> bool:
-    """Whether something returned has the right shape and values."""
+    """Return whether something returned has the right shape and values."""
     if not isinstance(value, Tensor) or value.is_complex() or value.shape != right.shape:
         return False
     size = float(right.abs().max()) if right.numel() else 0.0

@@ -1,7 +1,7 @@
 """Several attempts of one student: the folders that hold them, and the one that counts.
 
-A student's folder holds attempts where it holds nothing but folders called ``attempt-1``,
-``attempt-2`` …, or nothing but folders called by a date and time. Anything else is not guessed at.
+A student's folder holds attempts if it holds only folders called ``attempt-1``, ``attempt-2`` …,
+or only folders named by a date and time. Anything else is not guessed at.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from pathlib import Path
 import msgspec
 
 from grading.confined.zips import ignored
-from grading.results.lines import AttemptLine, Result
+from grading.results.lines import Attempt, Result
 from grading.submissions.reading import Entry, shown_name
 
-# So many attempts of one student are graded; of more, the instructor decides which.
+# Of more attempts by one student, the instructor decides which are graded.
 MOST = 20
 NUMBERED = re.compile(r"attempt[-_ ]?(\d{1,6})", re.IGNORECASE)
 DATED = re.compile(
@@ -29,10 +29,10 @@ DATED = re.compile(
 
 
 def attempts_of(entry: Entry, assignment: str) -> list[Entry]:
-    """The attempts that a student's folder holds, the first one first; empty where it holds none.
+    """Return the attempts in a student's folder, oldest first; empty if it does not hold attempts.
 
-    Their names are the student's with the folder's, as in ``alice/attempt-2``. Where there are too
-    many, the only entry says so, and is undecided.
+    They are called like ``alice/attempt-2``. If there are too many, the only entry says so, and is
+    undecided.
     """
     if len(entry.paths) != 1:
         return []
@@ -47,8 +47,10 @@ def attempts_of(entry: Entry, assignment: str) -> list[Entry]:
 
 
 def in_order(names: Sequence[str]) -> list[str]:
-    """Names of attempts, the first one first; empty where they are not all of one kind, or where
-    two of them say the same."""
+    """Return the names of attempts, oldest first.
+
+    Return nothing unless they are all of one kind, and no two mean the same.
+    """
     if len(names) < 2:
         return []
     for kind in (_number, _time):
@@ -60,17 +62,17 @@ def in_order(names: Sequence[str]) -> list[str]:
 
 
 def combined(student: str, results: Sequence[Result], rule: str) -> Result:
-    """The result of the attempt that counts, by the ``rule``, with the marks of all on record.
+    """Return the result of the attempt that counts by the ``rule``, with the marks of all.
 
-    The best is the latest of those with most points; an attempt that the grader failed on could be
-    it, unless there are full marks already.
+    The best is the latest of those with the most points. An attempt that the grader failed on
+    could be the best, unless another has full marks.
     """
     if rule == "latest":
         counting = len(results) - 1
     else:
         counting = max(range(len(results)), key=lambda place: (_worth(results[place]), place))
     attempts = [
-        AttemptLine(
+        Attempt(
             result.submission.removeprefix(f"{student}/"),
             *(result.status, result.score, result.digest, place == counting),
         )
@@ -91,7 +93,7 @@ def _number(name: str) -> tuple[object, ...] | None:
 
 
 def _time(name: str) -> tuple[object, ...] | None:
-    """When it was; those with a time zone are of another length, and so never compared."""
+    """Return when it was; with a time zone the key is longer, so the two are never compared."""
     match = DATED.fullmatch(name)
     if match is None:
         return None
@@ -106,7 +108,7 @@ def _time(name: str) -> tuple[object, ...] | None:
 
 
 def _folders_only(root: Path) -> list[str]:
-    """The names of what may be attempts in a folder; empty where it holds anything else."""
+    """Return the names of the attempts in a folder; nothing if it holds anything else."""
     names: list[str] = []
     try:
         with os.scandir(root) as entries:

@@ -1,4 +1,4 @@
-"""What a grading run writes: one line a submission, a table of marks, and how the run was made."""
+"""What a grading run writes: a line for each submission, a table of marks, and run.json."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import math
 import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -15,56 +16,25 @@ from typing import IO, Any, Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from harness.course.report import Report
+from harness.course.report import Advice, Check, Flag, Report
 from harness.show.visible import visible
 
 LINES, GRADES, RUN = "results.jsonl", "grades.csv", "run.json"
 
 Status = Literal["graded", "unreadable", "undecided", "grader_error"]
-# There is no mark yet: the instructor has to decide, or the grader failed.
+# No mark yet: the instructor has to decide, or the grader failed.
 OPEN: tuple[Status, ...] = ("undecided", "grader_error")
 
 
-class CheckLine(msgspec.Struct, frozen=True):
-    """One check of a result, as `harness.course.report.Check` describes it."""
-
-    id: str
-    stage: str | None
-    title: str
-    outcome: Literal["passed", "failed", "error", "not_run"]
-    points: float
-    max_points: float
-    waits_for: str | None
-    message: str
-    staff: str
-    case: dict[str, int] | None
-    diagnosis: dict[str, str] | None
-
-
-class AdviceLine(msgspec.Struct, frozen=True):
-    """Advice, for one stage or, with ``stage`` None, for the whole submission."""
-
-    stage: str | None
-    text: str
-
-
-class FlagLine(msgspec.Struct, frozen=True):
-    """Evidence for a person to judge."""
-
-    kind: str
-    stage: str | None
-    evidence: str
-
-
 class Seconds(msgspec.Struct, frozen=True):
-    """What grading a submission took: by the clock, and of processor time."""
+    """How long grading a submission took: wall-clock and processor time."""
 
     wall: float
     cpu: float
 
 
 class Given(msgspec.Struct, frozen=True):
-    """Points that an instructor gave, and why. ``stale``: the files have changed since."""
+    """Points that an instructor gave, and why; ``stale`` if the files have changed since."""
 
     points: float
     reason: str
@@ -72,9 +42,9 @@ class Given(msgspec.Struct, frozen=True):
 
 
 class Overridden(msgspec.Struct, frozen=True):
-    """What an instructor gave in place of the automatic marks, and the mark that comes of it.
+    """What an instructor gave in place of the automatic marks, and the resulting mark.
 
-    ``whole`` stands for all of the submission, ``checks`` for single ones, by their ids.
+    ``whole`` is for the whole submission, ``checks`` for single checks, by id.
     """
 
     score: float | None
@@ -82,8 +52,8 @@ class Overridden(msgspec.Struct, frozen=True):
     checks: dict[str, Given] = {}
 
 
-class AttemptLine(msgspec.Struct, frozen=True):
-    """One of several attempts of a student; the result's checks are of the one that counts."""
+class Attempt(msgspec.Struct, frozen=True):
+    """One of several attempts by a student; the result's checks are from the one that counts."""
 
     attempt: str
     status: Status
@@ -93,11 +63,11 @@ class AttemptLine(msgspec.Struct, frozen=True):
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """A line of ``results.jsonl``. ``score`` is None where ``status`` is one of ``OPEN``.
+    """A line of ``results.jsonl``. ``score`` is None if ``status`` is one of ``OPEN``.
 
     ``reason`` tells the student, ``staff`` the instructor, why there are no checks. ``override``
-    and ``attempts`` are there only where an instructor gave points, or a student tried more than
-    once; ``score`` and the points of checks are the automatic ones always.
+    is present only if an instructor gave points, ``attempts`` only if there are several; ``score``
+    and the points of checks are always the automatic ones.
     """
 
     schema: Literal[1] = 1
@@ -108,17 +78,17 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     staff: str = ""
     score: float | None
     max_score: float
-    checks: list[CheckLine] = []
-    advice: list[AdviceLine] = []
-    flags: list[FlagLine] = []
+    checks: list[Check] = []
+    advice: list[Advice] = []
+    flags: list[Flag] = []
     digest: str
     seconds: Seconds
     override: Overridden | UnsetType = UNSET
-    attempts: list[AttemptLine] | UnsetType = UNSET
+    attempts: list[Attempt] | UnsetType = UNSET
 
     @property
     def mark(self) -> float | None:
-        """The score that counts: the instructor's where there is one."""
+        """The score that counts: the instructor's if there is one."""
         return self.override.score if self.override else self.score
 
 
@@ -126,42 +96,57 @@ _decoder = msgspec.json.Decoder(Result)
 
 
 def encode_result(result: Result) -> bytes:
-    """A result as one line of JSON, without the newline."""
+    """Return a result as one line of JSON, without the newline."""
     return msgspec.json.encode(result)
 
 
 def decode_result(line: bytes) -> Result:
-    """A result from its line. Raises msgspec.DecodeError for anything else."""
+    """Return the result in a line. Raise msgspec.DecodeError for anything else."""
     return _decoder.decode(line)
 
 
 def report_of(result: Result) -> Report:
-    """The judgement that a result records, as everything that shows one takes it.
+    """Return the judgement that a result records."""
+    return Report(
+        result.assignment, tuple(result.checks), tuple(result.advice), tuple(result.flags)
+    )
 
-    Raises msgspec.ValidationError where a diagnosis lacks a part.
-    """
-    return msgspec.convert(result, Report, from_attributes=True)
 
-
-def checks_told(result: Result) -> list[CheckLine]:
-    """The checks of a result; where there are none, one that says why, for whoever needs one."""
+def checks_told(result: Result) -> list[Check]:
+    """Return the checks of a result or, if there are none, one that says why."""
     if result.checks:
         return result.checks
-    outcome: Literal["failed", "error"] = "failed"
-    if result.status in OPEN:
-        outcome = "error"
-    reason, mark = result.reason or "", result.mark or 0.0
-    title = "the submission can be judged"
     return [
-        CheckLine(
-            *(result.status, None, title, outcome, mark, result.max_score),
-            *(None, reason, result.staff, None, None),
+        Check(
+            id=result.status,
+            stage=None,
+            title="the submission can be judged",
+            outcome="error" if result.status in OPEN else "failed",
+            points=result.mark or 0.0,
+            max_points=result.max_score,
+            message=result.reason or "",
+            staff=result.staff,
         )
     ]
 
 
+def mistakes_of(result: Result) -> list[tuple[str, str, str, str]]:
+    """Return the mistakes of a submission, once each: stage, gradient, name and formula."""
+    found = (
+        (
+            check.stage or "",
+            check.diagnosis.gradient.removeprefix("grad_"),
+            check.diagnosis.mistake,
+            check.diagnosis.formula,
+        )
+        for check in result.checks
+        if check.diagnosis
+    )
+    return list(dict.fromkeys(found))
+
+
 def as_marked(result: Result) -> Result:
-    """The result with the points that count in the place of the automatic ones.
+    """Return the result with the points that count in place of the automatic ones.
 
     An instructor's mark for the whole submission is spread over the checks by what they are worth.
     """
@@ -171,15 +156,12 @@ def as_marked(result: Result) -> Result:
     if result.override.whole:
         parts = shares(result.override.whole.points, [check.max_points for check in result.checks])
         given = {check.id: part for check, part in zip(result.checks, parts, strict=True)}
-    checks = [
-        msgspec.structs.replace(check, points=given.get(check.id, check.points))
-        for check in result.checks
-    ]
+    checks = [replace(check, points=given.get(check.id, check.points)) for check in result.checks]
     return msgspec.structs.replace(result, score=result.mark, checks=checks)
 
 
 def shares(total: float, weights: Sequence[float]) -> list[float]:
-    """The total in parts that are as the weights are, and that add up to it."""
+    """Return the total in parts proportional to the weights, which add up to it exactly."""
     whole = math.fsum(weights) or 1.0
     upto = [round(total * sum_ / whole, 4) for sum_ in accumulate(weights, initial=0.0)]
     upto[-1] = total
@@ -187,10 +169,10 @@ def shares(total: float, weights: Sequence[float]) -> list[float]:
 
 
 def publish(folder: Path, results: Collection[Result], run: dict[str, Any]) -> None:
-    """Writes ``results.jsonl``, ``grades.csv`` and ``run.json``, each replaced in one step.
+    """Write ``results.jsonl``, ``grades.csv`` and ``run.json``, each replaced in one step.
 
-    The results are in the order of their names; no more than one at a time is held in memory.
-    Whom ``run["missing"]`` names have a row in the table, and no mark.
+    The results are in the order of their names; only one at a time is held in memory. Students in
+    ``run["missing"]`` have a row without a mark in the table.
     """
     with replaced(folder / LINES) as file:
         file.writelines(encode_result(result) + b"\n" for result in results)
@@ -201,7 +183,7 @@ def publish(folder: Path, results: Collection[Result], run: dict[str, Any]) -> N
 
 
 def _grades(results: Collection[Result], missing: Iterable[str]) -> Iterator[str]:
-    """The rows of a table: submissions with points of each check and mistakes, then the missing."""
+    """Yield the rows of the table: the header, the submissions, then the missing students."""
     ids = next(([check.id for check in each.checks] for each in results if each.checks), [])
     head = ["submission", "status", "score", "max_score", *ids, "mistakes", "reason"]
     yield _row([*head, "automatic", "override", "attempt"])
@@ -212,11 +194,11 @@ def _grades(results: Collection[Result], missing: Iterable[str]) -> Iterator[str
 
 
 def _cells(result: Result, ids: Sequence[str]) -> list[str]:
-    """A row of the table: the points that count, and what they would be by themselves."""
+    """Return a row of the table: the points that count, and the automatic ones if they differ."""
     marked = as_marked(result)
     points = {check.id: f"{check.points:g}" for check in marked.checks}
     mistakes = " ".join(
-        f"{check.id}:{check.diagnosis['mistake']}" for check in result.checks if check.diagnosis
+        f"{check.id}:{check.diagnosis.mistake}" for check in result.checks if check.diagnosis
     )
     counts = [each.attempt for each in result.attempts or () if each.counts]
     return [
@@ -233,7 +215,7 @@ def _number(score: float | None) -> str:
 
 
 def override_text(result: Result) -> str:
-    """What the instructor gave, and why, in words; empty where nothing was given."""
+    """Return what the instructor gave, and why, in words, or ""."""
     if not result.override:
         return ""
     given = dict(result.override.checks)
@@ -253,9 +235,9 @@ def _row(cells: Sequence[str]) -> str:
 
 
 def inert(cell: str) -> str:
-    """A cell that a spreadsheet shows and does not compute: a name may begin like a formula.
+    """Return a cell that a spreadsheet shows rather than computes: a name may look like a formula.
 
-    What would hide in it is written out.
+    Invisible characters in it are written out.
     """
     formula = cell[:1] in ("=", "+", "-", "@", "\t", "\r")
     return f"'{visible(cell)}" if formula else visible(cell)
@@ -263,9 +245,9 @@ def inert(cell: str) -> str:
 
 @contextmanager
 def replaced(path: Path, *, sync: bool = True) -> Iterator[IO[bytes]]:
-    """A file to write, which takes the place of the one at ``path`` once it is whole.
+    """Yield a file to write, which replaces the one at ``path`` once it is complete.
 
-    Where that fails, on a full disk for instance, nothing of it stays behind.
+    If that fails, for example on a full disk, nothing of it is left behind.
     """
     temporary = unfinished(path)
     try:
@@ -282,5 +264,5 @@ def replaced(path: Path, *, sync: bool = True) -> Iterator[IO[bytes]]:
 
 
 def unfinished(path: Path) -> Path:
-    """Return what a file is called until it is whole; a killed run can leave one behind."""
+    """Return what a file is called until it is complete; a killed run can leave one behind."""
     return path.with_name(f".{path.name}.new")

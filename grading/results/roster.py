@@ -1,4 +1,4 @@
-"""Who is in the class: a table that a course system exported, or a list of one's own."""
+"""Who is in the class: a table exported by a course system, or a list of one's own."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from grading.errors import plural
 from harness.errors import UserError
 from harness.show.visible import visible_line
 
-# The headings of columns that submissions may be named by; the first ones are looked at first.
+# The headings of columns that submissions may be named by, in the order they are tried.
 KEYS = (
     *("submission", "student_id", "sis login id", "sis user id", "username", "login"),
     *("id number", "id", "identifier", "github_username", "email address", "email"),
@@ -24,52 +25,50 @@ SHOWN = 10
 
 @dataclass(frozen=True)
 class Attendance:
-    """Who on a roster has handed nothing in, and which submissions are of nobody on it."""
+    """Students on a roster without a submission, and submissions of nobody on the roster."""
 
     missing: list[str]
-    strangers: list[str]
+    unknown: list[str]
 
-    def said(self) -> list[str]:
-        """It in sentences."""
-        lines: list[str] = []
-        if self.missing:
-            names = _some(self.missing)
-            lines.append(f"Handed nothing in: {len(self.missing)} on the roster ({names}).")
-        if self.strangers:
-            names = _some(self.strangers)
-            lines.append(f"Not on the roster: {len(self.strangers)} of the submissions ({names}).")
-        return lines
+    def lines(self) -> list[str]:
+        """Return a sentence for the terminal about each of the two, if there are any."""
+        missing, unknown = plural(len(self.missing), "student"), len(self.unknown)
+        lines = (
+            (self.missing, f"No submission from {missing} on the roster"),
+            (self.unknown, f"{plural(unknown, 'submission')} not on the roster"),
+        )
+        return [f"{what}: {_some(names)}." for names, what in lines if names]
 
 
 class Roster:
-    """People, each with the names that a submission of theirs may go by, a column of each kind."""
+    """Students, each with the names that their submission may have, one in each column."""
 
     def __init__(self, people: Sequence[Sequence[str]]) -> None:
         self._people = people
 
     def attendance(self, submissions: Iterable[str]) -> Attendance:
-        """Holds the names of submissions against the roster."""
+        """Compare the names of submissions with the roster."""
         came: set[int] = set()
         columns: Counter[int] = Counter()
-        strangers: list[str] = []
+        unknown: list[str] = []
         find = finder(self._people)
         for name in submissions:
             place = find(name)
             if place is None:
-                strangers.append(name)
+                unknown.append(name)
             else:
                 came.add(place[0])
                 columns[place[1]] += 1
-        # The others go by what most of those who came go by.
+        # Name the missing students in the column that most submissions are named by.
         usual = columns.most_common(1)[0][0] if columns else 0
         missing = [
             _called(person, usual) for place, person in enumerate(self._people) if place not in came
         ]
-        return Attendance(sorted(missing), strangers)
+        return Attendance(sorted(missing), unknown)
 
 
 def finder(people: Sequence[Sequence[str]]) -> Callable[[str], tuple[int, int] | None]:
-    """Says whose a name is, and in which column; None where it is nobody's, or not one person's."""
+    """Return a function that finds a name's row and column; None unless it is one person's."""
     columns: list[dict[str, int]] = []
     for names in zip(*people, strict=True):
         counted = Counter(names)
@@ -85,7 +84,7 @@ def finder(people: Sequence[Sequence[str]]) -> Callable[[str], tuple[int, int] |
 
 
 def read_roster(path: Path) -> Roster:
-    """The roster in a CSV file. Raises UserError where it names nobody."""
+    """Read the roster in a CSV file. Raise UserError if it names no students."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -97,19 +96,22 @@ def read_roster(path: Path) -> Roster:
     columns = [headings.index(key) for key in KEYS if key in headings]
     if not columns:
         raise UserError(
-            f"{path} has no column that names students: head one student, username, id or email, "
-            "and have it hold what submissions are called."
+            f"{path} has no column that identifies students. Add a column headed student, "
+            "username, id or email whose values match the names of the submissions."
         )
     people = [[_cell(row, column) for column in columns] for row in rows[1:]]
     people = [person for person in people if any(person) and not _is_heading(person)]
     if not people:
-        raise UserError(f"{path} names nobody below its headings.")
-    _refuse_twins(path, people)
+        raise UserError(f"{path} has a header row but no students.")
+    for person, count in Counter(map(tuple, people)).items():
+        if count > 1:
+            name = visible_line(_called(person, 0))
+            raise UserError(f"{path} has {name} more than once: keep one.")
     return Roster(people)
 
 
 def table_rows(path: Path, text: str, separator: str = ",") -> list[list[str]]:
-    """Return the rows of a table. Raises UserError for a quote that is not closed."""
+    """Return the rows of a table. Raise UserError if a quotation mark is not closed."""
     rows: list[list[str]] = []
     reader = csv.reader(io.StringIO(text), delimiter=separator, strict=True)
     line = 1
@@ -125,20 +127,12 @@ def table_rows(path: Path, text: str, separator: str = ",") -> list[list[str]]:
     return rows
 
 
-def _refuse_twins(path: Path, people: Sequence[Sequence[str]]) -> None:
-    counted = Counter(map(tuple, people))
-    twins = [person for person, count in counted.items() if count > 1]
-    if twins:
-        name = visible_line(_called(twins[0], 0))
-        raise UserError(f"{path} has {name} more than once: keep one.")
-
-
 def _cell(row: Sequence[str], column: int) -> str:
     return row[column].strip() if column < len(row) else ""
 
 
 def _is_heading(person: Collection[str]) -> bool:
-    """Whether it is Canvas's row of points."""
+    """Return whether it is Canvas's row of points."""
     return {cell.lower() for cell in person if cell} == {POINTS_POSSIBLE}
 
 

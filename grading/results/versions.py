@@ -7,7 +7,7 @@ import platform
 
 
 def versions() -> dict[str, str]:
-    """Of this package, Python, torch and numpy, as installed; imports none of them."""
+    """Return the installed versions of this package, Python, torch and numpy, importing none."""
     return {
         "backprop-harness": importlib.metadata.version("backprop-harness"),
         "python": platform.python_version(),

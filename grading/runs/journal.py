@@ -1,4 +1,4 @@
-"""What a run has finished, line by line on disk, so that the next run goes on from there.
+"""What a run has finished, line by line on disk, so that the next run resumes from there.
 
 A line is on disk before its submission counts as finished, and a kill at any moment costs the last
 line at most. What is read back is checked, and each damaged line costs its own submission only.
@@ -15,49 +15,52 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import NamedTuple, Self
 
 import msgspec
 
+from grading.errors import plural, refusals
 from grading.results.lines import OPEN, Result, decode_result, encode_result, replaced
 from grading.sandbox import Isolation
 from grading.workers.jobs import Job
+from harness.errors import UserError
 
 if sys.platform != "win32":
     import fcntl
 
 FILE = "journal.jsonl"
 LOCK = ".lock"
-# A crash of the whole machine costs the work of so long.
+# A crash of the whole machine loses at most this much work.
 SYNC_SECONDS = 1.0
-
-
-class Busy(Exception):
-    """Another run is writing to the same folder."""
 
 
 @contextmanager
 def only_run_in(folder: Path) -> Iterator[None]:
-    """Keeps other runs out of the folder, until this process leaves the block or dies.
+    """Keep other runs out of the folder until this process leaves the block or dies.
 
-    Raises Busy where another one is in it, and OSError where the folder cannot be locked.
+    Raise UserError if another one is writing to it, or the folder cannot be written.
     """
-    with (folder / LOCK).open("ab") as file:
+    with refusals(folder, "written"):
+        file = (folder / LOCK).open("ab")
+    with file:
         if sys.platform != "win32":
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise Busy from None
+                raise UserError(
+                    f"Another run is writing to {folder}: wait until it has ended."
+                ) from None
         yield
 
 
 class Keys:
-    """Makes the key that a finished submission is known by: it covers all that its mark rests on,
-    the harness's own source too, as a checkout changes without a new version."""
+    """Makes the key of a finished submission, which covers everything that its mark depends on.
+
+    That includes the harness's own source, as a checkout changes without a new version.
+    """
 
     def __init__(self, job: Job, versions: Mapping[str, str]) -> None:
-        # Which of several attempts counts changes none of their marks.
+        # Which of several attempts counts does not change their marks.
         settings = {
             key: value for key, value in job.settings.as_dict().items() if key != "attempts"
         }
@@ -65,14 +68,14 @@ class Keys:
         self._shared = hashlib.sha256(msgspec.json.encode(shared, order="deterministic"))
 
     def key(self, name: str, digest: str) -> str:
-        """The key of the submission called ``name`` with the files that have this digest."""
+        """Return the key of the submission called ``name`` with files of this digest."""
         total = self._shared.copy()
         total.update(msgspec.json.encode([name, digest]))
         return total.hexdigest()
 
 
 class _Line(msgspec.Struct, frozen=True):
-    """A line of the journal. ``check`` is the sum over the rest, for a disk that alters it."""
+    """A line of the journal. ``check`` is a checksum of the rest, in case the disk alters it."""
 
     check: int
     key: str
@@ -82,13 +85,13 @@ class _Line(msgspec.Struct, frozen=True):
 
 
 class _Author(msgspec.Struct, frozen=True):
-    """What a line of another version has at least."""
+    """What a line of any version has."""
 
     by: str
 
 
 class Place(NamedTuple):
-    """Where in the file a result stands, and what has to be known of it without reading it."""
+    """Where a result is in the file, and what must be known about it without reading it."""
 
     key: str
     isolation: Isolation
@@ -99,9 +102,9 @@ class Place(NamedTuple):
 
 
 class Journal:
-    """The results in a file, by submission; the latest of each counts. Close it, or use ``with``.
+    """The results in a file, by submission; the latest of each counts. Use it with ``with``.
 
-    ``by`` says which versions write it now. Raises OSError where the file cannot be read or
+    ``by`` names the versions that write it now. Raises OSError if the file cannot be read or
     written.
     """
 
@@ -120,11 +123,11 @@ class Journal:
             self._keep(self._places)
 
     def place(self, name: str) -> Place | None:
-        """What is known of a submission's result."""
+        """Return what is known about a submission's result."""
         return self._places.get(name)
 
     def append(self, key: str, isolation: Isolation, result: Result) -> None:
-        """Adds a result; it survives this process from here on."""
+        """Add a result; it survives this process from here on."""
         data = encode_result(result)
         line = _Line(_sum(key, isolation, data), key, isolation, msgspec.Raw(data), self._by)
         written = msgspec.json.encode(line) + b"\n"
@@ -135,7 +138,7 @@ class Journal:
             self._synced = time.monotonic()
 
     def read(self, name: str) -> Result:
-        """The result of a submission that the journal has."""
+        """Return the result of a submission that the journal has."""
         place = self._places[name]
         self._reader.seek(place.start)
         line = _decoder.decode(self._reader.read(place.length))
@@ -144,35 +147,30 @@ class Journal:
     def troubles(self, stale: Collection[str], lost: int) -> Iterator[str]:
         """Say why submissions are graded again that nobody has changed.
 
-        ``stale`` are those whose line does not count any more; ``lost`` is how many of those with
-        published results have no line.
+        ``stale`` names those whose line no longer counts; ``lost`` is how many published results
+        have no line.
         """
-        again = "graded again"
+        again = "these submissions are graded again."
         if self._damaged:
-            yield (
-                f"{_lines(self._damaged)} of {self._path} could not be read and their submissions "
-                f"are {again}."
-            )
+            yield f"{self._path}: {plural(self._damaged, 'line')} could not be read; {again}"
         foreign = self._foreign + Counter(self._places[name].by for name in stale)
         del foreign[self._by]
         for by, count in foreign.items():
-            yield (
-                f"{_lines(count)} of {self._path} were written by {by or 'an earlier version'} and "
-                f"not by {self._by}: their submissions are {again}."
-            )
+            theirs = f"written by {by or 'an earlier version'}, not by {self._by}"
+            yield f"{self._path}: {plural(count, 'line')} {theirs}; {again}"
         if lost > self._damaged + foreign.total():
-            yield f"{self._path} has lost the lines of {lost} published results: they are {again}."
+            yield f"{self._path}: the lines of {lost} published results are missing; {again}"
 
     def forget(self, names: Collection[str]) -> None:
-        """Takes these submissions out, in one step."""
+        """Remove these submissions, in one step."""
         self._leave([name for name in self._places if name not in names])
 
     def keep_only(self, names: Collection[str]) -> None:
-        """Takes all other submissions out, in one step."""
+        """Remove all other submissions, in one step."""
         self._leave([name for name in self._places if name in names])
 
     def close(self) -> None:
-        """Closes the file, with everything on disk."""
+        """Close the file, with everything on disk."""
         self._reader.close()
         with self._writer:
             os.fsync(self._writer.fileno())
@@ -180,12 +178,7 @@ class Journal:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self.close()
 
     def _open(self) -> None:
@@ -203,7 +196,7 @@ class Journal:
             raise
 
     def _note(self, data: bytes) -> None:
-        """Takes a line in, as it stands in the file, if it is whole."""
+        """Take in a line of the file if it is whole."""
         try:
             line = _decoder.decode(data)
             content = bytes(line.result)
@@ -230,7 +223,7 @@ class Journal:
             self._keep(names)
 
     def _keep(self, names: Iterable[str]) -> None:
-        """Puts a file with the latest lines of these submissions in the place of this one."""
+        """Replace the file by one with only the latest lines of these submissions."""
         places: dict[str, Place] = {}
         end = 0
         try:
@@ -251,8 +244,8 @@ class Journal:
         self._places, self._end = places, end
 
 
-class Kept(Collection[Result]):
-    """Results in the order of their names, each read as it is asked for, with ``read``."""
+class LazyResults(Collection[Result]):
+    """Results in the order of their names, each read with ``read`` when it is needed."""
 
     def __init__(self, names: Iterable[str], read: Callable[[str], Result]) -> None:
         self._names = dict.fromkeys(sorted(names))
@@ -273,15 +266,11 @@ _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 def _author(line: bytes) -> str:
-    """Return who wrote a line that cannot be read as it should: nobody, where it is damaged."""
+    """Return who wrote a line that cannot be read, or "" if it is damaged."""
     try:
         return msgspec.json.decode(line, type=_Author).by
     except _UNREADABLE:
         return ""
-
-
-def _lines(count: int) -> str:
-    return "1 line" if count == 1 else f"{count} lines"
 
 
 def _sum(key: str, isolation: str, result: bytes) -> int:

@@ -1,4 +1,4 @@
-"""Whose mark would move, and why, if the results of a run were published."""
+"""Whose mark would change, and why, if the results of a run were published."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from harness.show.visible import visible_line
 
 @dataclass(frozen=True)
 class Move:
-    """A submission whose mark, or the maximum that it is out of, would be another one.
+    """A submission whose mark, or its maximum, would change.
 
-    ``before`` and ``after`` are marks, None where one is open; ``most`` are the two maxima.
+    ``before`` and ``after`` are marks, None if open; ``most`` are the two maxima.
     """
 
     submission: str
@@ -43,13 +43,13 @@ class Moves:
     same: int = 0
 
     def any(self) -> bool:
-        """Whether a mark or its maximum would move, or a mark come or go."""
+        """Return whether a mark or its maximum would change, or a mark come or go."""
         return bool(self.moved or self.new or self.gone)
 
 
 @dataclass(frozen=True)
 class Published:
-    """The results that lie in a folder, how they were made, and what of both could not be read."""
+    """The results in a folder, how they were made, and what could not be read of them."""
 
     results: list[Result]
     run: dict[str, Any]
@@ -57,9 +57,9 @@ class Published:
 
 
 def published(folder: Path) -> Published:
-    """Read what lies in the folder; nothing where nothing was published.
+    """Read what was published in the folder, which may be nothing.
 
-    Damage is told, and the rest is used. Raises UserError where it may not be read.
+    Damage is reported and the rest is used. Raise UserError if a file may not be read.
     """
     lines = list(readable_results(folder))
     run, trouble = _published_run(folder / RUN)
@@ -72,7 +72,7 @@ def published(folder: Path) -> Published:
             "submissions count as new."
         )
     if lines and trouble:
-        troubles.append(f"{trouble} What has changed about the grading is not known.")
+        troubles.append(f"{trouble} Changes to the grading are unknown.")
     return Published([line for line in lines if line], run, troubles)
 
 
@@ -92,7 +92,7 @@ def compared(
     after: Iterable[Result],
     facts: Mapping[str, Any],
 ) -> Moves:
-    """What would change from the results ``before`` to those ``after``, made as ``facts`` say."""
+    """Return the changes from the results ``before`` to those ``after``, made as ``facts`` say."""
     old = {result.submission: result for result in before[0]}
     moves = Moves(causes=_causes(before[1], facts) if before[1] else [])
     for new in after:
@@ -109,7 +109,7 @@ def compared(
 
 
 def _causes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """What about the way of grading has changed, as far as it is on record."""
+    """Return what has changed about the grading, as far as it is on record."""
     was, now = _flat({**before, "missing": 0}), _flat({**after, "missing": 0})
     ignored = ("isolation", "schema", "missing", "not_on_roster")
     return [
@@ -130,7 +130,7 @@ def _flat(values: Mapping[str, Any], above: str = "") -> dict[str, Any]:
 
 
 def _reasons(before: Result, after: Result) -> list[str]:
-    """Why a mark moves: other files, another status, and each check whose points are others."""
+    """Return why a mark changes: other files, another status, checks with other points."""
     reasons = ["the files have changed"] if before.digest != after.digest else []
     if before.status != after.status:
         reasons.append(f"{before.status} → {after.status}")
@@ -141,27 +141,30 @@ def _reasons(before: Result, after: Result) -> list[str]:
     if not (was and now):
         return reasons
     for id in dict.fromkeys((*was, *now)):
-        old, new = was.get(id), now.get(id)
-        if old is None and new is not None:
-            reasons.append(f"{id} is new: {new.points:g} of {new.max_points:g}")
-        elif new is None and old is not None:
-            reasons.append(f"{id} is gone: {old.points:g} of {old.max_points:g}")
-        elif old and new and (old.points, old.max_points) != (new.points, new.max_points):
+        if id not in was:
+            reasons.append(f"{id} is new: {now[id].points:g} of {now[id].max_points:g}")
+        elif id not in now:
+            reasons.append(f"{id} is gone: {was[id].points:g} of {was[id].max_points:g}")
+        else:
+            old, new = was[id], now[id]
+            points = _change(old.points, new.points, (old.max_points, new.max_points))
             outcome = "" if old.outcome == new.outcome else f", {old.outcome} → {new.outcome}"
-            reasons.append(f"{id}: {_of(old.points, old.max_points, new)}{outcome}")
+            if (old.points, old.max_points) != (new.points, new.max_points):
+                reasons.append(f"{id}: {points}{outcome}")
     return reasons
 
 
-def _of(points: float, most: float, new: Any) -> str:
-    if most == new.max_points:
-        return f"{points:g} → {new.points:g}"
-    return f"{points:g} of {most:g} → {new.points:g} of {new.max_points:g}"
+def _change(before: float | None, after: float | None, most: tuple[float, float]) -> str:
+    old, new = ("open" if score is None else f"{score:g}" for score in (before, after))
+    if most[0] == most[1]:
+        return f"{old} → {new}"
+    return f"{old} of {most[0]:g} → {new} of {most[1]:g}"
 
 
 def print_moves(console: Console, moves: Moves) -> None:
-    """Prints the causes, a row for each mark that moves with the reasons, and the sums."""
+    """Print the causes, a row with the reasons for each mark that changes, and the totals."""
     if moves.causes:
-        console.print("How it is graded has changed:")
+        console.print("The grading has changed:")
         for cause in moves.causes:
             console.print(f"  {visible_line(cause)}", markup=False, highlight=False, soft_wrap=True)
     if moves.moved:
@@ -171,7 +174,8 @@ def print_moves(console: Console, moves: Moves) -> None:
         table.add_column("why", overflow="fold")
         for move in moves.moved:
             why = "\n".join(map(visible_line, move.why))
-            table.add_row(Text(visible_line(move.submission)), _moved(move), Text(why))
+            change = _change(move.before, move.after, move.most)
+            table.add_row(Text(visible_line(move.submission)), change, Text(why))
         console.print(table)
     for names, what in ((moves.new, "new"), (moves.gone, "gone")):
         if names:
@@ -180,24 +184,13 @@ def print_moves(console: Console, moves: Moves) -> None:
     up = sum(_rank(move.after) > _rank(move.before) for move in moves.moved)
     down = sum(_rank(move.after) < _rank(move.before) for move in moves.moved)
     same = len(moves.moved) - up - down
-    maxima = f", and {same} keep their mark with another maximum" if same else ""
+    maxima = f", and {same} keep their mark with a different maximum" if same else ""
     console.print(
-        f"{up + down} marks would move ({up} up, {down} down), {moves.same} stay{maxima}. "
-        "Nothing was published: the same command without --preview does that, and grades nothing "
+        f"{up + down} marks would change ({up} up, {down} down), {moves.same} stay{maxima}. "
+        "Nothing was published: to publish, run the command without --preview; nothing is graded "
         "twice.",
         highlight=False,
     )
-
-
-def _moved(move: Move) -> str:
-    before, after = _mark(move.before), _mark(move.after)
-    if move.most[0] == move.most[1]:
-        return f"{before} → {after}"
-    return f"{before} of {move.most[0]:g} → {after} of {move.most[1]:g}"
-
-
-def _mark(score: float | None) -> str:
-    return "open" if score is None else f"{score:g}"
 
 
 def _rank(score: float | None) -> float:

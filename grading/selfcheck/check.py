@@ -11,7 +11,6 @@ from grading.sandbox.remote import RemoteCandidate, settled
 from grading.selfcheck.work import Work
 from grading.workers.grader import definition_advice
 from harness.course.assignments import load_assignment
-from harness.course.report import Advice
 from harness.course.visibility import for_student
 from harness.errors import UserError
 from harness.judging.judge import Judgement, judge
@@ -49,8 +48,8 @@ def check_work(work: Work, only: Iterable[str], spawner: Spawner) -> Judgement:
             return hinted(remote.definition.unusable)
         assignment = load_assignment(work.assignment)
         made = judge(assignment, remote, settings=work.settings, only=wanted)
-        advice = tuple(Advice(None, text) for text in definition_advice(remote.definition))
-        return replace(made, report=replace(made.report, advice=advice + made.report.advice))
+        advice = (*definition_advice(remote.definition), *made.report.advice)
+        return replace(made, report=replace(made.report, advice=advice))
 
     verdict = settled(spawner, work.source, work.settings.limits, judged)
     if isinstance(verdict, str):

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from grading.results.lines import CheckLine, Result
+from grading.results.lines import Result
 from grading.verify.case import MUTANTS, Case
+from harness.course.report import Check
 
 Outcome = Literal["right", "rejected", "equivalent", "off"]
 
@@ -117,7 +118,7 @@ def _judges_values(id: str) -> bool:
     return id.endswith("/forward") or "/gradient/" in id
 
 
-def _ids(checks: Sequence[CheckLine], *outcomes: str) -> tuple[str, ...]:
+def _ids(checks: Sequence[Check], *outcomes: str) -> tuple[str, ...]:
     return tuple(check.id for check in checks if check.outcome in outcomes)
 
 

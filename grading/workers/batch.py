@@ -8,7 +8,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -34,7 +34,7 @@ FRUGAL = {"MALLOC_MMAP_THRESHOLD_": "262144", "MALLOC_ARENA_MAX": "1"}
 
 def grade_entries(
     entries: Sequence[Entry], job: Job, workers: int, zygote: Zygote | None
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """Grades the entries on ``workers`` processes and yields each result as it comes.
 
     Children come from ``zygote``, or from the workers themselves where the system has none. A

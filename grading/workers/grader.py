@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from dataclasses import asdict
 
 import msgspec
 
-from grading.results.lines import OPEN, AdviceLine, CheckLine, FlagLine, Result, Seconds, Status
+from grading.results.lines import OPEN, Result, Seconds, Status
 from grading.sandbox import Spawner
 from grading.sandbox.remote import CHAIN, DEFINITIONS, Definition, RemoteCandidate
 from grading.submissions.reading import Submission
 from grading.workers.jobs import Graded
 from harness.course.assignment import Assignment
+from harness.course.report import Advice, Flag
 from harness.course.settings import Settings
 from harness.judging.judge import Judgement, judge
 from harness.probes import plan
@@ -69,10 +69,10 @@ def grade_submission(
     return Graded(result, remote.doubtful)
 
 
-def _kills(remote: RemoteCandidate) -> list[FlagLine]:
+def _kills(remote: RemoteCandidate) -> list[Flag]:
     """A flag for each part of the work whose process was ended from outside."""
     return [
-        FlagLine(
+        Flag(
             KILLED,
             None if part in (CHAIN, DEFINITIONS) else part,
             f"The process of {part} was ended by {signal}, sent neither by the grader nor for a "
@@ -109,22 +109,21 @@ def _result(
     submission: Submission, judgement: Judgement, definition: Definition, seconds: Seconds
 ) -> Result:
     report = judgement.report
-    advice = [AdviceLine(None, text) for text in definition_advice(definition)]
     return Result(
         submission=submission.name,
         assignment=report.assignment,
         status="graded",
         score=report.score,
         max_score=report.max_score,
-        checks=[msgspec.convert(asdict(check), CheckLine) for check in report.checks],
-        advice=advice + [AdviceLine(each.stage, each.text) for each in report.advice],
-        flags=[FlagLine(each.kind, each.stage, each.evidence) for each in report.flags],
+        checks=list(report.checks),
+        advice=[*definition_advice(definition), *report.advice],
+        flags=list(report.flags),
         digest=submission.digest,
         seconds=seconds,
     )
 
 
-def definition_advice(definition: Definition) -> list[str]:
+def definition_advice(definition: Definition) -> list[Advice]:
     """A sentence for each top-level statement that failed, the first five."""
     said: list[str] = []
     for failed in definition.failed[:5]:
@@ -134,4 +133,5 @@ def definition_advice(definition: Definition) -> list[str]:
             text = f": {failed.text}" if failed.text else ""
             said.append(f"The code at {failed.place} raised {failed.kind}{text}.")
     more = len(definition.failed) - len(said)
-    return said + ([f"{more} more statements failed."] if more > 0 else [])
+    said += [f"{more} more statements failed."] if more > 0 else []
+    return [Advice(None, text) for text in said]

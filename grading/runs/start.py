@@ -1,0 +1,123 @@
+"""What a run starts: how many workers, the process that students' code comes from, a bar."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from grading.confined.software import MissingPackage
+from grading.errors import plural
+from grading.sandbox import LOCKED, Isolation, SpawnerError, can_fork
+from grading.workers.capacity import available_mib, cores, needed_mib, workers_that_fit
+from grading.workers.jobs import Job
+from harness.course.assignments import load_assignment
+from harness.course.settings import Settings
+from harness.errors import UserError
+from harness.show.visible import visible_line
+
+if TYPE_CHECKING:
+    from grading.sandbox.zygote import Zygote
+
+NOT_ISOLATED = (
+    "[bold]WARNING: submissions are NOT isolated (--isolation minimal).[/bold] Each runs in a "
+    "process of its own with limits on time and memory, but it can read your files, including "
+    "other submissions, and use the network as you can. Grade only code that you trust."
+)
+
+
+def warn_not_isolated() -> None:
+    """Say on standard error that submissions run without isolation."""
+    Console(stderr=True).print(NOT_ISOLATED, highlight=False)
+
+
+@contextmanager
+def isolated() -> Iterator[None]:
+    """Turn errors of starting isolated processes in the block into UserErrors with advice."""
+    try:
+        yield
+    except MissingPackage as error:
+        raise UserError(f"{error}.") from None
+    except SpawnerError as error:
+        raise UserError(
+            f"This machine cannot isolate submissions ({error}). `backprop doctor` says what to "
+            "install; --isolation minimal runs code without isolation, for code you trust."
+        ) from None
+
+
+def worker_count(asked: int | None, waiting: int, memory_mib: int) -> int:
+    """Return how many workers to start: as many as asked for, or as cores and memory allow.
+
+    If memory may not suffice, say so, and what is done about it.
+    """
+    wanted = min(asked or cores(), waiting)
+    available, needed = available_mib(), needed_mib(wanted, memory_mib)
+    if needed <= available:
+        return wanted
+    fit = workers_that_fit(wanted, memory_mib, available)
+    if asked or fit == wanted:
+        effect = "A submission that the system kills for lack of memory is graded again, alone."
+    else:
+        effect = f"Grading with {fit}; --workers {wanted} overrides this."
+    click.echo(
+        f"{plural(wanted, 'worker')} may need {needed / 1024:.1f} GiB of memory ({memory_mib} MiB "
+        f"for each submission, set by memory_mib), and {available / 1024:.1f} GiB are available. "
+        f"{effect}",
+        err=True,
+    )
+    return wanted if asked else fit
+
+
+def check_points(job: Job) -> None:
+    """Raise SettingsError if points are given to a check that does not exist."""
+    if not job.settings.points:
+        return
+    # Listing the checks takes torch, which this process does without.
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+        process.submit(_plan, job.assignment, job.settings).result()
+
+
+def _plan(assignment: str, settings: Settings) -> None:
+    from harness.probes import plan
+
+    plan(load_assignment(assignment), settings)
+
+
+@contextmanager
+def spawner_for(
+    isolation: Isolation | None, packages: Sequence[str] = ()
+) -> Iterator[Zygote | None]:
+    """Yield what all workers' children come from; None where workers make them themselves.
+
+    Raise SpawnerError if the level, or by default any that is safe, is not available.
+    """
+    if not can_fork():
+        if isolation != "minimal":
+            raise SpawnerError("process isolation is only available on Linux")
+        yield None
+        return
+    from grading.sandbox.zygote import Zygote
+
+    with Zygote([isolation] if isolation else LOCKED, packages) as zygote:
+        yield zygote
+
+
+@contextmanager
+def progress(total: int) -> Iterator[Callable[[str], None]]:
+    """Show a progress bar; call what this yields with the name of each submission that is done."""
+    columns = (
+        TextColumn("Grading"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[latest]}", markup=False),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("Grading", total=total, latest="")
+        yield lambda name: bar.update(task, advance=1, latest=visible_line(name)[:40])
