@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from harness.course.stage import Stage
 from harness.formulas.same import close
 from harness.formulas.samples import EXACT, Sample, value_at
-from harness.formulas.table import Array
+from harness.formulas.steps import Array
 from harness.formulas.variants import parts_of, without_factor
 
 POWERS = (-1.0, 1.0, -0.5, 0.5, -2.0, 2.0)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from itertools import islice
 
@@ -16,11 +16,11 @@ from torch import Tensor
 from harness.course.stage import Stage
 from harness.formulas.cuts import conditions, cut_formulas
 from harness.formulas.factors import Factor, Factors, factors_for
-from harness.formulas.known import ELSEWHERE, Known, known_formulas
+from harness.formulas.known import NamedFormula, hint_for, known_formulas
 from harness.formulas.point import Point, points_for
 from harness.formulas.samples import EXACT, SINGLE, Sample, reproduces, value_at
 from harness.formulas.search import Sketch, peelings, sketches, triples, unmasked
-from harness.formulas.table import Array
+from harness.formulas.steps import Array, undone
 
 # How many of the simplest finds are tried at every sample.
 TRIES = 30
@@ -28,7 +28,7 @@ TRIES = 30
 FIRST = 9
 # How far off a value may be, relative to the largest, before it is taken for another.
 NEAR = 1e-6
-OTHER = ("another-formula", ELSEWHERE)
+OTHER = ("another-formula", hint_for(""))
 FACTOR = (
     "off-by-a-factor",
     "All is right but for a factor. Where does yours come from: a power, an average, a step size?",
@@ -39,40 +39,7 @@ CUT = (
 )
 
 
-# What is done to a whole matrix, and how to undo it. {1} is the input of the same shape.
-TURNS: tuple[tuple[str, Callable[[Array], Array]], ...] = (
-    ("({}).T", lambda x: x.T),
-    ("({}).T.reshape({}.shape)", lambda x: x.reshape(x.T.shape).T),
-    ("({}).reshape({}.T.shape)", lambda x: x.reshape(x.T.shape)),
-    ("({}).flip(0)", lambda x: x[::-1]),
-    ("({}).flip(1)", lambda x: x[:, ::-1]),
-    ("({}).roll(1, 0)", lambda x: np.roll(x, -1, 0)),
-    ("({}).roll(-1, 0)", lambda x: np.roll(x, 1, 0)),
-)
-AROUND: tuple[tuple[str, Callable[[Array], Array]], ...] = (
-    ("tanh({})", np.arctanh),
-    ("sigmoid({})", lambda x: np.log(x) - np.log1p(-x)),
-    ("sqrt({})", np.square),
-    ("exp({})", np.log),
-    ("({}) ** 3", np.cbrt),
-)
-
-
-@dataclass(frozen=True)
-class Found:
-    """A formula that reproduces every sample.
-
-    ``with_it`` and ``forward`` are what its mistake does to other gradients and to the output.
-    """
-
-    expression: str
-    mistake: str
-    hint: str
-    with_it: tuple[tuple[str, str], ...] = ()
-    forward: str | None = None
-
-
-def formulas_for(stage: Stage, name: str, samples: Sequence[Sample]) -> Iterator[Found]:
+def formulas_for(stage: Stage, name: str, samples: Sequence[Sample]) -> Iterator[NamedFormula]:
     """Formulas that give what backward returned for input ``name`` at every sample.
 
     The likeliest and simplest come first; there are none where the true gradient is one.
@@ -82,11 +49,6 @@ def formulas_for(stage: Stage, name: str, samples: Sequence[Sample]) -> Iterator
     yield from _Search(stage, name, samples).run()
 
 
-def found_of(known: Known) -> Found:
-    """A known formula, found."""
-    return Found(known.expression, known.mistake, known.hint, known.with_it, known.forward)
-
-
 class _Search:
     """The search for the formula of one gradient in given samples."""
 
@@ -94,18 +56,18 @@ class _Search:
         self._stage, self._name, self._samples = stage, name, samples
         self._points = points_for(stage, samples)
 
-    def run(self) -> Iterator[Found]:
+    def run(self) -> Iterator[NamedFormula]:
         point, wanted = self._points[0]
         if not np.isfinite(wanted).all() or not wanted.any():
             yield from self._one_by_one()
             return
         yield from self._known(point, wanted)
         for expression in cut_formulas(self._stage, self._name, self._samples):
-            yield Found(expression, *CUT)
+            yield NamedFormula(expression, *CUT)
         for expression in self._masked(point, wanted):
-            yield Found(expression, *CUT)
+            yield NamedFormula(expression, *CUT)
         for expression in self._turned(point, wanted):
-            yield Found(expression, *OTHER)
+            yield NamedFormula(expression, *OTHER)
         if wanted.size == 1 and not self._stage.is_scalar:
             return
         yield from self._other(sketches(point, self._stage.gradients[self._name], wanted))
@@ -117,33 +79,33 @@ class _Search:
     def _all_factors(self) -> Factors:
         return factors_for(self._stage, self._name, self._samples)
 
-    def _one_by_one(self) -> Iterator[Found]:
+    def _one_by_one(self) -> Iterator[NamedFormula]:
         """Of values that cannot be compared up to a factor: zeros, and what is not finite."""
         for known in known_formulas(self._stage, self._name):
             if reproduces(self._stage, known.expression, self._samples):
-                yield found_of(known)
+                yield known
         zeros = f"zeros_like({self._name})"
         if reproduces(self._stage, zeros, self._samples):
-            yield Found(zeros, "zero", ELSEWHERE)
+            yield NamedFormula(zeros, "zero", OTHER[1])
 
-    def _known(self, point: Point, wanted: Array) -> Iterator[Found]:
-        """Known formulas as they are, then with a factor; the true gradient with a factor."""
+    def _known(self, point: Point, wanted: Array) -> Iterator[NamedFormula]:
+        """Yield known formulas as they are, then with a factor, the true gradient first."""
         for known in known_formulas(self._stage, self._name):
             # Few, and all that many a submission with a forward of its own needs.
             if known.forward and reproduces(self._stage, known.expression, self._samples):
-                yield found_of(known)
+                yield known
         candidates = point.near(self._name, wanted)
         for known in candidates:
             if reproduces(self._stage, known.expression, self._samples):
-                yield found_of(known)
+                yield known
         if wanted.size == 1 and not self._stage.is_scalar:
             yield from self._single(wanted)
             return
-        true = Known(self._stage.gradients[self._name], *FACTOR)
+        true = NamedFormula(self._stage.gradients[self._name], *FACTOR)
         for known in (true, *candidates[:TRIES]):
             scaled = self._scaled(known.expression)
             if scaled:
-                yield replace(found_of(known), expression=scaled)
+                yield replace(known, expression=scaled)
 
     def _masked(self, point: Point, wanted: Array) -> Iterator[str]:
         """What has some value where a condition holds, and is zero elsewhere."""
@@ -178,20 +140,15 @@ class _Search:
         """The true gradient, or a known formula, turned about as a whole or sent through something
         that can be undone."""
         true = self._stage.gradients[self._name]
-        for pattern, undo in (() if self._stage.is_scalar else TURNS) + AROUND:
-            if wanted.ndim < 2 and (pattern, undo) in TURNS:
-                continue
-            with np.errstate(all="ignore"):
-                inner = undo(wanted)
-            known = [
-                each.expression for each in point.near(self._name, np.ascontiguousarray(inner))
-            ]
+        is_matrix = wanted.ndim == 2 and not self._stage.is_scalar
+        for pattern, inner in undone(*(["turned"] if is_matrix else []), "wholes", of=wanted):
+            known = [each.expression for each in point.near(self._name, inner)]
             for expression in (true, *known):
                 right = self._if_right(pattern.format(expression, self._name))
                 if right:
                     yield right
 
-    def _single(self, wanted: Array) -> Iterator[Found]:
+    def _single(self, wanted: Array) -> Iterator[NamedFormula]:
         """Of one number, which any expression gives up to a factor: a factor by itself."""
         one = f"ones({tuple(wanted.shape)})"
         ratios = [_ratio(torch.ones(()), sample.got.reshape(-1)[:1]) for sample in self._samples]
@@ -201,13 +158,13 @@ class _Search:
             for text in (bare, factor.times(one)):
                 right = self._if_right(text)
                 if right:
-                    yield Found(right, *OTHER)
+                    yield NamedFormula(right, *OTHER)
 
-    def _other(self, found: Sequence[Sketch]) -> Iterator[Found]:
+    def _other(self, found: Sequence[Sketch]) -> Iterator[NamedFormula]:
         for sketch in islice(_without_doubles(found), TRIES):
             text = self._filled(sketch)
             if text:
-                yield Found(text, *OTHER)
+                yield NamedFormula(text, *OTHER)
 
     def _filled(self, sketch: Sketch) -> str | None:
         """The sketch with its factors, where it then reproduces every sample."""

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from harness.course.stage import Stage
-from harness.formulas.known import Known, known_formulas
+from harness.formulas.known import NamedFormula, known_formulas
 from harness.formulas.same import close, value_of
 from harness.formulas.samples import Sample
-from harness.formulas.table import Array, Block, Rows, Shape, Table, Term
+from harness.formulas.steps import Array
+from harness.formulas.table import Block, Rows, Shape, Table, Term
 from harness.formulas.variants import parts_of
 
 Place = tuple[tuple[Tensor, ...], Tensor]
@@ -31,7 +32,7 @@ class Point:
     ) -> None:
         self._stage, self._places = stage, tuple(places)
         self._outputs = outputs or [stage.forward(*inputs) for inputs, _ in places]
-        self._known: dict[str, dict[Shape, tuple[tuple[Known, ...], Rows]]] = {}
+        self._known: dict[str, dict[Shape, tuple[tuple[NamedFormula, ...], Rows]]] = {}
 
     def value(self, expression: str) -> Array | None:
         """The value of an expression; None where it has none, or not of numbers."""
@@ -49,7 +50,7 @@ class Point:
         # Numpy would give a single number an axis.
         return np.ascontiguousarray(together.numpy()).reshape(together.shape)
 
-    def near(self, name: str, wanted: Array) -> list[Known]:
+    def near(self, name: str, wanted: Array) -> list[NamedFormula]:
         """The known formulas for input ``name`` that have the wanted values up to a factor."""
         if name not in self._known:
             self._known[name] = self._by_shape(known_formulas(self._stage, name))
@@ -81,8 +82,10 @@ class Point:
         whole = {text: value for text, value in parts if value is not None}
         return Table(self.names, whole, shaped=not self._stage.is_scalar)
 
-    def _by_shape(self, formulas: Sequence[Known]) -> dict[Shape, tuple[tuple[Known, ...], Rows]]:
-        found: dict[Shape, list[tuple[Known, Array]]] = {}
+    def _by_shape(
+        self, formulas: Sequence[NamedFormula]
+    ) -> dict[Shape, tuple[tuple[NamedFormula, ...], Rows]]:
+        found: dict[Shape, list[tuple[NamedFormula, Array]]] = {}
         for known in formulas:
             value = self.value(known.expression)
             if value is not None:
@@ -90,7 +93,7 @@ class Point:
         return {shape: _rows_of(pairs) for shape, pairs in found.items()}
 
 
-def _rows_of(pairs: Sequence[tuple[Known, Array]]) -> tuple[tuple[Known, ...], Rows]:
+def _rows_of(pairs: Sequence[tuple[NamedFormula, Array]]) -> tuple[tuple[NamedFormula, ...], Rows]:
     formulas = tuple(known for known, _ in pairs)
     costs = np.array([known.cost for known in formulas])
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.formulas.data import data
 from harness.formulas.factors import Factor, constant_text, rounded
 from harness.formulas.point import Point
-from harness.formulas.table import ROUNDING, Array, Places, Rows, Term
+from harness.formulas.steps import Array, Step, undone, values_after
+from harness.formulas.table import ROUNDING, Places, Rows, Term
 
 # How many of the simplest expressions are tried as one side of a product or a sum.
 SIDES = 4000
@@ -34,10 +35,9 @@ LEAST_CLIPPED = 3
 # With fewer values a number added to them fits too much.
 LEAST_FOR_NUMBERS = 5
 # Beyond this the inverse of tanh or σ has too few digits.
-LEVEL, FAR = ("tanh({})", "sigmoid({})"), 6.0
-FAR_OF_LOG = 12.0
+LEVEL, FAR = ("tanh({0})", "sigmoid({0})"), 6.0
 # A factor inside these can stand outside.
-POWERS = ("sqrt({})", "({}) ** 2")
+POWERS = ("sqrt({0})", "({0}) ** 2")
 
 
 @dataclass(frozen=True)
@@ -156,31 +156,23 @@ def peelings(point: Point, wanted: Array) -> list[Sketch]:
     return sorted(found, key=lambda each: each.cost)
 
 
-# What students do to one factor of such a product.
-DONE_TO: tuple[tuple[str, Callable[[Array], Array]], ...] = (
-    ("{}", lambda x: x),
-    ("sigmoid({})", lambda x: 1 / (1 + np.exp(-x))),
-    ("({0} * (1 - {0}))", lambda x: x * (1 - x)),
-    ("{} ** 2", np.square),
-    ("abs({})", np.abs),
-    ("(1 - {})", lambda x: 1 - x),
-    ("relu({})", lambda x: np.maximum(x, 0)),
-    ("sign({})", np.sign),
-)
-
-
 def _peelings(point: Point, wanted: Array) -> Iterator[Sketch]:
     column = wanted if wanted.ndim == 2 else wanted[:, None]
-    for (name, plain), (done, of) in product(point.names.items(), DONE_TO):
-        value = of(plain)
-        if value.ndim != 2 or not np.isfinite(value).all():
-            continue
-        one = done.format(name)
+    for one, value in _factors(point):
         for text, matrix in ((one, value), (f"({one}).T", value.T)):
             yield from _peeled(point, matrix, column, wanted.ndim, f"{text} @ ({{}})")
             if wanted.ndim == 2:
                 pattern = f"({{}}) @ {text}"
                 yield from _peeled(point, matrix.T, column.T, 2, pattern, turned=True)
+
+
+def _factors(point: Point) -> Iterator[tuple[str, Array]]:
+    """Yield the matrices that may be one factor of such a product."""
+    steps = [Step(pattern) for pattern in data("around")["done_to"]]
+    for name, plain in point.names.items():
+        for step, value in zip(steps, values_after(steps, plain), strict=True):
+            if value.ndim == 2 and np.isfinite(value).all():
+                yield step.pattern.replace("_", name), value
 
 
 def _peeled(
@@ -212,20 +204,6 @@ def _and_upstream(point: Point, factor: Array) -> Iterator[tuple[Array, str]]:
         if value.ndim == 2 and value.shape == factor.shape:
             yield factor / value, text
             return
-
-
-# Functions that students put around something, and how to undo them.
-AROUND: tuple[tuple[str, Callable[[Array], Array]], ...] = (
-    ("sqrt({})", np.square),
-    ("({}) ** 2", np.sqrt),
-    ("exp({})", np.log),
-    ("tanh({})", np.arctanh),
-    ("sigmoid({})", lambda x: np.log(x) - np.log1p(-x)),
-    ("log({})", lambda x: np.exp(np.where(np.abs(x) < FAR_OF_LOG, x, np.nan))),
-    ("sin({})", np.arcsin),
-    ("(sigmoid({0}) * (1 - sigmoid({0})))", lambda x: np.arccosh(0.5 / x - 1)),
-    ("(1 - tanh({}) ** 2)", lambda x: np.arctanh(np.sqrt(1 - x))),
-)
 
 
 def _inside(point: Point, rows: Rows, wanted: Array, true: str) -> Iterator[Sketch]:
@@ -302,8 +280,7 @@ def _clipped(wanted: Array) -> Iterator[tuple[str, Array, Mask]]:
 
 def _undone(wanted: Array) -> Iterator[tuple[str, Array, Mask]]:
     """What functions were applied to, where they can be undone without losing digits."""
-    for pattern, undo in AROUND:
-        inner = undo(wanted)
+    for pattern, inner in undone("inside", of=wanted):
         clear = np.isfinite(inner)
         if pattern in LEVEL:
             clear &= np.abs(inner) < FAR

@@ -15,7 +15,8 @@ from functools import cached_property, partial
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from harness.formulas.steps import ALONG_AXES, ENTRYWISE, Array, Step, some, values_after
+
 Places = NDArray[np.intp]
 Shape = tuple[int, ...]
 
@@ -58,146 +59,6 @@ class Block:
 
     def __len__(self) -> int:
         return len(self.values)
-
-
-@dataclass(frozen=True)
-class Way:
-    """A way to make an expression of another: as text, ``_`` for the other, and on values."""
-
-    pattern: str
-    of: Callable[[Array], Array]
-    cost: float
-
-
-def _sigmoid(x: Array) -> Array:
-    return 1 / (1 + np.exp(-x))
-
-
-def _norm(x: Array, axis: int) -> Array:
-    size: Array = np.sqrt((x**2).sum(axis, keepdims=True))
-    return size
-
-
-def _softmax(x: Array, axis: int) -> Array:
-    powers = np.exp(x - x.max(axis, keepdims=True))
-    shares: Array = powers / powers.sum(axis, keepdims=True)
-    return shares
-
-
-def _largest(x: Array, axis: int) -> Array:
-    ones: Array = (x == x.max(axis, keepdims=True)).astype(np.float64)
-    return ones
-
-
-def _wound(x: Array) -> Array:
-    return x.reshape(len(x), x.shape[2], x.shape[1]).swapaxes(1, 2)
-
-
-# What students do to numbers one by one. A minus and constant factors are left to whoever looks up.
-ENTRYWISE = (
-    Way("_", lambda x: x, 0),
-    Way("(1 - _)", lambda x: 1 - x, 1),
-    Way("(1 + _)", lambda x: 1 + x, 1),
-    Way("_ ** 2", lambda x: x**2, 1),
-    Way("_ ** 3", lambda x: x**3, 1.2),
-    Way("(1 - _ ** 2)", lambda x: 1 - x**2, 2),
-    Way("(_ * (1 - _))", lambda x: x * (1 - x), 2.5),
-    Way("abs(_)", np.abs, 1),
-    Way("sign(_)", np.sign, 1),
-    Way("(_ > 0)", lambda x: (x > 0).astype(np.float64), 1),
-    Way("_.clamp(min=0)", lambda x: np.maximum(x, 0), 1.5),
-    Way("_.clamp(max=0)", lambda x: np.minimum(x, 0), 1.5),
-    Way("round(_)", np.round, 1),
-    Way("(_ - round(_))", lambda x: x - np.round(x), 2),
-    Way("sqrt(_)", np.sqrt, 1),
-    Way("exp(_)", np.exp, 1),
-    Way("exp(-_)", lambda x: np.exp(-x), 1.5),
-    Way("log(_)", np.log, 1),
-    Way("log(abs(_))", lambda x: np.log(np.abs(x)), 2),
-    Way("(1 + exp(-_))", lambda x: 1 + np.exp(-x), 2),
-    Way("(1 + exp(_))", lambda x: 1 + np.exp(x), 2),
-    Way("(1 - exp(-_))", lambda x: 1 - np.exp(-x), 2),
-    Way("(1 + _ ** 2)", lambda x: 1 + x**2, 2),
-    Way("(1 + abs(_))", lambda x: 1 + np.abs(x), 2),
-    Way("(_ > 0.5)", lambda x: (x > 0.5).astype(np.float64), 1.5),
-    Way("(_ < 1)", lambda x: (x < 1).astype(np.float64), 1.5),
-    Way("sigmoid(_)", _sigmoid, 1),
-    Way("(sigmoid(_) * (1 - sigmoid(_)))", lambda x: _sigmoid(x) * (1 - _sigmoid(x)), 3),
-    Way("tanh(_)", np.tanh, 1),
-    Way("(1 - tanh(_) ** 2)", lambda x: 1 - np.tanh(x) ** 2, 2.5),
-)
-# Those of them that are tried inside products of matrices too.
-FEW = tuple(
-    way
-    for way in ENTRYWISE
-    if way.pattern
-    in (
-        *("_", "(1 - _)", "_ ** 2", "abs(_)", "sign(_)", "(_ > 0)", "(_ * (1 - _))", "sigmoid(_)"),
-        "(sigmoid(_) * (1 - sigmoid(_)))",
-    )
-)
-# What they do with axes; values have the expressions' number for their first axis. Averages differ
-# from sums by a factor.
-ALONG_AXES = (
-    Way("_.T", lambda x: x.swapaxes(1, 2), 0.5),
-    Way("_.sum(0)", lambda x: x.sum(1), 1),
-    Way("_.sum(0)[:, None]", lambda x: x.sum(1)[..., None], 1.2),
-    Way("_.sum(1)", lambda x: x.sum(2), 1),
-    Way("_.sum(0, keepdim=True)", lambda x: x.sum(1, keepdims=True), 1.2),
-    Way("_.sum(1, keepdim=True)", lambda x: x.sum(2, keepdims=True), 1.2),
-    Way("_[0]", lambda x: x[:, 0], 1),
-    Way("_[-1]", lambda x: x[:, -1], 1),
-    Way("_[:, 0]", lambda x: x[:, :, 0], 1),
-    Way("_[:, -1]", lambda x: x[:, :, -1], 1),
-    Way("_.amax(0)", lambda x: x.max(1), 1.5),
-    Way("_.amax(1, keepdim=True)", lambda x: x.max(2, keepdims=True), 1.5),
-    Way("_[1:]", lambda x: x[:, 1:], 1),
-    Way("_[:-1]", lambda x: x[:, :-1], 1),
-    Way("_[:, 1:]", lambda x: x[:, :, 1:], 1),
-    Way("_[:, :-1]", lambda x: x[:, :, :-1], 1),
-    Way("_[1:].sum(0)", lambda x: x[:, 1:].sum(1), 1.5),
-    Way("_[:-1].sum(0)", lambda x: x[:, :-1].sum(1), 1.5),
-    Way("_[::2].sum(0)", lambda x: x[:, ::2].sum(1), 1.5),
-    Way("_.cumsum(0)", lambda x: x.cumsum(1), 1.5),
-    Way("_.cumsum(0).sum(0)", lambda x: x.cumsum(1).sum(1), 2),
-    Way("_.prod(0)", lambda x: x.prod(1), 1.5),
-    Way("_.norm(dim=0, keepdim=True)", lambda x: _norm(x, 1), 1.5),
-    Way("_.norm(dim=1, keepdim=True)", lambda x: _norm(x, 2), 1.5),
-    Way("_.mean()", lambda x: x.mean((1, 2)), 1),
-    Way("(_ - _.mean())", lambda x: x - x.mean((1, 2), keepdims=True), 2),
-    Way("(_ - _.mean(0))", lambda x: x - x.mean(1, keepdims=True), 2),
-    Way("(_ - _.mean(1, keepdim=True))", lambda x: x - x.mean(2, keepdims=True), 2),
-    Way("softmax(_, 0)", lambda x: _softmax(x, 1), 1.5),
-    Way("softmax(_, 1)", lambda x: _softmax(x, 2), 1.5),
-    Way("(_ == _.amax(1, keepdim=True)).double()", lambda x: _largest(x, 2), 2.5),
-    Way("(_ == _.amax(0)).double()", lambda x: _largest(x, 1), 2.5),
-    Way("_.roll(1, 0)", lambda x: np.roll(x, 1, 1), 1.5),
-    Way("_.roll(-1, 0)", lambda x: np.roll(x, -1, 1), 1.5),
-    Way("_.roll(1, 1)", lambda x: np.roll(x, 1, 2), 1.5),
-    Way("_.T.reshape(_.shape)", lambda x: x.swapaxes(1, 2).reshape(x.shape), 2),
-    Way("_.reshape(_.T.shape)", lambda x: x.reshape(len(x), x.shape[2], x.shape[1]), 2),
-    Way("_.reshape(_.T.shape).T", _wound, 2.2),
-    Way("_.flip(0)", lambda x: x[:, ::-1], 1.5),
-    Way("_.flip(1)", lambda x: x[:, :, ::-1], 1.5),
-)
-# What is left of a matrix when it is added up or cut down to a row, and what stays a matrix.
-_SUMS = (
-    "_.sum(0, keepdim=True)",
-    "_.sum(1, keepdim=True)",
-    "_.T",
-    "_.sum(0)",
-    "_.sum(1)",
-    "_[0]",
-    "_[-1]",
-    "_[1:].sum(0)",
-    "_[:-1].sum(0)",
-)
-_MATRICES = ("_.T", "_[1:]", "_[:-1]", "_[:, 1:]", "_[:, :-1]", "(_ - _.mean(0))")
-_COLUMNS = ("_[:, 0]", "_[:, -1]")
-SUMS = tuple(way for way in ALONG_AXES if way.pattern in _SUMS)
-SIZES = tuple(way for way in ENTRYWISE if way.pattern in ("_ ** 2", "abs(_)"))
-MATRICES = tuple(way for way in ALONG_AXES if way.pattern in _MATRICES)
-COLUMNS = tuple(way for way in ALONG_AXES if way.pattern in _COLUMNS)
 
 
 class Table:
@@ -362,19 +223,19 @@ def _of_tensors(atoms: Sequence[Block]) -> Iterator[Block]:
     Whoever looks up multiplies and adds two of them; so there are no more pairs than have to be.
     """
     plain = _stacked(block for atom in atoms for block in _made(atom, ENTRYWISE))
-    few = _stacked(block for atom in atoms for block in _made(atom, FEW))
+    few = _stacked(block for atom in atoms for block in _made(atom, some("few")))
     pairs = _stacked(_pairs(few, few))
     singles = [*plain, *_along_axes(few)]
     yield from (*singles, *_twice([*plain, *_along_axes(atoms)]))
-    yield from (*pairs, *_along_axes(pairs, SUMS))
+    yield from (*pairs, *_along_axes(pairs, some("sums")))
     around = _stacked(each for block in _pairs(atoms, atoms) for each in _made(block, ENTRYWISE))
     yield from (*around, *_along_axes(_stacked(_pairs(atoms, atoms))))
-    squares = (each for block in _pairs(atoms, atoms) for each in _made(block, SIZES))
-    yield from _along_axes(_stacked(squares), SUMS)
+    squares = (each for block in _pairs(atoms, atoms) for each in _made(block, some("sizes")))
+    yield from _along_axes(_stacked(squares), some("sums"))
     along = _stacked([*_along_axes(atoms), *_of_rows(atoms)])
     yield from (*along, *_pairs(atoms, along), *_pairs(along, atoms))
-    yield from _outer([*_along_axes(atoms, (*SUMS, *COLUMNS)), *atoms])
-    sides = _stacked([*few, *_along_axes(few, MATRICES)])
+    yield from _outer([*_along_axes(atoms, (*some("sums"), *some("columns"))), *atoms])
+    sides = _stacked([*few, *_along_axes(few, some("matrices"))])
     yield from _matrix_products(sides, sides)
     turned = [*pairs, *_along_axes(pairs, ALONG_AXES[:1])]
     yield from _matrix_products(turned, atoms)
@@ -387,28 +248,28 @@ def _twice(blocks: Iterable[Block]) -> Iterator[Block]:
 
 def _of_rows(blocks: Iterable[Block]) -> Iterator[Block]:
     """Rows of numbers as columns."""
-    way = Way("_[:, None]", lambda x: x[:, :, None], 1)
-    return (each for block in blocks if block.values.ndim == 2 for each in _made(block, [way]))
+    step = Step("_[:, None]", 1, along_axes=True)
+    return (each for block in blocks if block.values.ndim == 2 for each in _made(block, [step]))
 
 
-def _along_axes(blocks: Iterable[Block], ways: Iterable[Way] = ALONG_AXES) -> Iterator[Block]:
+def _along_axes(blocks: Iterable[Block], steps: Sequence[Step] = ALONG_AXES) -> Iterator[Block]:
     for block in blocks:
         if block.values.ndim == 3:
-            yield from _made(block, ways)
+            yield from _made(block, steps)
 
 
 def _name(cost: float, name: str, row: int) -> Term:
     return Term(name, cost)
 
 
-def _made(block: Block, ways: Iterable[Way]) -> Iterator[Block]:
-    for way in ways:
-        yield Block(way.of(block.values), block.costs + way.cost, partial(_apply, block, way))
+def _made(block: Block, steps: Sequence[Step]) -> Iterator[Block]:
+    for step, values in zip(steps, values_after(steps, block.values), strict=True):
+        yield Block(values, block.costs + step.cost, partial(_apply, block, step))
 
 
-def _apply(block: Block, way: Way, row: int) -> Term:
+def _apply(block: Block, step: Step, row: int) -> Term:
     term = block.write(row)
-    return Term(way.pattern.replace("_", f"({term.text})"), term.cost + way.cost)
+    return Term(step.pattern.replace("_", f"({term.text})"), term.cost + step.cost)
 
 
 OPERATORS: Mapping[str, Callable[[Array, Array], Array]] = {

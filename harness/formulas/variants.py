@@ -8,6 +8,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 
 from harness.course.stage import Stage
+from harness.formulas.data import data
 
 Change = tuple[str, ast.expr]
 Rule = Callable[[ast.expr], Iterator[Change]]
@@ -28,8 +29,8 @@ def variants_of(stage: Stage, name: str) -> tuple[Variant, ...]:
     """
     true = ast.parse(stage.gradients[name], mode="eval").body
     rules = [*RULES, _names(stage), *([] if stage.is_scalar else SHAPED_RULES)]
-    wholes = [*_wholes(stage), *([] if stage.is_scalar else SHAPED_WHOLES)]
-    made = [*_everywhere(true, rules), *((how, change(true)) for how, change in wholes)]
+    wholes = ((how, change(true)) for how, change in _wholes(stage))
+    made = [*_everywhere(true, rules), *wholes]
     found: dict[str, str] = {}
     for how, tree in made:
         found.setdefault(ast.unparse(tree), how)
@@ -202,34 +203,18 @@ SHAPED_RULES = (_transposes, _reductions)
 
 
 def _wholes(stage: Stage) -> Iterator[tuple[str, Callable[[ast.expr], ast.expr]]]:
-    yield "halved", _template("(_) / 2")
-    yield "doubled", _template("2 * (_)")
-    yield "squared", _template("(_) ** 2")
-    yield "absolute value", _template("abs(_)")
-    yield "a constant added", _template("(_) + 1e-3")
-    for name in (*stage.inputs, stage.output, *_counts(stage)):
+    rules = data("neighbours")["wholes"]
+    quantities = (*stage.inputs, stage.output)
+    for how, text in rules["always"].items():
+        yield how, _template(text)
+    for name in (*quantities, *_counts(stage)):
         yield f"times {name}", _template(f"(_) * {name}")
         yield f"divided by {name}", _template(f"(_) / {name}")
-    for name in (*stage.inputs, stage.output):
+    for name in quantities:
         yield f"{name} added", _template(f"(_) + {name}")
-
-
-SHAPED_WHOLES = tuple(
-    (how, lambda tree, text=text: _template(text)(tree))
-    for how, text in (
-        ("transposed", "(_).T"),
-        ("summed over the first axis", "(_).sum(0)"),
-        ("summed over the last axis", "(_).sum(-1)"),
-        ("summed over all", "(_).sum()"),
-        ("averaged over all", "(_).mean()"),
-        ("averaged, in shape", "(_).mean() * ones_like(_)"),
-        ("averaged over the first axis, in shape", "(_).mean(0, keepdim=True) * ones_like(_)"),
-        ("summed over the last axis, in shape", "(_).sum(-1, keepdim=True) * ones_like(_)"),
-        ("rows reversed", "(_).flip(0)"),
-        ("columns reversed", "(_).flip(-1)"),
-        ("first row only", "(_)[:1] * ones_like(_)"),
-    )
-)
+    if not stage.is_scalar:
+        for how, text in rules["shaped"].items():
+            yield how, _template(text)
 
 
 def _template(text: str) -> Callable[[ast.expr], ast.expr]:

@@ -18,8 +18,8 @@ from harness.candidate.operations import Output, Returns
 from harness.course.report import Diagnosis
 from harness.course.settings import Settings
 from harness.course.stage import Stage
-from harness.formulas.identify import Found, formulas_for, found_of
-from harness.formulas.known import known_formulas
+from harness.formulas.identify import formulas_for
+from harness.formulas.known import NamedFormula, known_formulas
 from harness.formulas.limits import near_limits
 from harness.formulas.notation import BEHAVES, RIGHT, as_written, plain
 from harness.formulas.observed import observed
@@ -184,7 +184,7 @@ def _holds_near_limits(context: StageContext, name: str, expression: str) -> boo
     return column is not None and column.matches(context, expression)
 
 
-def _goes_with(context: StageContext, formula: Found, columns: Columns) -> bool:
+def _goes_with(context: StageContext, formula: NamedFormula, columns: Columns) -> bool:
     """Return whether the output and the other gradients are as the formula's mistake has them."""
     if formula.forward and not _matches_output(context, formula.forward):
         return False
@@ -201,12 +201,12 @@ def _matches_output(context: StageContext, expression: str) -> bool:
     return True
 
 
-def _formulas(context: StageContext, name: str, column: Column) -> Iterator[Found]:
+def _formulas(context: StageContext, name: str, column: Column) -> Iterator[NamedFormula]:
     if column.is_none:
         for known in known_formulas(context.stage, name):
             if known.expression == "None":
-                yield found_of(known)
-        yield Found("None", *NOTHING)
+                yield known
+        yield NamedFormula("None", *NOTHING)
         return
     diagonals = _diagonals(context, name, column)
     if diagonals:
@@ -219,10 +219,10 @@ def _formulas(context: StageContext, name: str, column: Column) -> Iterator[Foun
 
 def _wrapped(
     context: StageContext, name: str, pattern: str, samples: tuple[Sample, ...]
-) -> Iterator[Found]:
+) -> Iterator[NamedFormula]:
     """Yield formulas for what stands inside the pattern."""
     true = context.stage.gradients[name]
-    whole = [Found(true, *WRAPPED)] if reproduces(context.stage, true, samples) else []
+    whole = [NamedFormula(true, *WRAPPED)] if reproduces(context.stage, true, samples) else []
     for formula in chain(whole, formulas_for(context.stage, name, samples)):
         text = ast.unparse(ast.parse(pattern.format(formula.expression), mode="eval"))
         yield replace(formula, expression=text)

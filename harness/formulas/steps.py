@@ -1,0 +1,77 @@
+"""Steps from an expression to another one, as text and on many values at once."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from types import CodeType
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from harness.formulas.data import data
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Step:
+    """An expression of another one, ``_``, what it costs, and whether it is about axes."""
+
+    pattern: str
+    cost: float = 0.0
+    along_axes: bool = False
+
+    @cached_property
+    def code(self) -> CodeType:
+        """The expression, compiled."""
+        return compile(self.pattern, "<step>", "eval")
+
+
+def values_after(steps: Iterable[Step], values: Array) -> list[Array]:
+    """Return what each step makes of values.
+
+    A step along axes is about the values of one expression: they have that for their first axis.
+    """
+    given, chosen = torch.from_numpy(np.array(values, order="C")), list(steps)
+    plain = [step for step in chosen if not step.along_axes]
+    along = [step for step in chosen if step.along_axes]
+    made = dict(zip(plain, (_evaluated(step, given) for step in plain), strict=True))
+    if along:
+        # All at once, as a call of vmap costs more than most of them. Old versions of torch warn
+        # of operations that it makes slow.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = torch.vmap(lambda one: tuple(_evaluated(step, one) for step in along))(given)
+        made |= zip(along, found, strict=True)
+    return [made[step].numpy() for step in chosen]
+
+
+def _evaluated(step: Step, value: Tensor) -> Tensor:
+    made: Tensor = eval(step.code, vars(torch), {"_": value})
+    return made.double()
+
+
+def _steps(kind: str, *, along_axes: bool = False) -> tuple[Step, ...]:
+    return tuple(Step(pattern, cost, along_axes) for pattern, cost in data("table")[kind].items())
+
+
+ENTRYWISE = _steps("entrywise")
+ALONG_AXES = _steps("along_axes", along_axes=True)
+
+
+def some(name: str) -> tuple[Step, ...]:
+    """Return the steps of that selection."""
+    chosen = data("table")["some"][name]
+    return tuple(step for step in (*ENTRYWISE, *ALONG_AXES) if step.pattern in chosen)
+
+
+def undone(*kinds: str, of: Array) -> Iterator[tuple[str, Array]]:
+    """Yield what may stand around an expression, and the values that it would have inside."""
+    around = data("around")
+    for pattern in (pattern for kind in kinds for pattern in around[kind]):
+        yield pattern, values_after([Step(around["undone"][pattern])], of)[0]
