@@ -1,9 +1,9 @@
-"""Small expressions that give wanted values at one point, up to factors."""
+"""Search for small expressions that give wanted values at one point, up to factors."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,27 +17,26 @@ from harness.formulas.table import ROUNDING, Places, Rows, Term
 
 # How many of the simplest expressions are tried as one side of a product or a sum.
 SIDES = 4000
-# How many are tried in sums in which each has a factor of its own.
-IN_SUMS = 220
-MOST = 200
+# How many are tried in sums in which each has a factor of its own, and how many finds are kept.
+IN_SUMS, MOST = 220, 200
 # How many are tried in sums of three, and how far apart two directions have to be.
-IN_TRIPLES = 48
-# How many are tried beside something that a number is added to, and inside what is known outside.
-BESIDE = 600
-WITHIN = 1500
+IN_TRIPLES, APART = 48, 1e-5
+# How many are tried beside something that a number is added to, and inside a known factor.
+BESIDE, WITHIN = 600, 1500
 # How much larger than a sum its parts may be.
 MOST_LARGER = 1e4
-# How many are tried for what is left where the rest is zero.
+# How many are tried for the entries that are not zero.
 UNMASKED = 8000
-APART = 1e-5
-# A number is only taken for a limit where so many values are clipped, and so many are not.
+# A number is taken for a limit only if so many values are clipped, and so many are not.
 LEAST_CLIPPED = 3
-# With fewer values a number added to them fits too much.
+# With fewer values, expressions with a number added fit too much.
 LEAST_FOR_NUMBERS = 5
-# Beyond this the inverse of tanh or σ has too few digits.
+# Beyond this, the inverse of tanh or σ has too few digits.
 LEVEL, FAR = ("tanh({0})", "sigmoid({0})"), 6.0
 # A factor inside these can stand outside.
 POWERS = ("sqrt({0})", "({0}) ** 2")
+
+Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -47,11 +46,15 @@ class Sketch:
     parts: tuple[str, ...]
     cost: float
 
+    def within(self, outer: str) -> Sketch:
+        """Return the sketch with each part in the gap of a pattern."""
+        return Sketch(tuple(outer.format(part) for part in self.parts), self.cost + 1)
+
 
 def sketches(point: Point, true: str, wanted: Array) -> list[Sketch]:
-    """What gives the wanted values at the point, the simplest first.
+    """Return what gives the wanted values at the point, the simplest first.
 
-    ``true`` is the true gradient, a part of many a wrong one.
+    ``true`` is the true gradient, which is a part of many wrong ones.
     """
     flat = wanted.reshape(-1)
     if len(flat) > 1 and np.ptp(flat) <= ROUNDING * abs(flat[0]):
@@ -59,7 +62,7 @@ def sketches(point: Point, true: str, wanted: Array) -> list[Sketch]:
     rows = point.table.rows(wanted.shape)
     right = point.value(true)
     with np.errstate(all="ignore"):
-        found = [*_alone(rows, flat)]
+        found = [*_singles(rows, rows.find(flat[None])[1], "({})")]
         if right is not None and right.shape == wanted.shape:
             found += _with_true(rows, flat, right.reshape(-1), true)
             found += _sums_with_true(rows, flat, right.reshape(-1), true)
@@ -74,23 +77,24 @@ def sketches(point: Point, true: str, wanted: Array) -> list[Sketch]:
 
 
 def _place_of_upstream(text: str) -> int:
-    """Of two ways to write a product, the one that begins with ``g``."""
+    """Return where ``g`` stands: of two ways to write a product, the one with ``g`` first wins."""
     found = re.search(r"\bg\b", text)
     return found.start() if found else len(text)
 
 
 def triples(point: Point, true: str, wanted: Array) -> list[Sketch]:
-    """Sums of three expressions, each with a factor, that give the wanted values: by themselves,
-    or times ``g`` or the true gradient."""
+    """Return sums of three expressions, each with a factor, that give the wanted values.
+
+    They do so by themselves, or times ``g`` or the true gradient.
+    """
     flat = wanted.reshape(-1)
     if flat.size <= 3 or not np.isfinite(flat).all():
         return []
     rows = point.table.rows(wanted.shape)
     found: list[Sketch] = []
     with np.errstate(all="ignore"):
-        for values, outer in _wholes(point, wanted, true):
-            alone = f"ones_like({_like(point, wanted)})" if outer == "{}" else "1"
-            found += _triples(rows, values.reshape(-1), outer, alone)
+        for values, outer, alone in _wholes(point, wanted, true):
+            found += _triples(rows, values, outer, alone)
     return sorted(found, key=lambda each: each.cost)
 
 
@@ -98,17 +102,20 @@ def _triples(rows: Rows, wanted: Array, outer: str, alone: str) -> Iterator[Sket
     if not np.isfinite(wanted).all() or not wanted.any():
         return
     sides = rows.simplest(IN_TRIPLES)
-    values = np.concatenate([np.ones((1, len(wanted))), rows.values[sides]])
-    values = values / np.linalg.norm(values, axis=1, keepdims=True)
-    target = wanted / np.linalg.norm(wanted)
-    for places in _bases(values, target):
+    values = _of_size_1(np.concatenate([np.ones((1, len(wanted))), rows.values[sides]]))
+    for places in _bases(values, wanted / np.linalg.norm(wanted)):
         terms = [rows.term(int(sides[at - 1])) if at else Term(alone, 0.5) for at in places]
         parts = tuple(outer.format(term.text) for term in terms)
         yield Sketch(parts, sum(term.cost for term in terms) + 3)
 
 
+def _of_size_1(rows: Array) -> Array:
+    units: Array = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    return units
+
+
 def _bases(values: Array, target: Array) -> Iterator[tuple[int, int, int]]:
-    """Three rows of which the target is a sum with factors, and not of fewer."""
+    """Yield three rows each that add up to the target with factors, where two do not."""
     for one in range(len(values)):
         left, rest = _without(values[one], values, target)
         for two in range(one + 1, len(values)):
@@ -127,28 +134,31 @@ def _bases(values: Array, target: Array) -> Iterator[tuple[int, int, int]]:
 
 
 def _without(direction: Array, rows: Array, target: Array) -> tuple[Array, Array]:
-    """Rows and target with their part along a direction of size 1 taken out."""
+    """Remove from rows and target their component along a direction of size 1."""
     return rows - (rows @ direction)[:, None] * direction, target - (target @ direction) * direction
 
 
-def _wholes(point: Point, wanted: Array, true: str) -> Iterator[tuple[Array, str]]:
-    """The wanted values, and what ``g`` and the true gradient are multiplied with to give them."""
-    yield wanted, "{}"
+def _wholes(point: Point, wanted: Array, true: str) -> Iterator[tuple[Array, str, str]]:
+    """Yield the wanted values by themselves, as a factor of ``g``, and of the true gradient.
+
+    With them come the product as a pattern, and the text of a constant.
+    """
+    yield wanted.reshape(-1), "{}", f"ones_like({_like(point, wanted)})"
     g, right = point.names["g"], point.value(true)
     if g.shape in (wanted.shape, ()):
-        yield wanted / g, "g * ({})"
+        yield (wanted / g).reshape(-1), "g * ({})", "1"
     if right is not None and right.shape == wanted.shape:
-        yield wanted / right, f"({true}) * ({{}})"
+        yield (wanted / right).reshape(-1), f"({true}) * ({{}})", "1"
 
 
 def _like(point: Point, wanted: Array) -> str:
-    """A name of a tensor of the wanted shape, if there is one."""
+    """Return a name of a tensor of the wanted shape, if there is one."""
     alike = [name for name, value in point.names.items() if value.shape == wanted.shape]
     return alike[-1] if alike else "g"
 
 
 def peelings(point: Point, wanted: Array) -> list[Sketch]:
-    """Products of matrices that give the wanted values, one factor of which is a single name."""
+    """Return matrix products that give the wanted values, one factor of which is a single name."""
     if wanted.ndim == 0 or wanted.ndim > 2 or not np.isfinite(wanted).all():
         return []
     with np.errstate(all="ignore"):
@@ -178,7 +188,7 @@ def _factors(point: Point) -> Iterator[tuple[str, Array]]:
 def _peeled(
     point: Point, matrix: Array, wanted: Array, axes: int, pattern: str, *, turned: bool = False
 ) -> Iterator[Sketch]:
-    """What the matrix is multiplied with; only told where one thing alone can stand there."""
+    """Yield what the matrix is multiplied with, if only one thing can stand there."""
     if len(matrix) != len(wanted) or matrix.shape[0] < matrix.shape[1]:
         return
     other = np.asarray(np.linalg.lstsq(matrix, wanted, rcond=None)[0], np.float64)
@@ -191,13 +201,11 @@ def _peeled(
     for inner, outer in _and_upstream(point, factor):
         flat = np.asarray(inner.reshape(-1), np.float64)
         if np.isfinite(flat).all():
-            for sketch in _looked_up(rows, flat):
-                parts = tuple(pattern.format(outer.format(part)) for part in sketch.parts)
-                yield Sketch(parts, sketch.cost + 1)
+            yield from (each.within(pattern.format(outer)) for each in _looked_up(rows, flat))
 
 
 def _and_upstream(point: Point, factor: Array) -> Iterator[tuple[Array, str]]:
-    """A factor of a product of matrices, and what ``g`` in it is multiplied with."""
+    """Yield a factor of a matrix product by itself, and as a factor of ``g``."""
     yield factor, "{}"
     g = point.names["g"]
     for value, text in ((g, "(g * ({}))"), (g.T, "(g.T * ({}))")):
@@ -207,15 +215,12 @@ def _and_upstream(point: Point, factor: Array) -> Iterator[tuple[Array, str]]:
 
 
 def _inside(point: Point, rows: Rows, wanted: Array, true: str) -> Iterator[Sketch]:
-    """``g`` times something; a function of something, alone or times ``g`` or what is true."""
-    for values, outer in _wholes(point, wanted, true):
-        flat = values.reshape(-1)
+    """Yield ``g`` times something; a function of something, alone or times ``g`` or ``true``."""
+    for flat, outer, alone in _wholes(point, wanted, true):
         if not np.isfinite(flat).all():
             continue
         if outer != "{}":
-            for sketch in _looked_up(rows, flat):
-                yield Sketch(tuple(outer.format(part) for part in sketch.parts), sketch.cost + 1)
-        alone = f"ones_like({_like(point, wanted)})" if outer == "{}" else "1"
+            yield from (sketch.within(outer) for sketch in _looked_up(rows, flat))
         yield from _with_numbers(rows, flat, outer, alone)
         for pattern, inner, clear in (*_clipped(flat), *_undone(flat)):
             for text, cost in _multiples(rows, inner, clear, scaled=pattern not in POWERS):
@@ -223,26 +228,22 @@ def _inside(point: Point, rows: Rows, wanted: Array, true: str) -> Iterator[Sket
 
 
 def _looked_up(rows: Rows, wanted: Array) -> Iterator[Sketch]:
-    """One expression, two multiplied or divided, two added: what stands inside something else."""
-    for row in _cheapest(rows, rows.find(wanted[None])[1]):
-        yield _sketch(rows, (row,), "{}")
+    """Yield one expression, two multiplied or divided, two added: what stands inside others."""
+    yield from _singles(rows, rows.find(wanted[None])[1], "{}")
     yield from _products(rows, wanted, WITHIN)
     yield from _sums(rows, wanted)
 
 
 def _with_numbers(rows: Rows, wanted: Array, outer: str, alone: str) -> Iterator[Sketch]:
-    """A number is added somewhere: to the whole, to one side of a product, below a fraction."""
+    """Yield sketches with a number added: to the whole, in a product, below a fraction."""
     if len(wanted) < LEAST_FOR_NUMBERS:
         return
-    for row in _cheapest(rows, rows.find_lines(wanted[None])[1]):
-        term = rows.term(row)
-        yield Sketch((outer.format(term.text), outer.format(alone)), term.cost + 1.5)
+    lines = rows.find_lines(wanted[None])[1]
+    yield from _singles(rows, lines, outer, outer.format(alone), more=1.5)
     sides = rows.simplest(BESIDE)
     asked, found = rows.find_lines(wanted / rows.values[sides])
-    for one, other in _cheapest_pairs(rows, sides[asked], found):
-        left, right = rows.term(one), rows.term(other)
-        parts = outer.format(f"({left.text}) * ({right.text})"), outer.format(left.text)
-        yield Sketch(parts, left.cost + right.cost + 2)
+    patterns = outer.format("({0}) * ({1})"), outer.format("{0}")
+    yield from _pairs(rows, sides[asked], found, *patterns, more=2)
     values = np.concatenate([np.ones((1, len(wanted))), rows.values[sides]]) / wanted
     asked, found = rows.find_lines(values)
     order = np.argsort(asked, kind="stable")[:MOST]
@@ -257,18 +258,17 @@ def _with_numbers(rows: Rows, wanted: Array, outer: str, alone: str) -> Iterator
 
 
 def _line(values: Array, wanted: Array) -> tuple[float, float]:
-    """The factor and the number with which values become what is wanted."""
+    """Return the factor and the number that turn values into the wanted ones."""
     off = values - values.mean()
     slope = float(off @ wanted / (off @ off))
     return slope, float((wanted - slope * values).mean())
 
 
-Mask = NDArray[np.bool_]
-
-
 def _clipped(wanted: Array) -> Iterator[tuple[str, Array, Mask]]:
-    """Clipping at the least and the largest value, where several values have it, and the values
-    that have not."""
+    """Yield a clamp at the least and the largest value, and which values are inside it.
+
+    Several values must be at a limit.
+    """
     low, high = float(wanted.min()), float(wanted.max())
     room = ROUNDING * max(abs(low), abs(high))
     limits = {"min": (low, wanted <= low + room), "max": (high, wanted >= high - room)}
@@ -279,7 +279,7 @@ def _clipped(wanted: Array) -> Iterator[tuple[str, Array, Mask]]:
 
 
 def _undone(wanted: Array) -> Iterator[tuple[str, Array, Mask]]:
-    """What functions were applied to, where they can be undone without losing digits."""
+    """Yield functions, their arguments, and which of those have all their digits."""
     for pattern, inner in undone("inside", of=wanted):
         clear = np.isfinite(inner)
         if pattern in LEVEL:
@@ -290,10 +290,10 @@ def _undone(wanted: Array) -> Iterator[tuple[str, Array, Mask]]:
 def _multiples(
     rows: Rows, wanted: Array, clear: Mask, *, scaled: bool
 ) -> Iterator[tuple[str, float]]:
-    """What gives the clear values, with a factor and, where all are clear, a number added."""
+    """Yield what gives the clear values, with a factor and, if all are clear, a number added."""
     if len(np.unique(wanted[clear])) < LEAST_CLIPPED or 2 * clear.sum() < len(wanted):
         return
-    for row in _with_one_factor(rows, wanted, clear):
+    for row in _cheapest(rows, _with_one_factor(rows, wanted, clear)):
         values, term = rows.values[row][clear], rows.term(row)
         factor = float(values @ wanted[clear] / (values @ values))
         if np.isfinite(factor):
@@ -302,26 +302,25 @@ def _multiples(
     if clear.all() and len(wanted) >= LEAST_FOR_NUMBERS:
         for row in _cheapest(rows, rows.find_lines(wanted[None])[1]):
             slope, number = _line(rows.values[row], wanted)
-            if not np.isfinite(slope + number):
-                continue
-            text = Factor(*constant_text(slope)).times(rows.term(row).text)
-            yield f"{text} + {rounded(number)}", rows.term(row).cost + 1
+            if np.isfinite(slope + number):
+                text = Factor(*constant_text(slope)).times(rows.term(row).text)
+                yield f"{text} + {rounded(number)}", rows.term(row).cost + 1
 
 
-def _with_one_factor(rows: Rows, wanted: Array, clear: Mask) -> list[int]:
-    """The rows that give the clear values with one factor."""
+def _with_one_factor(rows: Rows, wanted: Array, clear: Mask) -> Places:
+    """Return the rows that give the clear values with one factor."""
     if clear.all():
-        return _cheapest(rows, rows.find(wanted[None])[1])
+        return rows.find(wanted[None])[1]
     sides = rows.simplest(UNMASKED)
     values, target = rows.values[sides][:, clear], wanted[clear]
     factors = values @ target / (values**2).sum(1)
     off = np.abs(factors[:, None] * values - target).max(1, initial=0)
-    good = np.isfinite(factors) & (off <= 100 * ROUNDING * np.abs(target).max())
-    return _cheapest(rows, sides[good])
+    good: Places = sides[np.isfinite(factors) & (off <= 100 * ROUNDING * np.abs(target).max())]
+    return good
 
 
 def unmasked(point: Point, true: str, wanted: Array) -> list[str]:
-    """Expressions that have the wanted values, up to a factor, where those are not zero."""
+    """Return expressions that have the wanted values, up to a factor, where those are not zero."""
     flat = wanted.reshape(-1)
     clear = (flat != 0) & np.isfinite(flat)
     if clear.all() or clear.sum() < LEAST_CLIPPED:
@@ -329,29 +328,20 @@ def unmasked(point: Point, true: str, wanted: Array) -> list[str]:
     rows = point.table.rows(wanted.shape)
     found: list[Sketch] = []
     with np.errstate(all="ignore"):
-        for values, outer in _wholes(point, wanted, true):
-            places = _with_one_factor(rows, values.reshape(-1), clear)
-            found += (_sketch(rows, (row,), outer) for row in places)
+        for values, outer, _ in _wholes(point, wanted, true):
+            found += _singles(rows, _with_one_factor(rows, values, clear), outer)
     return [sketch.parts[0] for sketch in sorted(found, key=lambda each: each.cost)]
 
 
-def _alone(rows: Rows, wanted: Array) -> Iterator[Sketch]:
-    for row in _cheapest(rows, rows.find(wanted[None])[1]):
-        yield _sketch(rows, (row,), "({})")
-
-
 def _with_true(rows: Rows, wanted: Array, right: Array, true: str) -> Iterator[Sketch]:
-    """The true gradient divided by something, or something with a factor added to it."""
+    """Yield the true gradient divided by something, or something with a factor added to it."""
     asked, found = rows.find(np.stack([right / wanted, wanted - right]))
-    for row in _cheapest(rows, found[asked == 0]):
-        yield _sketch(rows, (row,), f"({true}) / ({{}})")
-    for row in _cheapest(rows, found[asked == 1]):
-        term = rows.term(row)
-        yield Sketch((true, term.text), term.cost + 2)
+    yield from _singles(rows, found[asked == 0], f"({true}) / ({{}})")
+    yield from _singles(rows, found[asked == 1], true, "{}", more=2)
 
 
 def _products(rows: Rows, wanted: Array, most: int = SIDES) -> Iterator[Sketch]:
-    """Two expressions multiplied, divided, added."""
+    """Yield two expressions multiplied, divided, added."""
     sides = rows.simplest(most)
     values = rows.values[sides]
     for queries, pattern in (
@@ -363,26 +353,22 @@ def _products(rows: Rows, wanted: Array, most: int = SIDES) -> Iterator[Sketch]:
     sides = sides[np.abs(values).max(1) < MOST_LARGER * np.abs(wanted).max()]
     for rest in (wanted - rows.values[sides], wanted + rows.values[sides]):
         asked, found = rows.find(rest)
-        for one, other in _cheapest_pairs(rows, sides[asked], found):
-            left, right = rows.term(one), rows.term(other)
-            yield Sketch((left.text, right.text), left.cost + right.cost + 0.5)
+        yield from _pairs(rows, sides[asked], found, "{0}", "{1}", more=0.5)
 
 
 def _and_product(rows: Rows, rest: Array, true: str) -> Iterator[Sketch]:
-    """The true gradient, or ``g``, and a product of two expressions that is added to it."""
+    """Yield the true gradient, or ``g``, with a product of two expressions added to it."""
     sides = rows.simplest(IN_SUMS)
     asked, found = rows.find(rest / rows.values[sides])
-    for sketch in _pairs(rows, sides[asked], found, "({}) * ({})"):
-        yield Sketch((true, *sketch.parts), sketch.cost + 2.5)
+    yield from _pairs(rows, sides[asked], found, true, "({}) * ({})", more=3.5)
 
 
 def _sums(rows: Rows, wanted: Array) -> Iterator[Sketch]:
-    """Two expressions added, each with a factor of its own."""
+    """Yield two expressions added, each with a factor of its own."""
     sides = rows.simplest(IN_SUMS)
-    values = rows.values[sides]
-    values = values / np.linalg.norm(values, axis=1, keepdims=True)
+    values = _of_size_1(rows.values[sides])
     target = wanted / np.linalg.norm(wanted)
-    # What is left of the wanted values when both are taken out of them, by their inner products.
+    # What is left of the wanted values without their components along both, by inner products.
     inner, along = values @ values.T, values @ target
     apart = np.maximum(1 - inner**2, 1e-12)
     one = (along[:, None] - inner * along[None]) / apart
@@ -391,15 +377,13 @@ def _sums(rows: Rows, wanted: Array) -> Iterator[Sketch]:
     first, second = np.nonzero(np.triu(near, 1))
     left = one[first, second, None] * values[first] + one[second, first, None] * values[second]
     same = np.abs(left - target).max(1, initial=0) <= 100 * ROUNDING
-    for i, j in _cheapest_pairs(rows, sides[first[same]], sides[second[same]]):
-        terms = rows.term(i), rows.term(j)
-        yield Sketch(tuple(term.text for term in terms), sum(term.cost for term in terms) + 1.5)
+    yield from _pairs(rows, sides[first[same]], sides[second[same]], "{0}", "{1}", more=1.5)
 
 
 def _sums_with_true(rows: Rows, wanted: Array, right: Array, true: str) -> Iterator[Sketch]:
-    """The true gradient with a factor, and something else with another."""
+    """Yield the true gradient with a factor, and something else with another."""
     sides = rows.simplest(SIDES)
-    units = rows.values[sides] / np.linalg.norm(rows.values[sides], axis=1, keepdims=True)
+    units = _of_size_1(rows.values[sides])
     first, target = right / np.linalg.norm(right), wanted / np.linalg.norm(wanted)
     inner = units @ first
     apart = 1 - inner**2
@@ -407,27 +391,29 @@ def _sums_with_true(rows: Rows, wanted: Array, right: Array, true: str) -> Itera
     rest = target - own[:, None] * units
     left = rest - (rest @ first)[:, None] * first
     near = (np.abs(left).max(1, initial=0) <= 100 * ROUNDING) & (apart > 1e-6)
-    for row in _cheapest(rows, sides[near]):
-        term = rows.term(row)
-        yield Sketch((true, term.text), term.cost + 2.5)
+    yield from _singles(rows, sides[near], true, "{}", more=2.5)
 
 
-def _pairs(rows: Rows, ones: Places, others: Places, pattern: str) -> Iterator[Sketch]:
-    for pair in _cheapest_pairs(rows, ones, others):
-        yield _sketch(rows, pair, pattern)
+def _singles(rows: Rows, places: Places, *parts: str, more: float = 0.5) -> Iterator[Sketch]:
+    """Yield the cheapest rows in the gaps of the parts; ``more`` is what that adds to the cost."""
+    return (_sketch(rows, (row,), parts, more) for row in _cheapest(rows, places))
 
 
-def _sketch(rows: Rows, places: tuple[int, ...], pattern: str) -> Sketch:
+def _pairs(
+    rows: Rows, ones: Places, others: Places, *parts: str, more: float = 1.0
+) -> Iterator[Sketch]:
+    """Yield the cheapest pairs of rows in the gaps of the parts."""
+    order = np.argsort(rows.costs[ones] + rows.costs[others], kind="stable")[:MOST]
+    pairs = zip(ones[order].tolist(), others[order].tolist(), strict=True)
+    return (_sketch(rows, pair, parts, more) for pair in pairs)
+
+
+def _sketch(rows: Rows, places: Iterable[int], parts: tuple[str, ...], more: float) -> Sketch:
     terms = [rows.term(row) for row in places]
-    text = pattern.format(*(term.text for term in terms))
-    return Sketch((text,), sum(term.cost for term in terms) + 0.5 * len(terms))
+    texts = [term.text for term in terms]
+    return Sketch(tuple(part.format(*texts) for part in parts), sum(t.cost for t in terms) + more)
 
 
 def _cheapest(rows: Rows, places: Places) -> list[int]:
     order = np.argsort(rows.costs[places], kind="stable")[:MOST]
     return [int(place) for place in places[order]]
-
-
-def _cheapest_pairs(rows: Rows, ones: Places, others: Places) -> list[tuple[int, int]]:
-    order = np.argsort(rows.costs[ones] + rows.costs[others], kind="stable")[:MOST]
-    return [(int(ones[at]), int(others[at])) for at in order]

@@ -1,12 +1,11 @@
-"""All small expressions over a stage's names, with their values at one point, to look values up in.
+"""All small expressions over a stage's names, to be found by their values at one point.
 
-Values of many expressions are computed at once with numpy, from arrays that hold those of smaller
-ones. An expression's text is only put together when it is asked for.
+Values of many expressions are computed at once, from arrays that hold those of smaller ones. The
+text of an expression is put together only when it is asked for.
 """
 
 from __future__ import annotations
 
-import ast
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,19 +19,18 @@ from harness.formulas.steps import ALONG_AXES, ENTRYWISE, Array, Step, some, val
 Places = NDArray[np.intp]
 Shape = tuple[int, ...]
 
-# How far equal values may lie apart, relative to their size.
+# The tolerance for values of rows that are scaled to size 1.
 ROUNDING = 1e-9
-# How far each of them may, relative to itself, and to the largest.
+# The tolerances for each value, relative to itself and to the size of its row.
 FINE, FINEST = 1e-5, 1e-13
-# Fewer values that are not zero, or as good as that, could be those of anything.
+# With fewer nonzero values, anything is a multiple of anything; smaller ones count as zero.
 LEAST, FAINT = 3, 1e-8
-# What an expression costs that is taken as it is.
+# The cost of a larger expression that is used as it is.
 PART = 3.0
-# How many of the simplest are found with a number added to them; and what is as good as one number
-# everywhere.
-LINES = 6000
-LEVEL = 1e-3
-# The seed of the direction along which rows are put in order.
+# How many of the simplest expressions are found with a number added to them, and how little a row
+# may vary, relative to its size, before it counts as constant.
+LINES, LEVEL = 6000, 1e-3
+# The seed of the direction along which rows are sorted.
 DIRECTION = 20
 
 
@@ -43,15 +41,10 @@ class Term:
     text: str
     cost: float
 
-    @property
-    def tidy(self) -> str:
-        """The expression with the brackets that it needs."""
-        return ast.unparse(ast.parse(self.text, mode="eval"))
-
 
 @dataclass(frozen=True)
 class Block:
-    """Expressions of one shape: their values, a row each, their costs, and how to write them."""
+    """Expressions of one shape: their values along the first axis, their costs, and their terms."""
 
     values: Array
     costs: Array
@@ -62,31 +55,25 @@ class Block:
 
 
 class Table:
-    """Expressions of up to about four names, by shape, at one point.
+    """Expressions of up to about four names at one point, by shape.
 
-    ``names`` gives each name's value: the numbers at several points, along one axis, where the
-    stage works on single numbers (``shaped`` False), else a tensor. ``parts`` are larger
-    expressions with their values, which are taken as they are.
+    ``names`` maps names to their values: a tensor, or, if the stage works on single numbers
+    (``shaped`` is False), the numbers at several points along one axis. ``parts`` maps larger
+    expressions, which are used as they are, to their values.
     """
 
     def __init__(
         self, names: Mapping[str, Array], parts: Mapping[str, Array], *, shaped: bool
     ) -> None:
-        atoms = [
-            Block(value[None], np.ones(1), partial(_name, 1.0, name))
-            for name, value in names.items()
-        ]
-        whole = [
-            Block(value[None], np.full(1, PART), partial(_name, PART, text))
-            for text, value in parts.items()
-        ]
+        atoms = [_single(name, value, 1.0) for name, value in names.items()]
+        whole = [_single(text, value, PART) for text, value in parts.items()]
         with np.errstate(all="ignore"):
             blocks = [*whole, *(_of_tensors(atoms) if shaped else _of_numbers(atoms))]
             self._blocks = _by_shape(blocks)
         self._rows: dict[Shape, Rows] = {}
 
     def rows(self, shape: Shape) -> Rows:
-        """All expressions that have a shape, or that torch broadcasts to it."""
+        """Return all expressions that have this shape or broadcast to it."""
         if shape not in self._rows:
             wide = [_widened(block, shape) for block in self._blocks.values()]
             block = _one([block for block in wide if block is not None], shape)
@@ -97,7 +84,7 @@ class Table:
 class Rows:
     """Expressions of one shape, to be found by their values up to a constant factor.
 
-    Without ``constants``, those that are the same everywhere are left out: they are factors.
+    ``constants`` says whether to keep expressions with the same value everywhere.
     """
 
     def __init__(self, block: Block, *, constants: bool = True) -> None:
@@ -112,23 +99,23 @@ class Rows:
         return len(self.values)
 
     def place(self, row: int) -> int:
-        """Which of the expressions given, some without a value, a row is."""
+        """Return the index that a row has in the block."""
         return int(self._places[row])
 
     def term(self, row: int) -> Term:
-        """The expression of a row."""
+        """Return the expression of a row."""
         return self._block.write(self.place(row))
 
     def simplest(self, count: int) -> Places:
-        """The rows of the simplest expressions."""
+        """Return the rows of the ``count`` simplest expressions."""
         return self._order[:count]
 
     def find(self, wanted: Array) -> tuple[Places, Places]:
-        """Pairs of a row of ``wanted`` and a row of this table, equal up to a constant factor."""
+        """Return the pairs of rows of ``wanted`` and rows here that are equal up to a factor."""
         return self._multiples.find(wanted)
 
     def find_lines(self, wanted: Array) -> tuple[Places, Places]:
-        """The same of rows that are equal up to a factor and a number added to all values."""
+        """Return the pairs that are equal up to a factor and a number added to all values."""
         wanted = np.asarray(wanted, np.float64)
         # With few different values, a factor and a number make anything of anything.
         largest: Array = np.abs(wanted).max(1, keepdims=True)
@@ -156,7 +143,7 @@ class Rows:
 
 
 class _Index:
-    """Rows of values, put in order along a direction, to be found up to a constant factor."""
+    """Rows of values, sorted along a random direction, to be found up to a constant factor."""
 
     def __init__(self, values: Array) -> None:
         self._units = _units(values)
@@ -166,7 +153,7 @@ class _Index:
         self._keys = keys[self._order]
 
     def find(self, wanted: Array) -> tuple[Places, Places]:
-        """Pairs of a row of ``wanted`` and a row here that are equal up to a factor."""
+        """Return the pairs of rows of ``wanted`` and rows here that are equal up to a factor."""
         units = _units(wanted)
         few = _seen(wanted) < min(LEAST, wanted.shape[1])
         probes = np.where(few, np.nan, units @ self._direction)
@@ -179,29 +166,31 @@ class _Index:
         rows = self._order[np.repeat(first, counts) + offsets]
         near = np.abs(units[asked] - self._units[rows]).max(1, initial=0) <= ROUNDING
         asked, rows = asked[near], rows[near]
-        # Beside one huge value all others look alike.
+        # Relative to one huge value, all others look equal.
         sizes = np.abs(units[asked])
         off = np.abs(units[asked] - self._units[rows])
         same = (off <= FINE * sizes + FINEST).all(1)
-        return asked[same], rows[same]
+        # Rows that differ in rounding only come in the order of the table, on every processor.
+        order = np.lexsort((rows[same], asked[same]))
+        return asked[same][order], rows[same][order]
 
 
 def _seen(rows: Array) -> Places:
-    """How many values of each row are not zero, or as good as that beside the largest."""
+    """Count the values of each row that are not negligible relative to its largest."""
     sizes = np.abs(rows)
     seen: Places = (sizes > FAINT * sizes.max(1, initial=0, keepdims=True)).sum(1)
     return seen
 
 
 def _centred(rows: Array) -> Array:
-    """Each row less its mean; not a number where little but roundings is left of it."""
+    """Subtract its mean from each row; a row of which little but rounding is left becomes NaN."""
     centred: Array = rows - rows.mean(1, keepdims=True)
     flat = np.abs(centred).max(1, initial=0) <= LEVEL * np.abs(rows).max(1, initial=0)
     return np.where(flat[:, None], np.nan, centred)
 
 
 def _units(rows: Array) -> Array:
-    """Each row divided by its size, and by its sign: the same for all multiples of a row."""
+    """Divide each row by its size and sign, which makes all multiples of a row equal."""
     with np.errstate(all="ignore"):
         sizes = np.abs(rows).sum(1, keepdims=True)
         clear = np.abs(rows) > 1e-6 * sizes
@@ -211,16 +200,16 @@ def _units(rows: Array) -> Array:
 
 
 def _of_numbers(atoms: Sequence[Block]) -> Iterator[Block]:
-    """Of single numbers: every way for every name, and all pairs of these."""
+    """Yield expressions of single numbers: every step from every name, and all pairs of these."""
     plain = _stacked(block for atom in atoms for block in _made(atom, ENTRYWISE))
     yield from (*plain, *_pairs(plain, plain), *_twice(plain))
     yield from (each for block in _pairs(atoms, atoms) for each in _made(block, ENTRYWISE[1:]))
 
 
 def _of_tensors(atoms: Sequence[Block]) -> Iterator[Block]:
-    """Of tensors: entries and axes alone, and products of some of these.
+    """Yield expressions of tensors: steps on entries and on axes, and products of some of these.
 
-    Whoever looks up multiplies and adds two of them; so there are no more pairs than have to be.
+    There are no more pairs than needed, as the search combines two rows itself.
     """
     plain = _stacked(block for atom in atoms for block in _made(atom, ENTRYWISE))
     few = _stacked(block for atom in atoms for block in _made(atom, some("few")))
@@ -242,12 +231,12 @@ def _of_tensors(atoms: Sequence[Block]) -> Iterator[Block]:
 
 
 def _twice(blocks: Iterable[Block]) -> Iterator[Block]:
-    """What has been worked on once, worked on once more."""
+    """Yield what a second step makes of blocks."""
     return (each for block in blocks for each in _made(block, ENTRYWISE[1:]))
 
 
 def _of_rows(blocks: Iterable[Block]) -> Iterator[Block]:
-    """Rows of numbers as columns."""
+    """Yield vectors as columns."""
     step = Step("_[:, None]", 1, along_axes=True)
     return (each for block in blocks if block.values.ndim == 2 for each in _made(block, [step]))
 
@@ -258,8 +247,8 @@ def _along_axes(blocks: Iterable[Block], steps: Sequence[Step] = ALONG_AXES) -> 
             yield from _made(block, steps)
 
 
-def _name(cost: float, name: str, row: int) -> Term:
-    return Term(name, cost)
+def _single(text: str, value: Array, cost: float) -> Block:
+    return Block(value[None], np.full(1, cost), lambda row: Term(text, cost))
 
 
 def _made(block: Block, steps: Sequence[Step]) -> Iterator[Block]:
@@ -283,7 +272,7 @@ OPERATORS: Mapping[str, Callable[[Array, Array], Array]] = {
 def _pairs(
     lefts: Sequence[Block], rights: Sequence[Block], operators: str = "*/+-"
 ) -> Iterator[Block]:
-    """Every left one with every right one, entry by entry, where the shapes go together."""
+    """Combine every left block with every right one, entry by entry, if their shapes broadcast."""
     for left in lefts:
         for right in rights:
             if _go_together(left.values.shape[1:], right.values.shape[1:]):
@@ -292,7 +281,7 @@ def _pairs(
 
 
 def _go_together(one: Shape, other: Shape) -> bool:
-    """Whether torch would broadcast the shapes; no axis of the result is new to both."""
+    """Return whether the shapes broadcast."""
     return all(x == y or 1 in (x, y) for x, y in zip(one[::-1], other[::-1], strict=False))
 
 
@@ -321,7 +310,7 @@ def _joined(left: Block, operator: str, right: Block, of: Callable[[Array, Array
 
 
 def _padded(values: Array, deep: int) -> Array:
-    """Axes of size 1 before the entries' own, as broadcasting adds them."""
+    """Insert axes of size 1 before the entries' own, as broadcasting does."""
     return values.reshape(len(values), *(1,) * (deep - values.ndim), *values.shape[1:])
 
 
@@ -337,7 +326,7 @@ def _pair(left: Block, right: Block, pattern: str, row: int) -> Term:
 
 
 def _widened(block: Block, shape: Shape) -> Block | None:
-    """The expressions with their values broadcast to a shape; None where that does not go."""
+    """Return a block broadcast to a shape, or None if that is impossible."""
     own = block.values.shape[1:]
     if len(own) > len(shape) or not _go_together(own, shape):
         return None
@@ -345,12 +334,12 @@ def _widened(block: Block, shape: Shape) -> Block | None:
     if any(size not in (1, wanted) for size, wanted in zip(padded.shape[1:], shape, strict=True)):
         return None
     wide = np.broadcast_to(padded, (len(block), *shape))
-    # Alone it has another shape; that it broadcasts in company counts for something.
+    # An expression that has another shape by itself costs a little more.
     return Block(wide, block.costs + (0 if own == shape else 0.3), block.write)
 
 
 def _stacked(blocks: Iterable[Block]) -> list[Block]:
-    """The blocks as one for each shape, so that they are worked with all at once."""
+    """Join the blocks of each shape, to work on all of them at once."""
     return list(_by_shape(blocks).values())
 
 
