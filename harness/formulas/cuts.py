@@ -1,4 +1,4 @@
-"""Formulas with a limit in them: clipped at a number, or zero beyond one, which is to be found."""
+"""Formulas with a limit that has to be found: clipped at a number, or zero beyond one."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from torch import Tensor
 from harness.course.stage import Stage
 from harness.formulas.samples import EXACT, Sample, reproduces, value_at
 
-# A limit is only named where enough entries have it.
+# How many entries must show a limit, or what is true of two quantities, before it is named.
 LEAST = 3
 LEAST_FOR_PAIRS = 20
 
 
 def cut_formulas(stage: Stage, name: str, samples: Sequence[Sample]) -> Iterator[str]:
-    """Formulas with a limit that give what was returned for input ``name`` in every sample."""
+    """Yield formulas with a limit that give what was returned for input ``name`` in all samples."""
     true = stage.gradients[name]
     for text in (*_clipped(stage, true, samples), *_inside_clipped(stage, true, samples)):
         if reproduces(stage, text, samples, 3 * EXACT):
@@ -27,7 +27,7 @@ def cut_formulas(stage: Stage, name: str, samples: Sequence[Sample]) -> Iterator
 
 
 def _clipped(stage: Stage, true: str, samples: Sequence[Sample]) -> Iterator[str]:
-    """The true gradient, or what goes into it, kept between two numbers."""
+    """Yield the true gradient, or its upstream, kept between two numbers."""
     largest = _limit([sample.got for sample in samples])
     if largest:
         yield f"({true}).clamp(-{largest}, {largest})"
@@ -43,7 +43,7 @@ def _clipped(stage: Stage, true: str, samples: Sequence[Sample]) -> Iterator[str
 
 
 def _limit(values: Sequence[Tensor]) -> str:
-    """The largest size in the values as text, where several have it; empty elsewhere."""
+    """Return the largest absolute value as text if several values have it, else an empty text."""
     sizes = torch.cat([value.abs().flatten() for value in values])
     sizes = sizes[torch.isfinite(sizes)]
     if not len(sizes):
@@ -54,7 +54,7 @@ def _limit(values: Sequence[Tensor]) -> str:
 
 
 def _inside_clipped(stage: Stage, true: str, samples: Sequence[Sample]) -> Iterator[str]:
-    """The true gradient with one of its quantities kept between two numbers."""
+    """Yield the true gradient with one of its quantities kept between two numbers."""
     right: list[Tensor] = []
     for sample in samples:
         value = value_at(stage, true, sample)
@@ -75,7 +75,7 @@ def _inside_clipped(stage: Stage, true: str, samples: Sequence[Sample]) -> Itera
 
 
 def _ways_to_write(stage: Stage, true: str) -> Iterator[str]:
-    """The true gradient with the output by name, and as what torch makes of the input."""
+    """Yield the true gradient with the output by name, and as a function of the input."""
     yield true
     function = getattr(stage.forward, "__name__", "")
     if len(stage.inputs) == 1 and getattr(torch, function, None) is stage.forward:
@@ -83,7 +83,7 @@ def _ways_to_write(stage: Stage, true: str) -> Iterator[str]:
 
 
 def _limits_between(inside: Tensor, outside: Tensor) -> str:
-    """The arguments of a clamp that leaves some values as they are, and none of the others."""
+    """Return the arguments of a clamp that changes all values outside and none inside, if any."""
     low, high = float(inside.min()), float(inside.max())
     below, above = outside[outside < low], outside[outside > high]
     if len(below) + len(above) < len(outside):
@@ -97,8 +97,10 @@ def _limits_between(inside: Tensor, outside: Tensor) -> str:
 
 
 def conditions(stage: Stage, name: str, samples: Sequence[Sample]) -> Iterator[str]:
-    """Conditions that may hold where what was returned for input ``name`` is not zero: on the
-    place, or that something is on one side of a number."""
+    """Yield conditions that may hold where what was returned for input ``name`` is not zero.
+
+    They are about the place of an entry, or about which side of a number a quantity is on.
+    """
     kept = torch.cat([sample.got.flatten() != 0 for sample in samples])
     if LEAST <= int(kept.sum()) <= len(kept) - LEAST:
         yield from _places(stage, name)
@@ -117,7 +119,7 @@ def _places(stage: Stage, name: str) -> Iterator[str]:
 def _sides(stage: Stage, samples: Sequence[Sample], kept: Tensor) -> Iterator[str]:
     names = (*stage.inputs, stage.output, "g")
     pairs = [f"{one} {sign} {two}" for one, two in combinations(names, 2) for sign in "*-+"]
-    # Few numbers leave open what of two quantities is compared.
+    # With few numbers, too many combinations of two quantities fit.
     several = LEAST_FOR_PAIRS <= int(kept.sum()) <= len(kept) - LEAST_FOR_PAIRS
     for name in (*names, *(pairs if several and not stage.is_scalar else ())):
         together = _together(stage, name, samples)
@@ -133,14 +135,14 @@ def _sides(stage: Stage, samples: Sequence[Sample], kept: Tensor) -> Iterator[st
 
 
 def _together(stage: Stage, expression: str, samples: Sequence[Sample]) -> Tensor | None:
-    """The values of an expression in all samples, one after the other."""
+    """Return the values of an expression in all samples, joined, or None if it fails in one."""
     found = [value_at(stage, expression, sample) for sample in samples]
     values = [value.flatten() for value in found if value is not None]
     return torch.cat(values) if len(values) == len(found) else None
 
 
 def plain_number_between(low: float, high: float) -> float | None:
-    """The one number between two others that has the fewest digits; None where several have."""
+    """Return the number between two others that has the fewest digits, or None if several have."""
     if low < 0 < high:
         return 0.0
     for digits in range(-2, 3):

@@ -22,7 +22,7 @@ from harness.formulas.variants import parts_of, without_factor
 POWERS = (-1.0, 1.0, -0.5, 0.5, -2.0, 2.0)
 PAIRS = (*product((-1.0, 1.0), repeat=2), (-0.5, -0.5), (0.5, 0.5), (-1.0, -0.5), (-0.5, -1.0))
 LARGEST_DENOMINATOR = 64
-# Numbers that tensors are made into; those of the first line are also tried two at a time.
+# Numbers that tensors are reduced to; the first line is also tried in pairs.
 IN_PAIRS: tuple[str, ...] = ("{}", "{}.norm()", "{}.sum()", "{}.mean()", "abs({}).max()")
 SCALARS: tuple[str, ...] = (
     "{}.std()",
@@ -34,21 +34,21 @@ SCALARS: tuple[str, ...] = (
 )
 SCALARS += ("({} ** 2).mean()", "({} ** 2).sum()", "(({0} - {0}.mean()) ** 2).sum()")
 SCALARS += ("exp({})", "sqrt({})", "(1 - {}.mean())")
-# What is added to a norm so that nothing is divided by zero.
+# What is added to a norm to avoid a division by zero.
 GUARDS = (0.0, 1e-6, 1e-8)
-# How far the factors in several samples may lie apart: each is read from values with roundings.
+# The tolerance for the factors in several samples: each comes from rounded values.
 LOOSE = 1e-8
 
 
 @dataclass(frozen=True)
 class Factor:
-    """A factor as text to multiply with and text to divide by, either of them empty for 1."""
+    """A factor as text to multiply with and text to divide by; an empty text stands for 1."""
 
     above: str
     below: str = ""
 
     def times(self, expression: str) -> str:
-        """The expression with the factor, with more brackets than it needs."""
+        """Return the expression times the factor, with more brackets than it needs."""
         scaled = f"({self.above}) * ({expression})" if self.above else expression
         if self.above in ("-1", "(-1)"):
             scaled = f"-({expression})"
@@ -73,7 +73,7 @@ class _Tier:
         return np.stack([law.values for law in self._laws])
 
     def find(self, ratios: Array, known: NDArray[np.bool_]) -> Factor | None:
-        """The first law that the known ratios follow, each with the same constant."""
+        """Return the first law that all known ratios follow with one constant, or None."""
         if not self._laws:
             return None
         rest = ratios[known] / self._values[:, known]
@@ -87,7 +87,7 @@ class _Tier:
 
 
 class Factors:
-    """The factors that can be told in some samples of a stage: what is worked out once for all."""
+    """The factors that can be recognised in samples of a stage, computed once for all uses."""
 
     def __init__(self, stage: Stage, name: str, samples: Sequence[Sample]) -> None:
         self._stage, self._name, self._samples = stage, name, samples
@@ -96,7 +96,7 @@ class Factors:
         self._kinds = iter(kinds[:1] if stage.is_scalar else kinds)
 
     def find(self, ratios: Sequence[float | None]) -> Factor | None:
-        """The simplest factor with the value ``ratios[s]`` in sample s, where that is known."""
+        """Return the simplest factor whose value in sample s is ``ratios[s]``, where known."""
         known = np.array([ratio is not None for ratio in ratios])
         values = np.array([ratio or 0.0 for ratio in ratios])
         if not known.any() or not np.isfinite(values).all():
@@ -106,7 +106,7 @@ class Factors:
             return next((factor for factor in found if factor), None)
 
     def find_sum(self, ratios: Sequence[float | None]) -> Factor | None:
-        """A factor that divides by a norm or a sum, and a number that is added to it."""
+        """Return a factor that divides by a norm or a sum plus a number, or None."""
         if self._stage.is_scalar or any(not ratio for ratio in ratios):
             return None
         below = 1 / np.array(ratios, np.float64)
@@ -122,7 +122,7 @@ class Factors:
         return None
 
     def find_limit(self, ratios: Sequence[float | None]) -> Factor | None:
-        """A factor that keeps a norm from being larger than a number: 1 where it is smaller."""
+        """Return a factor that limits a norm to a number (1 if it is smaller already), or None."""
         if any(ratio is None or not 0 < ratio < 1 + LOOSE for ratio in ratios):
             return None
         values = np.array(ratios, np.float64)
@@ -149,7 +149,7 @@ class Factors:
         yield _Law("", "", np.ones(len(self._samples)))
 
     def _of_sizes(self) -> Iterator[_Law]:
-        """A size, two sizes, sums of sizes."""
+        """Yield a size, two sizes, sums of sizes."""
         known = self._sizes
         for (text, values), power in product(known, POWERS):
             yield _power(text, values, power)
@@ -163,14 +163,14 @@ class Factors:
             yield _power(text, values, power)
 
     def _of_scalars(self) -> Iterator[_Law]:
-        """A norm or a sum, and a size."""
+        """Yield a norm or a sum, by itself and with a size."""
         for (text, values), power in product((*self._few, *self._scalars), POWERS[:2]):
             law = _power(text, values, power)
             yield law
             yield from (_both(law, _power(*size, -1.0)) for size in self._sizes)
 
     def _of_pairs(self) -> Iterator[_Law]:
-        """Two norms or sums, or one with a power."""
+        """Yield two norms or sums, or one with a power."""
         for (text, values), power in product(self._few, POWERS[2:]):
             yield _power(text, values, power)
         for (one, other), powers in product(combinations(self._few, 2), PAIRS[:4]):
@@ -178,7 +178,7 @@ class Factors:
 
     @cached_property
     def _sizes(self) -> list[tuple[str, Array]]:
-        """The sizes as expressions, of the axes of the inputs."""
+        """The sizes of the inputs' axes as expressions, with their values."""
         seen: dict[str, str] = {}
         for name, dimensions in self._stage.inputs.items():
             for axis, dimension in enumerate(dimensions.split()):
@@ -199,7 +199,7 @@ class Factors:
 
     @cached_property
     def _names(self) -> tuple[str, ...]:
-        """What is added up: names, and what the true gradient is made of."""
+        """What is reduced: names, and the parts of the true gradient."""
         true = self._stage.gradients[self._name]
         slope = without_factor("g", true)
         parts = (f"({part})" for part in parts_of(true, *([slope] if slope else [])))
@@ -207,7 +207,7 @@ class Factors:
 
     @cached_property
     def _norms(self) -> list[tuple[str, Array]]:
-        """How large one gradient is, or several together."""
+        """The norms of one gradient and of several together."""
         names = [name for name in self._stage.inputs if name not in self._stage.optional]
         texts = [f"({self._stage.gradients[self._name]}).norm()", "g.norm()"]
         for count in range(2, len(names) + 1):
@@ -217,7 +217,7 @@ class Factors:
         return self._known(texts)
 
     def _known(self, texts: Iterable[str]) -> list[tuple[str, Array]]:
-        """The expressions that are one number, not 0, in every sample, with those numbers."""
+        """Return the expressions that are one nonzero number in every sample, with their values."""
         found: list[tuple[str, Array]] = []
         for text in texts:
             numbers: list[float] = []
@@ -233,14 +233,14 @@ class Factors:
 
 
 def factors_for(stage: Stage, name: str, samples: Sequence[Sample]) -> Factors:
-    """The factors that can be told in the samples; made once where forward is as it should be."""
+    """Return the factors for some samples, which are shared if forward is right in all of them."""
     if all(close(sample.output, stage.forward(*sample.inputs)) for sample in samples):
         return _reference_factors(stage, name, tuple(map(_Place, samples)))
     return Factors(stage, name, samples)
 
 
 class _Place:
-    """A sample, the same as any other with its inputs and upstream; tensors go by identity."""
+    """A sample that equals any other with the same inputs and upstream, by identity."""
 
     def __init__(self, sample: Sample) -> None:
         self.sample = sample
@@ -280,16 +280,16 @@ def _with_constant(law: _Law, constant: float) -> Factor:
 
 
 def rounded(value: float) -> str:
-    """A number with as few digits as its own digits leave open: 0.0009999999 is 0.001."""
+    """Return a number as text with as few digits as it needs: 0.0009999999 is 0.001."""
     short = (f"{value:.{digits}g}" for digits in range(1, 6))
     near = (text for text in short if abs(float(text) - value) <= 1e-6 * abs(value))
     return next(near, f"{value:.11g}")
 
 
 def constant_text(value: float) -> tuple[str, str]:
-    """A number as text above and below a fraction's bar: 1 is ("", ""), 2/3 is ("2", "3").
+    """Return a number as numerator and denominator: 1 is ("", ""), 2/3 is ("2", "3").
 
-    Ten digits are kept of a number that is no short fraction.
+    A number that is not a simple fraction keeps ten digits.
     """
     near = Fraction(value).limit_denominator(LARGEST_DENOMINATOR)
     if abs(float(near) - value) > EXACT * abs(value):

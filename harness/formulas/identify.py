@@ -1,4 +1,4 @@
-"""Which formula gives what a backward returned: known ones first, then a search; else silence."""
+"""Find the formula that gives what a backward returned: known ones first, then a search."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from harness.formulas.steps import Array, undone
 
 # How many of the simplest finds are tried at every sample.
 TRIES = 30
-# How many samples of single numbers are looked at before all are.
+# How many samples of single numbers are compared before all are.
 FIRST = 9
-# How far off a value may be, relative to the largest, before it is taken for another.
+# How far a value may be off, relative to the largest, and still count as equal.
 NEAR = 1e-6
 OTHER = ("another-formula", hint_for(""))
 FACTOR = (
@@ -40,9 +40,9 @@ CUT = (
 
 
 def formulas_for(stage: Stage, name: str, samples: Sequence[Sample]) -> Iterator[NamedFormula]:
-    """Formulas that give what backward returned for input ``name`` at every sample.
+    """Yield formulas that give what backward returned for input ``name`` in every sample.
 
-    The likeliest and simplest come first; there are none where the true gradient is one.
+    The likeliest and simplest come first; there are none if the true gradient is one.
     """
     if reproduces(stage, stage.gradients[name], samples, SINGLE):
         return
@@ -50,7 +50,7 @@ def formulas_for(stage: Stage, name: str, samples: Sequence[Sample]) -> Iterator
 
 
 class _Search:
-    """The search for the formula of one gradient in given samples."""
+    """The search for the formula of one gradient, from samples of it."""
 
     def __init__(self, stage: Stage, name: str, samples: Sequence[Sample]) -> None:
         self._stage, self._name, self._samples = stage, name, samples
@@ -80,7 +80,7 @@ class _Search:
         return factors_for(self._stage, self._name, self._samples)
 
     def _one_by_one(self) -> Iterator[NamedFormula]:
-        """Of values that cannot be compared up to a factor: zeros, and what is not finite."""
+        """Yield formulas for values that have no multiples: zeros, and what is not finite."""
         for known in known_formulas(self._stage, self._name):
             if reproduces(self._stage, known.expression, self._samples):
                 yield known
@@ -91,7 +91,7 @@ class _Search:
     def _known(self, point: Point, wanted: Array) -> Iterator[NamedFormula]:
         """Yield known formulas as they are, then with a factor, the true gradient first."""
         for known in known_formulas(self._stage, self._name):
-            # Few, and all that many a submission with a forward of its own needs.
+            # They are few, and often all that a submission with another forward needs.
             if known.forward and reproduces(self._stage, known.expression, self._samples):
                 yield known
         candidates = point.near(self._name, wanted)
@@ -108,7 +108,7 @@ class _Search:
                 yield replace(known, expression=scaled)
 
     def _masked(self, point: Point, wanted: Array) -> Iterator[str]:
-        """What has some value where a condition holds, and is zero elsewhere."""
+        """Yield formulas with some value where a condition holds, and zero elsewhere."""
         tests = [*conditions(self._stage, self._name, self._samples)]
         if not tests:
             return
@@ -123,7 +123,7 @@ class _Search:
                     yield right
 
     def _factor_where_not_zero(self, expression: str) -> Factor | None:
-        """The factor with which the expression has every value that is not zero."""
+        """Return the factor with which the expression has every nonzero value."""
         ratios: list[float | None] = []
         for sample in self._samples:
             value = value_at(self._stage, f"({expression}) * ones_like({self._name})", sample)
@@ -137,8 +137,7 @@ class _Search:
         return self._all_factors.find(ratios)
 
     def _turned(self, point: Point, wanted: Array) -> Iterator[str]:
-        """The true gradient, or a known formula, turned about as a whole or sent through something
-        that can be undone."""
+        """Yield the true gradient, or a known formula, rearranged or inside another function."""
         true = self._stage.gradients[self._name]
         is_matrix = wanted.ndim == 2 and not self._stage.is_scalar
         for pattern, inner in undone(*(["turned"] if is_matrix else []), "wholes", of=wanted):
@@ -149,7 +148,7 @@ class _Search:
                     yield right
 
     def _single(self, wanted: Array) -> Iterator[NamedFormula]:
-        """Of one number, which any expression gives up to a factor: a factor by itself."""
+        """Yield a factor by itself: for a single number, any expression matches up to a factor."""
         one = f"ones({tuple(wanted.shape)})"
         ratios = [_ratio(torch.ones(()), sample.got.reshape(-1)[:1]) for sample in self._samples]
         factor = self._all_factors.find(ratios)
@@ -167,7 +166,7 @@ class _Search:
                 yield NamedFormula(text, *OTHER)
 
     def _filled(self, sketch: Sketch) -> str | None:
-        """The sketch with its factors, where it then reproduces every sample."""
+        """Return the sketch with its factors if it then reproduces every sample."""
         if len(sketch.parts) == 1:
             return self._scaled(sketch.parts[0])
         factors = self._factors(sketch.parts)
@@ -177,7 +176,7 @@ class _Search:
         return self._if_right(" + ".join(f"({factor.times(part)})" for factor, part in pairs))
 
     def _scaled(self, expression: str) -> str | None:
-        """The expression times the factor with which it reproduces every sample."""
+        """Return the expression times the factor with which it reproduces every sample."""
         ratios: list[float | None] = []
         for sample in self._samples:
             value = value_at(self._stage, expression, sample)
@@ -196,7 +195,7 @@ class _Search:
         return None
 
     def _factors(self, parts: Sequence[str]) -> list[Factor] | None:
-        """For each part, the factor with which their sum reproduces every sample."""
+        """Return a factor for each part with which their sum reproduces every sample."""
         rows: list[tuple[Tensor, Tensor]] = []
         columns: list[list[float | None]] = []
         for sample in self._samples:
@@ -215,7 +214,7 @@ class _Search:
                 return None
             columns.append(found)
         if rows:
-            # One number does not tell two factors apart, and there are no sizes to depend on.
+            # Two factors need more than one number; there are no sizes that they could depend on.
             found = _together(rows, len(parts))
             if found is None:
                 return None
@@ -230,7 +229,7 @@ class _Search:
 
 
 def _without_doubles(sketches: Sequence[Sketch]) -> Iterator[Sketch]:
-    """The sketches without those that differ in brackets only."""
+    """Yield the sketches, but of those that differ only in brackets the first."""
     seen: set[str] = set()
     for sketch in sketches:
         text = " + ".join(ast.unparse(ast.parse(part, mode="eval")) for part in sketch.parts)
@@ -240,27 +239,29 @@ def _without_doubles(sketches: Sequence[Sketch]) -> Iterator[Sketch]:
 
 
 def _ratio(value: Tensor, got: Tensor) -> float | None:
-    """How many times as large one tensor is as another that is a multiple of it."""
+    """Return the factor between two tensors that are multiples of each other, read at one entry."""
     at = int(value.abs().argmax())
     largest = float(value.flatten()[at])
     return float(got.flatten()[at]) / largest if largest else None
 
 
 def _is_multiple(value: Tensor, got: Tensor, factor: float) -> bool:
-    """Whether a tensor is that many times another one, as far as roundings let it be seen."""
+    """Return whether a tensor is that multiple of another, up to rounding."""
     room = NEAR * float(got.abs().max())
     return bool(((got - factor * value).abs() <= room).all())
 
 
 def _together(rows: Sequence[tuple[Tensor, Tensor]], count: int) -> list[float | None] | None:
-    """The factors that are the same in several samples."""
+    """Return the factors that are the same in several samples."""
     columns, got = zip(*rows, strict=True)
     return _coefficients(torch.cat(columns), torch.cat(got), count)
 
 
 def _coefficients(row: Tensor, got: Tensor, count: int) -> list[float | None] | None:
-    """The factors of columns that add up to what is wanted, None for each where too little is
-    known; None where nothing adds up to it."""
+    """Return the factors with which columns add up to the wanted values, or None if none do.
+
+    A factor is None if there are too few values to determine it.
+    """
     finite = bool(torch.isfinite(row).all()) and bool(torch.isfinite(got).all())
     if len(row) <= count or not finite:
         return [None] * count

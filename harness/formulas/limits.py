@@ -1,4 +1,4 @@
-"""Numbers at which a formula changes, and inputs close to them: elsewhere it cannot be told."""
+"""The numbers at which a formula changes, and inputs close to them that show what it does there."""
 
 from __future__ import annotations
 
@@ -11,21 +11,20 @@ from torch import Tensor
 
 from harness.course.stage import Stage
 
-# How far from a number, as parts of it, a formula is tried on both sides; and at which numbers it
-# is tried besides.
+# At which multiples of a limit a formula is tried, and at which numbers besides.
 NEAR = (0.98, 1.02, 0.9, 1.1, 0.75, 1.3)
 BESIDES = (0.03, 0.15, 0.35, 0.6, 0.9, 1.2, 1.8, 2.7, 4.5)
-# What makes steps or bends.
+# What makes a function piecewise.
 BENDS = {"round", "sign", "abs", "relu", "clamp", "amax"}
 
 Place = tuple[tuple[Tensor, ...], Tensor]
 
 
 def near_limits(stage: Stage, expression: str, place: Place) -> Iterator[Place]:
-    """Inputs and upstreams like the given ones, with values close to each limit in a formula.
+    """Yield inputs and upstreams like the given ones, with values close to each limit in a formula.
 
-    Only limits of the upstream and of inputs can be set. Where a formula has steps or bends at all,
-    each of these is also moved along by itself.
+    Only the upstream and the inputs can be set. If a formula is piecewise at all, each of these is
+    also moved around zero by itself.
     """
     inputs, upstream = place
     names = ("g", *stage.inputs)
@@ -42,7 +41,7 @@ def near_limits(stage: Stage, expression: str, place: Place) -> Iterator[Place]:
 
 
 def _bends(tree: ast.AST) -> bool:
-    """Whether anything is compared, rounded, clipped, or without its sign."""
+    """Return whether anything is compared, rounded, clipped, or loses its sign."""
     for node in ast.walk(tree):
         match node:
             case ast.Compare():
@@ -53,7 +52,7 @@ def _bends(tree: ast.AST) -> bool:
 
 
 def _around(limit: float, like: Tensor) -> Iterator[Tensor]:
-    """Tensors of a shape that hold values on both sides of a limit, and of minus the limit."""
+    """Yield tensors of a shape with values on both sides of a limit and of its negative."""
     sizes = [*(part * limit for part in NEAR if limit), *BESIDES]
     wanted = torch.tensor([sign * size for size in sizes for sign in (1, -1)])
     wanted = wanted.to(torch.float64)
@@ -66,7 +65,7 @@ def _around(limit: float, like: Tensor) -> Iterator[Tensor]:
 
 
 def _limits(tree: ast.AST) -> Iterator[tuple[str, float]]:
-    """The names that are compared with a number, or clipped at one, and the numbers."""
+    """Yield the names that are compared with a number or clipped at one, with those numbers."""
     for node in ast.walk(tree):
         match node:
             case ast.Compare(left=left, comparators=[right]):

@@ -1,4 +1,4 @@
-"""A torch expression as mathematics: runs of characters, some of them raised or lowered."""
+"""Torch expressions as mathematics: runs of characters, some raised or lowered."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BEHAVES, RIGHT = "behaves like {}.", "Right is {}."
 
 @dataclass(frozen=True)
 class Piece:
-    """A run of characters; names lean, numbers and signs stand."""
+    """A run of characters; names are italic, numbers and signs upright."""
 
     text: str
     leans: bool = False
@@ -36,12 +36,12 @@ Formula = tuple[Piece, ...]
 
 
 def upright(text: str) -> Formula:
-    """Signs, numbers and words, as they are."""
+    """Return signs, numbers and words as they are."""
     return (Piece(text),)
 
 
 def symbol(name: str, indices: str = "") -> Formula:
-    """A name as mathematics: ``a_prev`` leans, with "prev" and the indices as a subscript.
+    """Return a name as mathematics: ``a_prev`` has "prev" and the indices as a subscript.
 
     ``C₀`` and ``C0`` are the same.
     """
@@ -57,7 +57,7 @@ def symbol(name: str, indices: str = "") -> Formula:
 
 
 def plain(formula: Formula) -> str:
-    """The formula as one line of text: ``a_prev``, ``gᵀ``, ``z²``, ``Σₙ``."""
+    """Return the formula as one line of text: ``a_prev``, ``gᵀ``, ``z²``, ``Σₙ``."""
     said = ""
     for piece in formula:
         if piece.place == "above":
@@ -73,17 +73,17 @@ def plain(formula: Formula) -> str:
 
 @lru_cache(maxsize=1024)
 def as_written(stage: Stage, expression: str) -> Formula:
-    """An expression over the stage's names as mathematics, as it stands: nothing is simplified.
+    """Return an expression over the stage's names as mathematics, without simplifying it.
 
-    ⊙ is the product entry by entry, and a product of matrices has no sign. What mathematics has no
-    sign for stays code.
+    ⊙ is the elementwise product, and a matrix product has no sign. What has no notation in
+    mathematics stays code.
     """
     return _Writer(stage).set(ast.parse(expression, mode="eval").body).pieces
 
 
 @dataclass(frozen=True)
 class _Set:
-    """Something set, how tightly it holds together, and the dimensions it runs along."""
+    """A typeset part of a formula, how tightly its operator binds, and its dimensions."""
 
     pieces: Formula
     binds: int = NAME
@@ -95,7 +95,7 @@ class _Set:
         return (Piece("("), *self.pieces, Piece(")"))
 
     def added(self) -> Formula:
-        """After a sign: with brackets where it begins with another."""
+        """Return it for use after a sign, with brackets if it begins with another sign."""
         begins = self.pieces[0].text.startswith("−")
         return self.within(NAME) if begins else self.within(PRODUCT)
 
@@ -213,7 +213,7 @@ def _number(value: float) -> _Set:
 
 
 def _reduced(method: str, arguments: list[str], of: _Set) -> _Set:
-    """A sum over the axis named, or over all; a mean divides it by their sizes."""
+    """Return a sum over the named axis, or over all; a mean divides it by their sizes."""
     axis = int(arguments[0]) if arguments else None
     if not of.axes or (axis is not None and axis >= len(of.axes)):
         shown = (*of.within(NAME), Piece(f".{method}({', '.join(arguments)})"))

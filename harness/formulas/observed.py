@@ -1,5 +1,7 @@
-"""What can be said of a wrong gradient without knowing its formula: where it is right, and how far
-off it is elsewhere. What is not plain from every sample is not said."""
+"""What can be said about a wrong gradient without knowing its formula.
+
+Where it is right, and how far off it is elsewhere; only what every sample shows.
+"""
 
 from __future__ import annotations
 
@@ -15,15 +17,15 @@ from torch import Tensor
 from harness.course.stage import Stage
 from harness.formulas.samples import Sample
 
-# An entry is right to this, relative to its size and, in part, to the largest.
+# The tolerance for an entry, relative to its size and, in part, to the largest.
 NEAR = 1e-6
-# A factor is the same for all entries to this.
+# The tolerance for a factor that is the same for all entries.
 ONE_FACTOR = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """A sample beside the right gradient, of the same shape."""
+    """A sample and the right gradient, which has the same shape."""
 
     stage: Stage
     sample: Sample
@@ -45,7 +47,7 @@ class Seen:
 
     @cached_property
     def factor(self) -> float | None:
-        """How many times the right gradient it is; None where it is no multiple of it."""
+        """The factor to the right gradient, or None if it is not a multiple of it."""
         right, got = self.right.flatten(), self.sample.got.flatten()
         at = int(right.abs().argmax())
         factor = float(got[at]) / float(right[at]) if right[at] else math.nan
@@ -57,7 +59,7 @@ class Seen:
 
 
 def observed(stage: Stage, name: str, samples: Sequence[Sample]) -> str:
-    """A sentence on what came back for input ``name``; empty where nothing is plain."""
+    """Return a sentence about what came back for input ``name``, or an empty text."""
     at = tuple(stage.inputs).index(name)
     seen: list[Seen] = []
     for sample in samples:
@@ -74,7 +76,7 @@ def observed(stage: Stage, name: str, samples: Sequence[Sample]) -> str:
 
 
 def _by_size(seen: Sequence[Seen]) -> Iterator[str]:
-    """Right for one sample, or one output, and wrong for more."""
+    """Say that it is right for one sample, or one output, and wrong for more."""
     for dimension, one, more in (
         ("N", "a single sample (N = 1)", "more samples"),
         ("K", "a single output (K = 1)", "more outputs"),
@@ -89,7 +91,7 @@ def _by_size(seen: Sequence[Seen]) -> Iterator[str]:
 
 
 def _by_row(seen: Sequence[Seen]) -> Iterator[str]:
-    """Right in one row or column only, or everywhere else."""
+    """Say that it is right in one row or column only, or everywhere else."""
     wide = [each for each in seen if each.right.dim() == 2 and min(each.right.shape) > 2]
     if len(wide) < 2:
         return
@@ -111,7 +113,7 @@ TESTS: tuple[tuple[str, Callable[[Tensor], Tensor]], ...] = (
 
 
 def _by_value(seen: Sequence[Seen]) -> Iterator[str]:
-    """Wrong just where a value has one sign, or is large."""
+    """Say that it is wrong just where a value has one sign, or is large."""
     for other in seen[0].values:
         values = torch.cat([each.values[other].flatten() for each in seen if other in each.values])
         wrong = torch.cat([each.wrong.flatten() for each in seen if other in each.values])
@@ -128,7 +130,7 @@ def _by_value(seen: Sequence[Seen]) -> Iterator[str]:
 
 
 def _by_factor(seen: Sequence[Seen]) -> Iterator[str]:
-    """A multiple of the right gradient, whose factor changes."""
+    """Say that it is a multiple of the right gradient whose factor changes."""
     factors = [each.factor for each in seen if each.right.numel() > 1]
     known = [factor for factor in factors if factor is not None]
     if len(known) < 4 or len(known) < len(factors):
@@ -141,7 +143,7 @@ def _by_factor(seen: Sequence[Seen]) -> Iterator[str]:
 
 
 def _grows(seen: Sequence[Seen], dimension: str) -> bool:
-    """Whether the factor depends on a size alone, and grows with it."""
+    """Return whether the factor depends on a size alone and grows with it."""
     pairs = sorted(
         (_size(each.stage, each.sample, dimension), abs(each.factor or 0.0))
         for each in seen
@@ -156,11 +158,11 @@ def _grows(seen: Sequence[Seen], dimension: str) -> bool:
 
 
 def _by_digits(seen: Sequence[Seen]) -> Iterator[str]:
-    """Nearly right everywhere."""
+    """Say that it is nearly right everywhere."""
     worst = 0.0
     for each in seen:
         off = (each.sample.got - each.right).abs() / each.right.abs().max()
-        # Not a number, where it is far off or all that is right is 0.
+        # NaN if it is far off, or if the right gradient is 0.
         worst = max(worst, float(off.nan_to_num(1.0).max()))
     if 0 < worst < 1e-2:
         digits = int(-math.log10(worst))

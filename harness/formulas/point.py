@@ -1,4 +1,4 @@
-"""Where formulas are compared first: a few inputs, with the values that every formula has there."""
+"""A few inputs at which formulas are compared first, with the values of all formulas there."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from harness.formulas.table import Block, Rows, Shape, Table, Term
 from harness.formulas.variants import parts_of
 
 Place = tuple[tuple[Tensor, ...], Tensor]
-# Upstreams of this size: others are too far apart to be compared in one go.
+# Only upstreams of this size are compared together: the others differ too much from them.
 LEAST, MOST = 0.05, 20.0
-# How many sizes are looked at: products of matrices can be undone in some sizes only.
+# How many sizes are tried: matrix products can be undone in some sizes only.
 PLACES = 3
 
 
 class Point:
-    """A stage at one place, or, where it works on single numbers, at several side by side."""
+    """A stage at one place, or, if it works on single numbers, at several side by side."""
 
     def __init__(
         self, stage: Stage, places: Sequence[Place], outputs: Sequence[Tensor] | None = None
@@ -35,7 +35,7 @@ class Point:
         self._known: dict[str, dict[Shape, tuple[tuple[NamedFormula, ...], Rows]]] = {}
 
     def value(self, expression: str) -> Array | None:
-        """The value of an expression; None where it has none, or not of numbers."""
+        """Return the value of an expression, or None if it has none that is a tensor of numbers."""
         found: list[Tensor] = []
         for (inputs, upstream), output in zip(self._places, self._outputs, strict=True):
             value = value_of(self._stage, expression, inputs, upstream, output)
@@ -45,13 +45,13 @@ class Point:
         return self.joined(found)
 
     def joined(self, values: Sequence[Tensor]) -> Array:
-        """The values at the places, as they are compared."""
+        """Return the values at the places as one array, as they are compared."""
         together = torch.stack(list(values)) if self._stage.is_scalar else values[0]
         # Numpy would give a single number an axis.
         return np.ascontiguousarray(together.numpy()).reshape(together.shape)
 
     def near(self, name: str, wanted: Array) -> list[NamedFormula]:
-        """The known formulas for input ``name`` that have the wanted values up to a factor."""
+        """Return the known formulas for input ``name`` with the wanted values up to a factor."""
         if name not in self._known:
             self._known[name] = self._by_shape(known_formulas(self._stage, name))
         if wanted.shape not in self._known[name]:
@@ -104,7 +104,7 @@ def _rows_of(pairs: Sequence[tuple[NamedFormula, Array]]) -> tuple[tuple[NamedFo
 
 
 def points_for(stage: Stage, samples: Sequence[Sample]) -> list[tuple[Point, Array]]:
-    """Where to compare formulas, the best place first, and what backward returned there."""
+    """Return where to compare formulas, the best place first, and what backward returned there."""
     return [_at(stage, chosen) for chosen in _chosen(stage, samples)]
 
 
@@ -118,7 +118,7 @@ def _at(stage: Stage, chosen: Sequence[Sample]) -> tuple[Point, Array]:
 
 
 def _chosen(stage: Stage, samples: Sequence[Sample]) -> list[Sequence[Sample]]:
-    """One sample of each of the first few sizes; of single numbers, all whose g is near 1."""
+    """Return one sample of each of the first few sizes; of numbers, all whose g is near 1."""
     near = [sample for sample in samples if LEAST < float(sample.upstream.abs().max()) < MOST]
     near = near or list(samples[:1])
     if stage.is_scalar:
@@ -129,7 +129,7 @@ def _chosen(stage: Stage, samples: Sequence[Sample]) -> list[Sequence[Sample]]:
     return list(sizes.values())[:PLACES]
 
 
-# Tensors are told apart by identity, and cases are made once.
+# The cache compares tensors by identity; cases are made once.
 @lru_cache(maxsize=64)
 def _reference_point(stage: Stage, places: tuple[Place, ...]) -> Point:
     return Point(stage, places)

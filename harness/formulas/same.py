@@ -1,4 +1,4 @@
-"""Whether a formula has the value of a stage's true gradient, at generic points of many sizes."""
+"""Compare formulas with a stage's true gradients at generic points of many sizes."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ RELATIVE, ROOM = 1e-12, 1e-14
 
 
 def same_as_true(stage: Stage, name: str, expression: str) -> str | None:
-    """Why ``expression`` is as good as the true gradient of input ``name``; None where it is not.
+    """Return why ``expression`` equals the true gradient of input ``name``, or None if it does not.
 
-    It is where it has the same value in double precision, to 12 digits, at generic points of many
-    sizes, and the same shape, but for leading axes of size 1, which torch drops.
+    It does if it has the same value in double precision, to 12 digits, at generic points of many
+    sizes, and the same shape, apart from leading axes of size 1, which torch drops.
     """
     wider = False
     for inputs, upstream in generic_points(stage):
@@ -38,10 +38,10 @@ def value_of(
     upstream: Tensor,
     output: Tensor | None = None,
 ) -> Tensor | None:
-    """The value of an expression that may be wrong: None where it raises, or is no tensor."""
+    """Return the value of an expression, or None if it raises or is not a tensor."""
     try:
         with warnings.catch_warnings():
-            # A transpose of what is no matrix is deprecated, not wrong.
+            # Transposing what is not a matrix is deprecated, not wrong.
             warnings.simplefilter("ignore")
             value: object = stage.evaluate(expression, inputs, upstream, output)
     except Exception:
@@ -51,7 +51,7 @@ def value_of(
 
 
 def close(value: Tensor, true: Tensor) -> bool:
-    """Whether two tensors have the same shape, but for leading axes of size 1, and values."""
+    """Return whether two tensors are equal, apart from leading axes of size 1 in the first."""
     leading = value.dim() - true.dim()
     if leading < 0 or value.shape != (1,) * leading + tuple(true.shape):
         return False
@@ -63,7 +63,7 @@ def close(value: Tensor, true: Tensor) -> bool:
 
 
 def generic_points(stage: Stage) -> Iterator[tuple[tuple[Tensor, ...], Tensor]]:
-    """Inputs and an upstream, of sizes that keep axes apart, and a last one with axes of size 1."""
+    """Yield inputs and an upstream of sizes that are all different, at last with axes of size 1."""
     for turn in range(POINTS):
         generator = torch.Generator().manual_seed(7919 * turn + 17)
         inputs = stage.sample(generator, _sizes(stage, turn), turn)

@@ -1,4 +1,4 @@
-"""What a backward was asked and what it returned for one input: all that a formula is read from."""
+"""What a backward was asked and what it returned for one input."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from harness.course.stage import Stage
 from harness.formulas.same import value_of
 
-# Of the entries: a formula in float64 is followed to 9 digits, one in float32 to 5.
+# The tolerances for entries: 9 digits for a formula in float64, 5 for one in float32.
 EXACT, SINGLE = 1e-9, 1e-5
 
 
@@ -31,7 +31,7 @@ class Sample:
 
 
 def value_at(stage: Stage, expression: str, sample: Sample) -> Tensor | None:
-    """The value of an expression where the sample was taken; None where it has none."""
+    """Return the value of an expression where the sample was taken, or None if it has none."""
     value = value_of(stage, expression, sample.inputs, sample.upstream, sample.output)
     return None if value is None or value.is_complex() else value.detach().double()
 
@@ -39,7 +39,7 @@ def value_at(stage: Stage, expression: str, sample: Sample) -> Tensor | None:
 def reproduces(
     stage: Stage, expression: str, samples: Sequence[Sample], tolerance: float = EXACT
 ) -> bool:
-    """Whether the expression has the shape and the values that were returned, in every sample."""
+    """Return whether the expression has the returned shape and values in every sample."""
     return all(_agrees(stage, expression, sample, tolerance) for sample in samples)
 
 
@@ -49,7 +49,7 @@ def _agrees(stage: Stage, expression: str, sample: Sample, tolerance: float) -> 
 
 
 def same_values(value: Tensor, got: Tensor, tolerance: float) -> bool:
-    """Whether two tensors agree in shape and, relative to their sizes, in every entry.
+    """Return whether two tensors agree in shape and, relative to their sizes, in every entry.
 
     A little room, relative to the largest entry, is for sums that cancel.
     """
@@ -59,8 +59,8 @@ def same_values(value: Tensor, got: Tensor, tolerance: float) -> bool:
     return torch.allclose(value, got, rtol=tolerance, atol=room, equal_nan=True)
 
 
-# What came back is compared with one formula after the other. A tensor's hash is its identity.
+# What came back is compared with many formulas. A tensor's hash is its identity.
 @lru_cache(maxsize=256)
 def _largest(values: Tensor) -> float:
-    """The size of the largest finite entry."""
+    """Return the largest finite absolute value."""
     return float(values.nan_to_num(0, 0, 0).abs().max()) if values.numel() else 0.0

@@ -1,4 +1,4 @@
-"""Wrong formulas made by rule from a right one, by its syntax tree."""
+"""Wrong formulas, made by rule from the syntax tree of a right one."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Variant:
 
 
 def variants_of(stage: Stage, name: str) -> tuple[Variant, ...]:
-    """Expressions near the true gradient of input ``name``, each different from it as text.
+    """Return expressions near the true gradient of input ``name`` that differ from it as text.
 
-    Some may have the same value all the same, as ``a * g`` has for ``g * a``.
+    Some may have the same value nevertheless, as ``a * g`` has for ``g * a``.
     """
     true = ast.parse(stage.gradients[name], mode="eval").body
     rules = [*RULES, _names(stage), *([] if stage.is_scalar else SHAPED_RULES)]
@@ -39,7 +39,7 @@ def variants_of(stage: Stage, name: str) -> tuple[Variant, ...]:
 
 
 def parts_of(*expressions: str) -> list[str]:
-    """What expressions are made of: all of their operations, themselves included."""
+    """Return all operations in expressions, the expressions themselves included."""
     trees = (ast.parse(text, mode="eval").body for text in expressions)
     nodes = (node for tree in trees for node in ast.walk(tree))
     kinds = (ast.BinOp, ast.UnaryOp, ast.Call, ast.Compare)
@@ -47,7 +47,7 @@ def parts_of(*expressions: str) -> list[str]:
 
 
 def without_factor(name: str, expression: str) -> str | None:
-    """A product without the factor of that name; None where it is no such product."""
+    """Return a product without the factor of that name, or None if it has no such factor."""
     left = _without(name, ast.parse(expression, mode="eval").body)
     return ast.unparse(left) if left else None
 
@@ -65,7 +65,7 @@ def _without(name: str, tree: ast.expr) -> ast.expr | None:
 
 
 def _everywhere(tree: ast.expr, rules: Sequence[Rule]) -> Iterator[Change]:
-    """The tree with one of the rules applied at one of its nodes."""
+    """Yield the tree with one of the rules applied at one of its nodes."""
     count = sum(isinstance(node, ast.expr) for node in ast.walk(tree))
     for place in range(count):
         node = _nodes(tree)[place]
@@ -236,7 +236,7 @@ def _template(text: str) -> Callable[[ast.expr], ast.expr]:
 
 
 def _counts(stage: Stage) -> tuple[str, ...]:
-    """The sizes that an expression of the stage may use."""
+    """Return the sizes that an expression of the stage may use."""
     return () if stage.is_scalar else ("N", "K")
 
 
