@@ -1,1 +1,1 @@
-"""Proof that the checks work: solutions, handouts, mutants and controls, on the path of grading."""
+"""Proof that the checks work: solutions, handouts, mutants and controls are graded."""

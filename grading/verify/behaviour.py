@@ -1,4 +1,4 @@
-"""Whether a class does just what its stage asks for, measured without the judge."""
+"""Tell whether a class does exactly what its stage asks for, without the judge."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ SCALES = (1.0, -2.0, 3.0)
 
 
 def same_behaviour(stage: Stage, candidate: Candidate) -> bool:
-    """Whether forward and backward give the right values, to 12 digits, at generic points.
+    """Return whether forward and backward give the right values, to 12 digits, at generic points.
 
-    Calls come in pairs that interleave, backward runs again for another upstream, every subset of
-    the inputs needs a gradient in turn, and neither inputs nor upstreams may change.
+    Pairs of calls interleave, backward runs again for another upstream, every subset of the inputs
+    needs a gradient once, and neither inputs nor upstreams may change.
     """
     points = list(islice(generic_points(stage), POINTS))
     masks = [mask for mask in product((True, False), repeat=len(stage.inputs)) if any(mask)]
@@ -46,7 +46,7 @@ def same_behaviour(stage: Stage, candidate: Candidate) -> bool:
 def _pair_is_right(
     stage: Stage, candidate: Candidate, handle: int, pair: tuple[Point, Point], mask: Mask
 ) -> bool:
-    asked = (0, 1, 0)  # which of the two calls each backward is of
+    asked = (0, 1, 0)  # the call that each backward belongs to
     script: list[Operation] = [
         Forward(handle + at, stage.name, inputs, mask) for at, (inputs, _) in enumerate(pair)
     ]
@@ -79,7 +79,7 @@ def _are_gradients(stage: Stage, reply: Reply, point: Point, mask: Mask) -> bool
     if not isinstance(reply, Returns):
         return False
     values, more = reply.values[: len(stage.inputs)], reply.values[len(stage.inputs) :]
-    # Torch minds no None that is left over.
+    # Torch ignores None beyond the last input.
     if len(values) < len(stage.inputs) or any(value is not None for value in more):
         return False
     true = stage.true_gradients(*point)

@@ -1,4 +1,4 @@
-"""What is judged to see whether the judge is right: a submission, and what it has to get."""
+"""The cases that the judge is tested on, and the solution that they are made from."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ MUTANTS: tuple[Kind, ...] = ("mistake", "formula", "source")
 
 @dataclass(frozen=True)
 class Case:
-    """A submission, and what the judge has to make of it.
+    """A submission to judge, and the outcome that it must have.
 
-    ``text`` says what it is: its expression, or its change. A mutant has a ``stage`` (a slug), and
-    ``claims``: the ids of checks that must fail. For a mutant made by rule these are the checks of
-    which at least one must fail; ``same`` tells why it is none after all, being equally right.
+    ``text`` describes it: its expression or its change. A mutant has a ``stage`` (a slug) and
+    ``claims``, the ids of checks that must fail; for a mutant made by rule, at least one of them.
+    ``same`` says why a mutant is equivalent to the solution after all.
     """
 
     name: str
@@ -49,11 +49,11 @@ class Solution:
 
     @cached_property
     def source(self) -> Source:
-        """Its code. Raises Unreadable where it has none."""
+        """Its code. Raise Unreadable if there is none."""
         return read_source(self.name, self.data)
 
     def followed_by(self, code: str) -> bytes:
-        """The solution as a file, with ``code`` at its end: what that defines anew counts."""
+        """Return the solution with ``code`` at its end, which can redefine its classes."""
         if self.suffix != ".ipynb":
             return self.data.rstrip() + b"\n\n\n" + code.encode()
         notebook: dict[str, Any] = json.loads(self.data)
@@ -62,20 +62,20 @@ class Solution:
         return json.dumps(notebook).encode()
 
     def classes(self) -> dict[str, ast.ClassDef]:
-        """The classes defined at top level, by name; the last one of a name counts."""
+        """Return the classes defined at top level by name; the last one of a name counts."""
         found: dict[str, ast.ClassDef] = {}
         for cell in self.source.cells:
             try:
                 body = ast.parse(cell.text).body
             except (SyntaxError, ValueError):
-                # A notebook's magics are no Python.
+                # A cell with notebook magics is not Python.
                 continue
             found |= {node.name: node for node in body if isinstance(node, ast.ClassDef)}
         return found
 
 
 def read_solution(folder: Path) -> Solution:
-    """The module or notebook in ``folder``. Raises UserError where it does not hold just one."""
+    """Return the module or notebook in ``folder``. Raise UserError unless it holds exactly one."""
     if not folder.is_dir():
         raise UserError(
             f"There is no folder {folder}: run this in the course's folder. `backprop release` "

@@ -23,7 +23,7 @@ from harness.mistakes import mistakes_in
 def mutants_of(
     assignment: Assignment, solution: Solution, spawner: Spawner, limits: Limits
 ) -> Iterator[Case]:
-    """All mutants, stage by stage. Source runs in children of ``spawner``, to see what it does."""
+    """Yield all mutants, stage by stage; changed sources run in children of ``spawner``."""
     classes = solution.classes()
     for stage in assignment.stages:
         yield from mistakes_of(stage, solution)
@@ -33,7 +33,7 @@ def mutants_of(
 
 
 def mistakes_of(stage: Stage, solution: Solution) -> Iterator[Case]:
-    """A mutant for each mistake known for the stage."""
+    """Yield a mutant for each mistake known for the stage."""
     for mistake in mistakes_in(stage):
         code = stage_text(stage, mistake.gradients, forward=mistake.forward, code=mistake.code)
         yield _mutant(
@@ -48,7 +48,7 @@ def mistakes_of(stage: Stage, solution: Solution) -> Iterator[Case]:
 
 
 def formulas_of(stage: Stage, solution: Solution) -> Iterator[Case]:
-    """A mutant for each formula near a true gradient; one that is the same in value says so."""
+    """Yield a mutant for each formula near a true gradient, with whether its value is the same."""
     for name in stage.inputs:
         for number, variant in enumerate(variants_of(stage, name), start=1):
             yield _mutant(
@@ -66,7 +66,7 @@ def formulas_of(stage: Stage, solution: Solution) -> Iterator[Case]:
 def sources_of(
     stage: Stage, solution: Solution, spawner: Spawner, limits: Limits
 ) -> Iterator[Case]:
-    """A mutant for each change to the solution's class; one that does the same says so."""
+    """Yield a mutant for each change to the solution's class, with whether it does the same."""
     for number, rewrite in enumerate(
         rewrites_of(solution.classes()[stage.name], shaped=not stage.is_scalar), start=1
     ):
@@ -86,7 +86,7 @@ def sources_of(
 
 
 def claims_of(stage: Stage, mistake: Mistake) -> tuple[str, ...]:
-    """The ids of the checks that a mistake must fail; none where any check of the stage will do."""
+    """Return the ids of the checks that a mistake must fail, none if any check of the stage may."""
     ids: list[str] = []
     for check in mistake.rejected_by:
         if check == "*":
@@ -125,4 +125,4 @@ def _described(mistake: Mistake) -> str:
     said = [f"∂C/∂{name} = {expression}" for name, expression in mistake.gradients.items()]
     if mistake.forward:
         said.insert(0, f"forward: {mistake.forward}")
-    return "; ".join(said) or "in its manners"
+    return "; ".join(said) or "in its code"

@@ -1,4 +1,4 @@
-"""Wrong classes made by rule from the solution's own source, by its syntax tree."""
+"""Wrong classes, made by rule from the syntax tree of the solution."""
 
 from __future__ import annotations
 
@@ -16,45 +16,40 @@ Rule = Callable[[ast.AST, frozenset[str]], Iterator[Change]]
 
 @dataclass(frozen=True)
 class Rewrite:
-    """A class that differs from the solution's in one place: how, and its text."""
+    """A class that differs from the solution's in one place: how, and its source."""
 
     how: str
     code: str
 
 
 def rewrites_of(solved: ast.ClassDef, *, shaped: bool) -> tuple[Rewrite, ...]:
-    """The class with one change each, as source; each different from it as text.
+    """Return the sources of a class with one change each; all differ from it as text.
 
-    ``shaped`` is whether it works on more than single numbers, so that axes matter.
+    ``shaped`` says whether it works on more than single numbers, so that axes matter.
     """
     rules = (*RULES, _shapes) if shaped else RULES
     found: dict[str, str] = {}
-    functions = [
-        at for at, node in enumerate(solved.body) if isinstance(node, ast.FunctionDef) and node.body
-    ]
-    for at in functions:
-        function = solved.body[at]
-        assert isinstance(function, ast.FunctionDef)
+    for function in solved.body:
+        if not isinstance(function, ast.FunctionDef):
+            continue
         names = _names_in(function)
-        nodes = _inside(function)
-        for place, node in enumerate(nodes):
-            for rule in rules:
-                for how, new in rule(node, names):
-                    line = getattr(node, "lineno", function.lineno) - solved.lineno
-                    text = _with_change(solved, at, place, new)
-                    found.setdefault(text, f"{function.name}, line {line}: {how}")
+        for node in _inside(function):
+            for how, new in (change for rule in rules for change in rule(node, names)):
+                line = getattr(node, "lineno", function.lineno) - solved.lineno
+                text = _with_change(solved, node, new)
+                found.setdefault(text, f"{function.name}, line {line}: {how}")
     found.pop(ast.unparse(solved), None)
     return tuple(Rewrite(how, text) for text, how in found.items() if _compiles(text))
 
 
 def _inside(function: ast.FunctionDef) -> list[ast.AST]:
-    """Every node of the function's body, docstring aside, in an order that copying keeps."""
+    """Return all nodes of the function's body except its docstring."""
     body = function.body[1:] if ast.get_docstring(function) else function.body
     return [node for statement in body for node in ast.walk(statement)]
 
 
 def _names_in(function: ast.FunctionDef) -> frozenset[str]:
-    """What the function works with: its arguments without ctx, and the names it assigns."""
+    """Return the arguments of the function except ctx, and the names that it assigns."""
     arguments = function.args.posonlyargs + function.args.args
     stored = {
         node.id
@@ -64,19 +59,12 @@ def _names_in(function: ast.FunctionDef) -> frozenset[str]:
     return frozenset({each.arg for each in arguments[1:]} | stored)
 
 
-def _with_change(solved: ast.ClassDef, at: int, place: int, new: ast.AST | None) -> str:
-    copy = deepcopy(solved)
-    function = copy.body[at]
-    assert isinstance(function, ast.FunctionDef)
-    old = _inside(function)[place]
-
-    class Put(ast.NodeTransformer):
-        def visit(self, node: ast.AST) -> ast.AST | None:
-            return deepcopy(new) if node is old else self.generic_visit(node)
-
-    changed = Put().visit(copy)
-    assert isinstance(changed, ast.ClassDef)
+def _with_change(solved: ast.ClassDef, old: ast.AST, new: ast.AST | None) -> str:
+    changed = variants.replaced(solved, old, new)
     for node in ast.walk(changed):
+        for name in ("body", "orelse", "finalbody"):
+            if isinstance(block := getattr(node, name, None), list):
+                setattr(node, name, [each for each in block if each is not None])
         if isinstance(node, ast.FunctionDef | ast.If | ast.For | ast.With) and not node.body:
             node.body = [ast.Pass()]
     return ast.unparse(ast.fix_missing_locations(changed))
@@ -101,7 +89,7 @@ def _shapes(node: ast.AST, names: frozenset[str]) -> Iterator[Change]:
 def _as_formula(
     rules: Sequence[variants.Rule], node: ast.AST, names: frozenset[str]
 ) -> Iterator[Change]:
-    """The rules of formulas, on what is read and is no call's own name."""
+    """Apply the rules of formulas to what is read, except names of functions."""
     if not isinstance(node, ast.expr) or not isinstance(getattr(node, "ctx", ast.Load()), ast.Load):
         return
     if isinstance(node, ast.Name) and node.id not in names:
@@ -112,7 +100,7 @@ def _as_formula(
 
 
 class _Qualified(ast.NodeTransformer):
-    """In a formula ``ones_like`` is at hand, in a student's file only ``torch.ones_like`` is."""
+    """``ones_like``, as formulas have it, becomes ``torch.ones_like``."""
 
     def visit_Name(self, node: ast.Name) -> ast.expr:
         known = node.id == "ones_like"
@@ -157,7 +145,7 @@ def _statements(node: ast.AST, names: frozenset[str]) -> Iterator[Change]:
 
 
 def _returns(node: ast.AST, names: frozenset[str]) -> Iterator[Change]:
-    """Returns in another order, too few, too many, None, lists, numbers, in float32."""
+    """Return in another order, too few, too many, None, lists, numbers, in float32."""
     if not isinstance(node, ast.Return) or node.value is None:
         return
     values = node.value.elts if isinstance(node.value, ast.Tuple) else [node.value]

@@ -1,4 +1,4 @@
-"""`backprop verify`: judges all cases of an assignment on the path of grading."""
+"""`backprop verify`: grade all cases of an assignment and compare with what is expected."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Judge = Callable[[Sequence[Entry]], Iterator[Result]]
 
 @dataclass(frozen=True)
 class Proof:
-    """What came of verifying one assignment."""
+    """The verdicts on all cases of one assignment."""
 
     assignment: str
     seed: int
@@ -45,7 +45,7 @@ class Proof:
         return tuple(verdict for verdict in self.verdicts if verdict.outcome == "off")
 
     def as_dict(self) -> dict[str, Any]:
-        """The proof as JSON-ready data."""
+        """Return the proof as JSON-ready data."""
         return {
             "assignment": self.assignment,
             "seed": self.seed,
@@ -54,10 +54,10 @@ class Proof:
 
 
 def verify(course: Path, name: str, workers: int, seed: int, progress: Progress) -> Proof:
-    """Verifies the assignment ``name`` of the course in the folder ``course``.
+    """Verify the assignment ``name`` of the course in the folder ``course``.
 
-    ``progress`` is told what is being done, how much of it is done, and how much there is. Raises
-    UserError where there is no solution, handout or settings to use.
+    ``progress`` is called with what is being done, how much of it is done, and how much there is.
+    Raise UserError if there is no usable solution, handout or settings file.
     """
     assignment = load_assignment(name)
     settings = settings_beside(course / "solutions" / name, name)
@@ -86,7 +86,7 @@ def cases_of(
     spawner: Spawner,
     progress: Progress,
 ) -> list[Case]:
-    """Everything to judge: the solution, the handout, the controls and the mutants."""
+    """Return everything to judge: the solution, the handout, the controls and the mutants."""
     found = [Case("solution", "solution", solution.suffix, solution.data)]
     if handout:
         found.append(Case("handout", "handout", handout.suffix, handout.data))
@@ -100,7 +100,7 @@ def cases_of(
 
 
 def judged(cases: Sequence[Case], judge: Judge, progress: Progress) -> tuple[Verdict, ...]:
-    """The verdicts on the cases, in their order."""
+    """Return the verdicts on the cases, in their order."""
     results: dict[str, Result] = {}
     with tempfile.TemporaryDirectory(prefix="backprop-verify-") as folder:
         for result in judge([_entry(Path(folder), each) for each in cases]):
@@ -116,7 +116,7 @@ def _entry(folder: Path, case: Case) -> Entry:
 
 
 def _zygote(packages: Sequence[str]) -> AbstractContextManager[Zygote | None]:
-    """The solution is the instructor's own: any level of isolation will do."""
+    # The solution is the instructor's own: any level of isolation will do.
     if not can_fork():
         return nullcontext(None)
     from grading.sandbox.zygote import Zygote

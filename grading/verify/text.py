@@ -1,4 +1,4 @@
-"""What `backprop verify` prints: mutants against checks, and whatever is off."""
+"""What `backprop verify` prints: mutants by check, and whatever is off."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ OFF_SHOWN = 40
 
 
 def verify_and_print(course: Path, names: Sequence[str], workers: int, seed: int) -> list[Proof]:
-    """Verifies the assignments with a progress bar, and prints what came of each.
+    """Verify the assignments with a progress bar, and print the proof of each.
 
-    Raises UserError for one that cannot be verified.
+    Raise UserError for an assignment that cannot be verified.
     """
     return [_one(course, name, workers, seed) for name in names]
 
@@ -52,7 +52,7 @@ def _bar() -> Progress:
 
 
 def print_proof(console: Console, proof: Proof) -> None:
-    """Prints the table of mutants against checks, and the summary."""
+    """Print the table of mutants by check, and the summary."""
     mutants = [each for each in proof.verdicts if each.case.kind in MUTANTS]
     rejected = [each for each in mutants if each.outcome == "rejected"]
     console.print(_table(proof, rejected))
@@ -70,7 +70,7 @@ def print_proof(console: Console, proof: Proof) -> None:
 
 
 def _table(proof: Proof, rejected: Sequence[Verdict]) -> Table:
-    """A row a check: how many mutants of each kind it rejects, and how many no other does."""
+    """Return a row for each check: how many mutants it rejects, by kind, and how many it alone."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column(f"{proof.assignment}: mutants rejected by")
     for head in (*KINDS.values(), "all", "it alone"):
@@ -85,7 +85,7 @@ def _table(proof: Proof, rejected: Sequence[Verdict]) -> Table:
 
 
 def _alone(proof: Proof, rejected: Sequence[Verdict]) -> Table:
-    """The mutants that are right in every value and stopped by a single check."""
+    """Return the mutants with right values that are rejected by a single check."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("check")
     table.add_column("mutants that it alone rejects, though their values are right")
@@ -100,7 +100,7 @@ def _alone(proof: Proof, rejected: Sequence[Verdict]) -> Table:
 
 
 def _name(verdict: Verdict, check: str) -> str:
-    """A mistake's own name; for a mutant made by rule, what it is."""
+    """Return the name of a mistake, or the description of a mutant made by rule."""
     each = verdict.case
     stage = "" if check.startswith(each.stage) else f"{each.stage}: "
     return stage + (each.name.rpartition("/")[2] if each.kind == "mistake" else visible(each.text))

@@ -1,4 +1,4 @@
-"""Whether the judge was right about a case."""
+"""Tell whether the judge was right about a case."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ Outcome = Literal["right", "rejected", "equivalent", "off"]
 
 @dataclass(frozen=True)
 class Verdict:
-    """A case, the checks that failed on it, and what to make of that.
+    """A case, the checks that failed on it, and what that says about the judge.
 
-    ``outcome`` is "right" for a solution, a handout or a control that got what it has to get,
+    ``outcome`` is "right" for a solution, a handout or a control with the expected outcome,
     "rejected" or "equivalent" for a mutant, and "off", with the reason, for anything else.
     """
 
@@ -27,7 +27,7 @@ class Verdict:
     why: str = ""
 
     def as_dict(self) -> dict[str, Any]:
-        """The verdict as JSON-ready data."""
+        """Return the verdict as JSON-ready data."""
         each = self.case
         return {
             "name": each.name,
@@ -41,7 +41,7 @@ class Verdict:
 
 
 def verdict_on(case: Case, result: Result) -> Verdict:
-    """What the judge's result says about the judge."""
+    """Return what the result of a case says about the judge."""
     failed = _ids(result.checks, "failed", "error")
     if result.status != "graded":
         return Verdict(case, failed, "off", f"is {result.status}: {result.reason}")
@@ -86,7 +86,7 @@ def _on_mutant(case: Case, result: Result, failed: tuple[str, ...]) -> Verdict:
 
 
 def _wrong_claims(case: Case, result: Result, failed: tuple[str, ...]) -> str:
-    """What is wrong where not all claimed checks failed, or a value is blamed that is right."""
+    """Return why the failed checks are not the claimed ones, or an empty text."""
     if not failed:
         where = f", where {_listed(case.claims)} should have failed" if case.claims else ""
         return f"survives: every check passed{where}"
@@ -97,9 +97,9 @@ def _wrong_claims(case: Case, result: Result, failed: tuple[str, ...]) -> str:
 
 
 def _wrong_edges(case: Case, result: Result) -> str:
-    """Blame on a value of the stage that no check is claimed for, as it is right.
+    """Return which checks of right values failed, as text.
 
-    Where backward raises, none of its values can be had: that is nobody's blame.
+    An error is no verdict on values: if backward raises, all of its checks have one.
     """
     wrong = [id for id in _ids(result.checks, "failed") if _judges_values(id)]
     more = [id for id in wrong if case.claims and id not in case.claims]
@@ -107,7 +107,7 @@ def _wrong_edges(case: Case, result: Result) -> str:
 
 
 def _stage_of(id: str) -> str | None:
-    """The slug of the stage that a failed check blames; None for the chain and the training."""
+    """Return the slug of the stage that a check blames, or None for the chain and the training."""
     first, _, second = id.partition("/")
     if first == "chain":
         return second if second != "whole" else None

@@ -1,4 +1,4 @@
-"""Writes a stage as a student would, from torch expressions."""
+"""Write a stage as a student would, from torch expressions."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ class {name}(Right):
 def stage_text(
     stage: Stage, gradients: Mapping[str, str], *, forward: str | None = None, code: str = ""
 ) -> str:
-    """A class for ``stage`` whose backward returns ``gradients``, the true ones where not given.
+    """Return a class for ``stage`` whose backward returns ``gradients``, by default the true ones.
 
-    It follows on the solution, whose forward it uses where no other is given. ``code`` is the body
-    of a class derived from it.
+    The text follows on the solution, whose forward it uses unless another is given. ``code`` is the
+    body of a class derived from it.
     """
     filled = {**stage.gradients, **gradients}
     text = CLASS.format(
@@ -59,7 +59,7 @@ def stage_text(
 
 
 def spelled(stage: Stage, expression: str) -> str:
-    """The expression as it stands in a student's file: ``N`` and ``exp`` are not at hand there."""
+    """Return the expression for a student's file, in which ``N`` and ``exp`` are not defined."""
     tree = ast.parse(expression, mode="eval").body
     changed = _Spelled(stage).visit(tree)
     return ast.unparse(changed)
@@ -78,7 +78,7 @@ class _Spelled(ast.NodeTransformer):
 
 
 def _count(stage: Stage, dimension: str) -> str:
-    """How a size is read off the inputs; off the output where they do not have it."""
+    """Return how to read a size from the inputs, or from the output if they do not have it."""
     for name, dimensions in stage.inputs.items():
         if dimension in dimensions.split():
             return f"{name}.shape[{dimensions.split().index(dimension)}]"

@@ -1,4 +1,4 @@
-"""A mistake that teachers know: what students write, and a sentence that leads them on."""
+"""A mistake that teachers know: what students write, and a question that leads them on."""
 
 from __future__ import annotations
 

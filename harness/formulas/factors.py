@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.course.stage import Stage
+from harness.formulas.data import data
 from harness.formulas.same import close
 from harness.formulas.samples import EXACT, Sample, value_at
 from harness.formulas.steps import Array
@@ -22,18 +23,6 @@ from harness.formulas.variants import parts_of, without_factor
 POWERS = (-1.0, 1.0, -0.5, 0.5, -2.0, 2.0)
 PAIRS = (*product((-1.0, 1.0), repeat=2), (-0.5, -0.5), (0.5, 0.5), (-1.0, -0.5), (-0.5, -1.0))
 LARGEST_DENOMINATOR = 64
-# Numbers that tensors are reduced to; the first line is also tried in pairs.
-IN_PAIRS: tuple[str, ...] = ("{}", "{}.norm()", "{}.sum()", "{}.mean()", "abs({}).max()")
-SCALARS: tuple[str, ...] = (
-    "{}.std()",
-    "{}.var()",
-    "{}.max()",
-    "{}.min()",
-    "abs({}).sum()",
-    "abs({}).mean()",
-)
-SCALARS += ("({} ** 2).mean()", "({} ** 2).sum()", "(({0} - {0}.mean()) ** 2).sum()")
-SCALARS += ("exp({})", "sqrt({})", "(1 - {}.mean())")
 # What is added to a norm to avoid a division by zero.
 GUARDS = (0.0, 1e-6, 1e-8)
 # The tolerance for the factors in several samples: each comes from rounded values.
@@ -188,13 +177,21 @@ class Factors:
 
     @cached_property
     def _few(self) -> list[tuple[str, Array]]:
-        return self._known(pattern.format(name) for name in self._names for pattern in IN_PAIRS)
+        return self._known(
+            pattern.format(name)
+            for name in self._names
+            for pattern in data("table")["numbers"]["few"]
+        )
 
     @cached_property
     def _scalars(self) -> list[tuple[str, Array]]:
         names = ("g", *self._stage.inputs, self._stage.output)
         products = (f"{one} * {other}" for one, other in combinations(names, 2))
-        single = (pattern.format(name) for name in self._names for pattern in SCALARS)
+        single = (
+            pattern.format(name)
+            for name in self._names
+            for pattern in data("table")["numbers"]["more"]
+        )
         return [*self._known([*single, *products]), *self._norms]
 
     @cached_property

@@ -6,7 +6,7 @@ Where it is right, and how far off it is elsewhere; only what every sample shows
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -106,12 +106,6 @@ def _by_row(seen: Sequence[Seen]) -> Iterator[str]:
                 yield f"Its {which} {kind} is wrong, and all others are right."
 
 
-TESTS: tuple[tuple[str, Callable[[Tensor], Tensor]], ...] = (
-    ("{} < 0", lambda x: x < 0),
-    ("{} > 0", lambda x: x > 0),
-)
-
-
 def _by_value(seen: Sequence[Seen]) -> Iterator[str]:
     """Say that it is wrong just where a value has one sign, or is large."""
     for other in seen[0].values:
@@ -119,9 +113,9 @@ def _by_value(seen: Sequence[Seen]) -> Iterator[str]:
         wrong = torch.cat([each.wrong.flatten() for each in seen if other in each.values])
         if not bool(wrong.any()) or bool(wrong.all()):
             continue
-        for words, test in TESTS:
-            if bool((wrong == test(values)).all()):
-                yield f"It is wrong just where {words.format(other)}."
+        for sign, there in (("<", values < 0), (">", values > 0)):
+            if bool((wrong == there).all()):
+                yield f"It is wrong just where {other} {sign} 0."
         sizes = values.abs()
         if float(sizes[~wrong].max()) < float(sizes[wrong].min()):
             yield f"It is right where {other} is small, and wrong where |{other}| is large."

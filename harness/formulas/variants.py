@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from typing import TypeVar
 
 from harness.course.stage import Stage
 from harness.formulas.data import data
 
 Change = tuple[str, ast.expr]
+Tree = TypeVar("Tree", bound=ast.AST)
 Rule = Callable[[ast.expr], Iterator[Change]]
 
 
@@ -29,11 +32,12 @@ def variants_of(stage: Stage, name: str) -> tuple[Variant, ...]:
     """
     true = ast.parse(stage.gradients[name], mode="eval").body
     rules = [*RULES, _names(stage), *([] if stage.is_scalar else SHAPED_RULES)]
-    wholes = ((how, change(true)) for how, change in _wholes(stage))
-    made = [*_everywhere(true, rules), *wholes]
     found: dict[str, str] = {}
-    for how, tree in made:
+    for how, tree in _everywhere(true, rules):
         found.setdefault(ast.unparse(tree), how)
+    for how, pattern in _wholes(stage):
+        whole = re.sub(r"\b_\b", stage.gradients[name], pattern)
+        found.setdefault(ast.unparse(ast.parse(whole, mode="eval")), how)
     found.pop(ast.unparse(true), None)
     return tuple(Variant(how, text) for text, how in found.items())
 
@@ -66,29 +70,17 @@ def _without(name: str, tree: ast.expr) -> ast.expr | None:
 
 def _everywhere(tree: ast.expr, rules: Sequence[Rule]) -> Iterator[Change]:
     """Yield the tree with one of the rules applied at one of its nodes."""
-    count = sum(isinstance(node, ast.expr) for node in ast.walk(tree))
-    for place in range(count):
-        node = _nodes(tree)[place]
-        for rule in rules:
-            for how, new in rule(node):
-                yield how, _replaced(tree, place, new)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.expr):
+            for rule in rules:
+                for how, new in rule(node):
+                    yield how, replaced(tree, node, new)
 
 
-def _nodes(tree: ast.expr) -> list[ast.expr]:
-    return [node for node in ast.walk(tree) if isinstance(node, ast.expr)]
-
-
-def _replaced(tree: ast.expr, place: int, new: ast.expr) -> ast.expr:
-    copy = deepcopy(tree)
-    old = _nodes(copy)[place]
-
-    class Put(ast.NodeTransformer):
-        def visit(self, node: ast.AST) -> ast.AST:
-            return deepcopy(new) if node is old else self.generic_visit(node)
-
-    changed = Put().visit(copy)
-    assert isinstance(changed, ast.expr)
-    return ast.fix_missing_locations(changed)
+def replaced(tree: Tree, old: ast.AST, new: ast.AST | None) -> Tree:
+    """Return a copy of a syntax tree with ``new`` in the place of one of its nodes."""
+    copy: Tree = deepcopy(tree, {id(old): new})
+    return copy
 
 
 def _operands(node: ast.expr) -> Iterator[Change]:
@@ -202,37 +194,18 @@ RULES = (_operands, _operators, _comparisons, _signs, _constants, _powers, _call
 SHAPED_RULES = (_transposes, _reductions)
 
 
-def _wholes(stage: Stage) -> Iterator[tuple[str, Callable[[ast.expr], ast.expr]]]:
+def _wholes(stage: Stage) -> Iterator[tuple[str, str]]:
+    """Yield what is done to a true gradient, which stands for _, as a whole."""
     rules = data("neighbours")["wholes"]
     quantities = (*stage.inputs, stage.output)
-    for how, text in rules["always"].items():
-        yield how, _template(text)
+    yield from rules["always"].items()
     for name in (*quantities, *_counts(stage)):
-        yield f"times {name}", _template(f"(_) * {name}")
-        yield f"divided by {name}", _template(f"(_) / {name}")
+        yield f"times {name}", f"(_) * {name}"
+        yield f"divided by {name}", f"(_) / {name}"
     for name in quantities:
-        yield f"{name} added", _template(f"(_) + {name}")
+        yield f"{name} added", f"(_) + {name}"
     if not stage.is_scalar:
-        for how, text in rules["shaped"].items():
-            yield how, _template(text)
-
-
-def _template(text: str) -> Callable[[ast.expr], ast.expr]:
-    pattern = ast.parse(text, mode="eval").body
-
-    class Fill(ast.NodeTransformer):
-        def __init__(self, tree: ast.expr) -> None:
-            self.tree = tree
-
-        def visit_Name(self, node: ast.Name) -> ast.expr:
-            return deepcopy(self.tree) if node.id == "_" else node
-
-    def filled(tree: ast.expr) -> ast.expr:
-        made = Fill(tree).visit(deepcopy(pattern))
-        assert isinstance(made, ast.expr)
-        return ast.fix_missing_locations(made)
-
-    return filled
+        yield from rules["shaped"].items()
 
 
 def _counts(stage: Stage) -> tuple[str, ...]:
