@@ -76,7 +76,7 @@ class _Watched(Workbench):
             reply = self.perform_one(operation)
             replies.append(reply)
             cost = reply.cost if isinstance(reply, Chained) else None
-            self._tell("Training", len(replies), len(operations), cost)
+            self._tell(len(replies), len(operations), cost)
         return replies
 
 

@@ -40,6 +40,10 @@ def test_wheel_holds_both_packages(names):
     assert expected <= names
 
 
+def test_wheel_holds_what_pictures_and_pages_read(names):
+    assert {f"harness/show/{name}" for name in ("layer_sum.svg", "report.css")} <= names
+
+
 def test_wheel_holds_the_data_with_their_licence(wheel, names):
     folder = "harness/training/data"
     assert {f"{folder}/{name}.npz" for name in ("digits", "concave_points")} <= names

@@ -19,7 +19,8 @@ from grading.pages.names import page_name
 from grading.pages.render import asset, render
 from grading.results.lines import OPEN, Result, Status, mistakes_of
 from grading.results.record import Run
-from harness.show.outline import check_label, number
+from harness.course.numbers import decimal
+from harness.show.outline import check_label
 from harness.show.visible import visible, visible_line
 
 BARS = 10
@@ -160,8 +161,8 @@ class Overview:
             unreadable=Number(counts["unreadable"], _link(status="unreadable")),
             open=Number(len(self.rows) - len(self.scores), _link(status="open")),
             flagged=Number(self.flagged, _link(status="flagged")),
-            median=number(statistics.median(self.scores)) if self.scores else "–",
-            mean=number(statistics.fmean(self.scores)) if self.scores else "–",
+            median=decimal(statistics.median(self.scores)) if self.scores else "–",
+            mean=decimal(statistics.fmean(self.scores)) if self.scores else "–",
             max_score=self.max_score,
             bars=self._bars(),
             stages=self._stages(),
@@ -223,7 +224,7 @@ class Overview:
         highest = max(counts) or 1
         bars = []
         for at, count in enumerate(counts):
-            least, most = number(at * width), number((at + 1) * width)
+            least, most = decimal(at * width), decimal((at + 1) * width)
             said = f"from {least} to less than {most}" if at < BARS else "full marks"
             link = _link(score=f"{least}:{most}" if at < BARS else "full")
             bars.append(Bar(least, said, Number(count, link), 100 * count / highest))

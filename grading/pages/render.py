@@ -7,7 +7,8 @@ from functools import lru_cache
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from harness.show.outline import check_label, number
+from harness.course.numbers import decimal
+from harness.show.outline import check_label
 from harness.show.visible import visible
 
 
@@ -22,7 +23,7 @@ def _environment() -> Environment:
         auto_reload=False,
         finalize=_shown,
     )
-    made.filters |= {"number": number, "check_label": check_label}
+    made.filters |= {"number": decimal, "check_label": check_label}
     return made
 
 

@@ -17,7 +17,7 @@ from harness.course.report import Report
 from harness.course.settings import Settings
 from harness.course.visibility import for_student
 from harness.show import chain_picture
-from harness.show.marks import WORDS
+from harness.show.marks import LOOKS
 from harness.show.outline import MARKS, verdict
 from harness.show.visible import visible_line
 
@@ -40,7 +40,7 @@ def staff_page(result: Result, out: Path) -> str:
         trouble=trouble,
         formula=partial(set_formula, result.assignment),
         marks=MARKS,
-        words=WORDS,
+        words={outcome: look.word for outcome, look in LOOKS.items()},
         replay=_replay(result, out) if trouble else "",
         student=f"../students/{page_name(result.submission)}",
     )

@@ -14,10 +14,11 @@ import pytest
 from grading.sandbox import SpawnerError, open_spawner
 from grading.selfcheck.check import check_work, checks_of
 from grading.selfcheck.work import Work
+from harness.course.numbers import decimal
 from harness.course.report import Check, Report
 from harness.errors import UserError
 from harness.probes import Planned
-from harness.show.outline import MARKS, advice, number
+from harness.show.outline import MARKS, advice
 from harness.show.visible import visible
 
 # What each report tells of its check, in the properties that --junitxml writes.
@@ -215,8 +216,8 @@ def _named(config: pytest.Config) -> list[str]:
 
 
 def _points(made: list[dict[str, Any]], planned: int) -> str:
-    got = number(sum(facts[POINTS] for facts in made))
-    most = number(sum(facts[MAX_POINTS] for facts in made))
+    got = decimal(sum(facts[POINTS] for facts in made))
+    most = decimal(sum(facts[MAX_POINTS] for facts in made))
     left = f" ({planned - len(made)} of {planned} checks left out)" if len(made) < planned else ""
     return f"{got} of {most} points{left}"
 

@@ -1,13 +1,12 @@
-"""A report to look at: as text, as a notebook's HTML, and the chain as a picture."""
+"""A report as text, as a notebook's HTML, and pictures of the chain and of a training."""
 
 from harness.show.chain import chain_picture
 from harness.show.costs import costs_picture
 from harness.show.heat import heat_picture
-from harness.show.layer_sum import layer_sum_picture
 from harness.show.notebook import report_html
 from harness.show.samples import Sample, samples_picture
 from harness.show.sensitivity import sensitivity_picture
-from harness.show.svg import Picture
+from harness.show.svg import Picture, layer_sum_picture
 from harness.show.text import report_text
 
 __all__ = [

@@ -1,11 +1,11 @@
-"""How the cost fell in a training, beside how it falls with torch's own gradients."""
+"""The cost at each step of a training, beside the cost with torch's own gradients."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
 
-from harness.show.svg import Picture, Point, element, line, picture, words
+from harness.show.svg import Picture, Point, caption, element, line, picture
 
 WIDTH, HEIGHT = 370.0, 186.0
 LEFT, RIGHT, TOP, BOTTOM = 36.0, 362.0, 38.0, 160.0
@@ -13,20 +13,21 @@ YOURS, REFERENCE = "yours", "with torch's own gradients"
 
 
 def costs_picture(costs: Sequence[float], reference_costs: Sequence[float] = ()) -> Picture:
-    """The cost at each step: a thin line, over a broad pale one for the reference's.
+    """Draw the cost at each step: a thin line, over a broad pale one for the reference's.
 
     Costs that are not finite leave a gap. The first steps of a long training, and costs far above
     the reference's, may end at the top edge; then the cost at the start is written there.
     """
     top = _top(costs, reference_costs)
     steps = max(len(costs), len(reference_costs), 2)
-    drawn = [_axes(top, steps)]
+    drawn = [*_axes(top, steps)]
     drawn += _curve(reference_costs, top, steps, stroke_width=6, stroke_opacity=0.3)
     drawn += _curve(costs, top, steps, stroke_width=1.6)
     drawn += _key(bool(reference_costs))
-    drawn += _start(costs, top)
+    if costs and top < costs[0] < math.inf:
+        drawn.append(caption(LEFT, TOP - 4, f"from {costs[0]:.2g} at step 1", font_size=12))
     return picture(
-        "".join(drawn),
+        drawn,
         WIDTH,
         HEIGHT,
         title="The cost at each step of the training",
@@ -39,11 +40,6 @@ def _top(costs: Sequence[float], reference: Sequence[float]) -> float:
     right = max(filter(math.isfinite, reference[early:]), default=0.0)
     highest = max(filter(math.isfinite, [*costs[early:], right]))
     return (min(highest, 3 * right) if right > 0 else highest) * 1.05 or 1.0
-
-
-def _start(costs: Sequence[float], top: float) -> Iterator[str]:
-    if costs and top < costs[0] < math.inf:
-        yield words(LEFT, TOP - 4, f"from {costs[0]:.2g} at step 1", font_size=12)
 
 
 def _curve(costs: Sequence[float], top: float, steps: int, **style: str | float) -> Iterator[str]:
@@ -59,7 +55,7 @@ def _curve(costs: Sequence[float], top: float, steps: int, **style: str | float)
 
 
 def _runs(costs: Sequence[float], top: float, steps: int) -> Iterator[list[Point]]:
-    """The points of the curve, apart where a cost is not finite."""
+    """Yield the points of the curve in runs that end where a cost is not finite."""
     points: list[Point] = []
     for step, cost in enumerate(costs):
         if math.isfinite(cost):
@@ -73,27 +69,25 @@ def _runs(costs: Sequence[float], top: float, steps: int) -> Iterator[list[Point
         yield points
 
 
-def _axes(top: float, steps: int) -> str:
-    small = {"font_size": 12}
-    return (
-        line((LEFT, TOP), (LEFT, BOTTOM), stroke_width=1)
-        + line((LEFT, BOTTOM), (RIGHT, BOTTOM), stroke_width=1)
-        + words(LEFT - 5, BOTTOM + 4, "0", text_anchor="end", **small)
-        + words(LEFT - 5, TOP + 8, f"{top:.2g}", text_anchor="end", **small)
-        + words(LEFT - 5, (TOP + BOTTOM) / 2 + 4, "C", text_anchor="end", font_style="italic")
-        + words(LEFT, BOTTOM + 16, "1", **small)
-        + words((LEFT + RIGHT) / 2, BOTTOM + 16, "step", text_anchor="middle")
-        + words(RIGHT, BOTTOM + 16, str(steps), text_anchor="end", **small)
-    )
+def _axes(top: float, steps: int) -> Iterator[str]:
+    small, right = {"font_size": 12}, {"text_anchor": "end"}
+    yield line((LEFT, TOP), (LEFT, BOTTOM), stroke_width=1)
+    yield line((LEFT, BOTTOM), (RIGHT, BOTTOM), stroke_width=1)
+    yield caption(LEFT - 5, BOTTOM + 4, "0", **right, **small)
+    yield caption(LEFT - 5, TOP + 8, f"{top:.2g}", **right, **small)
+    yield caption(LEFT - 5, (TOP + BOTTOM) / 2 + 4, "C", **right, font_style="italic")
+    yield caption(LEFT, BOTTOM + 16, "1", **small)
+    yield caption((LEFT + RIGHT) / 2, BOTTOM + 16, "step", text_anchor="middle")
+    yield caption(RIGHT, BOTTOM + 16, str(steps), **right, **small)
 
 
 def _key(with_reference: bool) -> Iterator[str]:
     y = 14.0
     yield line((LEFT, y), (LEFT + 26, y), stroke_width=1.6)
-    yield words(LEFT + 32, y + 4, YOURS)
+    yield caption(LEFT + 32, y + 4, YOURS)
     if with_reference:
         yield line((LEFT + 88, y), (LEFT + 114, y), stroke_width=6, stroke_opacity=0.3)
-        yield words(LEFT + 120, y + 4, REFERENCE)
+        yield caption(LEFT + 120, y + 4, REFERENCE)
 
 
 def _description(costs: Sequence[float], reference: Sequence[float]) -> str:

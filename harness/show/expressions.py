@@ -1,4 +1,4 @@
-"""Reads a stage's gradient, a torch expression, as the local derivative of mathematics."""
+"""Read a stage's gradient, a torch expression, as the local derivative of mathematics."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class _Product:
 
 
 def local_derivative(expression: str, names: Mapping[str, Formula]) -> Formula | None:
-    """What the expression multiplies the upstream gradient ``g`` with, for one sample.
+    """Return the factor of the upstream gradient ``g`` in the expression, for one sample.
 
     ``g * a * (1 - a)`` gives a(1 − a), ``g.T @ a_prev`` gives a_prev, ``g.sum(0)`` gives 1.
-    ``names`` sets names in its own way. None where the expression is not ``g`` times the rest.
+    ``names`` replaces symbols of names. Return None if the expression is not ``g`` times the rest.
     """
     product = _product(ast.parse(expression, mode="eval").body)
     rest = tuple(factor for factor in product.above if not _is_upstream(factor))

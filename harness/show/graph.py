@@ -1,4 +1,4 @@
-"""What a chain is made of: values, and edges from each input of a stage to its output."""
+"""The chain as a graph: values, and edges from each input of a stage to its output."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from harness.course.assignment import Assignment
     from harness.course.stage import Stage
 
-# The letters that count samples' outputs and inputs in a formula; samples stay unwritten.
+# The indices of a sample's outputs and inputs in a formula; that of samples stays unwritten.
 INDICES = {"K": "j", "n_in": "k"}
 SAMPLES = "N"
 Kind = Literal["neuron", "layer", "parameter"]
@@ -20,7 +20,7 @@ Kind = Literal["neuron", "layer", "parameter"]
 
 @dataclass(frozen=True)
 class Edge:
-    """One input of a stage leads to its output; ``input`` is the stage's name for ``source``."""
+    """An edge from an input of a stage to its output; the stage calls ``source`` ``input``."""
 
     stage: Stage
     input: str
@@ -32,13 +32,18 @@ class Edge:
         """The id of the check that judges the gradient along this edge."""
         return f"{self.stage.slug}/gradient/{self.input}"
 
+    @property
+    def is_optional(self) -> bool:
+        """True if None is a right gradient for the input."""
+        return self.input in self.stage.optional
+
 
 @dataclass(frozen=True)
 class Graph:
-    """The chain: ``spine`` holds the values from the first input to the cost, in order.
+    """The chain. ``spine`` holds the values from the first input to the cost, in order.
 
-    ``dimensions`` names the dimensions of each value, none for a number; ``names`` says how a
-    formula writes a value, such as C₀ for C.
+    ``dimensions`` names the dimensions of each value, none for a number; ``names`` holds a value's
+    name in formulas, such as C₀ for C.
     """
 
     spine: tuple[str, ...]
@@ -47,37 +52,33 @@ class Graph:
     names: Mapping[str, str]
 
     def kind(self, value: str) -> Kind:
-        """How a value is drawn: a number, a number for each neuron and sample, or a parameter."""
+        """Return whether a value is a number, one for each neuron and sample, or a parameter."""
         dimensions = self.dimensions[value]
         if not dimensions:
             return "neuron"
         return "layer" if SAMPLES in dimensions else "parameter"
 
-    def leaves(self, target: str) -> tuple[Edge, ...]:
-        """The edges that enter at ``target`` from beside the spine."""
+    def entering(self, target: str, *, along: bool) -> tuple[Edge, ...]:
+        """Return the edges to ``target`` along the spine, or those from beside it."""
         return tuple(
-            edge for edge in self.edges if edge.target == target and edge.source not in self.spine
-        )
-
-    def along(self, target: str) -> tuple[Edge, ...]:
-        """The edges that lead to ``target`` along the spine."""
-        return tuple(
-            edge for edge in self.edges if edge.target == target and edge.source in self.spine
+            edge
+            for edge in self.edges
+            if edge.target == target and (edge.source in self.spine) == along
         )
 
     def symbol(self, value: str, *, indexed: bool = False) -> Formula:
-        """The value as mathematics, with the indices of one neuron where asked for."""
+        """Return the value as mathematics, with the indices of one neuron if ``indexed``."""
         letters = (INDICES.get(each, "") for each in self.dimensions[value])
         return symbol(self.names[value], "".join(letters) if indexed else "")
 
     def summed(self, edge: Edge) -> tuple[str, ...]:
-        """The dimensions over which the gradient of the edge's source adds up contributions."""
+        """Return the dimensions over which the gradient of the edge's source is a sum."""
         mine = self.dimensions[edge.source]
         return tuple(each for each in self.dimensions[edge.target] if each not in mine)
 
 
 def graph_of(assignment: Assignment) -> Graph:
-    """The graph of the assignment's chain. Raises ValueError where it has none."""
+    """Return the graph of the assignment's chain. Raise ValueError if it has none."""
     if not assignment.chain:
         raise ValueError(f"{assignment.name} has no chain to draw")
     edges: list[Edge] = []
@@ -90,21 +91,13 @@ def graph_of(assignment: Assignment) -> Graph:
             edges.append(Edge(stage, name, source, link.output))
             dimensions.setdefault(source, tuple(stage.inputs[name].split()))
             names.setdefault(source, source)
-        dimensions[link.output] = _output_dimensions(stage, assignment.sizes[0])
+        dimensions[link.output] = stage.output_dimensions
         names[link.output] = _written(stage.formula, link.output)
         spine.append(link.output)
     return Graph(tuple(spine), tuple(edges), dimensions, names)
 
 
 def _written(formula: str, output: str) -> str:
-    """The left side of ``C₀ = (a − y)²`` for the output C; the output where it is another name."""
+    """Return C₀ for ``C₀ = (a − y)²`` and the output C; the output if the formula's differs."""
     left = formula.partition("=")[0].strip()
     return left if left.rstrip(SUBSCRIPTS) == output else output
-
-
-def _output_dimensions(stage: Stage, sizes: Mapping[str, int]) -> tuple[str, ...]:
-    import torch
-
-    output = stage.forward(*stage.sample(torch.Generator().manual_seed(0), sizes))
-    names = {size: name for name, size in sizes.items()}
-    return tuple(names.get(size, str(size)) for size in output.shape)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from harness.formulas.notation import symbol
 from harness.show.mathematics import set_formula
-from harness.show.svg import Picture, Point, element, line, picture, words
+from harness.show.svg import Picture, Point, caption, element, line, picture
 
 Matrix = Sequence[Sequence[float]]
 WIDTH = 408.0
@@ -24,12 +24,12 @@ def heat_picture(
     tiles: tuple[int, int] | None = None,
     meanings: tuple[str, str] = ("more of it raises C", "more of it lowers C"),
 ) -> Picture:
-    """A map for each matrix: squares for positive entries, flat bars for negative ones.
+    """Draw a map of each matrix: squares for positive entries, flat bars for negative ones.
 
     The larger the mark, the larger the entry; the largest of each matrix fills its cell, and is
     written beside the matrix's name. ``meanings`` says what the two signs mean. ``tiles`` is the
     height and width at which to lay the rows of the first matrix out, where each belongs to the
-    pixels of an image. Raises ValueError where there is nothing to draw, or a value is not finite.
+    pixels of an image. Raise ValueError if there are no values, or one is not finite.
     """
     if not matrices or not all(rows and all(rows) for rows in matrices.values()):
         raise ValueError("there are no values to draw")
@@ -39,16 +39,16 @@ def heat_picture(
     first = next(iter(matrices))
     maps = [_laid(name, rows, tiles if name == first else None) for name, rows in matrices.items()]
     placed, bottom = _placed(maps)
-    drawn = [words(MARGIN, 20, title, font_size=14, font_weight="bold")]
+    drawn = [caption(MARGIN, 20, title, font_size=14, font_weight="bold")]
     for each, (x, y) in placed:
         drawn += each.draw(x, y)
     return picture(
-        "".join([*drawn, *_key(bottom + 18, meanings)]),
+        [*drawn, *_key(bottom + 18, meanings)],
         WIDTH,
         bottom + 44,
         title=title,
         description=f"Squares: {meanings[0]}. Bars: {meanings[1]}. "
-        + "; ".join(f"{each.name}: {each.said}" for each in maps),
+        + "; ".join(each.description for each in maps),
         zoom=1.6,
     )
 
@@ -64,27 +64,27 @@ class _Map:
     most: float
 
     @property
-    def said(self) -> str:
-        """What the map shows, in words."""
+    def description(self) -> str:
+        """The map in words."""
         up = sum(value > 0 for *_, value in self.cells)
         down = sum(value < 0 for *_, value in self.cells)
-        return f"{up} squares, {down} bars, up to {self.most:.2g}"
+        return f"{self.name}: {up} squares, {down} bars, up to {self.most:.2g}"
 
     @property
     def is_vector(self) -> bool:
-        """Whether it is one row only."""
+        """True if it is one row only."""
         return self.height <= CELL
 
     @property
     def room(self) -> float:
-        """How wide the map is with its heading."""
+        """The width of the map with its heading."""
         return max(self.width, 92.0)
 
     def draw(self, x: float, y: float) -> Iterator[str]:
-        """The heading at the top, the frame and the marks below it."""
+        """Yield the heading at the top, the frame and the marks below it."""
         name = set_formula(symbol(self.name))
         yield name.draw(x, y + 10)
-        yield words(x + name.width + 6, y + 15, f"up to {self.most:.2g}", font_size=12)
+        yield caption(x + name.width + 6, y + 15, f"up to {self.most:.2g}", font_size=12)
         top = y + HEAD
         for ends in (((x, top), (x + self.width, top)), ((x, top), (x, top + self.height))):
             yield line(*ends, stroke_width=0.6, stroke_opacity=0.6)
@@ -99,7 +99,7 @@ class _Map:
 
 
 def _mark(x: float, y: float, share: float, sign: int) -> str:
-    """A square for more, a flat bar for less, in a cell whose corner is at (x, y)."""
+    """Draw a square for more, a flat bar for less, in a cell whose corner is at (x, y)."""
     # Less than in proportion, so that entries far below the largest are still seen.
     side = max((CELL - 0.5) * share**0.4, 0.5)
     high = side if sign > 0 else max(0.3 * side, 0.4)
@@ -108,33 +108,31 @@ def _mark(x: float, y: float, share: float, sign: int) -> str:
 
 
 def _laid(name: str, rows: Matrix, tiles: tuple[int, int] | None) -> _Map:
+    """Lay the rows out one below the other, or each as a tile, as many abreast as there is room."""
     if tiles is None or any(len(row) != tiles[0] * tiles[1] for row in rows):
-        cells = [
-            (column * CELL, at * CELL, value)
-            for at, row in enumerate(rows)
-            for column, value in enumerate(row)
-        ]
-        width, height = max(map(len, rows)) * CELL, len(rows) * CELL
+        tiles = (1, max(map(len, rows)))
+        high, wide, across = CELL, tiles[1] * CELL, 1
+        gap = 0.0
     else:
         high, wide = ((size + 1) * CELL for size in tiles)
         across = max(int((WIDTH - 2 * MARGIN + CELL) // wide), 1)
-        cells = [
-            (
-                at % across * wide + pixel % tiles[1] * CELL,
-                at // across * high + pixel // tiles[1] * CELL,
-                value,
-            )
-            for at, row in enumerate(rows)
-            for pixel, value in enumerate(row)
-        ]
-        width = min(across, len(rows)) * wide - CELL
-        height = -(-len(rows) // across) * high - CELL
-    most = max(abs(value) for *_, value in cells) or 1.0
-    return _Map(name, tuple(cells), width, height, most)
+        gap = CELL
+    cells = tuple(
+        (
+            at % across * wide + pixel % tiles[1] * CELL,
+            at // across * high + pixel // tiles[1] * CELL,
+            value,
+        )
+        for at, row in enumerate(rows)
+        for pixel, value in enumerate(row)
+    )
+    width = min(across, len(rows)) * wide - gap
+    height = -(-len(rows) // across) * high - gap
+    return _Map(name, cells, width, height, max(abs(value) for *_, value in cells) or 1.0)
 
 
 def _placed(maps: Sequence[_Map]) -> tuple[list[tuple[_Map, Point]], float]:
-    """Where each map goes, in rows that fill the width, and where the last row ends.
+    """Place the maps in rows that fill the width; return also where the last row ends.
 
     Vectors stand one below the other beside a matrix that is high enough.
     """
@@ -158,7 +156,7 @@ def _placed(maps: Sequence[_Map]) -> tuple[list[tuple[_Map, Point]], float]:
 def _key(y: float, meanings: tuple[str, str]) -> Iterator[str]:
     up, down = meanings
     yield element("path", d=f"M{MARGIN} {y - 5}h10v10h-10z", fill=UP)
-    yield words(MARGIN + 16, y + 4.5, f"square: {up}")
+    yield caption(MARGIN + 16, y + 4.5, f"square: {up}")
     middle = WIDTH / 2
     yield element("path", d=f"M{middle} {y - 1.5}h10v3h-10z", fill=DOWN)
-    yield words(middle + 16, y + 4.5, f"bar: {down}")
+    yield caption(middle + 16, y + 4.5, f"bar: {down}")

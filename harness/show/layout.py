@@ -1,9 +1,9 @@
-"""Where the values of a chain stand, and how each looks: numbers, layers and parameters."""
+"""Where the values of a chain stand, and how they look: numbers, layers and parameters."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 from harness.formulas.notation import Formula
@@ -15,7 +15,7 @@ RADIUS = 21.0
 NEURON, APART, FRAME = 9.0, 25.0, 6.0
 PARAMETER = (34.0, 28.0)
 EDGE, LONG_EDGE = 68.0, 82.0  # the height of an edge from below
-LABEL_AT = 0.6  # how far down such an edge its label stands
+LABEL_AT = 0.6  # the height of its label, as a share of the edge from the top
 MARGIN = 8.0
 LEAST_COLUMN = 104.0
 TAG_GAP, APART_TAGS = 4.0, 10.0
@@ -31,13 +31,18 @@ class Node:
     lying: bool = False
 
     @property
-    def reach(self) -> Point:
-        """How far the node goes from its centre, across and down."""
-        return reach(self.kind, lying=self.lying)
+    def extent(self) -> Point:
+        """The distances from the centre to the node's edges, across and down."""
+        return extent(self.kind, lying=self.lying)
+
+    @property
+    def bottom(self) -> float:
+        """The lower end of the node, with the name below a layer."""
+        return self.centre[1] + self.extent[1] + (20 if self.kind == "layer" else 0)
 
     @property
     def neurons(self) -> tuple[Point, ...]:
-        """The centres of the circles it is drawn with; the one centre for a parameter."""
+        """The centres of a layer's circles; the one centre of other nodes."""
         x, y = self.centre
         if self.kind != "layer":
             return (self.centre,)
@@ -45,36 +50,21 @@ class Node:
         return tuple((x + step, y) if self.lying else (x, y + step) for step in steps)
 
     def draw(self) -> str:
-        """The node with its name: inside where there is room, below a layer."""
-        (x, y), (across, down) = self.centre, self.reach
+        """Draw the node with its name: inside if there is room, below a layer."""
+        (x, y), (across, down) = self.centre, self.extent
         name = set_formula(self.name)
         if self.kind == "neuron":
-            return circle(self.centre, RADIUS) + _centred(name, x, y)
+            return circle(self.centre, RADIUS) + name.centred(x, y)
+        place = (x - across, y - down, 2 * across, 2 * down)
         if self.kind == "parameter":
-            frame = box(x - across, y - down, 2 * across, 2 * down, rx=5)
-            return frame + _centred(name, x, y)
-        frame = box(
-            x - across, y - down, 2 * across, 2 * down, rx=9, stroke_width=1, stroke_opacity=0.5
-        )
+            return box(*place, rx=5) + name.centred(x, y)
         circles = "".join(circle(centre, NEURON) for centre in self.neurons)
-        return frame + circles + _centred(name, x, y + down + 10)
+        frame = box(*place, rx=9, stroke_width=1, stroke_opacity=0.5)
+        return frame + circles + name.centred(x, y + down + 10)
 
 
-@dataclass(frozen=True)
-class Layout:
-    """All nodes by value, where labels and tags begin (at half their height), and the picture's
-    size without what is written below.
-    """
-
-    nodes: Mapping[str, Node]
-    labels: Mapping[Edge, Point]
-    tags: Mapping[Edge, Point]
-    width: float
-    height: float
-
-
-def reach(kind: Kind, *, lying: bool = False) -> Point:
-    """How far a value of this kind goes from its centre, across and down."""
+def extent(kind: Kind, *, lying: bool = False) -> Point:
+    """Return the distances from the centre of such a value to its edges, across and down."""
     if kind == "neuron":
         return RADIUS, RADIUS
     if kind == "parameter":
@@ -83,77 +73,73 @@ def reach(kind: Kind, *, lying: bool = False) -> Point:
     return (long, short) if lying else (short, long)
 
 
-def lay_out(
-    graph: Graph, labels: Mapping[Edge, Block], tags: Mapping[Edge, Block], *, lifted: bool
-) -> Layout:
-    """Places the spine from left to right and what enters beside it below.
+@dataclass
+class Layout:
+    """The chain laid out: the spine from left to right, and what enters it from below.
 
-    ``labels`` are what the edges carry; those of the spine stand over the edges, or, ``lifted``,
-    over the nodes, where they may be wider; then the edges from below are longer, too. ``tags``
-    are what some edges have beside them: over the label of the spine's, under the value of others.
+    ``labels`` are drawn at the edges; those of the spine stand over the edges or, ``lifted``, over
+    the nodes, where they may be wider; then the edges from below are longer, too. ``tags`` are
+    drawn beside some edges: over the label of the spine's, under the value of others.
+
+    ``label_places`` and ``tag_places`` are where these begin, at half their height. ``width`` and
+    ``height`` are the size of the picture without what is written below.
     """
-    columns = _Columns(graph, labels, tags, lifted)
-    spine_y = columns.spine_height()
-    nodes: dict[str, Node] = {}
-    places: dict[Edge, Point] = {}
-    tagged: dict[Edge, Point] = {}
-    x = 0.0
-    for at, value in enumerate(graph.spine):
-        across, _ = reach(graph.kind(value))
-        start = x + columns.step(at) if at else MARGIN + max(across, 20.0)
-        x = max(start, MARGIN + columns.spread(value))
-        nodes[value] = Node(graph.symbol(value), graph.kind(value), (x, spine_y))
-        for edge in graph.along(value):
-            middle = (nodes[edge.source].centre[0] + x) / 2
-            top = spine_y - _clearance(graph, edge, lifted=lifted)
-            places[edge] = (middle - labels[edge].width / 2, top - labels[edge].height / 2)
-            if edge in tags:
-                foot = top - labels[edge].height - TAG_GAP
-                tagged[edge] = (middle - tags[edge].width / 2, foot - tags[edge].height / 2)
-        _place_leaves(columns, value, nodes, places, tagged)
-    ends = [node.centre[0] + node.reach[0] for node in nodes.values()]
-    ends += [tagged[edge][0] + tag.width for edge, tag in tags.items()]
-    feet = [_bottom(node) for node in nodes.values()]
-    feet += [tagged[edge][1] + tag.height / 2 for edge, tag in tags.items()]
-    return Layout(nodes, places, tagged, max(ends) + MARGIN, max(feet) + MARGIN)
-
-
-def _place_leaves(
-    columns: _Columns,
-    value: str,
-    nodes: dict[str, Node],
-    places: dict[Edge, Point],
-    tagged: dict[Edge, Point],
-) -> None:
-    graph, labels, tags = columns.graph, columns.labels, columns.tags
-    height = LONG_EDGE if columns.lifted else EDGE
-    x, y = nodes[value].centre
-    foot = y + nodes[value].reach[1]
-    for edge, offset in columns.offsets(value).items():
-        kind = graph.kind(edge.source)
-        across, down = reach(kind, lying=True)
-        centre = (x + offset, foot + height + down)
-        node = nodes[edge.source] = Node(graph.symbol(edge.source), kind, centre, lying=True)
-        beside = 7 + (across * 0.6 if kind == "layer" else abs(offset) * 0.85)
-        left = x + beside if offset > 0 else x - beside - labels[edge].width
-        places[edge] = (left, foot + height * LABEL_AT)
-        if edge in tags:
-            top = _bottom(node) + TAG_GAP
-            tagged[edge] = (centre[0] - tags[edge].width / 2, top + tags[edge].height / 2)
-
-
-@dataclass(frozen=True)
-class _Columns:
-    """How much room each value of the spine needs, with what enters there from below."""
 
     graph: Graph
     labels: Mapping[Edge, Block]
     tags: Mapping[Edge, Block]
     lifted: bool
+    nodes: dict[str, Node] = field(default_factory=dict)
+    label_places: dict[Edge, Point] = field(default_factory=dict)
+    tag_places: dict[Edge, Point] = field(default_factory=dict)
+    width: float = 0.0
+    height: float = 0.0
 
-    def offsets(self, value: str) -> dict[Edge, float]:
-        """How far beside the value each of its leaves stands: apart as their tags need it."""
-        leaves = self.graph.leaves(value)
+    def __post_init__(self) -> None:
+        graph, y, x = self.graph, self._spine_height(), 0.0
+        for at, value in enumerate(graph.spine):
+            across, _ = extent(graph.kind(value))
+            start = x + self._step(at) if at else MARGIN + max(across, 20.0)
+            x = max(start, MARGIN + self._spread(value))
+            self.nodes[value] = Node(graph.symbol(value), graph.kind(value), (x, y))
+            for edge in graph.entering(value, along=True):
+                self._place_over(edge, (self.nodes[edge.source].centre[0] + x) / 2, y)
+            for edge, offset in self._offsets(value).items():
+                self._place_below(edge, offset)
+        ends = [node.centre[0] + node.extent[0] for node in self.nodes.values()]
+        feet = [node.bottom for node in self.nodes.values()]
+        for edge, (left, middle) in self.tag_places.items():
+            ends.append(left + self.tags[edge].width)
+            feet.append(middle + self.tags[edge].height / 2)
+        self.width, self.height = max(ends) + MARGIN, max(feet) + MARGIN
+
+    def _place_over(self, edge: Edge, middle: float, spine_y: float) -> None:
+        """Place the label of an edge of the spine, and its tag over it."""
+        label, top = self.labels[edge], spine_y - self._clearance(edge)
+        self.label_places[edge] = (middle - label.width / 2, top - label.height / 2)
+        if tag := self.tags.get(edge):
+            foot = top - label.height - TAG_GAP
+            self.tag_places[edge] = (middle - tag.width / 2, foot - tag.height / 2)
+
+    def _place_below(self, edge: Edge, offset: float) -> None:
+        """Place a value that enters from below, its edge's label, and its tag under it."""
+        target, kind = self.nodes[edge.target], self.graph.kind(edge.source)
+        (x, y), label = target.centre, self.labels[edge]
+        foot, length = y + target.extent[1], LONG_EDGE if self.lifted else EDGE
+        across, down = extent(kind, lying=True)
+        centre = (x + offset, foot + length + down)
+        node = Node(self.graph.symbol(edge.source), kind, centre, lying=True)
+        self.nodes[edge.source] = node
+        beside = 7 + (across * 0.6 if kind == "layer" else abs(offset) * 0.85)
+        left = x + beside if offset > 0 else x - beside - label.width
+        self.label_places[edge] = (left, foot + length * LABEL_AT)
+        if tag := self.tags.get(edge):
+            middle = node.bottom + TAG_GAP + tag.height / 2
+            self.tag_places[edge] = (centre[0] - tag.width / 2, middle)
+
+    def _offsets(self, value: str) -> dict[Edge, float]:
+        """Return how far to the right of the value each of its leaves stands."""
+        leaves = self.graph.entering(value, along=False)
         apart = 84.0 if len(leaves) == 2 else 60.0
         for one, other in pairwise(leaves):
             if one in self.tags and other in self.tags:
@@ -161,55 +147,44 @@ class _Columns:
                 apart = max(apart, halves + APART_TAGS)
         return {edge: (at - (len(leaves) - 1) / 2) * apart for at, edge in enumerate(leaves)}
 
-    def spread(self, value: str) -> float:
-        """How far what stands below the value goes to either side of it."""
-        halves = {
-            edge: max(
-                reach(self.graph.kind(edge.source), lying=True)[0],
-                self.tags[edge].width / 2 if edge in self.tags else 0.0,
-            )
-            for edge in self.graph.leaves(value)
-        }
-        offsets = self.offsets(value)
-        return max((abs(offsets[edge]) + half for edge, half in halves.items()), default=0.0)
+    def _spread(self, value: str) -> float:
+        """Return the room to either side that the leaves of the value need."""
+        ends = [0.0]
+        for edge, offset in self._offsets(value).items():
+            half = extent(self.graph.kind(edge.source), lying=True)[0]
+            if tag := self.tags.get(edge):
+                half = max(half, tag.width / 2)
+            ends.append(abs(offset) + half)
+        return max(ends)
 
-    def step(self, at: int) -> float:
-        """The distance from one value of the spine to the next."""
-        graph, labels = self.graph, self.labels
+    def _step(self, at: int) -> float:
+        """Return the distance from one value of the spine to the next."""
+        graph = self.graph
         value, before = graph.spine[at], graph.spine[at - 1]
-        ends = reach(graph.kind(value))[0] + reach(graph.kind(before))[0] + 12
-        widest = max((labels[edge].width for edge in graph.along(value)), default=0.0)
-        tags = [self.tags[edge].width for edge in graph.along(value) if edge in self.tags]
-        below = [self.spread(each) for each in (before, value)]
+        ends = extent(graph.kind(value))[0] + extent(graph.kind(before))[0] + 12
+        along = graph.entering(value, along=True)
+        labels = [self.labels[edge].width for edge in along]
+        tags = [self.tags[edge].width + APART_TAGS for edge in along if edge in self.tags]
+        below = [self._spread(each) for each in (before, value)]
         return max(
             LEAST_COLUMN,
-            widest + (20.0 if self.lifted else ends),
-            *(width + APART_TAGS for width in tags),
+            max(labels, default=0.0) + (20.0 if self.lifted else ends),
+            *tags,
             sum(below) + APART_TAGS if all(below) else 0.0,
         )
 
-    def spine_height(self) -> float:
-        """How far below the picture's top the spine is."""
-        graph = self.graph
-        above = [reach(graph.kind(value))[1] for value in graph.spine]
-        for edge in (edge for value in graph.spine for edge in graph.along(value)):
-            tag = self.tags[edge].height + TAG_GAP if edge in self.tags else 0.0
-            label = self.labels[edge].height
-            above.append(_clearance(graph, edge, lifted=self.lifted) + label + tag)
+    def _spine_height(self) -> float:
+        """Return the distance from the top of the picture to the spine."""
+        above = [extent(self.graph.kind(value))[1] for value in self.graph.spine]
+        for value in self.graph.spine:
+            for edge in self.graph.entering(value, along=True):
+                tag = self.tags[edge].height + TAG_GAP if edge in self.tags else 0.0
+                above.append(self._clearance(edge) + self.labels[edge].height + tag)
         return max(above) + MARGIN
 
-
-def _clearance(graph: Graph, edge: Edge, *, lifted: bool) -> float:
-    """How far above the spine an edge's label ends."""
-    ends = [graph.kind(edge.source), graph.kind(edge.target)]
-    if lifted:
-        return max(reach(kind)[1] for kind in ends) + 3
-    return APART + 5 if "layer" in ends else 6.0
-
-
-def _bottom(node: Node) -> float:
-    return node.centre[1] + node.reach[1] + (20 if node.kind == "layer" else 0)
-
-
-def _centred(block: Block, x: float, y: float) -> str:
-    return block.draw(x - block.width / 2, y)
+    def _clearance(self, edge: Edge) -> float:
+        """Return the distance from the spine to an edge's label."""
+        ends = [self.graph.kind(edge.source), self.graph.kind(edge.target)]
+        if self.lifted:
+            return max(extent(kind)[1] for kind in ends) + 3
+        return APART + 5 if "layer" in ends else 6.0

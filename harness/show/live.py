@@ -1,7 +1,7 @@
-"""How far a training is, while it runs: in a notebook, on a terminal, and nowhere else.
+"""The progress of a training while it runs: in a notebook, on a terminal, and nowhere else.
 
-Nothing of it is left when it ends, and nothing of it goes to stderr, where nbgrader would take it
-for a failure.
+Nothing of it stays when it ends, and nothing of it goes to stderr, which nbgrader takes for a
+failure.
 """
 
 from __future__ import annotations
@@ -11,22 +11,21 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from html import escape
 from typing import Protocol
 
-# Seconds between two pictures of how far it is.
+# Seconds between two updates of a notebook's bar.
 PAUSE = 0.1
 
 
 class Tell(Protocol):
-    """Takes how far it is: what is being done, so many steps of so many, and the cost, if any."""
+    """Reports progress: the steps done, all steps, and the cost if known."""
 
-    def __call__(self, what: str, done: int, total: int, cost: float | None = None) -> None: ...
+    def __call__(self, done: int, total: int, cost: float | None = None) -> None: ...
 
 
 @contextmanager
 def progress() -> Iterator[Tell]:
-    """A bar that follows what it is told, and is gone at the end."""
+    """Show a bar that follows what it is told, and disappears at the end."""
     if _in_notebook():
         with _notebook_bar() as tell:
             yield tell
@@ -34,28 +33,23 @@ def progress() -> Iterator[Tell]:
         with _terminal_bar() as tell:
             yield tell
     else:
-        yield _nothing
+        yield lambda done, total, cost=None: None
 
 
-def progress_html(what: str, done: int, total: int, cost: float | None = None) -> str:
-    """The bar as a piece of HTML that stands by itself."""
-    said = _said(what, done, total, cost)
+def progress_html(done: int, total: int, cost: float | None = None) -> str:
+    """Return the bar as a self-contained piece of HTML."""
     bar = f'<progress max="{total}" value="{done}" style="width: 18em; vertical-align: middle">'
-    return f'<div role="status">{bar}</progress> {escape(said)}</div>'
+    return f'<div role="status">{bar}</progress> {_said(done, total, cost)}</div>'
 
 
-def _said(what: str, done: int, total: int, cost: float | None) -> str:
-    told = f"{what}: step {done} of {total}"
-    return told if cost is None else f"{told}, cost {cost:.3f}"
-
-
-def _nothing(what: str, done: int, total: int, cost: float | None = None) -> None:
-    pass
+def _said(done: int, total: int, cost: float | None) -> str:
+    said = f"Training: step {done} of {total}"
+    return said if cost is None else f"{said}, cost {cost:.3f}"
 
 
 def _in_notebook() -> bool:
-    """Whether a kernel runs this code, for a notebook to show what it displays."""
-    # Whoever has no IPython loaded is in no notebook, and where nbgrader runs it nobody looks.
+    """Return whether a kernel that somebody watches runs this code."""
+    # Without IPython loaded this is no notebook, and where nbgrader runs one, nobody looks.
     if "IPython" not in sys.modules or "NBGRADER_EXECUTION" in os.environ:
         return False
     from IPython import get_ipython
@@ -65,31 +59,26 @@ def _in_notebook() -> bool:
 
 @contextmanager
 def _notebook_bar() -> Iterator[Tell]:
-    from IPython.display import DisplayHandle, display
+    from IPython.display import DisplayHandle
 
-    handle: DisplayHandle | None = None
+    handle = DisplayHandle()  # type: ignore[no-untyped-call]
     last = 0.0
 
-    def tell(what: str, done: int, total: int, cost: float | None = None) -> None:
-        nonlocal handle, last
+    def tell(done: int, total: int, cost: float | None = None) -> None:
+        nonlocal last
         now = time.monotonic()
-        if handle and now - last < PAUSE and done < total:
+        if now - last < PAUSE and done < total:
             return
+        show = handle.update if last else handle.display
         last = now
-        data = {
-            "text/html": progress_html(what, done, total, cost),
-            "text/plain": _said(what, done, total, cost),
-        }
-        if handle is None:
-            handle = display(data, raw=True, display_id=True)  # type: ignore[no-untyped-call]
-        else:
-            handle.update(data, raw=True)  # type: ignore[no-untyped-call]
+        html, text = progress_html(done, total, cost), _said(done, total, cost)
+        show({"text/html": html, "text/plain": text}, raw=True)  # type: ignore[no-untyped-call]
 
     try:
         yield tell
     finally:
-        # Clearing the cell would take with it what the student's own code has printed.
-        if handle is not None:
+        # Clearing the cell would also remove what the student's own code has printed.
+        if last:
             handle.update({"text/plain": ""}, raw=True)  # type: ignore[no-untyped-call]
 
 
@@ -98,9 +87,9 @@ def _terminal_bar() -> Iterator[Tell]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn
 
-    columns = (BarColumn(), TextColumn("{task.description}", markup=False))
     bar = Progress(
-        *columns,
+        BarColumn(),
+        TextColumn("{task.description}", markup=False),
         console=Console(file=sys.stdout),
         transient=True,
         redirect_stderr=False,
@@ -109,9 +98,7 @@ def _terminal_bar() -> Iterator[Tell]:
     with bar:
         task = bar.add_task("")
 
-        def tell(what: str, done: int, total: int, cost: float | None = None) -> None:
-            bar.update(
-                task, completed=done, total=total, description=_said(what, done, total, cost)
-            )
+        def tell(done: int, total: int, cost: float | None = None) -> None:
+            bar.update(task, completed=done, total=total, description=_said(done, total, cost))
 
         yield tell

@@ -1,71 +1,68 @@
-"""How an outcome looks in a picture: its mark, its line and its word, apart without colour."""
+"""How an outcome looks in a picture: its mark, line and word, which differ without colour too."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
+from dataclasses import dataclass
 
+from harness.course.numbers import decimal
 from harness.course.report import Outcome
 from harness.show.mathematics import Block
-from harness.show.svg import BAD, GOOD, Point, element, line
+from harness.show.svg import BAD, GOOD, element
 
 Style = Mapping[str, str | float]
-PLAIN: Style = MappingProxyType({"stroke_width": 1.5})
-WORDS: Mapping[Outcome, str] = MappingProxyType(
-    {"passed": "right", "failed": "wrong", "error": "an error", "not_run": "not yet"}
-)
-_STYLES: Mapping[Outcome, Style] = MappingProxyType(
-    {
-        "passed": {"stroke_width": 1.25},
-        "failed": {"stroke": BAD, "stroke_width": 3.0, "stroke_dasharray": "8 4"},
-        "error": {"stroke": BAD, "stroke_width": 3.0, "stroke_dasharray": "8 3 2 3"},
-        "not_run": {"stroke_width": 1.5, "stroke_dasharray": "1.5 4"},
-    }
-)
+PLAIN: Style = {"stroke_width": 1.5}
 
 
-def edge_style(outcome: Outcome | None) -> Style:
-    """The line of an edge that came out so, or was not judged."""
-    return PLAIN if outcome is None else _STYLES[outcome]
+@dataclass(frozen=True)
+class Look:
+    """The word for an outcome, the line of its edges, and its mark as a path in a colour.
+
+    Marks are drawn because many fonts do not have the characters.
+    """
+
+    word: str
+    line: Style
+    path: str
+    colour: str
+    stroke: float = 2.6
+
+    @property
+    def mark(self) -> Block:
+        """The mark, to be drawn anywhere."""
+        return Block(14, 14, self._draw)
+
+    def _draw(self, x: float, middle: float) -> str:
+        return element(
+            "path",
+            d=self.path,
+            transform=f"translate({decimal(x)} {decimal(middle)})",
+            fill="none",
+            stroke=self.colour,
+            stroke_width=self.stroke,
+            stroke_linecap="round",
+        )
 
 
-def mark(outcome: Outcome) -> Block:
-    """A check, a cross, an exclamation mark or three dots, drawn: fonts often lack them."""
-
-    def draw(x: float, middle: float) -> str:
-        return _DRAWN[outcome](x, middle)
-
-    return Block(14, 14, draw)
-
-
-def _check(x: float, y: float) -> str:
-    return _strokes(GOOD, ((x + 1, y + 1), (x + 5, y + 5), (x + 13, y - 6)))
-
-
-def _cross(x: float, y: float) -> str:
-    one = ((x + 1.5, y - 5.5), (x + 12.5, y + 5.5))
-    return _strokes(BAD, one) + _strokes(BAD, ((x + 1.5, y + 5.5), (x + 12.5, y - 5.5)))
-
-
-def _exclamation(x: float, y: float) -> str:
-    return _strokes(BAD, ((x + 7, y - 7), (x + 7, y + 2))) + line(
-        (x + 7, y + 6.9), (x + 7, y + 7), stroke=BAD, stroke_width=3, stroke_linecap="round"
-    )
-
-
-def _dots(x: float, y: float) -> str:
-    return "".join(element("circle", cx=x + offset, cy=y + 3, r=1.4) for offset in (2.0, 7.0, 12.0))
-
-
-def _strokes(colour: str, points: tuple[Point, ...]) -> str:
-    return element(
-        "polyline",
-        points=" ".join(f"{x:.1f},{y:.1f}" for x, y in points),
-        fill="none",
-        stroke=colour,
-        stroke_width=2.6,
-        stroke_linecap="round",
-    )
-
-
-_DRAWN = {"passed": _check, "failed": _cross, "error": _exclamation, "not_run": _dots}
+LOOKS: Mapping[Outcome, Look] = {
+    "passed": Look("right", {"stroke_width": 1.25}, "M1 1L5 5L13-6", GOOD),
+    "failed": Look(
+        "wrong",
+        {"stroke": BAD, "stroke_width": 3.0, "stroke_dasharray": "8 4"},
+        "M1.5-5.5L12.5 5.5M1.5 5.5L12.5-5.5",
+        BAD,
+    ),
+    "error": Look(
+        "an error",
+        {"stroke": BAD, "stroke_width": 3.0, "stroke_dasharray": "8 3 2 3"},
+        "M7-7V2M7 6.9V7",
+        BAD,
+    ),
+    "not_run": Look(
+        "not yet",
+        {"stroke_width": 1.5, "stroke_dasharray": "1.5 4"},
+        "M2 3h.01M7 3h.01M12 3h.01",
+        "currentColor",
+        2.8,
+    ),
+}

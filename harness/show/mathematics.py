@@ -1,58 +1,58 @@
 """Mathematics set in SVG: names with subscripts, fractions, and rows of them.
 
-A formula is a tuple of pieces on one line. A block is something set, with a known width, that
-can be drawn anywhere; it is centred on the height of a fraction's bar.
+A formula is a tuple of pieces on one line. A block has a known width and can be drawn anywhere; it
+is centred on the height of a fraction's bar.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from xml.sax.saxutils import escape
 
-from harness.formulas.notation import Formula, Piece, upright
+from harness.formulas.notation import Formula, Piece
 from harness.show.svg import SIZE, element, line
 from harness.show.visible import visible
 
 SMALL = 0.72
 # Widths of letters of Times, in parts of their size; 0.5 for those not named.
-_WIDTHS: Mapping[str, float] = MappingProxyType(
-    {
-        character: width
-        for width, characters in {
-            0.17: "\u2009",
-            0.25: " ·.,|",
-            0.3: "jlit",
-            0.34: "()[]f/",
-            0.42: "zsrce",
-            0.58: "√<>≤≥≠∂",
-            0.68: "+−=±",
-            0.7: "wCKNTΣ",
-            0.75: "m⊙",
-        }.items()
-        for character in characters
-    }
-)
+_WIDTHS: Mapping[str, float] = {
+    **dict.fromkeys("\u2009", 0.17),
+    **dict.fromkeys(" ·.,|", 0.25),
+    **dict.fromkeys("jlit", 0.3),
+    **dict.fromkeys("()[]f/", 0.34),
+    **dict.fromkeys("zsrce", 0.42),
+    **dict.fromkeys("√<>≤≥≠∂", 0.58),
+    **dict.fromkeys("+−=±", 0.68),
+    **dict.fromkeys("wCKNTΣ", 0.7),
+    **dict.fromkeys("m⊙", 0.75),
+}
 
 
 @dataclass(frozen=True)
 class Block:
-    """Something set: its width, its height above and below the middle, and how to draw it."""
+    """Something to draw: its width, its height around the middle, and how to draw it.
+
+    ``draw`` takes the left end and the middle.
+    """
 
     width: float
     height: float
     draw: Callable[[float, float], str]
 
+    def centred(self, x: float, middle: float) -> str:
+        """Draw the block around (x, middle)."""
+        return self.draw(x - self.width / 2, middle)
+
 
 def derivative(output: Formula, name: Formula, size: float = SIZE) -> Block:
-    """The fraction ∂output/∂name."""
+    """Return the fraction ∂output/∂name."""
     curl = Piece("∂")
     return fraction((curl, *output), (curl, *name), size)
 
 
 def width_of(formula: Formula, size: float = SIZE) -> float:
-    """About how wide a formula is; fonts differ."""
+    """Estimate the width of a formula; fonts differ."""
     return sum(
         (SMALL if piece.place != "line" else 1.0)
         * size
@@ -62,7 +62,7 @@ def width_of(formula: Formula, size: float = SIZE) -> float:
 
 
 def set_formula(formula: Formula, size: float = SIZE) -> Block:
-    """A formula on one line."""
+    """Return a formula on one line."""
 
     def draw(x: float, middle: float) -> str:
         return _text(formula, x, middle + 0.32 * size, size, "start")
@@ -71,7 +71,7 @@ def set_formula(formula: Formula, size: float = SIZE) -> Block:
 
 
 def fraction(above: Formula, below: Formula, size: float = SIZE) -> Block:
-    """One formula over another."""
+    """Return one formula over another."""
     width = max(width_of(above, size), width_of(below, size)) + 6
 
     def draw(x: float, middle: float) -> str:
@@ -86,12 +86,12 @@ def fraction(above: Formula, below: Formula, size: float = SIZE) -> Block:
 
 
 def summation(index: str, size: float = SIZE) -> Block:
-    """A sum sign over an index."""
+    """Return a sum sign over an index."""
     width = 1.1 * size
 
     def draw(x: float, middle: float) -> str:
         centre = x + width / 2
-        sign = _text(upright("Σ"), centre, middle + 0.4 * size, 1.35 * size, "middle")
+        sign = _text((Piece("Σ"),), centre, middle + 0.4 * size, 1.35 * size, "middle")
         below = (Piece(index, leans=True),)
         return sign + _text(below, centre, middle + 1.15 * size, SMALL * size, "middle")
 
@@ -99,7 +99,7 @@ def summation(index: str, size: float = SIZE) -> Block:
 
 
 def row(*blocks: Block, gap: float = 5) -> Block:
-    """Blocks side by side."""
+    """Return blocks side by side."""
 
     def draw(x: float, middle: float) -> str:
         drawn = []

@@ -1,4 +1,4 @@
-"""What there is to say about a report, in the order to say it; how it looks is for others."""
+"""The content of a report in the order to say it, for every way to show it."""
 
 from __future__ import annotations
 
@@ -7,35 +7,39 @@ from dataclasses import dataclass
 from itertools import groupby
 from types import MappingProxyType
 
+from harness.course.numbers import decimal
 from harness.course.report import Check, Diagnosis, Outcome, Report
 from harness.show.visible import visible
 
 MARKS: Mapping[Outcome, str] = MappingProxyType(
     {"passed": "✓", "failed": "✗", "error": "!", "not_run": "–"}
 )
-# What the part is called that tells of the training.
+# The title of the part on the training.
 TRAINING = "Training"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What went wrong, said once for all checks of which it is true.
+    """Something that went wrong, said once for all checks with the same message.
 
-    ``diagnosis`` is what the message tells of a formula, as far as it does.
+    ``diagnosis`` is the formula that the message tells, if any.
     """
 
     outcome: Outcome
-    labels: tuple[str, ...]
+    labels: str
     message: str
     diagnosis: Diagnosis | None = None
 
 
 @dataclass(frozen=True)
 class Wait:
-    """Checks that mean nothing before another one passes; no labels where a part is one check."""
+    """Checks that mean nothing before another one passes; no labels if the part is one check."""
 
     needs: str
     labels: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"waits for {self.needs}" + f": {', '.join(self.labels)}" * bool(self.labels)
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,7 @@ class Part:
 
 
 def verdict(report: Report) -> str:
-    """The score and how many checks passed, in one sentence."""
+    """Return the score and how many checks passed, in one sentence."""
     count, total = sum(check.outcome == "passed" for check in report.checks), len(report.checks)
     if total and count == total:
         checks = f"All {total} checks passed" if total > 1 else "The check passed"
@@ -57,69 +61,69 @@ def verdict(report: Report) -> str:
         checks = f"{count} of {total} checks passed"
     if not report.max_score:
         return f"{checks}."
-    points = f"{number(report.score)} of {number(report.max_score)} points"
+    points = f"{decimal(report.score)} of {decimal(report.max_score)} points"
     return f"{checks}: {points}." if report.passed else f"{points}: {checks}."
 
 
 def parts(report: Report) -> tuple[Part, ...]:
-    """The report's checks, stage by stage, then the chain and the training."""
+    """Return the report's checks, stage by stage, then the chain and the training."""
     made: dict[str, list[Check]] = {}
     for check in report.checks:
         made.setdefault(_part_title(check), []).append(check)
-    return tuple(_part(report, title, checks) for title, checks in made.items())
+    return tuple(
+        Part(
+            title,
+            tuple(check_label(check.id) for check in checks if check.outcome == "passed"),
+            tuple(_findings(checks)),
+            tuple(_waits(report, title, checks)),
+        )
+        for title, checks in made.items()
+    )
 
 
 def next_step(report: Report) -> str:
-    """What to do next: the first check to mend, or where to go on."""
+    """Return what to do next: the first check to fix, or where to go on."""
     for check in report.checks:
         if check.outcome in ("failed", "error"):
-            return f"Next: {_mend(report, check.id)}."
+            return f"Next: {_fix(report, check.id)}."
     for check in report.checks:
         if check.outcome == "not_run":
             root = _root(report, check)
-            return f"Next: {_mend(report, root)}; check({_stage_name(report, root)}) says more."
+            return f"Next: {_fix(report, root)}; check({_stage_name(report, root)}) says more."
     if any(check.stage is None for check in report.checks):
         return "Everything holds. Well done."
     return "Next: the other stages; once they all pass, train() joins them to a network."
 
 
 def advice(report: Report) -> tuple[str, ...]:
-    """The report's advice, each piece with its stage before it."""
+    """Return the report's advice, each piece after the name of its stage."""
     return tuple(
         visible(f"{each.stage}: {each.text}" if each.stage else each.text) for each in report.advice
     )
 
 
-def number(value: float) -> str:
-    """Points as a person writes them: 7.5, 10."""
-    return f"{value:.2f}".rstrip("0").rstrip(".")
-
-
 def check_label(id: str) -> str:
-    """A check's short name, within its stage: ``∂C/∂z`` for ``sigmoid/gradient/z``."""
-    return _label(id)
-
-
-def _part(report: Report, title: str, checks: list[Check]) -> Part:
-    return Part(
-        title=title,
-        passed=tuple(_label(check.id) for check in checks if check.outcome == "passed"),
-        findings=tuple(_findings(checks)),
-        waits=tuple(_waits(report, title, checks)),
-    )
+    """Return a check's short name within its stage: ``∂C/∂z`` for ``sigmoid/gradient/z``."""
+    slug, _, rest = id.partition("/")
+    if rest.startswith("gradient/"):
+        rest = f"∂C/∂{rest.removeprefix('gradient/')}"
+    elif slug == "chain":
+        rest = "whole chain" if rest == "whole" else _class_name(rest)
+    return visible(rest or slug)
 
 
 def _part_title(check: Check) -> str:
     if check.stage:
         return visible(check.stage)
-    return {"chain": "The chain", "training": TRAINING}.get(_slug(check.id), _label(check.id))
+    titles = {"chain": "The chain", "training": TRAINING}
+    return titles.get(_slug(check.id), check_label(check.id))
 
 
 def _findings(checks: list[Check]) -> Iterable[Finding]:
     troubled = [check for check in checks if check.outcome in ("failed", "error")]
     for (outcome, message), group in groupby(troubled, lambda each: (each.outcome, _said(each))):
         same = list(group)
-        labels = tuple(_label(check.id) for check in same)
+        labels = ", ".join(check_label(check.id) for check in same)
         yield Finding(outcome, labels, message, same[0].diagnosis)
 
 
@@ -134,16 +138,15 @@ def _waits(report: Report, title: str, checks: list[Check]) -> Iterable[Wait]:
     waiting: dict[str, list[str]] = {}
     for check in checks:
         if check.outcome == "not_run":
-            root = _root(report, check)
-            waiting.setdefault(root, []).append(_label(check.id))
+            waiting.setdefault(_root(report, check), []).append(check_label(check.id))
     for root, labels in waiting.items():
         stage = _stage_name(report, root)
-        needs = _label(root) if stage in (title, "") else f"{_label(root)} of {stage}"
+        needs = check_label(root) if stage in (title, "") else f"{check_label(root)} of {stage}"
         yield Wait(needs, tuple(labels) if len(checks) > 1 else ())
 
 
 def _root(report: Report, check: Check) -> str:
-    """The check at the end of what this one waits for: the one to mend."""
+    """Return the check at the end of the chain that this one waits for: the one to fix."""
     known = {each.id: each for each in report.checks}
     seen = {check.id}
     while check.waits_for and check.waits_for not in seen:
@@ -154,8 +157,8 @@ def _root(report: Report, check: Check) -> str:
     return check.id
 
 
-def _mend(report: Report, id: str) -> str:
-    label, stage = _label(id), _stage_name(report, id)
+def _fix(report: Report, id: str) -> str:
+    label, stage = check_label(id), _stage_name(report, id)
     if "/gradient/" in id:
         return f"get {label} right in {stage}.backward"
     if id.endswith("/forward"):
@@ -165,17 +168,8 @@ def _mend(report: Report, id: str) -> str:
     return f"mend “{label}” in {stage}" if stage else f"find what goes wrong in “{label}”"
 
 
-def _label(id: str) -> str:
-    slug, _, rest = id.partition("/")
-    if rest.startswith("gradient/"):
-        rest = f"∂C/∂{rest.removeprefix('gradient/')}"
-    elif slug == "chain":
-        rest = "whole chain" if rest == "whole" else _class_name(rest)
-    return visible(rest or slug)
-
-
 def _stage_name(report: Report, id: str) -> str:
-    """The class a check is about; empty for the chain and the training."""
+    """Return the class that a check is about; "" for the chain and the training."""
     for check in report.checks:
         if check.stage and _slug(check.id) == _slug(id):
             return visible(check.stage)

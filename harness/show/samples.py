@@ -1,4 +1,4 @@
-"""Some images that a network has never seen, with what it says they are."""
+"""Some images that a network has never seen, and what it takes them for."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from harness.course.report import Outcome
-from harness.show.marks import mark
-from harness.show.svg import BAD, Picture, box, element, picture, words
+from harness.show.marks import LOOKS
+from harness.show.svg import BAD, Picture, box, caption, element, picture
 
 SHOWN = 7
 PIXEL, APART = 5.0, 12.0
@@ -18,7 +18,7 @@ LEVELS = 6
 
 @dataclass(frozen=True)
 class Sample:
-    """An image, row by row from 0 (blank) to 1 (ink); what the network says; what it is."""
+    """An image, row by row from 0 (blank) to 1 (ink), its reading by the network, its label."""
 
     image: tuple[float, ...]
     said: int
@@ -26,7 +26,7 @@ class Sample:
 
 
 def samples_picture(samples: Sequence[Sample], size: tuple[int, int]) -> Picture:
-    """The first images that the network reads right, and the first that it reads wrong.
+    """Draw the first images that the network reads right, and the first that it reads wrong.
 
     ``size`` is the height and width of an image in pixels.
     """
@@ -44,7 +44,7 @@ def samples_picture(samples: Sequence[Sample], size: tuple[int, int]) -> Picture
         shown.append(f"{heading}: {', '.join(map(_words, found[:SHOWN]))}.")
     count = sum(bool(found) for *_, found in rows)
     return picture(
-        "".join(drawn),
+        drawn,
         2 * LEFT + SHOWN * size[1] * PIXEL + (SHOWN - 1) * APART,
         max(count * height - 6, 1),
         title="Images that the network has never seen, with what it says they are",
@@ -56,8 +56,8 @@ def _row(
     outcome: Outcome, heading: str, samples: Sequence[Sample], size: tuple[int, int], top: float
 ) -> Iterator[str]:
     more = ", such as" if len(samples) == SHOWN else ""
-    yield mark(outcome).draw(LEFT, top + 13)
-    yield words(LEFT + 20, top + 17.5, f"{heading}{more}")
+    yield LOOKS[outcome].mark.draw(LEFT, top + 13)
+    yield caption(LEFT + 20, top + 17.5, f"{heading}{more}")
     high, wide = size[0] * PIXEL, size[1] * PIXEL
     for at, sample in enumerate(samples):
         x = LEFT + at * (wide + APART)
@@ -66,7 +66,8 @@ def _row(
         wrong = {"stroke": BAD, "stroke_dasharray": "5 3"}
         right = {"stroke_opacity": 0.35, "stroke_width": 1}
         yield box(x - 2, y - 2, wide + 4, high + 4, **(right if outcome == "passed" else wrong))
-        yield words(x + wide / 2, y + high + 18, _words(sample), text_anchor="middle", font_size=12)
+        place = (x + wide / 2, y + high + 18)
+        yield caption(*place, _words(sample), text_anchor="middle", font_size=12)
 
 
 def _words(sample: Sample) -> str:
@@ -75,7 +76,7 @@ def _words(sample: Sample) -> str:
 
 
 def _image(image: Sequence[float], width: int, x: float, y: float) -> Iterator[str]:
-    """The ink, in a few strengths, each as one path: light pages and dark ones have it alike."""
+    """Yield the ink in a few strengths, each as one path, alike on light and dark pages."""
     inked = sorted(
         (level, at) for at, ink in enumerate(image) if (level := round(ink * LEVELS)) > 0
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from harness.formulas.notation import symbol
 from harness.show.mathematics import Block, set_formula
-from harness.show.svg import Picture, box, line, picture, words
+from harness.show.svg import Picture, box, caption, line, picture
 
 WIDTH = 400.0
 SHOWN = 16
@@ -21,10 +21,10 @@ _ROUND = (1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10)
 def sensitivity_picture(
     values: Mapping[str, float], title: str = "How sensitive the cost is to each parameter"
 ) -> Picture:
-    """Bars of ∂C/∂parameter, the largest first; negative ones point left and are hatched.
+    """Draw bars of ∂C/∂parameter, the largest first; negative ones point left and are hatched.
 
-    At most 16 are drawn, and how many are left out is said. Raises ValueError where there is
-    nothing to draw, or a value is not finite.
+    At most 16 are drawn; a note counts the rest. Raise ValueError if there are no values, or one
+    is not finite.
     """
     if not values:
         raise ValueError("there are no values to draw")
@@ -33,17 +33,17 @@ def sensitivity_picture(
             raise ValueError(f"the value of {name} is not finite: {value}")
     ordered = sorted(values.items(), key=lambda item: -abs(item[1]))
     shown = ordered[:SHOWN]
-    body, bottom = _bars(shown)
+    bars, bottom = _bars(shown)
     notes = [
         "Solid, to the right: more of it raises C.",
         "Hatched, to the left: more of it lowers C.",
     ]
     if len(ordered) > SHOWN:
         notes.append(f"{len(ordered) - SHOWN} smaller ones are not shown.")
-    heading = words(8, 20, title, font_size=14, font_weight="bold")
-    below = [words(8, bottom + 38 + 17 * at, note) for at, note in enumerate(notes)]
+    heading = caption(8, 20, title, font_size=14, font_weight="bold")
+    below = [caption(8, bottom + 38 + 17 * at, note) for at, note in enumerate(notes)]
     return picture(
-        heading + body + "".join(below),
+        [heading, *bars, *below],
         WIDTH,
         bottom + 30 + 17 * len(notes),
         title=title,
@@ -53,7 +53,7 @@ def sensitivity_picture(
 
 @dataclass(frozen=True)
 class _Scale:
-    """Where zero stands, and how long a bar of the value ``top`` is."""
+    """The position of zero, and the length of a bar of the value ``top``."""
 
     zero: float
     length: float
@@ -61,7 +61,7 @@ class _Scale:
     signs: tuple[int, ...]
 
 
-def _bars(shown: list[tuple[str, float]]) -> tuple[str, float]:
+def _bars(shown: list[tuple[str, float]]) -> tuple[list[str], float]:
     names = [_name(name) for name, _ in shown]
     scale = _scale([value for _, value in shown], 20 + max(name.width for name in names))
     bottom = TOP + (len(shown) - 0.5) * STEP + 4
@@ -69,7 +69,7 @@ def _bars(shown: list[tuple[str, float]]) -> tuple[str, float]:
     for at, (_, value) in enumerate(shown):
         middle = TOP + at * STEP
         drawn += [names[at].draw(8, middle), _bar(scale, value, middle)]
-    return "".join(drawn), bottom
+    return drawn, bottom
 
 
 def _name(name: str) -> Block:
@@ -94,11 +94,11 @@ def _bar(scale: _Scale, value: float, middle: float) -> str:
     else:
         bar = box(scale.zero, top, length, BAR, fill="currentColor", fill_opacity=0.7)
         end, anchor = scale.zero + length + 5, "start"
-    return bar + words(end, middle + 4, _signed(value), text_anchor=anchor)
+    return bar + caption(end, middle + 4, _signed(value), text_anchor=anchor)
 
 
 def _hatch(left: float, top: float, length: float) -> str:
-    """Slanted strokes that fill a bar, cut at its ends."""
+    """Fill a bar with slanted strokes, cut at its ends."""
     strokes = []
     for start in range(-int(BAR), int(length), 6):
         first, last = max(start, 0), min(start + BAR, length)
@@ -119,11 +119,11 @@ def _axis(scale: _Scale, top: float, bottom: float) -> str:
 
 
 def _tick(x: float, bottom: float, text: str) -> str:
-    return words(x, bottom + 15, text, text_anchor="middle", font_size=12)
+    return caption(x, bottom + 15, text, text_anchor="middle", font_size=12)
 
 
 def _round_up(value: float) -> float:
-    """The next round number: one digit or a half, times a power of ten."""
+    """Return the next round number: one digit or a half, times a power of ten."""
     power = 10.0 ** math.floor(math.log10(value))
     rounded = (step * power for step in _ROUND)
     # At the ends of what floats can hold there is no such number.

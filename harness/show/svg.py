@@ -6,10 +6,14 @@ take the colour of the text around them, which suits light and dark pages and pa
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
+from xml.etree import ElementTree
 from xml.sax.saxutils import escape, quoteattr
 
+from harness.course.numbers import decimal
 from harness.show.visible import visible
 
 # Both stand out from white and from black by more than 3:1.
@@ -17,11 +21,14 @@ GOOD, BAD = "#2e9e5b", "#e0484d"
 SERIF = "'STIX Two Math', 'Cambria Math', 'Latin Modern Math', 'Times New Roman', serif"
 SIZE = 16.0
 Point = tuple[float, float]
+_LINE: dict[str, str | float] = {"stroke": "currentColor", "stroke_width": 1.5}
+_OUTLINE: dict[str, str | float] = {"fill": "none", **_LINE}
+_CAPTION: dict[str, str | float] = {"font_family": "sans-serif", "font_size": 13}
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A drawing for a notebook's cell or a file, with what it says in words."""
+    """A drawing for a notebook's cell or a file, with a description in words."""
 
     svg: str
     title: str
@@ -35,22 +42,38 @@ class Picture:
         return {"text/html": self.svg, "image/svg+xml": self.svg, "text/plain": repr(self)}
 
     def save(self, path: str | Path) -> None:
-        """Writes the drawing to an SVG file."""
+        """Write the drawing to an SVG file."""
         Path(path).write_text(self.svg, encoding="utf-8")
 
 
+def layer_sum_picture() -> Picture:
+    """Return a drawing of a hidden neuron whose gradient is the sum over three other neurons."""
+    svg = resources.files("harness.show").joinpath("layer_sum.svg").read_text(encoding="utf-8")
+    texts = {each.tag.rpartition("}")[2]: each.text or "" for each in ElementTree.fromstring(svg)}
+    return Picture(svg, texts["title"], texts["desc"])
+
+
 def picture(
-    body: str, width: float, height: float, *, title: str, description: str, zoom: float = 1.35
+    body: Iterable[str],
+    width: float,
+    height: float,
+    *,
+    title: str,
+    description: str,
+    zoom: float = 1.35,
 ) -> Picture:
-    """A picture of the given size, as wide as its place but at most ``zoom`` times its size."""
+    """Return a picture of the given size, as wide as its page but at most ``zoom`` times as wide.
+
+    ``body`` is markup.
+    """
     title, description = visible(title), visible(description)
     svg = element(
         "svg",
         element("title", escape(title)),
         element("desc", escape(description)),
-        body,
+        *body,
         xmlns="http://www.w3.org/2000/svg",
-        viewBox=f"0 0 {_value(width)} {_value(height)}",
+        viewBox=f"0 0 {decimal(width)} {decimal(height)}",
         width="100%",
         role="img",
         aria_label=title,
@@ -64,52 +87,53 @@ def picture(
 
 
 def element(tag: str, *children: str, **attributes: str | float) -> str:
-    """An element around children that are markup already; ``stroke_width`` is stroke-width."""
+    """Return an element around ``children``, which are markup.
+
+    Underscores in the names of attributes stand for hyphens.
+    """
     pairs = "".join(
-        f" {name.replace('_', '-')}={quoteattr(_value(value))}"
+        f" {name.replace('_', '-')}="
+        + quoteattr(value if isinstance(value, str) else decimal(value))
         for name, value in attributes.items()
     )
     return f"<{tag}{pairs}>{''.join(children)}</{tag}>" if children else f"<{tag}{pairs}/>"
 
 
-def words(x: float, y: float, text: str, **attributes: str | float) -> str:
-    """Plain words, their baseline at (x, y), in the sans-serif letters of a caption."""
-    style: dict[str, str | float] = {"font_family": "sans-serif", "font_size": 13, **attributes}
-    return element("text", escape(visible(text)), x=x, y=y, **style)
+def caption(x: float, y: float, text: str, **attributes: str | float) -> str:
+    """Return plain words in sans-serif letters, their baseline at (x, y)."""
+    return element("text", escape(visible(text)), x=x, y=y, **{**_CAPTION, **attributes})
 
 
 def line(start: Point, end: Point, **attributes: str | float) -> str:
-    """A line in the colour of the text."""
-    style: dict[str, str | float] = {"stroke": "currentColor", "stroke_width": 1.5, **attributes}
-    return element("line", x1=start[0], y1=start[1], x2=end[0], y2=end[1], **style)
+    """Return a line in the colour of the text."""
+    ends = {"x1": start[0], "y1": start[1], "x2": end[0], "y2": end[1]}
+    return element("line", **ends, **{**_LINE, **attributes})
 
 
 def arrow(start: Point, end: Point, **attributes: str | float) -> str:
-    """A line with a filled head at its end."""
+    """Return a line with a filled head at its end."""
     back, across = 9.0, 3.8
     (x, y), (dx, dy) = end, _direction(start, end)
     neck = (x - back * dx, y - back * dy)
     head = [(x, y), *((neck[0] + s * across * dy, neck[1] - s * across * dx) for s in (1, -1))]
-    points = " ".join(f"{_value(px)},{_value(py)}" for px, py in head)
+    points = " ".join(f"{decimal(px)},{decimal(py)}" for px, py in head)
     fill = attributes.get("stroke", "currentColor")
-    tip = element("polygon", points=points, fill=fill)
-    return line(start, neck, **attributes) + tip
+    return line(start, neck, **attributes) + element("polygon", points=points, fill=fill)
 
 
-def circle(centre: Point, radius: float, **attributes: str | float) -> str:
-    """A circle with an outline in the colour of the text."""
-    style = {"fill": "none", "stroke": "currentColor", "stroke_width": 1.5, **attributes}
-    return element("circle", cx=centre[0], cy=centre[1], r=radius, **style)
+def circle(centre: Point, radius: float) -> str:
+    """Return a circle with an outline in the colour of the text."""
+    return element("circle", cx=centre[0], cy=centre[1], r=radius, **_OUTLINE)
 
 
 def box(x: float, y: float, width: float, height: float, **attributes: str | float) -> str:
-    """A rectangle with an outline in the colour of the text."""
-    style = {"fill": "none", "stroke": "currentColor", "stroke_width": 1.5, **attributes}
-    return element("rect", x=x, y=y, width=width, height=height, **style)
+    """Return a rectangle with an outline in the colour of the text."""
+    size = {"x": x, "y": y, "width": width, "height": height}
+    return element("rect", **size, **{**_OUTLINE, **attributes})
 
 
 def towards(start: Point, end: Point, distance: float) -> Point:
-    """The point at ``distance`` from ``start`` on the way to ``end``."""
+    """Return the point at ``distance`` from ``start`` on the way to ``end``."""
     dx, dy = _direction(start, end)
     return start[0] + distance * dx, start[1] + distance * dy
 
@@ -118,7 +142,3 @@ def _direction(start: Point, end: Point) -> Point:
     dx, dy = end[0] - start[0], end[1] - start[1]
     length = (dx * dx + dy * dy) ** 0.5 or 1.0
     return dx / length, dy / length
-
-
-def _value(value: str | float) -> str:
-    return value if isinstance(value, str) else f"{value:.2f}".rstrip("0").rstrip(".")

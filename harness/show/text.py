@@ -32,17 +32,20 @@ def report_text(
     colour: bool = False,
     width: int = 80,
 ) -> str:
-    """The report for a student, in lines of at most ``width`` (or 20) characters.
+    """Return the report for a student, in lines of at most ``width`` (or 20) characters.
 
-    Where there was a training, it says what came of ``run``, beside ``reference``.
-    ``colour`` adds ANSI styles; nothing is told by colour alone. Messages are shown as they are,
-    with control characters written out.
+    After a training it describes ``run``, beside ``reference``. ``colour`` adds ANSI styles;
+    nothing is told by colour alone. Messages are shown as they are, with control characters
+    escaped.
     """
     return rendered(_blocks(report, run, reference), colour=colour, width=max(width, LEAST_WIDTH))
 
 
 def rendered(blocks: Iterable[RenderableType], *, colour: bool, width: int) -> str:
-    """What rich makes of the blocks, in lines of at most ``width``; ANSI styles with ``colour``."""
+    """Return rich's rendering of the blocks, in lines of at most ``width`` characters.
+
+    ``colour`` adds ANSI styles.
+    """
     from rich.console import Console
 
     console = Console(
@@ -82,19 +85,12 @@ def _lines(part: Part) -> Iterator[RenderableType]:
     from rich.text import Text
 
     if part.passed:
-        yield _row("passed", Text(_listed(part.passed)))
+        yield _row("passed", Text(", ".join(part.passed)))
     for finding in part.findings:
-        said = Text()
-        said.append(_listed(finding.labels), style="bold")
-        said.append(f"\n{finding.message}")
+        said = Text.assemble((finding.labels, "bold"), f"\n{finding.message}")
         yield _row(finding.outcome, said)
     for wait in part.waits:
-        what = f": {_listed(wait.labels)}" if wait.labels else ""
-        yield _row("not_run", Text(f"waits for {wait.needs}{what}", style="dim"))
-
-
-def _listed(labels: tuple[str, ...]) -> str:
-    return ", ".join(labels)
+        yield _row("not_run", Text(str(wait), style="dim"))
 
 
 def _row(outcome: Outcome, text: RenderableType) -> RenderableType:

@@ -1,4 +1,4 @@
-"""A training that has ended, to look at: costs, accuracy, samples, sensitivities."""
+"""The results of a training: costs, accuracy, samples, sensitivities."""
 
 from __future__ import annotations
 
@@ -18,20 +18,16 @@ FELT = "How much the cost feels each parameter, at step 1"
 
 
 def training_lines(run: Run, reference: Run | None) -> Iterator[str]:
-    """What came of a training, in sentences."""
+    """Yield the results of a training as sentences."""
     yield accuracy_line(run, reference)
     if run.costs:
-        yield (
-            f"The cost fell from {run.costs[0]:.3g} to {run.costs[-1]:.3g} "
-            f"in {len(run.costs)} steps."
-            if run.costs[-1] < run.costs[0]
-            else f"The cost went from {run.costs[0]:.3g} to {run.costs[-1]:.3g} "
-            f"in {len(run.costs)} steps."
-        )
+        went = "fell" if run.costs[-1] < run.costs[0] else "went"
+        first, last = run.costs[0], run.costs[-1]
+        yield f"The cost {went} from {first:.3g} to {last:.3g} in {len(run.costs)} steps."
 
 
 def accuracy_line(run: Run, reference: Run | None) -> str:
-    """How many of the unseen samples the network gets right, beside the reference's."""
+    """Return how many of the unseen samples the network gets right, beside the reference's."""
     if run.accuracy is None:
         return f"The training stopped after {len(run.costs)} steps."
     mine = f"Your network gets {_percent(run.accuracy)} of the unseen samples right"
@@ -41,7 +37,7 @@ def accuracy_line(run: Run, reference: Run | None) -> str:
 
 
 def training_pictures(task: Task, run: Run, reference: Run | None) -> Iterator[Picture]:
-    """The costs, some samples with what the network says, and the sensitivities at step 1."""
+    """Yield the costs, some samples with the network's answers, and sensitivities at step 1."""
     yield costs_picture(run.costs, reference.costs if reference else ())
     if task.image and run.read is not None:
         inputs, _, labels = task.unseen()
@@ -54,7 +50,7 @@ def training_pictures(task: Task, run: Run, reference: Run | None) -> Iterator[P
 
 
 def felt_picture(task: Task, run: Run) -> Picture | None:
-    """∂C/∂parameter at step 1, as bars for single numbers and as maps for matrices."""
+    """Draw ∂C/∂parameter at step 1, as bars for single numbers and as maps for matrices."""
     if run.accuracy is None:
         return None
     start = task.parameters()

@@ -7,44 +7,42 @@ from dataclasses import replace
 
 from harness.formulas.notation import Formula, Piece, upright
 from harness.show.mathematics import SMALL, Block, set_formula, width_of
-from harness.show.svg import BAD, SIZE, box, words
+from harness.show.svg import BAD, SIZE, box, caption
 
 WIDEST, MOST_LINES = 118.0, 3
 LINE, CAPTION, PADDING = 19.0, 15.0, 5.0
-# Fonts differ: where one is wider than what is reckoned with, the frame still holds its text.
+# Fonts differ: one that is wider than estimated still fits into the frame.
 _SLACK = 1.08
-# After these a formula is not broken: each belongs to what comes next.
+# A formula is not broken after these: they belong to what comes next.
 _SIGNS = frozenset("+−·⊙/=<>≤≥≠Σ")
 
 
 def written_tag(formula: Formula, label: str) -> Block:
-    """A formula in a frame, under the words "your ``label``"; at most so wide, and so many lines.
+    """Return a formula in a frame, under the words "your ``label``".
 
-    What goes beyond three lines ends in an ellipsis; messages and descriptions have all of it.
+    What does not fit into three lines ends in an ellipsis; messages and descriptions have all.
     """
     lines = [set_formula(each) for each in broken(formula, WIDEST, MOST_LINES)]
-    caption = f"your {label}"
-    widest = max(6.2 * len(caption), *(_SLACK * line.width for line in lines))
+    heading = f"your {label}"
+    widest = max(6.2 * len(heading), *(_SLACK * line.width for line in lines))
     width = widest + 2 * PADDING
     height = CAPTION + LINE * len(lines) + 2 * PADDING
 
     def draw(x: float, middle: float) -> str:
         top, centre = middle - height / 2, x + width / 2
         frame = box(x, top, width, height, rx=4, stroke=BAD, stroke_width=1.2)
-        said = words(centre, top + PADDING + 10, caption, font_size=11.5, text_anchor="middle")
+        said = caption(centre, top + PADDING + 10, heading, font_size=11.5, text_anchor="middle")
         first = top + PADDING + CAPTION + LINE / 2
-        drawn = (
-            line.draw(centre - line.width / 2, first + at * LINE) for at, line in enumerate(lines)
-        )
+        drawn = (line.centred(centre, first + at * LINE) for at, line in enumerate(lines))
         return frame + said + "".join(drawn)
 
     return Block(width, height, draw)
 
 
 def broken(formula: Formula, width: float, most: int) -> tuple[Formula, ...]:
-    """The formula on lines of at most ``width``, broken before signs where it can be.
+    """Break the formula into lines of at most ``width``, before signs if possible.
 
-    Past ``most`` lines the rest is left out, and the last line ends in an ellipsis.
+    If that takes more than ``most`` lines, the last one ends in an ellipsis.
     """
     lines: list[Formula] = []
     for part in _parts(formula, width):
@@ -59,8 +57,9 @@ def broken(formula: Formula, width: float, most: int) -> tuple[Formula, ...]:
 
 
 def _parts(formula: Formula, width: float) -> Iterator[Formula]:
-    """What stays together where it fits on a line: a name with what is below and above it, a sign
-    with what follows, what is in brackets.
+    """Yield what stays together if it fits on a line.
+
+    That is a name with its indices and powers, a sign with what follows it, a bracketed term.
     """
     part: list[Piece] = []
     depth = 0
@@ -76,12 +75,12 @@ def _parts(formula: Formula, width: float) -> Iterator[Formula]:
 
 
 def _is_sign(part: list[Piece]) -> bool:
-    """Whether there is but a sign so far, such as ⊙ or Σ with its index."""
+    """Return whether this is a sign alone, such as ⊙ or Σ with its index."""
     return "".join(each.text for each in part if each.place == "line").strip() in _SIGNS
 
 
 def _split(formula: Formula, width: float) -> Iterator[Piece]:
-    """The pieces, cut after each space, and what is wider than a line anywhere."""
+    """Yield the pieces, cut after every space; what is wider than a line is cut anywhere."""
     for piece in formula:
         for word in piece.text.replace(" ", " \0").split("\0"):
             size = SIZE if piece.place == "line" else SMALL * SIZE
@@ -94,7 +93,7 @@ def _split(formula: Formula, width: float) -> Iterator[Piece]:
 
 
 def _cut(line: Formula, width: float) -> Formula:
-    """The line, less what leaves no room for an ellipsis."""
+    """Return the line, shortened to leave room for an ellipsis."""
     while line and width_of((*line, Piece(" …"))) > width:
         last = line[-1]
         line = (*line[:-1], replace(last, text=last.text[:-1])) if last.text[1:] else line[:-1]
@@ -102,7 +101,7 @@ def _cut(line: Formula, width: float) -> Formula:
 
 
 def _trimmed(line: Formula) -> Formula:
-    """The line without a space at its end."""
+    """Return the line without spaces at its end."""
     if not line or not line[-1].text.endswith(" "):
         return line
     last = replace(line[-1], text=line[-1].text.rstrip())
