@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property, lru_cache
 from itertools import combinations, product
-from operator import is_
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from harness.course.stage import Stage
 from harness.formulas.data import data
@@ -232,27 +232,18 @@ class Factors:
 def factors_for(stage: Stage, name: str, samples: Sequence[Sample]) -> Factors:
     """Return the factors for some samples, which are shared if forward is right in all of them."""
     if all(close(sample.output, stage.forward(*sample.inputs)) for sample in samples):
-        return _reference_factors(stage, name, tuple(map(_Place, samples)))
+        places = tuple((sample.inputs, sample.upstream) for sample in samples)
+        return _reference_factors(stage, name, places)
     return Factors(stage, name, samples)
 
 
-class _Place:
-    """A sample that equals any other with the same inputs and upstream, by identity."""
-
-    def __init__(self, sample: Sample) -> None:
-        self.sample = sample
-        self._key = (*sample.inputs, sample.upstream)
-
-    def __hash__(self) -> int:
-        return hash(self._key)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Place) and all(map(is_, self._key, other._key))
-
-
+# The cache compares tensors by identity; cases are made once.
 @lru_cache(maxsize=64)
-def _reference_factors(stage: Stage, name: str, places: tuple[_Place, ...]) -> Factors:
-    return Factors(stage, name, [place.sample for place in places])
+def _reference_factors(
+    stage: Stage, name: str, places: tuple[tuple[tuple[Tensor, ...], Tensor], ...]
+) -> Factors:
+    samples = [Sample(given, stage.forward(*given), g, got=g) for given, g in places]
+    return Factors(stage, name, samples)
 
 
 def _power(text: str, values: Array, power: float) -> _Law:
