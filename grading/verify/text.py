@@ -62,7 +62,7 @@ def print_proof(console: Console, proof: Proof) -> None:
     for line in _summary(proof, mutants):
         console.print(line)
     if proof.off:
-        console.print("\nOff:")
+        console.print("\nUnexpected outcomes:")
     for verdict in proof.off[:OFF_SHOWN]:
         console.print(_off(verdict))
     if len(proof.off) > OFF_SHOWN:
