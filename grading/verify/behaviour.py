@@ -38,8 +38,8 @@ def same_behaviour(stage: Stage, candidate: Candidate) -> bool:
     pairs = [(one, other, everything) for one, other in pairwise(points)]
     pairs += [(points[0], points[1], mask) for mask in masks[1:]]
     return all(
-        _pair_is_right(stage, candidate, 10 * turn, (one, other), mask)
-        for turn, (one, other, mask) in enumerate(pairs)
+        _pair_is_right(stage, candidate, 10 * number, (one, other), mask)
+        for number, (one, other, mask) in enumerate(pairs)
     )
 
 
@@ -50,7 +50,9 @@ def _pair_is_right(
     script: list[Operation] = [
         Forward(handle + at, stage.name, inputs, mask) for at, (inputs, _) in enumerate(pair)
     ]
-    script += [Backward(handle + at, SCALES[turn] * pair[at][1]) for turn, at in enumerate(asked)]
+    script += [
+        Backward(handle + at, SCALES[number] * pair[at][1]) for number, at in enumerate(asked)
+    ]
     script += [Read(handle), Read(handle + 1)]
     replies = candidate.perform(script)
     outputs, returned, read = replies[:2], replies[2:5], replies[5:]
@@ -59,8 +61,8 @@ def _pair_is_right(
         for reply, (inputs, _) in zip(outputs, pair, strict=True)
     )
     right_gradients = all(
-        _are_gradients(stage, reply, (pair[at][0], SCALES[turn] * pair[at][1]), mask)
-        for turn, (at, reply) in enumerate(zip(asked, returned, strict=True))
+        _are_gradients(stage, reply, (pair[at][0], SCALES[number] * pair[at][1]), mask)
+        for number, (at, reply) in enumerate(zip(asked, returned, strict=True))
     )
     untouched = all(
         isinstance(reply, Unchanged) and all((*reply.inputs, *reply.upstreams, reply.results))

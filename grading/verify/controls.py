@@ -32,10 +32,10 @@ def controls_for(assignment: Assignment) -> Iterator[tuple[str, str]]:
         code += "".join(f"Solved{stage.name} = {stage.name}\n" for stage in stages) + "\n"
         for at, stage in enumerate(stages):
             style = names[(number + at * stride) % len(names)]
-            ways = known[stage.name]
-            way, equivalent = ways[(number + number // len(ways)) % len(ways)]
+            formulas = known[stage.name]
+            how, equivalent = formulas[(number + number // len(formulas)) % len(formulas)]
             code += written(stage, equivalent, style) + "\n\n"
-            said.append(f"{stage.name}: {way}, {style}")
+            said.append(f"{stage.name}: {how}, {style}")
         yield (
             "; ".join([*said, f"around them: {name}"]),
             code + frame.below.replace("«Name»", stages[0].name),

@@ -65,9 +65,9 @@ def _text(name: str, style: _Style) -> str:
     return style.above + text + style.below
 
 
-def written(stage: Stage, way: Equivalent, style: str) -> str:
-    """Return the stage as a class, computed in ``way`` and written in the style of that name."""
-    blocks = {"«forward»": way.forward.strip("\n"), "«backward»": way.backward.strip("\n")}
+def written(stage: Stage, solved: Equivalent, style: str) -> str:
+    """Return the stage as a class, solved by an equivalent and written in the style named."""
+    blocks = {"«forward»": solved.forward.strip("\n"), "«backward»": solved.backward.strip("\n")}
     lines = [
         textwrap.indent(blocks[line.strip()], line[: len(line) - len(line.lstrip())])
         if line.strip() in blocks
@@ -75,28 +75,29 @@ def written(stage: Stage, way: Equivalent, style: str) -> str:
         for line in styles()[style].strip("\n").splitlines()
     ]
     text = "\n".join(lines)
-    text = re.sub(r"«each:(.*?)»", lambda match: _each(way, match[1]), text)
+    text = re.sub(r"«each:(.*?)»", lambda match: _each(solved, match[1]), text)
     gaps = {
         "Name": stage.name,
         "name": stage.name.lower(),
         "inputs": ", ".join(stage.inputs),
         "output": stage.output,
-        "saves": ", ".join(way.saves) + ",",
-        "returns": ", ".join(way.returns) + ",",
-        "needed": _needed(way),
+        "saves": ", ".join(solved.saves) + ",",
+        "returns": ", ".join(solved.returns) + ",",
+        "needed": _needed(solved),
         "count": str(len(stage.inputs)),
     }
     return re.sub(r"«(\w+)»", lambda match: gaps[match[1]], text) + "\n"
 
 
-def _needed(way: Equivalent) -> str:
+def _needed(solved: Equivalent) -> str:
     return ", ".join(
-        f"({value}) if ctx.needs_input_grad[{at}] else None" for at, value in enumerate(way.returns)
+        f"({value}) if ctx.needs_input_grad[{at}] else None"
+        for at, value in enumerate(solved.returns)
     )
 
 
-def _each(way: Equivalent, pattern: str) -> str:
+def _each(solved: Equivalent, pattern: str) -> str:
     def filled(value: str) -> str:
         return value if value == "None" else re.sub(r"\b_\b", lambda _: f"({value})", pattern)
 
-    return ", ".join(filled(value) for value in way.returns) + ","
+    return ", ".join(filled(value) for value in solved.returns) + ","

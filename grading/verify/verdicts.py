@@ -67,9 +67,9 @@ def _short_of_full(result: Result, failed: tuple[str, ...]) -> str:
 
 
 def _on_mutant(case: Case, result: Result, failed: tuple[str, ...]) -> Verdict:
-    strangers = [id for id in failed if _stage_of(id) not in (case.stage, None)]
-    if strangers:
-        return Verdict(case, failed, "off", f"blames another stage: {_listed(strangers)}")
+    others = [id for id in failed if _stage_of(id) not in (case.stage, None)]
+    if others:
+        return Verdict(case, failed, "off", f"blames another stage: {_listed(others)}")
     if case.kind == "mistake":
         why = _wrong_claims(case, result, failed)
         return Verdict(case, failed, "off" if why else "rejected", why)

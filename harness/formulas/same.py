@@ -64,16 +64,16 @@ def close(value: Tensor, true: Tensor) -> bool:
 
 def generic_points(stage: Stage) -> Iterator[tuple[tuple[Tensor, ...], Tensor]]:
     """Yield inputs and an upstream of sizes that are all different, at last with axes of size 1."""
-    for turn in range(POINTS):
-        generator = torch.Generator().manual_seed(7919 * turn + 17)
-        inputs = stage.sample(generator, _sizes(stage, turn), turn)
+    for number in range(POINTS):
+        generator = torch.Generator().manual_seed(7919 * number + 17)
+        inputs = stage.sample(generator, _sizes(stage, number), number)
         shape = stage.forward(*inputs).shape
         yield inputs, 2 * torch.randn(shape, generator=generator, dtype=torch.float64)
 
 
-def _sizes(stage: Stage, turn: int) -> Sizes:
+def _sizes(stage: Stage, number: int) -> Sizes:
     dimensions = dict.fromkeys(" ".join(stage.inputs.values()).split())
-    if turn == POINTS - 1:
+    if number == POINTS - 1:
         return dict.fromkeys(dimensions, 1)
     spread = (2, 5, 3, 7, 6, 4)
-    return {name: spread[(turn + place) % 6] for place, name in enumerate(dimensions)}
+    return {name: spread[(number + place) % 6] for place, name in enumerate(dimensions)}
