@@ -1,9 +1,8 @@
-"""Where children come from: what every way of making a student's process has in common."""
+"""Where children come from: what every way of starting a student's process has in common."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
 from grading.confined.channel import Channel
@@ -13,45 +12,43 @@ if TYPE_CHECKING:
 
 
 class SpawnerError(Exception):
-    """Students' processes cannot be made: the grader's fault, nobody's mark."""
+    """Students' processes cannot be started: a fault of the grader, which costs no marks."""
+
+
+class Closing(Protocol):
+    """Something to close, which a ``with`` block does."""
+
+    def close(self) -> None:
+        """Release everything it holds. Can be repeated."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
 
 
 class Child(Protocol):
-    """A student's process: the channel to it, and how to end it."""
+    """A student's process: the judge's end of the channel to it, and how to end it."""
 
     @property
-    def channel(self) -> Channel:
-        """The judge's end of the wire."""
-        ...
+    def channel(self) -> Channel: ...
 
     def cpu_seconds(self) -> float:
-        """The processor time it has used; by the clock, where the system does not tell."""
+        """Return the processor time it has used; wall-clock time where that is all there is."""
         ...
 
     def end(self, grace: float = 0.0) -> Ended:
-        """Kills it, if it still lives after ``grace`` seconds, and tells how it ended."""
+        """Kill it if it still runs after ``grace`` seconds, and return how it ended."""
         ...
 
 
-class Spawner(Protocol):
-    """Makes children, one after the other."""
+class Spawner(Closing, Protocol):
+    """Starts children, one after the other, and ends them when it is closed."""
 
     def child(self, memory_mib: int, cpu_seconds: float, modules: Sequence[str] = ()) -> Child:
         """Return a new child, with limits of the kernel's own and ``modules`` loaded.
 
-        Raises SpawnerError where none comes.
+        Raise SpawnerError if it cannot be started.
         """
         ...
-
-    def close(self) -> None:
-        """Ends everything it has made."""
-        ...
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None: ...

@@ -10,11 +10,10 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Self, TypeVar
+from typing import IO, TypeVar
 
 import msgspec
 
@@ -35,7 +34,7 @@ from grading.confined.orders import (
 )
 from grading.confined.seccomp import compile_filter
 from grading.confined.software import PACKAGE_ROOT, Software, link_outside
-from grading.confined.spawner import SpawnerError
+from grading.confined.spawner import Spawner, SpawnerError
 from grading.errors import low_limits
 from grading.sandbox.bubblewrap import SCRATCH, around_all
 
@@ -55,19 +54,19 @@ class ForkedChild:
         self.channel = channel
 
     def cpu_seconds(self) -> float:
-        """The processor time it has used."""
+        """Return the processor time it has used."""
         return self._supervisor.ask(Look(self._number), Seen).cpu_seconds
 
     def end(self, grace: float = 0.0) -> Ended:
-        """Kills it, if it still lives after ``grace`` seconds, and tells how it ended."""
+        """Kill it if it still runs after ``grace`` seconds, and return how it ended."""
         self.channel.close()
         return self._supervisor.ask(End(self._number, grace), Ended)
 
 
-class Connection:
-    """One worker's line to the warm process: a spawner that several workers can have each.
+class Connection(Spawner):
+    """One worker's connection to the warm process, which can have many.
 
-    One end of it goes through the ``door``, a socket that has no name anywhere to be found by.
+    One end of it is sent through the ``door``, a socket without a name that others could find.
     """
 
     def __init__(self, door: socket.socket) -> None:
@@ -85,9 +84,9 @@ class Connection:
     def child(
         self, memory_mib: int, cpu_seconds: float, modules: Sequence[str] = ()
     ) -> ForkedChild:
-        """A new child, with ``modules`` loaded. Raises SpawnerError where the warm process is gone.
+        """Return a new child, with ``modules`` loaded; the one before it ends if it still runs.
 
-        The child that this line had before ends, if it has not yet.
+        Raise SpawnerError if the warm process is gone.
         """
         missing = tuple(each for each in modules if each not in self._loaded)
         if missing:
@@ -105,7 +104,7 @@ class Connection:
         return ForkedChild(self, number, Channel(mine))
 
     def ask(self, order: Load | Look | End, kind: type[News]) -> News:
-        """The answer to an order. Raises SpawnerError where the warm process is gone."""
+        """Return the answer to an order. Raise SpawnerError if the warm process is gone."""
         try:
             self._socket.send(orders.encode(order))
             news = orders.decode_news(self._socket.recv(orders.PACKET_LIMIT))
@@ -116,27 +115,16 @@ class Connection:
         return news
 
     def close(self) -> None:
-        """Hangs up, which ends every child of this line."""
+        """Disconnect, which ends the children."""
         self._socket.close()
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
+class Zygote(Spawner):
+    """The warm process, at the best isolation level of ``levels`` that works on this machine.
 
-
-class Zygote:
-    """The warm process, at the best isolation level of ``levels`` that this machine gives.
-
-    A spawner and a context manager. Children can read and import ``packages`` too, beside torch and
-    numpy. It starts at once and takes a second or two to warm up, which nobody has to wait for.
-    Others can connect through its ``door``. Raises MissingPackage where one is not installed.
+    Children can read and import ``packages`` besides torch and numpy. It starts at once and warms
+    up for a second or two in the background. Others can connect through its ``door``. Raise
+    MissingPackage if a package is not installed.
     """
 
     def __init__(
@@ -146,28 +134,28 @@ class Zygote:
         self._software = Software.installed(packages)
         self._warm: _Warm | None = None
         self._ready = False
-        self._line: Connection | None = None
+        self._connection: Connection | None = None
         self.refused: dict[Isolation, str] = {}
         self._start()
 
     @property
     def isolation(self) -> Isolation:
-        """The level reached; waits until it is known. Raises SpawnerError where none is."""
+        """The level in use, once it is known. Raise SpawnerError if none works."""
         self.wait()
         return self._levels[0]
 
     @property
     def as_root(self) -> bool:
-        """Whether locked children stay root; waits until it is known."""
+        """Whether locked children stay root, once it is known."""
         return self.wait().as_root
 
     @property
     def door(self) -> socket.socket:
-        """Where `Connection` reaches it; waits until it is warm."""
+        """Where `Connection` reaches it, once it is warm."""
         return self.wait().door
 
     def wait(self) -> _Warm:
-        """Waits until children can be forked. Raises SpawnerError where no level works."""
+        """Wait until children can be forked. Raise SpawnerError if no level works."""
         while self._warm is not None and not self._ready:
             try:
                 self._warm.wait()
@@ -182,40 +170,28 @@ class Zygote:
     def child(
         self, memory_mib: int, cpu_seconds: float, modules: Sequence[str] = ()
     ) -> ForkedChild:
-        """A new child; the first waits until the process is warm. Raises SpawnerError."""
-        if self._line is None:
-            self._line = Connection(self.door)
-        return self._line.child(memory_mib, cpu_seconds, modules)
+        """Return a new child; the first call waits until the process is warm."""
+        if self._connection is None:
+            self._connection = Connection(self.door)
+        return self._connection.child(memory_mib, cpu_seconds, modules)
 
     def restart(self) -> None:
-        """Puts a new warm process in the place of this one, at the level already reached."""
+        """Replace the warm process by a new one, at the level already in use."""
         self.close()
         self._levels = self._levels[:1]
         self._start()
 
     def close(self) -> None:
-        """Ends the warm process and every child. Can be repeated."""
-        if self._line is not None:
-            self._line.close()
-            self._line = None
+        """End the warm process and every child. Can be repeated."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
         if self._warm is not None:
             self._warm.close()
             self._warm = None
         self._ready = False
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
     def _start(self) -> None:
-        """Starts the warm process at the first level left that can be tried at all."""
         while self._levels and self._warm is None:
             try:
                 self._warm = _Warm(self._levels[0], self._software)
@@ -248,38 +224,29 @@ class _Warm:
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.door, inside = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs, inside:
-            self._process = self._started(command, environment, theirs, inside)
+            descriptors = (theirs.fileno(), inside.fileno())
+            self._process = subprocess.Popen(
+                [*command, *map(str, descriptors)],
+                pass_fds=descriptors,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=self._said,
+                cwd="/",
+                env=environment,
+                start_new_session=True,
+            )
         # Where it has died already, whoever waits for it is told why.
         with contextlib.suppress(OSError):
             setup = Setup(isolation, program, software, _forbidden(), self._scratch)
             self._control.send(orders.encode(setup))
 
-    def _started(
-        self,
-        command: Sequence[str],
-        environment: Mapping[str, str],
-        control: socket.socket,
-        door: socket.socket,
-    ) -> subprocess.Popen[bytes]:
-        descriptors = (control.fileno(), door.fileno())
-        return subprocess.Popen(
-            [*command, *map(str, descriptors)],
-            pass_fds=descriptors,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=self._said,
-            cwd="/",
-            env=environment,
-            start_new_session=True,
-        )
-
     def wait(self) -> None:
-        """Waits until it can fork. Raises SpawnerError where it cannot, or a lock does not hold."""
+        """Wait until it can fork. Raise SpawnerError if it cannot, or a lock does not hold."""
         self._control.settimeout(START_SECONDS)
         try:
             news = orders.decode_news(self._control.recv(orders.PACKET_LIMIT))
         except (OSError, msgspec.DecodeError) as error:
-            words = filter(None, (link_outside(self._software), self._last_words()))
+            words = filter(None, (link_outside(self._software), self._last_line()))
             raise SpawnerError(": ".join(words) or f"it did not start ({error})") from None
         if isinstance(news, Failed):
             raise SpawnerError(news.reason)
@@ -289,7 +256,7 @@ class _Warm:
             raise SpawnerError(f"a locked process was tried, and {' and '.join(news.open)}")
 
     def close(self) -> None:
-        """Ends it, and with it everything it has started."""
+        """End it, and with it everything it has started."""
         self._control.close()
         self.door.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -301,7 +268,7 @@ class _Warm:
         if self._scratch != SCRATCH:
             scratch.remove(Path(self._scratch))
 
-    def _last_words(self) -> str:
+    def _last_line(self) -> str:
         self._process.kill()
         self._process.wait()
         self._said.seek(0)
@@ -321,7 +288,7 @@ def _scratch_folder() -> str:
 
 
 def _forbidden() -> list[str]:
-    """Files that are there: one of the judge's, and one of a package that is not for students."""
+    """Return existing files: one of the judge, and one of a package that is not for students."""
     found = map(find_spec, ("harness.judging.judge", "click"))
     return [spec.origin for spec in found if spec is not None and spec.origin]
 
