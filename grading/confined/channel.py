@@ -16,7 +16,7 @@ class ChannelClosed(Exception):
 
 
 class ChannelTimeout(Exception):
-    """Nothing complete came in time. What has come so far is kept for the next call."""
+    """No complete frame came in time. What has arrived is kept for the next call."""
 
 
 class ProtocolError(Exception):
@@ -40,8 +40,11 @@ class Channel:
         self._frame: _Part | None = None
 
     def send(self, payload: bytes, timeout: float | None = None) -> None:
-        """Sends one frame. Raises ChannelClosed, or ChannelTimeout if the other side stops
-        reading for ``timeout`` seconds."""
+        """Send one frame.
+
+        Raise ChannelClosed, or ChannelTimeout if the other side stops reading for ``timeout``
+        seconds.
+        """
         self._socket.settimeout(timeout)
         try:
             head = LENGTH.pack(len(payload))
@@ -56,9 +59,9 @@ class Channel:
             raise ChannelClosed from None
 
     def receive(self, limit: int, timeout: float | None = None) -> bytearray:
-        """The next frame, ``timeout`` seconds at most for its length, and for the rest.
+        """Return the next frame; its length and the rest have ``timeout`` seconds each.
 
-        Raises ProtocolError for a frame of more than ``limit`` bytes before it is read.
+        Raise ProtocolError for a frame of more than ``limit`` bytes before it is read.
         """
         if self._frame is None:
             self._fill(self._length, timeout)
@@ -72,7 +75,7 @@ class Channel:
         return frame.data
 
     def has_unread(self) -> bool:
-        """Whether bytes have come that no call has asked for yet."""
+        """Return whether there are bytes that have not been asked for yet."""
         if self._length.filled:
             return True
         self._socket.setblocking(False)
@@ -82,7 +85,7 @@ class Channel:
             return False
 
     def close(self) -> None:
-        """Closes this end."""
+        """Close this end."""
         self._socket.close()
 
     def _fill(self, part: _Part, timeout: float | None) -> None:

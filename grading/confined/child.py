@@ -36,7 +36,7 @@ KEEP_BYTES = 256 * 1024
 
 
 def serve(sock: socket.socket) -> None:
-    """Answers requests on ``sock`` until the other side closes it. ``prepare`` comes first."""
+    """Answer requests on ``sock`` until the other side closes it. Call `prepare` before."""
     channel = Channel(sock)
     workbench = Workbench({})
     while True:
@@ -54,7 +54,7 @@ def serve(sock: socket.socket) -> None:
 
 
 def silence() -> None:
-    """Points standard input, output and error nowhere: what a student prints is not an answer."""
+    """Point standard input, output and error nowhere: what a student prints is not an answer."""
     nowhere = os.open(os.devnull, os.O_RDWR)
     for number in (0, 1, 2):
         os.dup2(nowhere, number)
@@ -64,9 +64,8 @@ def silence() -> None:
 def prepare(finder: Finder | None = None) -> None:
     """Make this process a student's: seeded, without warnings, the judge's side out of reach.
 
-    It can import what ``finder`` finds; without one, what any process can.
-
-    What it costs is paid once, where children are forked from a process that has done it.
+    It can import what ``finder`` finds, or without one what any process can. A process that
+    children are forked from does this once for all of them.
     """
     seed()
     torch.compile = _compiled
@@ -141,11 +140,11 @@ def _perform(channel: Channel, request: Perform, workbench: Workbench) -> None:
 
 
 class NotGraded(Exception):
-    """Code that needs what only a notebook has: pictures, data, a check's result."""
+    """The code needs what only a notebook has: pictures, data, a check's result."""
 
 
 class _Inert:
-    """What a handout imports has no part in grading: any use of it does nothing or is skipped."""
+    """Stands for what a handout imports, which grading ignores: using it does nothing or skips."""
 
     def __call__(self, *_args: object, **_options: object) -> _Inert:
         return self
@@ -178,13 +177,13 @@ class _Handouts(MetaPathFinder, Loader):
     def find_spec(
         self, fullname: str, _path: object = None, _target: object = None
     ) -> ModuleSpec | None:
-        """A stand-in's spec for the harness's names, None for others."""
+        """Return the spec of a stand-in for a module of the harness, None for others."""
         inside = fullname.split(".", maxsplit=1)[0] == "harness"
         return ModuleSpec(fullname, self, is_package=True) if inside else None
 
     def create_module(self, spec: ModuleSpec) -> types.ModuleType:
-        """The stand-in."""
+        """Return the stand-in."""
         return _Handout(spec.name)
 
     def exec_module(self, module: types.ModuleType) -> None:
-        """There is nothing to run."""
+        """Run nothing."""

@@ -22,7 +22,7 @@ DEFINITIONS = (ast.ClassDef, ast.FunctionDef, ast.Import, ast.ImportFrom)
 
 
 class NothingParses(Exception):
-    """No part of the code is Python; the text says where and why."""
+    """None of the code is valid Python; the text says where and why."""
 
 
 @dataclass
@@ -61,10 +61,10 @@ def run_definitions(
     *,
     ignored: type[Exception],
 ) -> Definitions:
-    """Runs the statements of ``source`` in a fresh module, calling ``started`` before each.
+    """Run the statements of ``source`` in a fresh module, calling ``started`` before each.
 
-    A statement that raises ``ignored`` is not worth a word, nor are those that miss what it would
-    have defined. Raises NothingParses where there is nothing to run because of syntax errors.
+    A statement that raises ``ignored`` is not reported, nor are those that need what it would have
+    defined. Raise NothingParses if syntax errors leave nothing to run.
     """
     module = _fresh_module(source)
     done = Definitions(module)
@@ -142,7 +142,7 @@ def _place(cell: Cell, line: int) -> str:
 
 
 def _without_magics(text: str) -> str:
-    """A cell without what only IPython understands; line numbers stay."""
+    """Return a cell without what only IPython understands; line numbers stay."""
     first = text.lstrip().split("\n", 1)[0]
     if first.startswith("%%"):
         if first.split()[0] not in PYTHON_MAGICS:
@@ -164,4 +164,4 @@ def _python_line(line: str) -> str:
 
 
 def _nothing(*_args: object, **_options: object) -> None:
-    """Stands for what only a notebook has."""
+    """Stand for a function that only a notebook has."""

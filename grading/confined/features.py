@@ -83,7 +83,7 @@ def _parsed(text: str) -> ast.Module | None:
 
 
 def _bound(tree: ast.AST) -> Iterator[str]:
-    """The names that code gives to things, functions of a class aside."""
+    """Yield the names that code binds, except for the methods of classes."""
     for node in ast.walk(tree):
         if isinstance(node, ast.arg):
             yield node.arg
@@ -95,7 +95,7 @@ def _bound(tree: ast.AST) -> Iterator[str]:
 
 
 def _functions(tree: ast.Module) -> Iterator[tuple[str, ast.FunctionDef]]:
-    """The functions of a module and of its classes; a forward is given in the handout."""
+    """Yield the functions of a module and its classes, without forward, which is given."""
     for node in tree.body:
         if isinstance(node, ast.FunctionDef):
             yield node.name, node
@@ -106,8 +106,10 @@ def _functions(tree: ast.Module) -> Iterator[tuple[str, ast.FunctionDef]]:
 
 
 class _Bare(ast.NodeTransformer):
-    """Takes away whatever can be changed without changing what code does: names go by their order
-    of appearance, docstrings and annotations go."""
+    """Removes what can change without changing what code does.
+
+    Names are replaced by their order of appearance; docstrings and annotations go.
+    """
 
     def __init__(self, bound: set[str]) -> None:
         self._bound = bound
@@ -155,7 +157,7 @@ def _comments(text: str) -> Iterator[str]:
 
 
 def _strings(tree: ast.Module) -> Iterator[str]:
-    """Texts that are values: docstrings are not, and neither is Python's own ``__main__``."""
+    """Yield strings that are values: no docstrings, and not Python's own ``__main__``."""
     alone = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and id(node) not in alone:

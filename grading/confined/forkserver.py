@@ -84,7 +84,7 @@ def main(control: int, entrance: int) -> None:
 
 
 def _supervise(connection: socket.socket, prepared: Locks, warm: int) -> None:
-    """Serves one worker until it hangs up, and ends with everything it has started."""
+    """Serve one worker until it disconnects, and end with everything it has started."""
     try:
         locks.die_with(warm)
         locks.adopt_orphans()
@@ -94,7 +94,7 @@ def _supervise(connection: socket.socket, prepared: Locks, warm: int) -> None:
 
 
 def _is_gone(pid: int, setup: Setup) -> bool:
-    """Whether a supervisor has ended; the folder of its children goes with it, however it ended."""
+    """Return whether a supervisor has ended, and if so remove the folder of its children."""
     if not os.waitpid(pid, os.WNOHANG)[0]:
         return False
     scratch.remove(Path(setup.scratch, str(pid)))
@@ -113,7 +113,7 @@ class Supervisor:
         self._excess: dict[int, str] = {}
 
     def serve(self) -> None:
-        """Carries out orders until the other side closes the connection."""
+        """Carry out orders until the other side closes the connection."""
         while True:
             if self._pids:
                 self._look_into_folder()
@@ -145,13 +145,13 @@ class Supervisor:
         self._tell(Loaded())
 
     def _stop_all(self) -> None:
-        """Ends every child that still lives."""
+        """End every child that still runs."""
         for pid in self._pids.values():
             os.kill(pid, signal.SIGKILL)
             os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
 
     def _look_into_folder(self) -> None:
-        """Kills the child if its temporary files are too many or too large."""
+        """Kill the child if its temporary files are too many or too large."""
         excess = scratch.excess(self._folder)
         if excess:
             self._excess |= dict.fromkeys(self._pids, excess)
@@ -199,7 +199,7 @@ class Supervisor:
         )
 
     def _end_orphans(self) -> None:
-        """Kills what a child that could start processes (at the level minimal) left behind."""
+        """Kill what a child that could start processes (at the level minimal) left behind."""
         while self._locks.setup.isolation == "minimal":
             orphans = set(_children()) - set(self._pids.values())
             if not orphans:
@@ -217,14 +217,14 @@ def _children() -> list[int]:
 
 
 def _cpu_seconds(pid: int) -> float:
-    """The processor time of a process that has not been reaped."""
+    """Return the processor time of a process that has not been reaped."""
     text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     after_name = text.rpartition(")")[2].split()
     return (int(after_name[11]) + int(after_name[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _warm() -> None:
-    """Runs a Function there and back once, so that no child pays for what torch loads late."""
+    """Run a Function forward and backward, so that no child pays for what torch loads late."""
 
     class Twice(torch.autograd.Function):
         @staticmethod

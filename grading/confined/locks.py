@@ -38,14 +38,17 @@ libc = ctypes.CDLL(None, use_errno=True)
 
 @dataclass(frozen=True)
 class Identity:
-    """Whom root's children become; ``searching`` where they keep the right to read any file, which
-    Landlock bounds, as the interpreter lies where only root can look."""
+    """The user that root's children become.
+
+    ``searching`` tells that they keep the right to read any file, which Landlock bounds: the
+    interpreter is where only root can look.
+    """
 
     user: int
     searching: bool
 
     def take_on(self) -> None:
-        """Become that user for good. Raises OSError where this process may not."""
+        """Become that user for good. Raise OSError if this process may not."""
         _check(libc.prctl(PR_SET_KEEPCAPS, int(self.searching), 0, 0, 0))
         os.setgroups([])
         os.setresgid(self.user, self.user, self.user)
@@ -69,7 +72,7 @@ class Locks:
 
     @classmethod
     def prepared(cls, setup: Setup) -> Locks:
-        """Find out what is to be locked. Raises OSError or ImportError without Landlock."""
+        """Find out what is to be locked. Raise OSError or ImportError without Landlock."""
         if setup.isolation == "minimal":
             return cls(setup)
         from landlockpy import Ruleset
@@ -80,11 +83,11 @@ class Locks:
 
     @property
     def as_root(self) -> bool:
-        """Whether locked children are still root."""
+        """Whether locked children stay root."""
         return self.setup.isolation != "minimal" and self.identity is None and not os.geteuid()
 
     def of_this_process(self) -> Locks:
-        """The locks for the children of this process, which share a folder, one after the other."""
+        """Return the locks for the children of this process, which use one folder in turn."""
         root = Path(self.setup.scratch)
         user = self.identity.user if self.identity else None
         folder = scratch.made(root, str(os.getpid()), user)
@@ -92,7 +95,7 @@ class Locks:
         return replace(self, ruleset=rules, folder=folder, parent=os.getpid())
 
     def close_in(self, wire: socket.socket, memory_mib: int, cpu_seconds: int) -> socket.socket:
-        """Locks this process down for good, and returns its one open socket.
+        """Lock this process down for good, and return its one open socket.
 
         ``memory_mib`` is what it may use beyond what it has already, ``cpu_seconds`` a limit of
         the kernel's own, in case the judge's side cannot keep its deadline.
@@ -125,25 +128,25 @@ class Locks:
 
 
 def _offer_to_the_kernel() -> None:
-    """Makes this process the first that the kernel ends where memory runs out: no grader's."""
+    """Have the kernel end this process first when memory runs out, and not a grader's."""
     with contextlib.suppress(OSError):  # a system that has no such choice
         Path("/proc/self/oom_score_adj").write_text(FIRST_TO_GO, encoding="ascii")
 
 
 def die_with(parent: int) -> None:
-    """Has the kernel kill this process as soon as its parent ends."""
+    """Have the kernel kill this process as soon as its parent ends."""
     _check(libc.prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0))
     if os.getppid() != parent:
         os._exit(1)
 
 
 def adopt_orphans() -> None:
-    """Makes this process the parent of what its children leave behind."""
+    """Make this process the parent of what its children leave behind."""
     _check(libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0))
 
 
 def open_ways(locks: Locks) -> list[str]:
-    """What a locked child still gets through: empty where every lock holds. Tried, not assumed."""
+    """Return what a locked child can still do, found by trying: nothing if every lock holds."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
         pid = os.fork()
@@ -195,7 +198,7 @@ _WAYS: dict[str, Callable[[], object]] = {
 
 
 def _ruleset(readable: Sequence[Path], folder: Path) -> Ruleset:
-    """Read what is ``readable`` and a few devices, use ``folder``, and nothing else."""
+    """Allow reading what is ``readable`` and a few devices, using ``folder``, and no more."""
     from landlockpy import AccessFS, Ruleset, Scope
 
     rules = Ruleset(scoped=Scope.ABSTRACT_UNIX_SOCKET | Scope.SIGNAL)
@@ -211,7 +214,7 @@ def _ruleset(readable: Sequence[Path], folder: Path) -> Ruleset:
 
 
 def _identity(readable: Sequence[Path], folder: Path) -> Identity | None:
-    """Whom root's children become: nobody, if that can be made to read what Python imports."""
+    """Return whom root's children become: nobody, if that user can read what Python imports."""
     if not os.geteuid():
         for identity in (Identity(NOBODY, searching=False), Identity(NOBODY, searching=True)):
             if _can_read(identity, readable, folder):

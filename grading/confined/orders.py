@@ -15,9 +15,11 @@ KNOCK = b"knock"
 
 
 class Setup(msgspec.Struct, frozen=True, tag="setup"):
-    """How to lock children down: the level, the seccomp program for it, if any, the software that
-    they are given, files that are on the machine and that they must not be able to read, and the
-    folder for their temporary ones."""
+    """How to lock children down.
+
+    ``seccomp`` is the program for that level, if any, and ``software`` what they are given. They
+    must not be able to read ``forbidden`` files; their temporary ones go into ``scratch``.
+    """
 
     isolation: Isolation
     seccomp: bytes
@@ -27,8 +29,10 @@ class Setup(msgspec.Struct, frozen=True, tag="setup"):
 
 
 class Ready(msgspec.Struct, frozen=True, tag="ready"):
-    """Children can be forked. ``open`` names what the locks failed to stop when tried, and
-    ``as_root`` tells that children stay root."""
+    """Children can be forked.
+
+    ``open`` names what the locks failed to stop when tried; ``as_root``: children stay root.
+    """
 
     open: list[str]
     as_root: bool
@@ -41,7 +45,7 @@ class Load(msgspec.Struct, frozen=True, tag="load"):
 
 
 class Loaded(msgspec.Struct, frozen=True, tag="loaded"):
-    """The modules are there."""
+    """The modules are loaded."""
 
 
 class Fork(msgspec.Struct, frozen=True, tag="fork"):
@@ -65,7 +69,7 @@ class Seen(msgspec.Struct, frozen=True, tag="seen"):
 
 
 class End(msgspec.Struct, frozen=True, tag="end"):
-    """Reap a child; kill it if it still lives after ``grace`` seconds."""
+    """Reap a child; kill it if it still runs after ``grace`` seconds."""
 
     number: int
     grace: float
@@ -100,15 +104,15 @@ _news: msgspec.msgpack.Decoder[News] = msgspec.msgpack.Decoder(News)
 
 
 def encode(message: Order | News) -> bytes:
-    """A message as one packet."""
+    """Return a message as one packet."""
     return _encoder.encode(message)
 
 
 def decode_order(packet: bytes) -> Order:
-    """A message to the warm process. Raises msgspec.DecodeError for anything else."""
+    """Return a message to the warm process. Raise msgspec.DecodeError for anything else."""
     return _orders.decode(packet)
 
 
 def decode_news(packet: bytes) -> News:
-    """A message from the warm process. Raises msgspec.DecodeError for anything else."""
+    """Return a message from the warm process. Raise msgspec.DecodeError for anything else."""
     return _news.decode(packet)

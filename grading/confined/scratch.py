@@ -50,7 +50,7 @@ def excess(folder: Path) -> str:
 
 
 def _inside(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
-    """What is there while a child may make and remove it."""
+    """Yield the entries of a folder while a child may add and remove some."""
     with suppress(FileNotFoundError):
         folder.chmod(0o700)
         with os.scandir(folder) as entries:

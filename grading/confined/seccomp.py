@@ -46,9 +46,9 @@ class _Program(ctypes.Structure):
 
 
 def compile_filter() -> bytes:
-    """The allowlist as a program for the kernel: what is not on it fails with EPERM.
+    """Return the allowlist as a program for the kernel: other calls fail with EPERM.
 
-    Raises SpawnerError where the libraries for it are missing.
+    Raise SpawnerError if the libraries for it are missing.
     """
     try:
         import pyseccomp
@@ -88,7 +88,7 @@ _CONDITIONS = (
 
 
 def load_filter(libc: ctypes.CDLL, program: bytes) -> None:
-    """Puts this process under the filter for good. Raises OSError where the kernel refuses."""
+    """Put this process under the filter for good. Raise OSError if the kernel refuses."""
     wanted = _Program(len(program) // INSTRUCTION_BYTES, program)
     if libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.byref(wanted), 0, 0):
         raise OSError(ctypes.get_errno(), "seccomp filter refused")

@@ -39,7 +39,7 @@ _NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
 
 
 class MissingPackage(SpawnerError):
-    """A distribution that students are to have is not installed."""
+    """A package that an assignment names is not installed."""
 
 
 class Software(msgspec.Struct, frozen=True):
@@ -62,7 +62,7 @@ class Software(msgspec.Struct, frozen=True):
     def installed(cls, packages: Iterable[str] = ()) -> Software:
         """Find torch, numpy and ``packages``, with all that they require.
 
-        Raises MissingPackage where one is not installed.
+        Raise MissingPackage if one is not installed.
         """
         found = [_Installed(each) for each in _with_requirements([*STUDENTS, *packages])]
         own = [_Installed(each) for each in _with_requirements(OWN, optional=True)]
@@ -85,7 +85,7 @@ class Software(msgspec.Struct, frozen=True):
 
 
 def link_outside(software: Software) -> str:
-    """Say which link in a package leads to where a process in bubblewrap sees nothing, if any."""
+    """Describe a link in a package whose target a process in bubblewrap cannot see, if any."""
     seen = list(map(Path, (*software.libraries, *software.packages, *software.own)))
     for top in (*software.packages, *software.own):
         for folder, folders, files in os.walk(top):
@@ -131,7 +131,7 @@ def inner_room() -> list[Path]:
 
 
 def _with_requirements(names: Iterable[str], *, optional: bool = False) -> list[Distribution]:
-    """The distributions called so and all that they require, those of extras left out."""
+    """Return the distributions with these names and all that they require, without extras."""
     from importlib.metadata import PackageNotFoundError, distribution
 
     found: dict[str, Distribution] = {}
@@ -190,12 +190,12 @@ class _Installed:
 
 
 def _top(path: PurePosixPath) -> str:
-    """The first folder of a path, or the file itself."""
+    """Return the first folder of a path, or the file itself."""
     return str(path) if path.parts[0] == "__pycache__" else path.parts[0]
 
 
 def _module_name(top: str) -> str:
-    """The module that a file or folder among packages is, "" for other things."""
+    """Return which module a file or folder among packages is, "" for other things."""
     for suffix in sorted(all_suffixes(), key=len, reverse=True):
         if top.endswith(suffix):
             top = top.removesuffix(suffix)
@@ -204,7 +204,7 @@ def _module_name(top: str) -> str:
 
 
 def _libraries() -> Iterator[Path]:
-    """The folders of shared libraries and of Python's own modules, outermost ones only."""
+    """Yield the outermost folders of shared libraries and of Python's own modules."""
     prefix = Path(sys.base_prefix)
     every = [*map(Path, SYSTEM), prefix / "lib", prefix / "lib64", *standard_library()]
     real = sorted({path.resolve() for path in every if path.exists()})
@@ -214,7 +214,7 @@ def _libraries() -> Iterator[Path]:
 
 
 def _closed(libraries: Iterable[Path]) -> Iterator[Path]:
-    """The folders of packages, and this project."""
+    """Yield the folders of packages, and this project."""
     yield PACKAGE_ROOT
     own = {path.resolve() for path in standard_library()}
     for each in (*sys.path, *(sysconfig.get_path(name) for name in ("purelib", "platlib"))):

@@ -143,20 +143,20 @@ def _read_notebook(data: bytes) -> Source:
 
 
 def _is_code(cell: _NotebookCell) -> bool:
-    """Whether it is code: also a cell for a student's code whose type was changed by accident."""
+    """Return whether it is code, also if a student changed the type of a cell by accident."""
     mark = cell.metadata.nbgrader
     meant = mark is not None and bool(mark.solution) and mark.cell_type == "code"
     return cell.cell_type == "code" or meant
 
 
 def _is_check(cell: _NotebookCell) -> bool:
-    """Whether it is one of nbgrader's test cells, which are not the student's work."""
+    """Return whether it is one of nbgrader's test cells, which are not the student's work."""
     mark = cell.metadata.nbgrader
     return mark is not None and bool(mark.grade) and not mark.solution
 
 
 def _is_ungraded(cell: _NotebookCell) -> bool:
-    """Whether the handout's author marked it as a picture or a demonstration."""
+    """Return whether the handout's author marked it as a picture or a demonstration."""
     tags = cell.metadata.tags
     return isinstance(tags, list) and UNGRADED in tags
 

@@ -54,13 +54,13 @@ Bundles = Annotated[list[Bundle], msgspec.Meta(max_length=MOST_BUNDLES)]
 
 
 def tensor_data(value: Tensor) -> TensorData:
-    """A tensor as plain data; its strides too, where they are not row-major."""
+    """Return a tensor as plain data, with its strides if they are not row-major."""
     strides = None if value.is_contiguous() else list(value.stride())
     return TensorData(_dtype_name(value), tuple(value.shape), memoryview(_bytes(value)), strides)
 
 
 def tensor_of(data: TensorData) -> Tensor:
-    """The tensor. Raises ProtocolError where bytes, shape and dtype do not fit."""
+    """Return the tensor. Raise ProtocolError if bytes, shape and dtype do not fit."""
     dtype: torch.dtype = getattr(torch, data.dtype)
     if _count(data.shape) * dtype.itemsize != len(data.data):
         raise ProtocolError("a tensor whose bytes do not fit its shape")
@@ -69,7 +69,7 @@ def tensor_of(data: TensorData) -> Tensor:
 
 
 def bundles(tensors: Mapping[str, Tensor]) -> list[Bundle]:
-    """Tensors by name as plain data, those of each dtype together."""
+    """Return tensors by name as plain data, those of each dtype together."""
     kinds: dict[torch.dtype, list[str]] = {}
     for name, value in tensors.items():
         kinds.setdefault(value.dtype, []).append(name)
@@ -84,7 +84,7 @@ def bundles(tensors: Mapping[str, Tensor]) -> list[Bundle]:
 
 
 def unbundled(data: Sequence[Bundle]) -> dict[str, Tensor]:
-    """The tensors by name. Raises ProtocolError where bytes, shapes and dtype do not fit."""
+    """Return the tensors by name. Raise ProtocolError if bytes, shapes and dtype do not fit."""
     tensors: dict[str, Tensor] = {}
     for bundle in data:
         dtype: torch.dtype = getattr(torch, bundle.dtype)
@@ -102,7 +102,7 @@ def _dtype_name(value: Tensor) -> Dtype:
 
 
 def _bytes(value: Tensor) -> bytes:
-    """The values in row-major order, whatever the layout."""
+    """Return the values in row-major order, whatever the layout."""
     plain = value.detach()
     if plain.is_complex():
         plain = plain.resolve_conj()
@@ -122,7 +122,7 @@ def _values(dtype: torch.dtype, data: memoryview) -> Tensor:
 # The same few shapes come again and again.
 @lru_cache(maxsize=4096)
 def _count(shape: tuple[int, ...]) -> int:
-    """How many values a tensor of the shape has; ProtocolError where torch could not hold them."""
+    """Return the number of values of a shape. Raise ProtocolError if torch cannot hold them."""
     # Sizes beside a 0 count too: torch multiplies all of them.
     if len(shape) > MOST_DIMENSIONS or min(shape, default=0) < 0 or _product(shape) > MOST_NUMBERS:
         raise ProtocolError(f"a tensor of shape {shape}")
@@ -134,7 +134,7 @@ def _product(shape: tuple[int, ...]) -> int:
 
 
 def returned_data(value: Returned) -> ReturnedData:
-    """What a student's function returned, as plain data."""
+    """Return as plain data what a student's function returned."""
     if value is None:
         return None
     if isinstance(value, Other):

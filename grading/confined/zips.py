@@ -38,7 +38,7 @@ _DAMAGED = (
 
 @dataclass(frozen=True)
 class Contents:
-    """The code files in a zip, by their full names, and a sentence on each thing left alone."""
+    """The code files in a zip, by their full names, and a sentence on each file ignored."""
 
     code: tuple[str, ...]
     notes: tuple[str, ...]
@@ -106,7 +106,7 @@ def contents(name: str, data: bytes) -> Contents:
 
 
 def unpacked(name: str, data: bytes, wanted: str) -> bytes:
-    """The bytes of a code file that `contents` has named. Raises Unreadable where it cannot be."""
+    """Return the bytes of a code file that `contents` has named. Raise Unreadable if it cannot."""
     member = next(each for each in _members(name, data) if str(_path(each)) == wanted)
     its = short(_path(member).name)
     if member.flag_bits & _ENCRYPTED:
@@ -124,17 +124,17 @@ def unpacked(name: str, data: bytes, wanted: str) -> bytes:
 
 
 def ignored(name: str) -> bool:
-    """Whether it is what systems and editors leave behind, and nobody hands in."""
+    """Return whether systems or editors leave files of this name behind."""
     return name.startswith(".") or name in ("__MACOSX", "__pycache__")
 
 
 def short(name: str) -> str:
-    """A name of a bearable length, with its ending."""
+    """Return a name, its beginning cut off if it is long."""
     return name if len(name) <= NAME_LIMIT else f"…{name[1 - NAME_LIMIT :]}"
 
 
 def _last(path: str) -> str:
-    """A path's last name, of a bearable length, as text that can be sent on."""
+    """Return a path's last name, cut if it is long, as text that can be encoded."""
     return short(PurePosixPath(path).name.encode("utf-8", "backslashreplace").decode("utf-8"))
 
 

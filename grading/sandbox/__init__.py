@@ -1,6 +1,6 @@
 """A student's code in a process of its own, and the judge's view of it as a candidate.
 
-Opening a spawner needs no torch on this side: it warms up while the judge's side loads it.
+Opening a spawner does not import torch here: it warms up while the judge's side does.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ LOCKED: tuple[Isolation, ...] = ("full", "partial")
 
 
 def can_fork() -> bool:
-    """Whether this system's children are forks of a warm process."""
+    """Return whether children on this system are forks of a warm process."""
     return sys.platform.startswith("linux")
 
 
 def open_spawner(levels: Sequence[Isolation] = LEVELS, packages: Sequence[str] = ()) -> Spawner:
-    """Makes students' processes, at the best of ``levels`` that this machine gives.
+    """Return what starts students' processes, at the best of ``levels`` that works here.
 
-    On Linux they are forks of a warm one, elsewhere fresh ones. A locked one can import
-    ``packages`` too, beside torch and numpy. Raises SpawnerError where none
-    works, at once or when the first child is asked for.
+    On Linux they are forks of a warm process, elsewhere fresh ones. Besides torch and numpy, a
+    locked one can import ``packages``. Raise SpawnerError if no level works, at once or when the
+    first child is asked for.
     """
     if can_fork():
         from grading.sandbox.zygote import Zygote
 
         return Zygote(levels, packages)
     if "minimal" not in levels:
-        raise SpawnerError("only Linux can lock a process down")
+        raise SpawnerError("process isolation is only available on Linux")
     from grading.sandbox.fresh import FreshProcesses
 
     return FreshProcesses()

@@ -15,11 +15,11 @@ SCRATCH = "/tmp"
 
 
 def around_all(environment: Mapping[str, str], software: Software) -> list[str]:
-    """What to put before a command line to run it inside bubblewrap: no network, no other
-    processes, the interpreter, ``software`` and the inner room read-only, and nothing else of this
-    machine.
+    """Return what to put before a command line to run it inside bubblewrap.
 
-    Raises SpawnerError where bubblewrap is not installed.
+    There it has no network and no other processes, the interpreter, ``software`` and the inner
+    room read-only, and nothing else of this machine. Raise SpawnerError if bubblewrap is not
+    installed.
     """
     program = shutil.which("bwrap")
     if program is None:
@@ -46,19 +46,19 @@ def around_all(environment: Mapping[str, str], software: Software) -> list[str]:
 
 
 def _linked(path: Path) -> Iterator[str]:
-    """The arguments that make a link such as ``/lib`` again."""
+    """Yield the arguments that recreate a link such as ``/lib``."""
     if path.is_symlink():
         yield from ("--symlink", str(path.readlink()), str(path))
 
 
 def _prefixes() -> list[Path]:
-    """Where Python looks for its own modules, in the words that it has for it."""
+    """Return where Python looks for its own modules, with links unresolved."""
     prefix = Path(sys.base_prefix)
     return [path for path in (prefix / "lib", *standard_library()) if path.exists()]
 
 
 def _masked(path: Path, closed: Iterable[str]) -> Iterator[str]:
-    """The closed folders that would be seen in a folder which is bound."""
+    """Yield the closed folders that would be visible in a folder that is bound."""
     real = path.resolve()
     for each in _outermost(map(Path, closed)):
         if each.is_relative_to(real):
@@ -72,7 +72,7 @@ def _interpreter() -> list[Path]:
 
 
 def _outermost(paths: Iterable[Path]) -> list[Path]:
-    """The paths without those that lie inside another."""
+    """Return the paths without those inside another."""
     kept: list[Path] = []
     for path in sorted(set(paths)):
         if not any(path.is_relative_to(outer) for outer in kept):

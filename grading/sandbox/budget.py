@@ -1,4 +1,4 @@
-"""Keeps a submission to its time and its output, on the judge's side of the wire."""
+"""Limits of a submission's time and output, kept on the judge's side of the wire."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ OUTPUT_LIMIT = 512 * 1024 * 1024
 class Passed:
     """A limit that was passed; ``text`` completes "Sigmoid.backward …".
 
-    ``whole`` says that it was a limit of the whole submission, ``by_clock`` that no processor time
-    but the clock decided, which a busy machine can bring about too.
+    ``whole`` tells that it is a limit of the whole submission, ``by_clock`` that wall-clock time
+    decided, not processor time, so that a busy machine can be the cause.
     """
 
     text: str
@@ -39,9 +39,9 @@ class Passed:
 
 
 class Budget:
-    """The time and the output that a submission has used, in all and part by part.
+    """The time and the output that a submission has used, in total and part by part.
 
-    Taking notes never fails, at whatever moment. `passed` alone says whether it was too much.
+    Noting what is used never fails. `passed` alone tells whether it was too much.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -67,19 +67,19 @@ class Budget:
         return max(self._limits.submission_seconds - self.cpu_seconds, 0.0)
 
     def turn_to(self, part: str, *, shared: bool = True) -> None:
-        """From now on the time is that of ``part``; of a ``shared`` one it is a share only."""
+        """Count the time for ``part`` from now on; a ``shared`` one may use a share only."""
         self.part, self._shared = part, shared
         self._asked = time.monotonic()
         self._used_now = self._idle_now = 0.0
 
     def answered(self, size: int) -> None:
-        """An answer of ``size`` bytes has come: the next one has its time again."""
+        """Note an answer of ``size`` bytes: the next one has its time anew."""
         self._output += size
         self._count_clock(time.monotonic())
         self._used_now = self._idle_now = 0.0
 
     def look(self, child: Child) -> None:
-        """Looks at what the child has used, now and then."""
+        """Look at what the child has used, now and then."""
         now = time.monotonic()
         if now - self._looked < GLANCE_SECONDS / 2:
             return
@@ -92,14 +92,14 @@ class Budget:
         self._used, self._looked = used, now
 
     def ended(self, cpu_seconds: float) -> None:
-        """The child has ended, and used so much in its life."""
+        """Note that the child has ended, having used so much in its life."""
         now = time.monotonic()
         self._spend(max(cpu_seconds - self._used, 0.0), now)
         self._used, self._looked = 0.0, now
         self._count_clock(now)
 
     def passed(self) -> Passed | None:
-        """The limit that the submission has passed by now, if any."""
+        """Return the limit that the submission has passed by now, if any."""
         limit, most = self._limits.call_seconds, self._limits.submission_seconds
         waited = time.monotonic() - self._asked
         if self._used_now > limit:

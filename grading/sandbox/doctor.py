@@ -39,19 +39,19 @@ class Finding:
 
 
 def examine() -> list[Finding]:
-    """Tries every level, best first."""
+    """Try every level, best first."""
     return [_tried(level) for level in LEVELS]
 
 
 def best(findings: list[Finding]) -> Isolation | None:
-    """The best level that works and holds against strangers' code."""
+    """Return the best level that works and is safe for untrusted code."""
     working = [each.level for each in findings if each.works and each.level in LOCKED]
     return working[0] if working else None
 
 
 def _tried(level: Isolation) -> Finding:
     if not can_fork():
-        return Finding(level, level == "minimal", "only Linux can lock a process down")
+        return Finding(level, level == "minimal", "process isolation is only available on Linux")
     from grading.sandbox.zygote import Zygote
 
     try:

@@ -31,7 +31,7 @@ _FROM_OUTSIDE = {getattr(signal, name) for name in OUTSIDE if hasattr(signal, na
 
 
 class Reader:
-    """Reads submissions in one child of a spawner after the other. Close it, or use a ``with``."""
+    """Reads submissions in one child of a spawner after the other."""
 
     def __init__(self, spawner: Spawner, memory_mib: int = MEMORY_MIB) -> None:
         self._spawner = spawner
@@ -139,8 +139,10 @@ class Reader:
 
 
 class _Lost(Exception):
-    """A child died over the files of a submission, or broke the rules; ``outside`` tells that
-    something other than those files may have done it."""
+    """A child died over the files of a submission, or broke the rules of the wire.
+
+    ``outside`` tells that something other than those files may be the cause.
+    """
 
     def __init__(self, text: str, *, outside: bool = False) -> None:
         super().__init__(text)

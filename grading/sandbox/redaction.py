@@ -1,4 +1,4 @@
-"""What a child says in words, held against the student's own source before anyone reads it.
+"""What a child says in words, restricted to the student's own source before anyone reads it.
 
 A student's code can alter all that its process says. A line's place and text, and the names of
 types, go into messages that students read, so they must not carry hidden inputs out.
@@ -48,7 +48,7 @@ _TENSORS = re.compile(r"(?:(?:sparse|meta|cuda|\w{1,12}) )?tensor\b")
 
 
 def plain(text: str) -> str:
-    """Text of a bearable length, without addresses in memory and folders of this machine."""
+    """Return text cut to a limit, without memory addresses and folders of this machine."""
     return _FOLDERS.sub("…/", scrub(text[:TEXT_LIMIT]))
 
 
@@ -69,7 +69,7 @@ class Redactor:
         self._names = {name for cell in cells for name in re.findall(r"[^\W\d]\w*", cell.text)}
 
     def own(self, reply: Reply) -> Reply:
-        """The reply with no other words in it than those of the source and of Python."""
+        """Return the reply with no other words in it than those of the source and of Python."""
         match reply:
             case Raised(kind, text, place):
                 kind = self.name(kind, MADE_UP)
@@ -93,17 +93,17 @@ class Redactor:
         return reply
 
     def statement(self, failed: Statement) -> Statement:
-        """A statement that failed, as ``own`` has it."""
+        """Return a statement that failed, restricted as `own` restricts a reply."""
         kind = self.name(failed.kind, MADE_UP)
         defines = [name for name in failed.defines[:MOST_NAMES] if name in self._names]
         return Statement(self.place(failed.place), kind, plain(failed.text), defines)
 
     def name(self, name: str, otherwise: str) -> str:
-        """A type's name, if it is known or stands in the source."""
+        """Return a type's name if it is known or in the source."""
         return name if self._is_known(name) else otherwise
 
     def place(self, place: str) -> str:
-        """A place, if it is one in the source."""
+        """Return a place if the source has it, else an empty string."""
         return place if self._found(place) is not None else ""
 
     def _is_known(self, name: str) -> bool:
@@ -116,7 +116,7 @@ class Redactor:
         return reason if match and own else NOTHING_THERE
 
     def _seen(self, seen: Sequence[Seen]) -> tuple[Seen, ...]:
-        """What is told in the harness's own words. Nothing can be told by repeating it."""
+        """Return what is told in the harness's own words, once: repeating tells nothing."""
         told = (
             Seen(each.what, self.place(each.place), self._line(each.place))
             for each in seen

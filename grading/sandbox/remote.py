@@ -81,11 +81,11 @@ class Definition:
 
 
 class RemoteCandidate:
-    """A candidate whose code runs in children of a spawner. Close it, or use it in a ``with``.
+    """A candidate whose code runs in children of a spawner.
 
     What kills its child costs the stage that was being used: that stage is lost from then on,
-    and the others go on in a fresh child. A ``second`` try, after one that was left in doubt,
-    decides for good. Statements that killed when ``before`` was defined are not run again.
+    and the others go on in a fresh child. A ``second`` try, after a doubtful one, is final.
+    Statements that killed when ``before`` was defined are not run again.
     """
 
     def __init__(
@@ -137,7 +137,7 @@ class RemoteCandidate:
         return not self._second and (self._stopped_by_clock or bool(self.kills) or renewed)
 
     def perform(self, operations: Sequence[Operation]) -> list[Reply]:
-        """One reply for each operation. Raises SpawnerError where the grader itself failed."""
+        """Return one reply for each operation. Raise SpawnerError if the grader itself failed."""
         self._note(operations)
         blamed = self._blamed(operations)
         known = self._lost.get(WHOLE) or self._lost.get(blamed)
@@ -161,9 +161,9 @@ class RemoteCandidate:
         return replies
 
     def renew(self) -> RemoteCandidate:
-        """The same code in a child that has been asked nothing, with little time of its own.
+        """Return the same code in a child that has been asked nothing, with little time of its own.
 
-        Nothing there depends on what this one has been asked, the time that is left included.
+        Nothing there depends on what this one has been asked, not even the time that is left.
         """
         if self._renewed is None:
             self._bury()
@@ -177,7 +177,7 @@ class RemoteCandidate:
         return self._renewed
 
     def close(self) -> None:
-        """Ends the child."""
+        """End the child."""
         self._bury()
         if self._renewed is not None:
             self._renewed.close()
@@ -191,7 +191,7 @@ class RemoteCandidate:
     def _tried(
         self, operations: Sequence[Operation], blamed: str, *, at_once: bool
     ) -> tuple[list[Reply], Lost | None]:
-        """The replies that came, and what befell the child over the first that did not."""
+        """Return the replies that came, and how the child was lost over the first that did not."""
         replies: list[Reply] = []
         try:
             child = self._living()
@@ -204,7 +204,7 @@ class RemoteCandidate:
         return replies, None
 
     def _can_repeat(self, operations: Sequence[Operation], blamed: str) -> bool:
-        """Whether a lost child may have kept replies back that a fresh one can give again."""
+        """Return whether a fresh child can give the replies that a lost one may have kept back."""
         alone = not isinstance(operations[0], Backward | Read | Descend)
         return blamed in self._quick and alone and len(operations) > 1 and WHOLE not in self._lost
 
@@ -229,7 +229,7 @@ class RemoteCandidate:
                 return CHAIN
 
     def _refuse_unknown_handles(self, operations: Sequence[Operation]) -> None:
-        """A graph made by a child that is gone is gone with it."""
+        """Raise ChildLost for a graph that was made by a child that is gone."""
         for operation in operations:
             if isinstance(operation, Forward):
                 self._here.add(operation.handle)
@@ -257,7 +257,7 @@ class RemoteCandidate:
         return Definition((), why)
 
     def _define(self) -> Definition:
-        """Has a child run the statements; one that kills is skipped by the next child."""
+        """Have a child run the statements; the next child skips one that kills."""
         while True:
             child = self._child or self._born()
             at: Started | None = None
@@ -325,7 +325,7 @@ class RemoteCandidate:
         return self._explained(self._redactor.own(reply), operation)
 
     def _fits(self, reply: Reply, operation: Operation) -> bool:
-        """Whether the reply is of the kind that the operation asks for."""
+        """Return whether the reply is of the kind that the operation asks for."""
         if isinstance(reply, Trouble):
             return True
         match operation:
@@ -342,7 +342,7 @@ class RemoteCandidate:
                 return isinstance(reply, Observed)
 
     def _explained(self, reply: Reply, operation: Operation) -> Reply:
-        """Says why a class is absent, when a statement that should define it failed."""
+        """Say why a class is absent if a statement that should define it failed."""
         if isinstance(reply, Absent) and isinstance(operation, Forward):
             for failed in self.definition.failed:
                 if operation.stage in failed.defines:
@@ -353,9 +353,9 @@ class RemoteCandidate:
     def _ask(
         self, child: Child, request: Request, answers: int | None = None
     ) -> Iterator[FromChild]:
-        """Sends a request and yields the messages that come, each within the limits.
+        """Send a request and yield the messages that come, each within the limits.
 
-        Whatever the child does meanwhile, however it ends, raises ChildLost.
+        Raise ChildLost whatever else the child does, and however it ends.
         """
         try:
             self._judge()
@@ -380,7 +380,7 @@ class RemoteCandidate:
             raise self._death(child) from None
 
     def _await(self, child: Child) -> bytearray:
-        """The next frame, within the limits of the call and of the submission."""
+        """Return the next frame, within the limits of the call and of the submission."""
         while True:
             try:
                 frame = child.channel.receive(wire.REPLY_LIMIT, GLANCE_SECONDS)
@@ -393,7 +393,7 @@ class RemoteCandidate:
                 return frame
 
     def _judge(self) -> None:
-        """Raises ChildLost where a limit is passed. Nothing else decides that."""
+        """Raise ChildLost if a limit is passed. Nothing else decides that."""
         passed = self._budget.passed()
         if passed is None:
             return
@@ -403,7 +403,7 @@ class RemoteCandidate:
         raise ChildLost(passed.text)
 
     def _death(self, child: Child) -> ChildLost:
-        """How a child has ended that is gone from its channel. Raises it for a limit passed."""
+        """Return how a child that closed its channel has ended. Raise ChildLost for a limit."""
         self._child = None
         ended = child.end(grace=GRACE_SECONDS)
         self._budget.ended(ended.cpu_seconds)
@@ -441,7 +441,7 @@ def _signal_name(number: int) -> str:
 
 
 def _follows(message: Started, before: Started | None) -> bool:
-    """Whether a statement can have started after another: in order, and not without end."""
+    """Return whether a statement can have started after another: in order, up to a limit."""
     least = 0 if before is None else before.index + 1
     return least <= message.index < MOST_STATEMENTS
 
@@ -449,7 +449,7 @@ def _follows(message: Started, before: Started | None) -> bool:
 def settled(
     spawner: Spawner, source: Source, limits: Limits, judged: Callable[[RemoteCandidate], Verdict]
 ) -> Verdict:
-    """What comes of a candidate that nothing runs beside: of a second try, after a doubtful one."""
+    """Return what ``judged`` makes of a candidate that runs alone: of a second try if needed."""
     with RemoteCandidate(spawner, source, limits) as remote:
         verdict = judged(remote)
         if not remote.doubtful:

@@ -294,7 +294,7 @@ def _forbidden() -> list[str]:
 
 
 def _environment(software: Software) -> dict[str, str]:
-    """A small, fixed environment: nothing of the grader's own reaches the students' processes."""
+    """Return a small, fixed environment: nothing of the grader's own reaches students."""
     return {
         "PYTHONPATH": os.pathsep.join((str(PACKAGE_ROOT), *software.folders)),
         "PYTHONHASHSEED": "0",

@@ -1,6 +1,6 @@
-"""Grades many submissions over an executor: paths in, lines of JSON out.
+"""Grades many submissions in an executor: paths in, lines of JSON out.
 
-This side decides who is tried again, and needs no torch.
+This side decides who is tried again, and does not import torch.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ FRUGAL = {"MALLOC_MMAP_THRESHOLD_": "262144", "MALLOC_ARENA_MAX": "1"}
 def grade_entries(
     entries: Sequence[Entry], job: Job, workers: int, zygote: Zygote | None
 ) -> Generator[Result, None, None]:
-    """Grades the entries on ``workers`` processes and yields each result as it comes.
+    """Grade the entries in ``workers`` processes and yield each result as it comes.
 
-    Children come from ``zygote``, or from the workers themselves where the system has none. A
-    worker that dies, or a zygote, is replaced; a submission that none survives is a
-    ``grader_error``. Raises SpawnerError where the zygote cannot be had again, and GraderBroken
-    where a worker cannot be trusted with marks.
+    Children come from ``zygote``, or without one from the workers themselves. A worker or zygote
+    that dies is replaced; a submission that none survives is a ``grader_error``. Raise
+    SpawnerError if the zygote cannot be restarted, and GraderBroken if a worker does not grade
+    known submissions right.
     """
     waiting = {entry.name: entry for entry in entries}
     doubtful: dict[str, Entry] = {}
@@ -68,10 +68,7 @@ def grade_entries(
 
 
 def start_early(job: Job) -> None:
-    """Has the process that workers are forked from make ready what all of them need.
-
-    It goes on with that while others do other things.
-    """
+    """Have the process that workers are forked from prepare in the background what all need."""
     if isinstance(_context(), ForkServerContext):
         with _environment(FRUGAL | {WARM: f"{job.assignment} {job.seed}"}):
             forkserver.ensure_running()
@@ -79,7 +76,7 @@ def start_early(job: Job) -> None:
 
 @contextmanager
 def _environment(more: Mapping[str, str]) -> Iterator[None]:
-    """Environment variables for what is started meanwhile; those set by the user stay."""
+    """Set environment variables for what is started meanwhile; those set by the user stay."""
     added = {name: value for name, value in more.items() if name not in os.environ}
     os.environ.update(added)
     try:
@@ -144,7 +141,7 @@ def _as_completed(waiting: set[Future[bytes]]) -> Iterator[Future[bytes]]:
 def executor(workers: int, door: socket.socket | None = None) -> Iterator[Executor]:
     """Have worker processes on this machine, forked from one that has loaded torch and no threads.
 
-    ``door`` is where those get children from that are to grade.
+    Those that grade get children through ``door``.
     """
     others = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(workers, _context(), initializer=_start_worker, initargs=(door,))

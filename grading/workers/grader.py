@@ -70,7 +70,7 @@ def grade_submission(
 
 
 def _kills(remote: RemoteCandidate) -> list[Flag]:
-    """A flag for each part of the work whose process was ended from outside."""
+    """Return a flag for each part of the work whose process was ended from outside."""
     return [
         Flag(
             KILLED,
@@ -90,7 +90,7 @@ def unmarked(
     reason: str,
     staff: str = "",
 ) -> Result:
-    """The result where no check was made: no usable code, or a mark that stays open."""
+    """Return the result if no check was made: no usable code, or a mark that stays open."""
     most = sum(check.max_points for check in plan(assignment, settings))
     return Result(
         submission=submission.name,
@@ -124,7 +124,7 @@ def _result(
 
 
 def definition_advice(definition: Definition) -> list[Advice]:
-    """A sentence for each top-level statement that failed, the first five."""
+    """Return a sentence for each of the first five top-level statements that failed."""
     said: list[str] = []
     for failed in definition.failed[:5]:
         if failed.kind == "stopped":

@@ -25,18 +25,20 @@ class Job(msgspec.Struct, frozen=True):
 
 
 class Graded(msgspec.Struct, frozen=True):
-    """A result, and whether to grade ``again``, alone: where the clock decided, and no processor
-    time, or the system killed a process, the machine may have been at fault."""
+    """A result, and whether to grade ``again``, alone, as the machine may be at fault.
+
+    That is so if wall-clock time decided, or if the system killed a process.
+    """
 
     result: Result
     again: bool
 
 
 def encode_graded(graded: Graded) -> bytes:
-    """A graded submission as JSON."""
+    """Return a graded submission as JSON."""
     return msgspec.json.encode(graded)
 
 
 def decode_graded(data: bytes) -> Graded:
-    """A graded submission from its JSON. Raises msgspec.DecodeError for anything else."""
+    """Return a graded submission from JSON. Raise msgspec.DecodeError for anything else."""
     return msgspec.json.decode(data, type=Graded)

@@ -60,7 +60,7 @@ def _made_private(name: str, flags: int) -> int:
 
 
 def _read(path: Path) -> int | None:
-    """The seed in a file; None for an empty file, whose writer was killed before it wrote."""
+    """Return the seed in a file; None if its writer was killed before it wrote."""
     data = path.read_bytes()
     if not data:
         return None

@@ -1,7 +1,6 @@
-"""Makes sure that the grader works here: known submissions come before those that it marks.
+"""Makes sure that the grader works here: known submissions are graded before any other.
 
-What is installed beside it, or the machine, can break it in a way that looks like a class that has
-learned nothing.
+What else is installed, or the machine, can break it so that a whole class seems to fail.
 """
 
 from __future__ import annotations
@@ -32,8 +31,8 @@ TRIES = 3
 def judge_known(spawner: Spawner) -> None:
     """Grade a right and a wrong submission, from their files to the encoded result.
 
-    Raises GraderBroken where one of them does not get what it deserves, and SpawnerError where
-    no process for their code can be had.
+    Raise GraderBroken if one of them does not get the marks it deserves, and SpawnerError if no
+    process for their code can be started.
     """
     off = ""
     for _ in range(TRIES):
@@ -49,7 +48,7 @@ def judge_known(spawner: Spawner) -> None:
 
 
 def _off(name: str, spawner: Spawner) -> str:
-    """What is off about the grades of a known submission; empty where they are as they must be."""
+    """Describe what is wrong with the grades of a known submission, "" if nothing is."""
     try:
         graded = decode_graded(encode_graded(_graded(name, spawner)))
     except SpawnerError:

@@ -18,7 +18,7 @@ from harness.judging.judge import judge
 
 
 def make_ready(assignment_name: str, seed: int, only: Iterable[str] | None = None) -> None:
-    """Judges the references, so that cases, their right answers and the training are at hand."""
+    """Judge the references, so that cases, their right answers and the training are cached."""
     assignment = load_assignment(assignment_name)
     references = {stage.name: _applied(stage.forward) for stage in assignment.stages}
     judge(assignment, Workbench(references, trusted=True), seed=seed, only=only)

@@ -39,7 +39,7 @@ TRIES = 2
 
 
 def share_what_is_here() -> None:
-    """Keeps the collector from touching, and so copying, the pages that forks share."""
+    """Keep the collector from touching, and so copying, the pages that forks share."""
     gc.collect()
     gc.freeze()
 
@@ -48,7 +48,7 @@ share_what_is_here()
 
 
 class _Workplace:
-    """This process's line to where children come from, opened when first needed."""
+    """This process's connection to what starts children, opened when first needed."""
 
     def __init__(self) -> None:
         self.door: socket.socket | None = None
@@ -57,7 +57,7 @@ class _Workplace:
         self._works = False
 
     def spawner(self) -> Spawner:
-        """The line. The first time, known submissions are graded over it, before any other is."""
+        """Return the connection. The first time, known submissions are graded over it."""
         if self._spawner is None:
             self._spawner = _connected(self.door)
         if not self._works:
@@ -83,7 +83,7 @@ _workplace = _Workplace()
 
 
 def start(door: socket.socket | None) -> None:
-    """Prepares this process: ``door`` is the warm process's, None where systems have none."""
+    """Prepare this process: ``door`` is the warm process's, None on systems without one."""
     # Ctrl-C is the main process's to handle: it stops the workers in good order.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # The process that workers are forked from lives as long as one of them does.
@@ -98,19 +98,18 @@ def start(door: socket.socket | None) -> None:
 
 
 def _end_with(main: BaseProcess | None) -> None:
-    """Ends this process, whatever it is doing, as soon as the main one is gone."""
+    """End this process, whatever it is doing, as soon as the main one is gone."""
     if main is not None:
         main.join()
         os._exit(1)
 
 
 def grade_entry(entry: Entry, job: Job, *, second: bool) -> bytes:
-    """One entry, graded, as plain bytes. A fault of the grader's own is a ``grader_error``.
+    """Return one entry, graded, as plain bytes. A fault of the grader itself is a ``grader_error``.
 
-    A ``second`` try, alone after one that was left in doubt, is final.
-
-    Raises SpawnerError where children cannot be had, which is to be tried again elsewhere, and
-    GraderBroken where known submissions do not get what they deserve.
+    A ``second`` try, alone after a doubtful one, is final. Raise SpawnerError if children cannot
+    be started, which is to be tried again elsewhere, and GraderBroken if known submissions do not
+    get the marks they deserve.
     """
     why = ""
     for _ in range(TRIES):
@@ -129,7 +128,7 @@ def grade_entry(entry: Entry, job: Job, *, second: bool) -> bytes:
 
 
 def given_up(entry: Entry, job: Job, why: str) -> Result:
-    """The result of an entry that the grader failed on, for the instructor to see why."""
+    """Return the result of an entry that the grader failed on, and why, for the instructor."""
     reason = "The grader failed on this submission: its mark is open until it is graded again."
     assignment = load_assignment(job.assignment)
     submission = Submission(entry.name, "")

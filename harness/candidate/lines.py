@@ -22,16 +22,16 @@ _OTHERS = (*_ROOMS, *(str(Path(room).resolve()) for room in _ROOMS), "<frozen")
 
 
 def is_students(filename: str) -> bool:
-    """Whether code of that file name is the student's."""
+    """Return whether code with this file name is the student's."""
     return not filename.startswith(_OTHERS)
 
 
 def place_of(filename: str, line: int) -> str:
-    """A line as a student reads it: ``line 12``, or ``cell 3, line 2`` of a notebook."""
+    """Return a line as students read it: ``line 12``, or ``cell 3, line 2`` of a notebook."""
     cell = re.fullmatch(r"<cell (\d+)>", filename)
     return f"cell {cell[1]}, line {line}" if cell else f"line {line}"
 
 
 def code_at(filename: str, line: int) -> str:
-    """What stands on the line, "" where that is not known."""
+    """Return the text of the line, "" if it is not known."""
     return linecache.getline(filename, line).strip()[:CODE_LIMIT]

@@ -1,4 +1,4 @@
-"""How a judge talks to a student's work: operations asked of it, and what it answers.
+"""How a judge talks to a student's work: the operations it asks for, and the replies.
 
 The same operations reach classes in this process (`harness.candidate.workbench`) and classes in a
 process of their own (`grading.sandbox`); a judge cannot tell the two apart.
@@ -66,9 +66,9 @@ class Chain:
 # Compared by identity, so that what is made of one can be kept beside it.
 @dataclass(frozen=True, eq=False)
 class Descend:
-    """Take the last chain's ``wrt`` down their gradients, by ``rate``, and run that chain again.
+    """Take a step of gradient descent on the last chain's ``wrt``, and run that chain again.
 
-    ``tensors`` take the place of others of its values. Where that chain failed, so does this.
+    ``tensors`` replace others of its values. If that chain failed, so does this.
     """
 
     rate: float
@@ -77,11 +77,11 @@ class Descend:
 
 @dataclass(frozen=True)
 class Observe:
-    """Ask for testimony on ``stage``, tried on ``inputs``: what only its own process can know.
+    """Ask what only its own process can know of ``stage``, tried on ``inputs``.
 
-    Its backward is given ``upstream``. Of the inputs that are ``required`` to have a gradient, the
-    second derivatives are asked for too. Whatever the operations asked together with it cost the
-    process costs no stage: it comes last of them.
+    Its backward is given ``upstream``. The second derivatives are asked for too, of the inputs that
+    are ``required`` to have a gradient. It comes last of the operations asked with it, and what
+    they cost the process costs no stage.
     """
 
     stage: str
@@ -95,7 +95,7 @@ Operation = Forward | Backward | Read | Chain | Descend | Observe
 
 @dataclass(frozen=True)
 class Other:
-    """Something returned where a tensor belongs; ``kind`` names its type."""
+    """Something returned in place of a tensor; ``kind`` names its type."""
 
     kind: str
 
@@ -119,8 +119,10 @@ class Returns:
 
 @dataclass(frozen=True)
 class Unchanged:
-    """Whether each input and each upstream of a call still has its value, and whether all that
-    forward and backward have returned does: testimony."""
+    """Whether the inputs, the upstreams and the results of a call still have their values.
+
+    This is introspection: the process can lie.
+    """
 
     inputs: tuple[bool, ...]
     upstreams: tuple[bool, ...]
@@ -142,7 +144,7 @@ class Chained:
 
 @dataclass(frozen=True)
 class Seen:
-    """Something that stands, or happened, on a line of the student's code."""
+    """Something found, or that happened, on a line of the student's code."""
 
     what: str
     place: str
@@ -151,16 +153,16 @@ class Seen:
 
 @dataclass(frozen=True)
 class Observed:
-    """What a stage does to get its gradients. It may lie, and what it leaves out proves nothing.
+    """How a stage gets its gradients. It may lie, and what is missing proves nothing.
 
     ``named`` is what its code names, and that of its helpers, as read without running it. The
     next three are of one forward and one backward: the operations that they ``dispatched``, where
     tensors were ``packed`` for built-in autograd, and the ``differences`` of nearly equal values.
-    ``built_in`` names torch's own function behind the output, "" where that is the student's.
+    ``built_in`` names torch's own function behind the output, "" if that is the student's.
 
     ``on_ctx`` tells that tensors are kept in attributes of ctx. ``second`` holds the second
-    derivatives that `harness.candidate.introspection.derivatives` describes: empty where they
-    fail, None where they are refused on purpose.
+    derivatives that `harness.candidate.introspection.derivatives` describes: empty if they
+    fail, None if they are refused on purpose.
     """
 
     named: tuple[Seen, ...] = ()
@@ -174,7 +176,7 @@ class Observed:
 
 @dataclass(frozen=True)
 class Raised:
-    """The student's code raised. ``place`` and ``code`` are the line it stood on, if known."""
+    """The student's code raised. ``place`` and ``code`` are the line, if known."""
 
     kind: str
     text: str
@@ -184,7 +186,7 @@ class Raised:
 
 @dataclass(frozen=True)
 class Absent:
-    """There is nothing to call: no such class, not a Function, or no backward behind its output."""
+    """There is nothing to call: no such class, not a Function, or an output without backward."""
 
     reason: str
 
@@ -193,7 +195,7 @@ class Absent:
 class Lost:
     """The student's process died or ran out of time over this operation.
 
-    ``whole`` says that it answers no other operation either.
+    ``whole`` tells that it will not answer any other operation.
     """
 
     reason: str
@@ -205,13 +207,15 @@ Reply = Output | Returns | Unchanged | Chained | Observed | Trouble
 
 
 class Candidate(Protocol):
-    """A student's work, near or far."""
+    """A student's work, in this process or another."""
 
     def perform(self, operations: Sequence[Operation]) -> list[Reply]:
-        """One reply for each operation, in order. An operation on a failed handle repeats the
-        trouble of its forward."""
+        """Return one reply for each operation, in order.
+
+        An operation on a failed handle repeats the trouble of its forward.
+        """
         ...
 
     def renew(self) -> Candidate:
-        """The same work, by a process that has been asked nothing yet, where it has its own."""
+        """Return the same work, in a process that has been asked nothing yet if it has its own."""
         ...

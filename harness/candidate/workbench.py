@@ -39,7 +39,7 @@ TEXT_LIMIT = 2_000
 
 @dataclass
 class _Call:
-    """What the student's code was given, beside the values it was copied from."""
+    """What the student's code was given, and the values it was copied from."""
 
     inputs: tuple[Tensor, ...]
     before: tuple[Tensor, ...]
@@ -48,7 +48,7 @@ class _Call:
     results: list[tuple[Tensor, Tensor]] = field(default_factory=list)
 
     def keep(self, returned: Sequence[object], values: Sequence[Returned]) -> None:
-        """Notes what was returned, with the values that it had then."""
+        """Note what was returned, with the values that it has now."""
         for result, value in zip(returned, values, strict=True):
             if isinstance(result, Tensor) and isinstance(value, Tensor):
                 self.results.append((result, value))
@@ -61,10 +61,10 @@ class _Ran:
 
 
 class Workbench:
-    """A candidate made of classes at hand, such as a notebook's, or of the student's process.
+    """A candidate made of classes in this process, such as a notebook's.
 
-    ``names`` maps each stage's name to the object found under it. Anything with an ``apply``
-    that is a ``torch.autograd.Function`` is used; ``trusted`` lets plain references through.
+    ``names`` maps names to objects, among them the stages. These have to be classes of
+    ``torch.autograd.Function``, unless they are ``trusted`` references.
     """
 
     def __init__(self, names: Mapping[str, object], *, trusted: bool = False) -> None:
@@ -74,15 +74,15 @@ class Workbench:
         self._last: _Ran | Trouble = Absent("There is no chain to go on from")
 
     def perform(self, operations: Sequence[Operation]) -> list[Reply]:
-        """One reply for each operation. What the student's code raises becomes a reply."""
+        """Return one reply for each operation. What the student's code raises becomes a reply."""
         return [self.perform_one(operation) for operation in operations]
 
     def renew(self) -> Workbench:
-        """Itself: what runs in this process is nobody's secret."""
+        """Return itself: nothing is hidden from this process."""
         return self
 
     def perform_one(self, operation: Operation) -> Reply:
-        """The reply to one operation."""
+        """Return the reply to one operation."""
         try:
             # A notebook that has entered inference mode and stayed there is right all the same.
             with torch.inference_mode(False):
@@ -259,8 +259,10 @@ def _weighted_sum(values: Mapping[str, Tensor], weights: Mapping[str, float]) ->
 
 
 def copy_with_layout(value: Tensor, strides: tuple[int, ...] | None = None) -> Tensor:
-    """A detached copy with the given strides, else its own; zero strides of an expanded tensor
-    included."""
+    """Return a detached copy with the given strides, by default its own.
+
+    Zero strides, of an expanded tensor, are kept.
+    """
     if strides is None and value.is_contiguous():
         return value.detach().clone()
     strides = value.stride() if strides is None else strides
@@ -271,7 +273,7 @@ def copy_with_layout(value: Tensor, strides: tuple[int, ...] | None = None) -> T
 
 
 def describe(error: BaseException) -> Raised:
-    """An exception as plain text, with the student's own line that it came from."""
+    """Return an exception as plain text, with the student's own line that it came from."""
     place, code = _student_line(error.__traceback__)
     if isinstance(error, SyntaxError) and error.lineno and error.filename in linecache.cache:
         # In the student's own text; one in text that their code has made has the line that made it.
@@ -281,7 +283,7 @@ def describe(error: BaseException) -> Raised:
 
 
 def scrub(text: str) -> str:
-    """Text without memory addresses, which differ from run to run."""
+    """Return the text without memory addresses, which differ from run to run."""
     plain = text.encode("utf-8", "backslashreplace").decode("utf-8")
     return re.sub(r"0x[0-9a-fA-F]{6,}", "0x…", plain)
 

@@ -1,6 +1,6 @@
-"""What only the student's own process can know of a stage: it is told there, and may be a lie.
+"""What only the student's own process can know of a stage. It may lie, and decides no values.
 
-It decides no values. `harness.judging.policy` makes flags and advice of it, on the judge's side.
+`harness.judging.policy` makes flags and advice of it, on the judge's side.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ __all__ = ["introspect"]
 
 
 def introspect(function: type[Function], op: Observe) -> Observed:
-    """What is to be known of a stage's class."""
+    """Return what there is to know about a stage's class."""
     seen = watched(function, op)
     return Observed(
         named=named_by(function),

@@ -1,4 +1,4 @@
-"""What becomes of a stage's gradients when they are differentiated again.
+"""Second derivatives: a stage's gradients differentiated again.
 
 torch.func is not tried: it would import torch's compiler, which takes seconds.
 """
@@ -15,15 +15,15 @@ from harness.candidate.operations import Observe
 
 
 class OnceOnly(Exception):
-    """The function says that it cannot be differentiated twice."""
+    """The function is marked as not twice differentiable."""
 
 
 def second_derivatives(function: Callable[..., Tensor], op: Observe) -> tuple[Tensor, ...]:
-    """How a weighted sum of the required gradients changes with their inputs and the upstream.
+    """Return the gradients of a weighted sum of the required gradients.
 
-    The weights are 1, 2, 3 …, so that no two entries can stand for each other. What nothing
-    depends on is zero. Raises OnceOnly where the function is marked once_differentiable, and else
-    what it or torch raises.
+    They are those with respect to the required inputs and the upstream; zero where the sum does not
+    depend on one. The weights are 1, 2, 3 …, so that no two entries can be confused. Raise OnceOnly
+    if the function is marked once_differentiable, and otherwise what it or torch raises.
     """
     given = op.upstream.detach().clone().requires_grad_()
     values = [
@@ -53,7 +53,7 @@ def second_derivatives(function: Callable[..., Tensor], op: Observe) -> tuple[Te
 
 
 def second_derivatives_of(function: type[Function], op: Observe) -> tuple[Tensor, ...] | None:
-    """Those of a student's class: empty where they raise, None where it says that it has none."""
+    """Return those of a student's class: empty if they raise, None if it is marked to have none."""
     try:
         return second_derivatives(function.apply, op)
     except OnceOnly:
@@ -67,7 +67,7 @@ def _weights(value: Tensor) -> Tensor:
 
 
 def _refuses_more(gradient: Tensor | None) -> bool:
-    """Whether torch was told to refuse to differentiate the gradient, which it may pass over."""
+    """Return whether torch is told not to differentiate the gradient, which it may ignore."""
     node = None if gradient is None else gradient.grad_fn
     nodes = [] if node is None else [node, *(before for before, _ in node.next_functions)]
     return any(each is not None and each.name() == "torch::autograd::Error" for each in nodes)

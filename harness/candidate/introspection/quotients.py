@@ -21,9 +21,9 @@ class _Call:
 def difference_quotients(
     nodes: Sequence[ast.AST], number: Callable[[str], object]
 ) -> list[ast.Call]:
-    """Calls whose arguments differ by small steps from those of an earlier call, and else agree.
+    """Return the calls whose arguments are those of an earlier call but for small steps.
 
-    ``number`` tells what a name that is not assigned among the ``nodes`` stands for.
+    ``number`` returns the value of a name that is not assigned among the ``nodes``.
     """
     asked = [node for node in nodes if isinstance(node, ast.Call) and node.args]
     if not any(_is_shifted(argument) for node in asked for argument in node.args):
@@ -60,7 +60,7 @@ class _Small:
                 self._constants[argument.arg] = default.value
 
     def is_step(self, node: ast.expr) -> bool:
-        """Whether the expression is a small step."""
+        """Return whether the expression is a small step."""
         match node:
             case ast.Constant(value=value):
                 return _is_small(value)

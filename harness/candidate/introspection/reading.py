@@ -1,8 +1,8 @@
 """Reads a stage's own code, and the helpers it uses, for what an assignment may not allow.
 
-Read in the student's process, where every name can be looked up without running anything, and a
-source that exhausts the reader costs nobody else anything. Only what forward and backward lead to
-is read: a comparison with autograd beside the classes is good practice.
+This is done in the student's process: there names can be looked up without running anything, and a
+source that exhausts the reader harms nobody else. Only what forward and backward lead to is read:
+comparing with autograd beside the classes is good practice.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ MOST_CHARACTERS = 500_000
 MOST_SEEN = 20
 METHODS = ("forward", "setup_context", "backward", "vjp", "apply")
 
-# What the reader tells of: by its true name, whatever the student calls it.
+# What is reported, by its true name, whatever the student calls it.
 _FUNCTIONS: Mapping[str, Iterable[object]] = {
     "torch.autograd": (torch.autograd.grad, torch.autograd.backward),
     "torch.autograd.functional": (
@@ -69,7 +69,7 @@ FRAMES = ("f_back", "f_locals", "tb_frame", "gi_frame", "cr_frame")
 
 
 def named_by(function: type[Function]) -> tuple[Seen, ...]:
-    """What the class's forward and backward, and the helpers they use, name."""
+    """Return what the class's forward and backward, and the helpers they use, name."""
     found: dict[Seen, None] = {}
     queue = deque(_methods(function))
     met: set[CodeType] = set()
@@ -91,7 +91,7 @@ def _methods(function: type[Function]) -> Iterator[FunctionType]:
 
 
 def _own_functions(value: object) -> Iterator[FunctionType]:
-    """The student's functions behind a value: as it is, wrapped, bound, or kept in a partial."""
+    """Yield the student's functions behind a value: itself, wrapped, bound, or in a partial."""
     for _ in range(MOST_FUNCTIONS):
         if isinstance(value, FunctionType) and is_students(value.__code__.co_filename):
             yield value
@@ -108,7 +108,7 @@ def _own_functions(value: object) -> Iterator[FunctionType]:
 
 
 def _texts(function: FunctionType) -> Iterator[_Text]:
-    """The function as it stands in its source; all of them where a line has several lambdas."""
+    """Yield the function as it is in its source; every lambda if its line has several."""
     code = function.__code__
     for node in _starting_at(code.co_filename, code.co_firstlineno):
         name = "<lambda>" if isinstance(node, ast.Lambda) else node.name
@@ -127,7 +127,7 @@ def _starting_at(filename: str, line: int) -> list[_Definition]:
 
 @functools.lru_cache(maxsize=4)
 def _definitions(text: str) -> Mapping[int, list[_Definition]]:
-    """The functions of a source by the line they start on; none where it does not parse."""
+    """Return the functions of a source by the line they start on; none if it does not parse."""
     found: dict[int, list[_Definition]] = {}
     try:
         tree = ast.parse(text)
@@ -155,7 +155,7 @@ class _Text:
         self._bind()
 
     def seen(self) -> Iterator[Seen]:
-        """What it names; ``used`` are then the functions of the student's that it uses."""
+        """Yield what it names; ``used`` then holds the student's functions that it uses."""
         for node in self._nodes:
             if isinstance(node, ast.Name | ast.Attribute | ast.Call) and (what := self._what(node)):
                 yield self._at(node, what)
@@ -185,7 +185,7 @@ class _Text:
         return _name_of(value)
 
     def _backward_of(self, call: ast.Call, called: ast.Attribute) -> str:
-        """A tensor's own backward, unlike that of another class, which is given ctx."""
+        """Name a tensor's own backward, unlike that of another class, which is given ctx."""
         to = self._value(called.value)
         if isinstance(to, type):
             self.used += _own_functions(_member(to, "backward"))
@@ -197,7 +197,7 @@ class _Text:
         return "" if given_ctx or inherited else "torch.Tensor.backward"
 
     def _value(self, node: ast.AST) -> object:
-        """What an expression stands for, found without running anything; None if unknown."""
+        """Return the value of an expression without running anything; None if unknown."""
         match node:
             case ast.Name(id=name):
                 return self._named(name)
@@ -212,7 +212,7 @@ class _Text:
         return None
 
     def _made_by(self, called: object, call: ast.Call) -> object:
-        """What a call gives: a module that is imported, and of a class of theirs the class."""
+        """Return what a call returns: an imported module, or for one of their classes the class."""
         match call.args:
             case [ast.Constant(str(name)), *_] if any(called is each for each in _IMPORTERS):
                 return sys.modules.get(name)
@@ -227,7 +227,7 @@ class _Text:
         return given[name] if name in given else getattr(builtins, name, None)
 
     def _bind(self) -> None:
-        """Learns the names bound inside: to what, where an import or an assignment tells."""
+        """Learn the names bound inside, and their values where an import or assignment tells."""
         bound = self._local
         aliases: list[tuple[str, ast.expr]] = []
         for node in self._nodes[1:]:
@@ -245,12 +245,12 @@ class _Text:
                 bound[name] = self._value(value)
 
     def _number(self, name: str) -> object:
-        """What a name stands for, if it is not a local one."""
+        """Return the value of a name that is not local."""
         return None if name in self._local else self._named(name)
 
 
 def _name_of(value: object) -> str:
-    """What to call a value that the reader tells of, "" for any other."""
+    """Return the name to report for a value, "" if it is not reported."""
     if isinstance(value, OpOverload | OpOverloadPacket) and "_backward" in str(value):
         return str(value).removesuffix(".default")
     if isinstance(value, ModuleType) and value.__name__ in MODULES:
@@ -261,7 +261,7 @@ def _name_of(value: object) -> str:
 
 
 def _member(base: object, name: str) -> object:
-    """An attribute, without running code of the student's to get it."""
+    """Return an attribute without running the student's code to get it."""
     if base is None:
         return None
     if isinstance(base, ModuleType) and base.__name__.startswith(("torch.ops", "torch._ops")):
@@ -273,7 +273,7 @@ def _member(base: object, name: str) -> object:
 
 
 def _imported(node: ast.Import | ast.ImportFrom) -> dict[str, object]:
-    """What an import binds, of modules that are there already."""
+    """Return what an import binds, of modules that are already loaded."""
     if isinstance(node, ast.Import):
         return {
             alias.asname or alias.name.split(".")[0]: sys.modules.get(

@@ -1,4 +1,4 @@
-"""Watches a stage run forward and backward once: what it has torch do, and on which line."""
+"""Watches a stage run forward and backward once: the operations and the lines they are on."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Watched:
 
 
 def watched(function: type[Function], op: Observe) -> Watched:
-    """What is seen in one forward and one backward; as far as they came, where one raises."""
+    """Return what is seen in one forward and one backward, up to where one raises."""
     seen = Watched()
 
     def pack(tensor: Tensor) -> Tensor:
@@ -77,7 +77,7 @@ def _run(function: type[Function], op: Observe, seen: Watched) -> None:
 
 
 class _Dispatched(TorchDispatchMode):
-    """Notes what torch is asked to do while it is on."""
+    """Notes the operations that torch dispatches while it is active."""
 
     def __init__(self, seen: Watched) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -110,7 +110,7 @@ def _note(lines: list[Seen], what: str) -> None:
 
 
 def _in_apply() -> bool:
-    """Whether torch's own apply is what runs, with no line of the student's called by it."""
+    """Return whether torch's own apply is running, without a student's line inside it."""
     frame: FrameType | None = sys._getframe()
     while frame is not None and not is_students(frame.f_code.co_filename):
         if frame.f_code is _APPLY:
@@ -120,7 +120,7 @@ def _in_apply() -> bool:
 
 
 def _students_line() -> tuple[str, str] | None:
-    """The line of the student's that is running, None where none of theirs is."""
+    """Return the student's line that is running, None if none of theirs is."""
     frame: FrameType | None = sys._getframe()
     while frame is not None and frame.f_code is not _run.__code__:
         if is_students(frame.f_code.co_filename):
