@@ -479,4 +479,4 @@ def test_where_roots_children_have_to_stay_root_the_doctor_says_so():
         check=False,
     )
     assert "✓ partial" in done.stdout, done.stderr
-    assert "stay root, as no other user can read this Python" in done.stdout
+    assert "stay root, because no other user can read this Python" in done.stdout

@@ -73,7 +73,7 @@ def test_known_submissions_get_what_they_deserve(zygote):
     selftest.judge_known(zygote)
 
 
-@pytest.mark.parametrize("all_are", ["right.ipynb", "wrong.py"])
+@pytest.mark.parametrize("all_are", ["right.ipynb", "wrong.ipynb"])
 def test_a_grader_that_marks_everybody_alike_is_refused(zygote, monkeypatch, all_are):
     def alike(_submission, *args, **words):
         entry = Entry(all_are, (str(selftest.KNOWN / all_are),))

@@ -2,30 +2,14 @@
 
 from __future__ import annotations
 
+import tomllib
 from dataclasses import dataclass
+from pathlib import Path
 
 from grading.sandbox import LEVELS, LOCKED, Isolation, SpawnerError, can_fork
 
-HOLDS: dict[Isolation, str] = {
-    "full": "two walls: bubblewrap around Landlock, seccomp and limits",
-    "partial": "one wall: Landlock, seccomp and limits",
-    "minimal": "no wall, only limits of time and memory: for code you trust",
-}
-AS_ROOT = (
-    "Students' processes stay root, as no other user can read this Python: put it where any user "
-    "can, or grade as an ordinary user."
-)
-# What a reason given by the system means, and what helps.
-_CURES = {
-    "namespace": "This system lets no ordinary user make namespaces. In a container, allow user "
-    "namespaces; on Ubuntu, give bwrap an AppArmor profile that does.",
-    "uid map": "This system lets no ordinary user make namespaces. On Ubuntu, give bwrap an "
-    "AppArmor profile that does.",
-    "Landlock": "Landlock needs Linux 5.13 or newer with `landlock` among its security modules.",
-    "landlockpy": "Install the extra: pip install 'backprop-harness[grading]'.",
-    "Function not implemented": "Landlock needs Linux 5.13 or newer.",
-    "Operation not supported": "Landlock is switched off: add `landlock` to the kernel's `lsm=`.",
-}
+_TEXTS = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+HOLDS: dict[Isolation, str] = _TEXTS["holds"]
 
 
 @dataclass(frozen=True)
@@ -56,11 +40,14 @@ def _tried(level: Isolation) -> Finding:
 
     try:
         with Zygote([level]) as zygote:
-            return Finding(level, True, cure=AS_ROOT if zygote.as_root else "")
+            return Finding(level, True, cure=_TEXTS["as_root"] if zygote.as_root else "")
     except SpawnerError as error:
         why = str(error).removeprefix(f"{level}: ")
         return Finding(level, False, why, _cure(why))
 
 
 def _cure(why: str) -> str:
-    return next((cure for sign, cure in _CURES.items() if sign.lower() in why.lower()), "")
+    found: str = next(
+        (cure for sign, cure in _TEXTS["cures"].items() if sign.lower() in why.lower()), ""
+    )
+    return found

@@ -6,14 +6,12 @@ import contextlib
 import signal
 import time
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Self
 
 from grading.confined import wire
 from grading.confined.channel import ChannelClosed, ChannelTimeout, ProtocolError
 from grading.confined.features import Details
 from grading.confined.source import File, Source, Unreadable
-from grading.confined.spawner import Child, Spawner, SpawnerError
+from grading.confined.spawner import Child, Closing, Spawner, SpawnerError
 from grading.confined.wire import Parse, Parsed
 from grading.sandbox.remote import OUTSIDE
 
@@ -30,7 +28,7 @@ LARGE = 1024 * 1024
 _FROM_OUTSIDE = {getattr(signal, name) for name in OUTSIDE if hasattr(signal, name)}
 
 
-class Reader:
+class Reader(Closing):
     """Reads submissions in one child of a spawner after the other."""
 
     def __init__(self, spawner: Spawner, memory_mib: int = MEMORY_MIB) -> None:
@@ -60,17 +58,6 @@ class Reader:
             child, self._child = self._child, None
             with contextlib.suppress(SpawnerError):
                 child.end()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _parsed(self, files: Sequence[File], *, compared: bool) -> Parsed:
         for last in (False, True):

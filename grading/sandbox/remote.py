@@ -12,16 +12,8 @@ import msgspec
 from grading.confined import wire
 from grading.confined.channel import ChannelClosed, ChannelTimeout, ProtocolError
 from grading.confined.source import Source
-from grading.confined.spawner import Child, Spawner
-from grading.confined.wire import (
-    Answers,
-    Define,
-    Defined,
-    FromChild,
-    Perform,
-    Request,
-    Started,
-)
+from grading.confined.spawner import Child, Closing, Spawner
+from grading.confined.wire import Answers, Define, Defined, FromChild, Perform, Request, Started
 from grading.sandbox.budget import GLANCE_SECONDS, PATIENCE, Budget
 from grading.sandbox.redaction import Redactor, plain
 from grading.sandbox.slow import asked_for
@@ -37,10 +29,10 @@ from harness.candidate.operations import (
     Observed,
     Operation,
     Output,
+    Raised,
     Read,
     Reply,
     Returns,
-    Trouble,
     Unchanged,
 )
 from harness.course.settings import Limits
@@ -64,10 +56,6 @@ SPARE_SECONDS = 10.0
 Verdict = TypeVar("Verdict")
 
 
-# Statements that kill: which ones, from where on none is run, and what is told of them.
-Skipped = tuple[list[int], int | None, list[wire.Statement]]
-
-
 class ChildLost(Exception):
     """A child died, ran out of time or broke the rules; the text completes "Sigmoid.backward …"."""
 
@@ -80,7 +68,7 @@ class Definition:
     unusable: str = ""
 
 
-class RemoteCandidate:
+class RemoteCandidate(Closing):
     """A candidate whose code runs in children of a spawner.
 
     What kills its child costs the stage that was being used: that stage is lost from then on,
@@ -113,7 +101,7 @@ class RemoteCandidate:
         self._until: int | None = None
         self._killers: list[wire.Statement] = []
         if before:
-            self._skip, self._until, self._killers = before.skipped
+            self._skip, self._until, self._killers = before._skipped
         self._renewed: RemoteCandidate | None = None
         self._is_renewed = before is not None
         self._second = second
@@ -123,7 +111,9 @@ class RemoteCandidate:
         self.source = source
         self._redactor = Redactor(source)
         self.definition = self._define()
-        self.skipped: Skipped = (self._skip, self._until, list(self._killers))
+        # Statements that kill: which ones, from where on none is run, and what is told of them.
+        self._skipped: tuple[list[int], int | None, list[wire.Statement]]
+        self._skipped = (self._skip, self._until, list(self._killers))
 
     @property
     def cpu_seconds(self) -> float:
@@ -166,7 +156,7 @@ class RemoteCandidate:
         Nothing there depends on what this one has been asked, not even the time that is left.
         """
         if self._renewed is None:
-            self._bury()
+            self._end_child()
             seconds = min(
                 RENEWED_CALLS * self._limits.call_seconds, self._limits.submission_seconds
             )
@@ -178,15 +168,9 @@ class RemoteCandidate:
 
     def close(self) -> None:
         """End the child."""
-        self._bury()
+        self._end_child()
         if self._renewed is not None:
             self._renewed.close()
-
-    def __enter__(self) -> RemoteCandidate:
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self.close()
 
     def _tried(
         self, operations: Sequence[Operation], blamed: str, *, at_once: bool
@@ -194,12 +178,12 @@ class RemoteCandidate:
         """Return the replies that came, and how the child was lost over the first that did not."""
         replies: list[Reply] = []
         try:
-            child = self._living()
+            child = self._running_child()
             self._budget.turn_to(blamed, shared=blamed != CHAIN and not self._is_renewed)
             self._refuse_unknown_handles(operations)
             replies.extend(self._answers(child, operations, at_once))
         except ChildLost as lost:
-            self._bury()
+            self._end_child()
             return replies, Lost(str(lost))
         return replies, None
 
@@ -236,14 +220,14 @@ class RemoteCandidate:
             elif isinstance(operation, Backward | Read) and operation.handle not in self._here:
                 raise ChildLost("lost its process to another stage")
 
-    def _living(self) -> Child:
+    def _running_child(self) -> Child:
         if self._child is None:
             self._define()
         if self._child is None:
             raise ChildLost(self._lost[WHOLE].reason)
         return self._child
 
-    def _born(self) -> Child:
+    def _start_child(self) -> Child:
         self._here = set()
         seconds = self._budget.cpu_left + SPARE_SECONDS
         child = self._spawner.child(self._limits.memory_mib, seconds, self._modules)
@@ -252,14 +236,14 @@ class RemoteCandidate:
         return child
 
     def _unusable(self, why: str) -> Definition:
-        self._bury()
+        self._end_child()
         self._lost.setdefault(WHOLE, Lost("cannot be read", whole=True))
         return Definition((), why)
 
     def _define(self) -> Definition:
         """Have a child run the statements; the next child skips one that kills."""
         while True:
-            child = self._child or self._born()
+            child = self._child or self._start_child()
             at: Started | None = None
             try:
                 request = Define(self._next(), self.source, self._skip, self._until)
@@ -272,7 +256,7 @@ class RemoteCandidate:
                         raise ChildLost("sent an answer that nobody asked for")
                 raise ChildLost("stopped answering")
             except ChildLost as lost:
-                self._bury()
+                self._end_child()
                 if at is None:
                     return self._unusable(
                         f"The code could not be read: the process that read it {lost}."
@@ -326,20 +310,15 @@ class RemoteCandidate:
 
     def _fits(self, reply: Reply, operation: Operation) -> bool:
         """Return whether the reply is of the kind that the operation asks for."""
-        if isinstance(reply, Trouble):
-            return True
-        match operation:
-            case Forward():
-                return isinstance(reply, Output)
-            case Backward():
-                return isinstance(reply, Returns)
-            case Read(handle):
-                count = len(self._calls[handle].inputs)
-                return isinstance(reply, Unchanged) and len(reply.inputs) == count
-            case Chain() | Descend():
-                return isinstance(reply, Chained) and reply.outputs.keys() <= self._outputs
-            case Observe():
-                return isinstance(reply, Observed)
+        match operation, reply:
+            case (_, Raised() | Absent()) | (Forward(), Output()) | (Backward(), Returns()):
+                return True
+            case Read(handle), Unchanged(inputs):
+                return len(inputs) == len(self._calls[handle].inputs)
+            case Chain() | Descend(), Chained(outputs):
+                return outputs.keys() <= self._outputs
+            case _:
+                return isinstance(operation, Observe) and isinstance(reply, Observed)
 
     def _explained(self, reply: Reply, operation: Operation) -> Reply:
         """Say why a class is absent if a statement that should define it failed."""
@@ -358,7 +337,7 @@ class RemoteCandidate:
         Raise ChildLost whatever else the child does, and however it ends.
         """
         try:
-            self._judge()
+            self._check_limits()
             if child.channel.has_unread():
                 raise ChildLost("wrote to the grader's own channel")
             child.channel.send(wire.encode(request), PATIENCE * self._limits.call_seconds)
@@ -377,7 +356,7 @@ class RemoteCandidate:
             self._stopped_by_clock = True
             raise ChildLost("stopped reading what it was asked") from None
         except ChannelClosed:
-            raise self._death(child) from None
+            raise self._loss(child) from None
 
     def _await(self, child: Child) -> bytearray:
         """Return the next frame, within the limits of the call and of the submission."""
@@ -387,12 +366,12 @@ class RemoteCandidate:
             except ChannelTimeout:
                 frame = None
             self._budget.look(child)
-            self._judge()
+            self._check_limits()
             if frame is not None:
                 self._budget.answered(len(frame))
                 return frame
 
-    def _judge(self) -> None:
+    def _check_limits(self) -> None:
         """Raise ChildLost if a limit is passed. Nothing else decides that."""
         passed = self._budget.passed()
         if passed is None:
@@ -402,12 +381,12 @@ class RemoteCandidate:
             self._lost[WHOLE] = Lost(f"was not run: the submission {passed.text}", whole=True)
         raise ChildLost(passed.text)
 
-    def _death(self, child: Child) -> ChildLost:
+    def _loss(self, child: Child) -> ChildLost:
         """Return how a child that closed its channel has ended. Raise ChildLost for a limit."""
         self._child = None
         ended = child.end(grace=GRACE_SECONDS)
         self._budget.ended(ended.cpu_seconds)
-        self._judge()
+        self._check_limits()
         if ended.excess:
             return ChildLost(ended.excess)
         if ended.killed:
@@ -424,7 +403,7 @@ class RemoteCandidate:
         again = ", in a second try too, alone" if self._second else ""
         return ChildLost(f"was killed by the system ({name}){why}{again}")
 
-    def _bury(self) -> None:
+    def _end_child(self) -> None:
         if self._child is not None:
             child, self._child = self._child, None
             self._budget.ended(child.end().cpu_seconds)

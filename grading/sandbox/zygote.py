@@ -32,11 +32,11 @@ from grading.confined.orders import (
     Seen,
     Setup,
 )
-from grading.confined.seccomp import compile_filter
 from grading.confined.software import PACKAGE_ROOT, Software, link_outside
 from grading.confined.spawner import Spawner, SpawnerError
 from grading.errors import low_limits
 from grading.sandbox.bubblewrap import SCRATCH, around_all
+from grading.sandbox.seccomp import compile_filter
 
 START_SECONDS = 180.0
 ORDER_SECONDS = 60.0

@@ -36,7 +36,7 @@ def judge_known(spawner: Spawner) -> None:
     """
     off = ""
     for _ in range(TRIES):
-        off = _off("right.ipynb", spawner) or _off("wrong.py", spawner)
+        off = _off("right.ipynb", spawner) or _off("wrong.ipynb", spawner)
         if not off:
             return
     raise GraderBroken(
@@ -58,7 +58,7 @@ def _off(name: str, spawner: Spawner) -> str:
         return f"a known submission, {name}, led to {type(error).__name__}: {error}"
     result = graded.result
     wrong = [check.id for check in result.checks if check.outcome in ("failed", "error")]
-    expected = [WRONG] if name == "wrong.py" else []
+    expected = [WRONG] if name == "wrong.ipynb" else []
     if result.status == "graded" and wrong == expected:
         return ""
     found = result.reason or f"fails {', '.join(wrong[:3]) or 'nothing'}"
