@@ -78,7 +78,7 @@ class FakeGrader:
 def in_place(monkeypatch, fake):
     """Has runs grade with ``fake``, behind no wall."""
     monkeypatch.setattr(run, "grade_entries", fake)
-    monkeypatch.setattr(run, "spawner_for", lambda *_wish: nullcontext(None))
+    monkeypatch.setattr(run, "open_zygote", lambda *_wish: nullcontext(None))
     return fake
 
 
@@ -275,7 +275,7 @@ class TestPublished:
             as_root = False
 
         with monkeypatch.context() as patch:
-            patch.setattr(run, "spawner_for", lambda *_wish: nullcontext(Locked()))
+            patch.setattr(run, "open_zygote", lambda *_wish: nullcontext(Locked()))
             grade(grader, only=["alice"])
             assert json.loads(Path("out/run.json").read_text())["isolation"] == "full"
         grade(grader)
@@ -421,7 +421,7 @@ def grade(entries, job, workers, zygote):
         digest = digest_of(entry, job.assignment)
         yield msgspec.structs.replace(result(entry.name), digest=digest)
 run.grade_entries = grade
-run.spawner_for = lambda *wish: nullcontext(None)
+run.open_zygote = lambda *wish: nullcontext(None)
 for _ in range(2):
     assert run.grade_folder(Path("in"), "many-neurons", Path("out"), run.Options())
 assert "torch" not in sys.modules

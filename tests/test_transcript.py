@@ -187,12 +187,12 @@ def test_numbers_are_shown_by_hand_in_one_neuron():
     names = {**ONE, "Sigmoid": with_backward(Sigmoid, lambda ctx, g: g)}
     _, moments = judged(names, ONE_NEURON)["sigmoid/gradient/z"]
     shown = text(moments)
-    assert "Sigmoid.forward" in shown and "∂C/∂z came  ()  " in shown and "belongs" in shown
+    assert "Sigmoid.forward" in shown and "∂C/∂z returned  ()  " in shown and "expected" in shown
 
 
 def test_what_raised_is_shown_with_its_place():
     _, moments = judged({**MANY, **WRONG["squared-error/gradient/a"]})["squared-error/gradient/a"]
-    assert "came  ValueError: no idea at line" in text(moments)
+    assert "returned  ValueError: no idea at line" in text(moments)
 
 
 def test_a_case_that_the_assignment_does_not_have_is_refused():
@@ -228,8 +228,8 @@ def test_the_largest_difference_has_its_index():
     got = right.clone()
     got[1, 2] = torch.nan
     got[0, 0] = 5.0
-    assert largest_difference(got, right) == "inf at [1, 2]: nan came where 0 belongs"
+    assert largest_difference(got, right) == "inf at [1, 2]: nan returned, 0 expected"
 
 
 def text(moments):
-    return "\n".join(line.text for line in moment_lines(moments))
+    return "\n".join(line.plain for line in moment_lines(moments))

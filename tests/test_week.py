@@ -29,7 +29,7 @@ from grading.results.lines import (
     publish,
 )
 from grading.results.record import find_record
-from grading.results.roster import Attendance, finder, read_roster
+from grading.results.roster import Attendance, attendance, finder, read_roster
 from grading.runs.overrides import FILE, Override, Overrides, override, read_overrides, remove
 from grading.runs.preview import compared, print_moves
 from grading.runs.run import Options, grade_folder, preview_folder
@@ -150,7 +150,7 @@ class TestRoster:
     )
     def test_tables_of_other_systems_are_read_as_they_are(self, text):
         Path("class.csv").write_text(text, encoding="utf-8")
-        found = read_roster(Path("class.csv")).attendance(["alice", "bob", "mallory"])
+        found = attendance(read_roster(Path("class.csv")), ["alice", "bob", "mallory"])
         assert found == Attendance(["zoe"], ["mallory"])
 
     @pytest.mark.parametrize(

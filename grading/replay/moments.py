@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
+from rich.text import Text
 from torch import Tensor
 
 from grading.replay.transcript import Moment, agree
@@ -29,23 +29,16 @@ MOST_VALUES = 56
 WIDTH = 74
 
 
-@dataclass(frozen=True)
-class Line:
-    """One or more lines of text; a ``head`` says what the lines below it are about."""
-
-    text: str
-    head: bool = False
-
-
-def moment_lines(moments: Sequence[Moment]) -> Iterator[Line]:
-    """Yield each moment, under a line that says which call it is."""
+def moment_lines(moments: Sequence[Moment]) -> Iterator[Text]:
+    """Yield the lines of each moment, under a line that says which call it is."""
     calls = list(dict.fromkeys(moment.call for moment in moments))
     several = len({moment.stage for moment in moments}) < len(calls)
     for moment in moments:
         phase = "forward" if moment.upstream is None else "backward"
         which = f", call {calls.index(moment.call) + 1}" if several else ""
-        yield Line(f"{moment.stage.name}.{phase}{which}", head=True)
-        yield from map(Line, _told(moment))
+        yield Text(f"{moment.stage.name}.{phase}{which}", style="bold")
+        for line in _told(moment):
+            yield Text(line, no_wrap=True, overflow="ignore")
 
 
 def named(name: str, value: Tensor) -> str:
@@ -68,9 +61,9 @@ def largest_difference(got: Tensor, right: Tensor) -> str:
     off = torch.where(got == right, torch.zeros_like(apart), apart).reshape(-1)
     flat = int(off.argmax())
     worst = entry(flat, got, right)
-    came, belongs = numbers(worst.got, worst.right)
+    returned, expected = numbers(worst.got, worst.right)
     where = f" at {worst.at}" if worst.at else ""
-    return f"{number(float(off[flat]), 3)}{where}: {came} came where {belongs} belongs"
+    return f"{number(float(off[flat]), 3)}{where}: {returned} returned, {expected} expected"
 
 
 def _told(moment: Moment) -> Iterator[str]:
@@ -86,35 +79,36 @@ def _told(moment: Moment) -> Iterator[str]:
         case Returns(values):
             yield from _gradients(moment, values)
         case Raised() | Absent() | Lost():
-            yield f"  came  {_trouble(moment.reply)}"
+            yield f"  returned  {_trouble(moment.reply)}"
 
 
 def _gradients(moment: Moment, values: Sequence[Returned]) -> Iterator[str]:
     count = len(moment.stage.inputs)
     if len(values) != count:
-        yield f"  came  {len(values)} values where {count} belong"
+        yield f"  returned  {len(values)} values, {count} expected"
     rows = zip(moment.stage.inputs, moment.requires_grad, moment.right, strict=True)
     for place, (name, need, right) in enumerate(rows):
         value = values[place] if place < len(values) else None
         if not need:
-            yield f"  ∂C/∂{name}  not asked for"
+            yield f"  ∂C/∂{name}  not required"
         elif value is None and name in moment.stage.optional:
-            yield f"  ∂C/∂{name}  right: None"
+            yield f"  ∂C/∂{name}  None, as expected"
         else:
             yield from _compared(f"∂C/∂{name}", value, right)
 
 
 def _compared(name: str, value: Returned, right: Tensor) -> Iterator[str]:
-    """Yield what was returned and what is right; values that agree are shown once."""
+    """Yield the returned and the expected value; values that agree are shown once."""
     if not isinstance(value, Tensor):
-        yield f"  {name} came  {f'a {visible(value.kind)}' if isinstance(value, Other) else 'None'}"
-        yield named(f"{name} right", right)
+        kind = f"a {visible(value.kind)}" if isinstance(value, Other) else "None"
+        yield f"  {name} returned  {kind}"
+        yield named(f"{name} expected", right)
         return
     if agree(value, right):
-        yield named(f"{name}, right", value)
+        yield named(f"{name}, as expected", value)
     else:
-        yield named(f"{name} came", value)
-        yield named(f"{name} right", right)
+        yield named(f"{name} returned", value)
+        yield named(f"{name} expected", right)
     if value.shape == right.shape and not agree(value, right, PRECISION):
         yield f"  largest difference  {largest_difference(value, right)}"
 

@@ -44,7 +44,7 @@ def _blocks(record: Record, replays: Sequence[Replay]) -> Iterator[RenderableTyp
         if before and _shows_the_same(before, each):
             yield Text("Same call as in the check above.")
         else:
-            yield from _values(each)
+            yield from moment_lines(each.moments)
         before = each
 
 
@@ -69,11 +69,6 @@ def _check(each: Replay) -> Iterator[RenderableType]:
             table.add_row(label, Text(visible(text)))
     if table.row_count:
         yield table
-
-
-def _values(each: Replay) -> Iterator[RenderableType]:
-    for line in moment_lines(each.moments):
-        yield Text(line.text, style="bold" if line.head else "", no_wrap=True, overflow="ignore")
 
 
 def _shows_the_same(one: Replay, other: Replay) -> bool:

@@ -92,17 +92,9 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
         return self.override.score if self.override else self.score
 
 
-_decoder = msgspec.json.Decoder(Result)
-
-
-def encode_result(result: Result) -> bytes:
-    """Return a result as one line of JSON, without the newline."""
-    return msgspec.json.encode(result)
-
-
-def decode_result(line: bytes) -> Result:
-    """Return the result in a line. Raise msgspec.DecodeError for anything else."""
-    return _decoder.decode(line)
+# A result and its line, without the newline; msgspec.DecodeError is raised for anything else.
+encode_result = msgspec.json.Encoder().encode
+decode_result = msgspec.json.Decoder(Result).decode
 
 
 def report_of(result: Result) -> Report:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import mode
 
 from grading.errors import plural
 from harness.errors import UserError
@@ -21,6 +22,8 @@ KEYS = (
 )
 POINTS_POSSIBLE = "points possible"
 SHOWN = 10
+# Students, each with the names that their submission may have, one in each column.
+Roster = Sequence[Sequence[str]]
 
 
 @dataclass(frozen=True)
@@ -40,34 +43,19 @@ class Attendance:
         return [f"{what}: {_some(names)}." for names, what in lines if names]
 
 
-class Roster:
-    """Students, each with the names that their submission may have, one in each column."""
-
-    def __init__(self, people: Sequence[Sequence[str]]) -> None:
-        self._people = people
-
-    def attendance(self, submissions: Iterable[str]) -> Attendance:
-        """Compare the names of submissions with the roster."""
-        came: set[int] = set()
-        columns: Counter[int] = Counter()
-        unknown: list[str] = []
-        find = finder(self._people)
-        for name in submissions:
-            place = find(name)
-            if place is None:
-                unknown.append(name)
-            else:
-                came.add(place[0])
-                columns[place[1]] += 1
-        # Name the missing students in the column that most submissions are named by.
-        usual = columns.most_common(1)[0][0] if columns else 0
-        missing = [
-            _called(person, usual) for place, person in enumerate(self._people) if place not in came
-        ]
-        return Attendance(sorted(missing), unknown)
+def attendance(roster: Roster, submissions: Iterable[str]) -> Attendance:
+    """Compare the names of submissions with the roster."""
+    find = finder(roster)
+    found = {name: find(name) for name in submissions}
+    places = [place for place in found.values() if place]
+    came = {row for row, _ in places}
+    # Name the missing students in the column that most submissions are named by.
+    usual = mode(column for _, column in places) if places else 0
+    missing = [_called(names, usual) for row, names in enumerate(roster) if row not in came]
+    return Attendance(sorted(missing), [name for name, place in found.items() if not place])
 
 
-def finder(people: Sequence[Sequence[str]]) -> Callable[[str], tuple[int, int] | None]:
+def finder(people: Roster) -> Callable[[str], tuple[int, int] | None]:
     """Return a function that finds a name's row and column; None unless it is one person's."""
     columns: list[dict[str, int]] = []
     for names in zip(*people, strict=True):
@@ -107,7 +95,7 @@ def read_roster(path: Path) -> Roster:
         if count > 1:
             name = visible_line(_called(person, 0))
             raise UserError(f"{path} has {name} more than once: keep one.")
-    return Roster(people)
+    return people
 
 
 def table_rows(path: Path, text: str, separator: str = ",") -> list[list[str]]:

@@ -6,7 +6,7 @@ This process does without torch; what needs it happens in the workers.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +19,7 @@ from grading.errors import refusals
 from grading.results.attempts import attempts_of, combined
 from grading.results.lines import OPEN, Result, publish
 from grading.results.record import readable_results
-from grading.results.roster import Attendance, Roster, read_roster
+from grading.results.roster import Attendance, Roster, attendance, read_roster
 from grading.results.versions import versions
 from grading.runs.journal import Journal, Keys, LazyResults
 from grading.runs.output import open_journal, seed_for
@@ -30,13 +30,12 @@ from grading.runs.start import (
     check_points,
     isolated,
     progress,
-    spawner_for,
     warn_not_isolated,
     worker_count,
 )
 from grading.runs.submissions import Folder
 from grading.runs.summary import Counts, print_summary
-from grading.sandbox import LEVELS, Isolation
+from grading.sandbox import LEVELS, LOCKED, Isolation, open_zygote
 from grading.submissions.reading import Entry, digest_of
 from grading.workers.batch import executor, grade_entries, start_early
 from grading.workers.capacity import cores
@@ -199,7 +198,8 @@ class _Run:
             return
         settings = self.job.settings
         started = worker_count(self.options.workers, len(waiting), settings.limits.memory_mib)
-        with isolated(), spawner_for(self.options.isolation, settings.packages) as zygote:
+        levels = [self.options.isolation] if self.options.isolation else LOCKED
+        with isolated(), open_zygote(levels, settings.packages) or nullcontext() as zygote:
             start_early(self.job)
             check_points(self.job)
             level = zygote.isolation if zygote else "minimal"
@@ -241,7 +241,7 @@ class _Run:
     @cached_property
     def attendance(self) -> Attendance:
         """Who on the roster is missing, and who is not on it; empty without a roster."""
-        return self.roster.attendance(self.students) if self.roster else Attendance([], [])
+        return attendance(self.roster, self.students) if self.roster else Attendance([], [])
 
     def forget_others(self) -> None:
         """Remove from the journal what is no longer in the folder."""

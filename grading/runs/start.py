@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from grading.confined.software import MissingPackage
 from grading.errors import plural
-from grading.sandbox import LOCKED, Isolation, SpawnerError, can_fork
+from grading.sandbox import SpawnerError
 from grading.workers.capacity import available_mib, cores, needed_mib, workers_that_fit
 from grading.workers.jobs import Job
 from harness.course.assignments import load_assignment
@@ -23,7 +23,7 @@ from harness.errors import UserError
 from harness.show.visible import visible_line
 
 if TYPE_CHECKING:
-    from grading.sandbox.zygote import Zygote
+    pass
 
 NOT_ISOLATED = (
     "[bold]WARNING: submissions are NOT isolated (--isolation minimal).[/bold] Each runs in a "
@@ -87,25 +87,6 @@ def _plan(assignment: str, settings: Settings) -> None:
     from harness.probes import plan
 
     plan(load_assignment(assignment), settings)
-
-
-@contextmanager
-def spawner_for(
-    isolation: Isolation | None, packages: Sequence[str] = ()
-) -> Iterator[Zygote | None]:
-    """Yield what all workers' children come from; None where workers make them themselves.
-
-    Raise SpawnerError if the level, or by default any that is safe, is not available.
-    """
-    if not can_fork():
-        if isolation != "minimal":
-            raise SpawnerError("process isolation is only available on Linux")
-        yield None
-        return
-    from grading.sandbox.zygote import Zygote
-
-    with Zygote([isolation] if isolation else LOCKED, packages) as zygote:
-        yield zygote
 
 
 @contextmanager

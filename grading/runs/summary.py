@@ -15,7 +15,8 @@ from rich.text import Text
 
 from grading.errors import plural
 from grading.results.lines import GRADES, LINES, RUN, Result, mistakes_of
-from harness.course.report import Check
+from harness.course.report import Check, Outcome
+from harness.show.outline import MARKS
 from harness.show.visible import visible_line
 
 TABLE_ROWS = 100
@@ -32,7 +33,6 @@ _OPEN = {
     "undecided": "You have to decide what counts for {}. Their marks are open; results.jsonl says "
     "what to decide.",
 }
-MARKS = {"passed": "✓", "failed": "✗", "error": "!", "not_run": "–"}
 
 
 @dataclass(frozen=True)
@@ -125,11 +125,9 @@ def _column(check: Check) -> str:
 
 def _mark(checks: Sequence[Check]) -> str:
     """Return the sign of the worst outcome among the checks."""
+    worst_first: tuple[Outcome, ...] = ("failed", "error", "not_run", "passed")
     outcomes = {check.outcome for check in checks}
-    for outcome in ("failed", "error", "not_run", "passed"):
-        if outcome in outcomes:
-            return MARKS[outcome]
-    return ""
+    return next((MARKS[outcome] for outcome in worst_first if outcome in outcomes), "")
 
 
 def _first(result: Result, width: int) -> str:

@@ -7,11 +7,24 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from grading.confined.orders import Isolation
 from grading.confined.spawner import Spawner, SpawnerError
 
-__all__ = ["LEVELS", "LOCKED", "Isolation", "Spawner", "SpawnerError", "can_fork", "open_spawner"]
+if TYPE_CHECKING:
+    from grading.sandbox.zygote import Zygote
+
+__all__ = [
+    "LEVELS",
+    "LOCKED",
+    "Isolation",
+    "Spawner",
+    "SpawnerError",
+    "can_fork",
+    "open_spawner",
+    "open_zygote",
+]
 
 # The isolation levels, best first, and those that hold against a stranger's code.
 LEVELS: tuple[Isolation, ...] = ("full", "partial", "minimal")
@@ -30,12 +43,22 @@ def open_spawner(levels: Sequence[Isolation] = LEVELS, packages: Sequence[str] =
     locked one can import ``packages``. Raise SpawnerError if no level works, at once or when the
     first child is asked for.
     """
+    if zygote := open_zygote(levels, packages):
+        return zygote
+    from grading.sandbox.fresh import FreshProcesses
+
+    return FreshProcesses()
+
+
+def open_zygote(levels: Sequence[Isolation], packages: Sequence[str] = ()) -> Zygote | None:
+    """Return the warm process that others fork from, or None on a system that cannot fork.
+
+    Raise SpawnerError if none of the levels is available; a fork can also raise it.
+    """
     if can_fork():
         from grading.sandbox.zygote import Zygote
 
         return Zygote(levels, packages)
     if "minimal" not in levels:
         raise SpawnerError("process isolation is only available on Linux")
-    from grading.sandbox.fresh import FreshProcesses
-
-    return FreshProcesses()
+    return None

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from grading.results.lines import Result
-from grading.sandbox import LEVELS, Spawner, can_fork, open_spawner
+from grading.sandbox import LEVELS, Spawner, open_spawner, open_zygote
 from grading.submissions.reading import Entry
 from grading.verify.case import Case, Solution, read_solution
 from grading.verify.controls import controls_for
@@ -22,9 +22,6 @@ from harness.course.assignment import Assignment
 from harness.course.assignments import load_assignment
 from harness.course.settings import Settings, settings_beside
 from harness.probes import plan
-
-if TYPE_CHECKING:
-    from grading.sandbox.zygote import Zygote
 
 Progress = Callable[[str, int, int], None]
 Judge = Callable[[Sequence[Entry]], Iterator[Result]]
@@ -65,7 +62,7 @@ def verify(course: Path, name: str, workers: int, seed: int, progress: Progress)
     solution = read_solution(course / "solutions" / name)
     handout = read_solution(course / "assignments" / name)
     with (
-        _zygote(settings.packages) as zygote,
+        open_zygote(LEVELS, settings.packages) or nullcontext() as zygote,
         nullcontext(zygote) if zygote else open_spawner() as spawner,
     ):
 
@@ -113,12 +110,3 @@ def _entry(folder: Path, case: Case) -> Entry:
     path = folder / (case.name.replace("/", "-").replace(" ", "-") + case.suffix)
     path.write_bytes(case.data)
     return Entry(case.name, (str(path),))
-
-
-def _zygote(packages: Sequence[str]) -> AbstractContextManager[Zygote | None]:
-    # The solution is the instructor's own: any level of isolation will do.
-    if not can_fork():
-        return nullcontext(None)
-    from grading.sandbox.zygote import Zygote
-
-    return Zygote(LEVELS, packages)
