@@ -19,11 +19,11 @@ ONE_NEURON = load_assignment("one-neuron")
 
 def judged(names, assignment=MANY_NEURONS):
     """The failed checks of a candidate with what each saw."""
-    transcript = Transcript(Workbench(names))
+    transcript = Transcript(assignment, Workbench(names))
     report = judge(assignment, transcript, seed=3, begin=transcript.begin).report
     # All that fail but the training, which has no case of its own.
     return {
-        check.id: (check, transcript.moments(assignment, check.id, check.case))
+        check.id: (check, transcript.moments(check.id, check.case))
         for check in report.checks
         if check.case
     }
@@ -172,11 +172,11 @@ def test_of_the_chain_every_call_is_shown():
     judge(MANY_NEURONS, Silent(names), only=["sigmoid/forward", "sigmoid/gradient/z"])
     alone = len(asked)
     asked.clear()
-    transcript = Transcript(Workbench(names))
+    transcript = Transcript(MANY_NEURONS, Workbench(names))
     report = judge(MANY_NEURONS, transcript, only=["chain/sigmoid"], begin=transcript.begin).report
     (check,) = report.checks
     assert check.outcome == "failed"
-    moments = transcript.moments(MANY_NEURONS, "chain/sigmoid", check.case or {})
+    moments = transcript.moments("chain/sigmoid", check.case or {})
     assert [(moment.stage.name, moment.is_off) for moment in moments] == [
         ("Sigmoid", False),
         ("Sigmoid", True),

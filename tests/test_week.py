@@ -30,7 +30,7 @@ from grading.results.lines import (
 )
 from grading.results.record import find_record
 from grading.results.roster import Attendance, attendance, finder, read_roster
-from grading.runs.overrides import FILE, Override, Overrides, override, read_overrides, remove
+from grading.runs.overrides import FILE, Override, Overrides, override, read_overrides
 from grading.runs.preview import compared, print_moves
 from grading.runs.run import Options, grade_folder, preview_folder
 from grading.submissions.reading import Entry, digest, digest_of, read_submission
@@ -349,11 +349,11 @@ class TestOverrides:
 
     def test_taking_it_back_leaves_the_automatic_mark(self):
         override(Path("out"), "alice", None, 8.0, "x")
-        remove(Path("out"), "alice", None)
+        override(Path("out"), "alice", None, None)
         assert "override" not in lines()["alice"] and table()["alice"]["score"] == "1"
         assert read_overrides(Path("out")) == []
         with pytest.raises(UserError, match="has no override for alice"):
-            remove(Path("out"), "alice", None)
+            override(Path("out"), "alice", None, None)
 
     def test_the_file_can_be_read_by_a_person_and_fits_its_schema(self):
         import jsonschema

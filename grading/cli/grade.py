@@ -154,18 +154,14 @@ def override(
     """
     from grading.runs import overrides
 
-    if remove == (points is not None) or (reason is not None and remove):
+    reason = (reason or "").strip()
+    if remove == (points is not None) or (reason and remove):
         raise UserError("Give --points with --reason, or --remove.")
     if points is not None and math.isnan(points):
         raise UserError("--points must be a number.")
-    if points is not None and not (reason or "").strip():
+    if points is not None and not reason:
         raise UserError("--reason is required, so that the override can be explained later.")
-    if points is None:
-        result = overrides.remove(results, name, check)
-    else:
-        result = overrides.override(
-            results, name, check, points, str(reason).strip(), allow_more=allow_more
-        )
+    result = overrides.override(results, name, check, points, reason, allow_more=allow_more)
     mark, automatic = (
         "open" if score is None else f"{score:g}" for score in (result.mark, result.score)
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from grading.confined.source import Unreadable
@@ -24,7 +25,7 @@ class Replay:
 
     recorded: Check
     now: Check
-    moments: tuple[Moment, ...]
+    moments: Sequence[Moment]
 
     @property
     def same(self) -> bool:
@@ -45,7 +46,7 @@ def replay_checks(record: Record, spawner: Spawner) -> tuple[Replay, ...]:
     for check in record.checks:
         try:
             now, facts = made[check.id], check.case
-            moments = transcript.moments(assignment, check.id, facts) if facts else ()
+            moments = transcript.moments(check.id, facts) if facts else []
             replays.append(Replay(check, now, moments))
         except LookupError:
             raise UserError(
@@ -66,7 +67,7 @@ def _judged(record: Record, assignment: Assignment, spawner: Spawner) -> tuple[R
     def judged(remote: RemoteCandidate) -> tuple[Report, Transcript] | str:
         if remote.definition.unusable:
             return remote.definition.unusable
-        transcript = Transcript(remote)
+        transcript = Transcript(assignment, remote)
         judgement = judge(
             assignment, transcript, seed=seed, settings=settings, begin=transcript.begin
         )

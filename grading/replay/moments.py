@@ -31,11 +31,11 @@ WIDTH = 74
 
 def moment_lines(moments: Sequence[Moment]) -> Iterator[Text]:
     """Yield the lines of each moment, under a line that says which call it is."""
-    calls = list(dict.fromkeys(moment.call for moment in moments))
+    calls = list(dict.fromkeys(moment.forward.handle for moment in moments))
     several = len({moment.stage for moment in moments}) < len(calls)
     for moment in moments:
         phase = "forward" if moment.upstream is None else "backward"
-        which = f", call {calls.index(moment.call) + 1}" if several else ""
+        which = f", call {calls.index(moment.forward.handle) + 1}" if several else ""
         yield Text(f"{moment.stage.name}.{phase}{which}", style="bold")
         for line in _told(moment):
             yield Text(line, no_wrap=True, overflow="ignore")
@@ -68,7 +68,7 @@ def largest_difference(got: Tensor, right: Tensor) -> str:
 
 def _told(moment: Moment) -> Iterator[str]:
     if moment.upstream is None:
-        rows = zip(moment.stage.inputs, moment.inputs, moment.requires_grad, strict=True)
+        rows = zip(moment.stage.inputs, moment.inputs, moment.forward.requires_grad, strict=True)
         for name, given, need in rows:
             yield named(name if need else f"{name}, a constant", given)
     else:
@@ -86,7 +86,7 @@ def _gradients(moment: Moment, values: Sequence[Returned]) -> Iterator[str]:
     count = len(moment.stage.inputs)
     if len(values) != count:
         yield f"  returned  {len(values)} values, {count} expected"
-    rows = zip(moment.stage.inputs, moment.requires_grad, moment.right, strict=True)
+    rows = zip(moment.stage.inputs, moment.forward.requires_grad, moment.right, strict=True)
     for place, (name, need, right) in enumerate(rows):
         value = values[place] if place < len(values) else None
         if not need:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -36,19 +37,34 @@ SOME = 3
 
 @dataclass(frozen=True, eq=False)
 class Moment:
-    """One call of a student's forward or backward: its inputs, its reply, and the right values.
+    """One call of a student's forward or backward in a check, and the reply.
 
-    ``upstream`` is None for a forward. ``right`` has the output, or a gradient for each input.
-    Moments of the same ``call`` belong together.
+    ``forward`` is the call itself, or the one that the backward belongs to.
     """
 
-    call: int
+    check: str
+    batch: int
     stage: Stage
-    inputs: tuple[Tensor, ...]
-    requires_grad: tuple[bool, ...]
-    upstream: Tensor | None
+    forward: Forward
+    operation: Forward | Backward
     reply: Reply
-    right: tuple[Tensor, ...]
+
+    @property
+    def upstream(self) -> Tensor | None:
+        """The upstream gradient of a backward; None for a forward."""
+        return self.operation.upstream if isinstance(self.operation, Backward) else None
+
+    @cached_property
+    def inputs(self) -> tuple[Tensor, ...]:
+        """The inputs of the forward."""
+        return tuple(value.detach() for value in self.forward.inputs)
+
+    @cached_property
+    def right(self) -> tuple[Tensor, ...]:
+        """The right output of a forward, or the right gradient for each input."""
+        if self.upstream is None:
+            return (self.stage.forward(*self.inputs).detach(),)
+        return self.stage.true_gradients(self.inputs, self.upstream)
 
     @property
     def is_off(self) -> bool:
@@ -57,7 +73,9 @@ class Moment:
             case Output(value):
                 return not agree(value, self.right[0])
             case Returns(values):
-                pairs = zip(self.stage.inputs, self.requires_grad, values, self.right, strict=False)
+                pairs = zip(
+                    self.stage.inputs, self.forward.requires_grad, values, self.right, strict=False
+                )
                 return len(values) < len(self.right) or any(
                     need
                     and not (value is None and name in self.stage.optional)
@@ -67,24 +85,16 @@ class Moment:
         return True
 
 
-@dataclass(frozen=True)
-class _Exchange:
-    check: str
-    batch: int
-    call: Forward
-    operation: Forward | Backward
-    reply: Reply
-
-
 class Transcript:
-    """A candidate that forwards to another one, and records the exchanges about single stages."""
+    """A candidate that forwards to another one, and records the calls of single stages."""
 
-    def __init__(self, candidate: Candidate) -> None:
+    def __init__(self, assignment: Assignment, candidate: Candidate) -> None:
+        self._assignment = assignment
         self._candidate = candidate
         self._begun = [""]
         self._batches = 0
-        self._calls: dict[int, Forward] = {}
-        self._exchanges: list[_Exchange] = []
+        self._forwards: dict[int, Forward] = {}
+        self._moments: list[Moment] = []
 
     def begin(self, check: str) -> None:
         """Note which check asks from now on."""
@@ -96,11 +106,12 @@ class Transcript:
         self._batches += 1
         for operation, reply in zip(operations, replies, strict=True):
             if isinstance(operation, Forward):
-                self._calls[operation.handle] = operation
+                self._forwards[operation.handle] = operation
             if isinstance(operation, Forward | Backward):
-                call = self._calls[operation.handle]
-                self._exchanges.append(
-                    _Exchange(self._begun[-1], self._batches, call, operation, reply)
+                forward = self._forwards[operation.handle]
+                stage = self._assignment.stage(forward.stage)
+                self._moments.append(
+                    Moment(self._begun[-1], self._batches, stage, forward, operation, reply)
                 )
         return replies
 
@@ -108,37 +119,35 @@ class Transcript:
         """Return a fresh copy of the candidate, whose exchanges are not recorded."""
         return self._candidate.renew()
 
-    def moments(
-        self, assignment: Assignment, check: str, facts: Mapping[str, int]
-    ) -> tuple[Moment, ...]:
+    def moments(self, check: str, facts: Mapping[str, int]) -> list[Moment]:
         """Return what the check saw of the case described by ``facts``: forward, then backwards.
 
         For the chain, and for interleaved calls, return all that it saw; nothing if it did not
         reach that case. Raise LookupError if the assignment has no such case.
         """
-        own = [each for each in self._exchanges if each.check == check]
+        own = [each for each in self._moments if each.check == check]
         part, _, kind = check.partition("/")
         if part == "chain":
-            return _moments(assignment, own)
-        case = case_again(assignment, check, facts)
+            return own
+        case = case_again(self._assignment, check, facts)
         if kind == "memory":
-            return _moments(assignment, [each for each in own if each.batch == own[-1].batch])
-        # Answers are asked for once, by the first check that needs them.
+            return [each for each in own if each.batch == own[-1].batch]
+        # Replies are asked for once, by the first check that needs them.
         before = self._begun[: self._begun.index(check)]
-        earlier = [each for each in self._exchanges if each.check in before]
+        earlier = [each for each in self._moments if each.check in before]
         index = facts.get("upstream", -1)
         if 0 <= index < len(case.upstreams):
-            for said in (own, earlier):
-                if found := _of_upstream(said, case, case.upstreams[index]):
-                    return _moments(assignment, found)
-        for said in (own, earlier):
-            if found := _of_case(said, case):
-                forward, *backwards = _moments(assignment, found)
+            for seen in (own, earlier):
+                if found := _of_upstream(seen, case, case.upstreams[index]):
+                    return found
+        for seen in (own, earlier):
+            if found := _of_case(seen, case):
+                forward, *backwards = found
                 if kind == "forward":
-                    return (forward,)
+                    return [forward]
                 off = [each for each in backwards if each.is_off]
-                return (forward, *(off[:SOME] or backwards[:1]))
-        return ()
+                return [forward, *(off[:SOME] or backwards[:1])]
+        return []
 
 
 def case_again(assignment: Assignment, check: str, facts: Mapping[str, int]) -> Case:
@@ -163,43 +172,26 @@ def case_again(assignment: Assignment, check: str, facts: Mapping[str, int]) -> 
             return make_case(stage, seed, sizes, index)
 
 
-def _of_upstream(said: Iterable[_Exchange], case: Case, upstream: Tensor) -> list[_Exchange]:
+def _of_upstream(seen: Sequence[Moment], case: Case, upstream: Tensor) -> list[Moment]:
     """Return the last call on the case with this upstream: its forward and that backward."""
     asked = [
         each
-        for each in said
-        if _is_on(each, case)
-        and isinstance(each.operation, Backward)
-        and torch.equal(each.operation.upstream, upstream)
+        for each in seen
+        if _is_on(each, case) and each.upstream is not None and torch.equal(each.upstream, upstream)
     ]
-    forward = [each for each in said if asked and each.operation is asked[-1].call]
+    forward = [each for each in seen if asked and each.operation is asked[-1].forward]
     return [*forward[:1], *asked[-1:]]
 
 
-def _of_case(said: Iterable[_Exchange], case: Case) -> list[_Exchange]:
+def _of_case(seen: Sequence[Moment], case: Case) -> list[Moment]:
     """Return the last call on the case: its forward, and every backward."""
-    on = [each for each in said if _is_on(each, case)]
-    return [each for each in on if each.call is on[-1].call]
+    on = [each for each in seen if _is_on(each, case)]
+    return [each for each in on if each.forward is on[-1].forward]
 
 
-def _is_on(exchange: _Exchange, case: Case) -> bool:
-    given = exchange.call.inputs
+def _is_on(moment: Moment, case: Case) -> bool:
+    given = moment.forward.inputs
     return len(given) == len(case.inputs) and all(map(torch.equal, given, case.inputs))
-
-
-def _moments(assignment: Assignment, said: Iterable[_Exchange]) -> tuple[Moment, ...]:
-    return tuple(_moment(assignment.stage(each.call.stage), each) for each in said)
-
-
-def _moment(stage: Stage, said: _Exchange) -> Moment:
-    call = said.call
-    inputs = tuple(value.detach() for value in call.inputs)
-    upstream = said.operation.upstream if isinstance(said.operation, Backward) else None
-    if upstream is None:
-        right: tuple[Tensor, ...] = (stage.forward(*inputs).detach(),)
-    else:
-        right = stage.true_gradients(inputs, upstream)
-    return Moment(call.handle, stage, inputs, call.requires_grad, upstream, said.reply, right)
 
 
 def agree(value: object, right: Tensor, tolerance: Tolerance = VALUES) -> bool:

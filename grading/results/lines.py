@@ -169,20 +169,22 @@ def publish(folder: Path, results: Collection[Result], run: dict[str, Any]) -> N
     with replaced(folder / LINES) as file:
         file.writelines(encode_result(result) + b"\n" for result in results)
     with replaced(folder / GRADES) as file:
-        file.writelines(row.encode("utf-8") for row in _grades(results, run.get("missing", ())))
+        table = io.TextIOWrapper(file, encoding="utf-8", newline="")
+        csv.writer(table, lineterminator="\n").writerows(_grades(results, run.get("missing", ())))
+        table.detach()
     with replaced(folder / RUN) as file:
         file.write(msgspec.json.format(msgspec.json.encode(run), indent=2) + b"\n")
 
 
-def _grades(results: Collection[Result], missing: Iterable[str]) -> Iterator[str]:
+def _grades(results: Collection[Result], missing: Iterable[str]) -> Iterator[list[str]]:
     """Yield the rows of the table: the header, the submissions, then the missing students."""
     ids = next(([check.id for check in each.checks] for each in results if each.checks), [])
     head = ["submission", "status", "score", "max_score", *ids, "mistakes", "reason"]
-    yield _row([*head, "automatic", "override", "attempt"])
+    yield [*head, "automatic", "override", "attempt"]
     for result in results:
-        yield _row([inert(cell) for cell in _cells(result, ids)])
+        yield [inert(cell) for cell in _cells(result, ids)]
     for name in missing:
-        yield _row([inert(name), "missing", *[""] * (len(ids) + 7)])
+        yield [inert(name), "missing", *[""] * (len(ids) + 7)]
 
 
 def _cells(result: Result, ids: Sequence[str]) -> list[str]:
@@ -220,19 +222,13 @@ def override_text(result: Result) -> str:
     )
 
 
-def _row(cells: Sequence[str]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(cells)
-    return text.getvalue()
-
-
 def inert(cell: str) -> str:
     """Return a cell that a spreadsheet shows rather than computes: a name may look like a formula.
 
     Invisible characters in it are written out.
     """
-    formula = cell[:1] in ("=", "+", "-", "@", "\t", "\r")
-    return f"'{visible(cell)}" if formula else visible(cell)
+    sign = "'" if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else ""
+    return sign + visible(cell)
 
 
 @contextmanager

@@ -100,49 +100,46 @@ def override(
     folder: Path,
     name: str,
     check: str | None,
-    points: float,
-    reason: str,
+    points: float | None,
+    reason: str = "",
     *,
     allow_more: bool = False,
 ) -> Result:
     """Give points to a submission, or to one check of it, from now on; return its result.
 
-    Raise UserError if there is no such submission or check, if the points are more than it is
-    worth and not ``allow_more``, or if another run is writing.
+    If ``points`` is None, remove the override. Raise UserError if there is no such submission,
+    check or override, if the points are more than it is worth and not ``allow_more``, or if
+    another run is writing.
     """
     read_run(folder)
     with only_run_in(folder):
         results = read_results(folder)
         result = _named(results, name, folder)
-        worth = {each.id: each.max_points for each in result.checks}
-        if check is not None and check not in worth:
-            raise UserError(f"{visible(name)} has no check called {check}: {hint(check, worth)}")
-        most = result.max_score if check is None else worth[check]
-        if points > most + 1e-9 and not allow_more:
-            raise UserError(
-                f"{points:g} is more than the {most:g} points that {_what(name, check)} is worth: "
-                "add --allow-more if that is intended."
-            )
-        new = Override(name, check, points, reason, result.digest, date.today().isoformat())
-        kept = [each for each in read_overrides(folder) if not _same(each, name, check)]
-        return _publish(folder, results, [*kept, new], name)
-
-
-def remove(folder: Path, name: str, check: str | None) -> Result:
-    """Remove an override and return the result. Raise UserError if there is none."""
-    read_run(folder)
-    with only_run_in(folder):
-        results = read_results(folder)
-        _named(results, name, folder)
         before = read_overrides(folder)
-        kept = [each for each in before if not _same(each, name, check)]
-        if len(kept) == len(before):
-            raise UserError(f"{folder / FILE} has no override for {_what(name, check)}.")
+        kept = [each for each in before if (each.submission, each.check) != (name, check)]
+        what = f"{check} of {visible(name)}" if check else visible(name)
+        if points is not None:
+            most = _worth(result, check)
+            if points > most + 1e-9 and not allow_more:
+                raise UserError(
+                    f"{points:g} is more than the {most:g} points that {what} is worth: add "
+                    "--allow-more if that is intended."
+                )
+            today = date.today().isoformat()
+            kept.append(Override(name, check, points, reason, result.digest, today))
+        elif len(kept) == len(before):
+            raise UserError(f"{folder / FILE} has no override for {what}.")
         return _publish(folder, results, kept, name)
 
 
-def _what(name: str, check: str | None) -> str:
-    return f"{check} of {visible(name)}" if check else visible(name)
+def _worth(result: Result, check: str | None) -> float:
+    if check is None:
+        return result.max_score
+    worth = {each.id: each.max_points for each in result.checks}
+    if check not in worth:
+        name = visible(result.submission)
+        raise UserError(f"{name} has no check called {check}: {hint(check, worth)}")
+    return worth[check]
 
 
 def _publish(
@@ -158,10 +155,6 @@ def _publish(
             file.write(msgspec.json.format(data, indent=2) + b"\n")
         publish(folder, applied, run)
     return _named(applied, name, folder)
-
-
-def _same(override: Override, name: str, check: str | None) -> bool:
-    return (override.submission, override.check) == (name, check)
 
 
 def _named(results: Sequence[Result], name: str, folder: Path) -> Result:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -62,9 +62,16 @@ def published(folder: Path) -> Published:
     Damage is reported and the rest is used. Raise UserError if a file may not be read.
     """
     lines = list(readable_results(folder))
-    run, trouble = _published_run(folder / RUN)
+    run: dict[str, Any] = {}
+    trouble = ""
     troubles: list[str] = []
-    if not lines and not trouble and run:
+    try:
+        run = msgspec.json.decode((folder / RUN).read_bytes(), type=dict[str, Any])
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        trouble = f"{folder / RUN} is damaged."
+    except OSError as error:
+        trouble = refusal(error, folder / RUN)
+    if not lines and run:
         troubles.append(f"{folder / LINES} is missing or empty: all marks count as new.")
     if damaged := lines.count(None):
         troubles.append(
@@ -74,17 +81,6 @@ def published(folder: Path) -> Published:
     if lines and trouble:
         troubles.append(f"{trouble} Changes to the grading are unknown.")
     return Published([line for line in lines if line], run, troubles)
-
-
-def _published_run(path: Path) -> tuple[dict[str, Any], str]:
-    """Return how the results were made, as far as the file tells, and what is wrong with it."""
-    try:
-        run = json.loads(path.read_bytes())
-        return (run, "") if isinstance(run, dict) else ({}, f"{path} is damaged.")
-    except ValueError:
-        return {}, f"{path} is damaged."
-    except OSError as error:
-        return {}, refusal(error, path)
 
 
 def compared(

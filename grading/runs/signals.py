@@ -1,4 +1,4 @@
-"""Stops a run in good order when a person or the system asks for it."""
+"""Stop a run cleanly when a person or the system asks for it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SIGNALS = tuple(
 
 
 class Stopped(BaseException):
-    """The run is to stop, as a signal says. No error, so that nothing handles it as one.
+    """A signal asks the run to stop. It is not an error, so that nothing handles it as one.
 
     ``said`` is what to tell a person.
     """
@@ -27,14 +27,14 @@ class Stopped(BaseException):
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """Ctrl-C, SIGTERM and SIGHUP raise Stopped in the block; a second one ends the process."""
+    """Raise Stopped in the block on Ctrl-C, SIGTERM and SIGHUP; a second one ends the process."""
     with _handled_by(_stop):
         yield
 
 
 @contextmanager
 def unstoppable() -> Iterator[None]:
-    """The same signals wait until the block, a short one, has run."""
+    """Make the same signals wait until the block, a short one, has run."""
     came: list[int] = []
     with _handled_by(lambda number, _frame: came.append(number)):
         yield
