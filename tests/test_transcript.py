@@ -129,7 +129,7 @@ def test_a_wrong_gradient_is_shown_at_the_case_where_it_failed():
 
 def test_a_subset_has_the_inputs_that_needed_no_gradient():
     check, moments = judged({**MANY, **WRONG["weighted-sum/subsets"]})["weighted-sum/subsets"]
-    needed = moments[0].requires_grad
+    needed = moments[0].forward.requires_grad
     assert sum(need << place for place, need in enumerate(needed)) == check.case["requires_grad"]
     assert "a_prev, a constant" in text(moments)
 
