@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from grading.confined.source import read_source
 from grading.sandbox import Spawner
@@ -36,27 +37,17 @@ def mistakes_of(stage: Stage, solution: Solution) -> Iterator[Case]:
     """Yield a mutant for each mistake known for the stage."""
     for mistake in mistakes_in(stage):
         code = stage_text(stage, mistake.gradients, forward=mistake.forward, code=mistake.code)
-        yield _mutant(
-            stage,
-            solution,
-            "mistake",
-            mistake.name,
-            code,
-            text=_described(mistake),
-            claims=claims_of(stage, mistake),
-        )
+        mutant = _mutant(stage, solution, "mistake", mistake.name, code)
+        yield replace(mutant, text=_described(mistake), claims=claims_of(stage, mistake))
 
 
 def formulas_of(stage: Stage, solution: Solution) -> Iterator[Case]:
     """Yield a mutant for each formula near a true gradient, with whether its value is the same."""
     for name in stage.inputs:
         for number, variant in enumerate(variants_of(stage, name), start=1):
-            yield _mutant(
-                stage,
-                solution,
-                "formula",
-                f"{name}/{number:03}",
-                stage_text(stage, {name: variant.expression}),
+            code = stage_text(stage, {name: variant.expression})
+            yield replace(
+                _mutant(stage, solution, "formula", f"{name}/{number:03}", code),
                 text=f"{variant.expression}  ({variant.how})",
                 claims=(f"{stage.slug}/gradient/{name}",),
                 same=same_as_true(stage, name, variant.expression),
@@ -67,22 +58,13 @@ def sources_of(
     stage: Stage, solution: Solution, spawner: Spawner, limits: Limits
 ) -> Iterator[Case]:
     """Yield a mutant for each change to the solution's class, with whether it does the same."""
-    for number, rewrite in enumerate(
-        rewrites_of(solution.classes()[stage.name], shaped=not stage.is_scalar), start=1
-    ):
-        data = solution.followed_by(rewrite.code)
-        source = read_source(solution.name, data)
-        with RemoteCandidate(spawner, source, limits) as remote:
+    rewrites = rewrites_of(solution.classes()[stage.name], shaped=not stage.is_scalar)
+    for number, rewrite in enumerate(rewrites, start=1):
+        mutant = _mutant(stage, solution, "source", f"{number:03}", rewrite.code)
+        with RemoteCandidate(spawner, read_source(solution.name, mutant.data), limits) as remote:
             same = same_behaviour(stage, remote)
-        yield _mutant(
-            stage,
-            solution,
-            "source",
-            f"{number:03}",
-            rewrite.code,
-            text=rewrite.how,
-            same="the same values at generic points" if same else None,
-        )
+        why = "the same values at generic points" if same else None
+        yield replace(mutant, text=rewrite.how, same=why)
 
 
 def claims_of(stage: Stage, mistake: Mistake) -> tuple[str, ...]:
@@ -98,27 +80,9 @@ def claims_of(stage: Stage, mistake: Mistake) -> tuple[str, ...]:
     return tuple(ids)
 
 
-def _mutant(
-    stage: Stage,
-    solution: Solution,
-    kind: Kind,
-    name: str,
-    code: str,
-    *,
-    text: str,
-    claims: tuple[str, ...] = (),
-    same: str | None = None,
-) -> Case:
-    return Case(
-        name=f"{kind} {stage.slug}/{name}",
-        kind=kind,
-        suffix=solution.suffix,
-        data=solution.followed_by(code),
-        text=text,
-        stage=stage.slug,
-        claims=claims,
-        same=same,
-    )
+def _mutant(stage: Stage, solution: Solution, kind: Kind, name: str, code: str) -> Case:
+    data = solution.followed_by(code)
+    return Case(f"{kind} {stage.slug}/{name}", kind, solution.suffix, data, stage=stage.slug)
 
 
 def _described(mistake: Mistake) -> str:

@@ -43,15 +43,22 @@ class Verdict:
 def verdict_on(case: Case, result: Result) -> Verdict:
     """Return what the result of a case says about the judge."""
     failed = _ids(result.checks, "failed", "error")
+    if why := _fault(case, result, failed):
+        return Verdict(case, failed, "off", why)
+    if case.kind not in MUTANTS:
+        return Verdict(case, failed, "right")
+    return Verdict(case, failed, "rejected" if failed else "equivalent")
+
+
+def _fault(case: Case, result: Result, failed: tuple[str, ...]) -> str:
+    """Return what is unexpected about a result, or an empty text."""
     if result.status != "graded":
-        return Verdict(case, failed, "off", f"is {result.status}: {result.reason}")
+        return f"is {result.status}: {result.reason}"
     if case.kind in MUTANTS:
-        return _on_mutant(case, result, failed)
+        return _fault_of_mutant(case, result, failed)
     if case.kind == "handout":
-        why = f"gets {result.score:g} points as it is" if result.score else ""
-    else:
-        why = _short_of_full(result, failed)
-    return Verdict(case, failed, "off" if why else "right", why)
+        return f"gets {result.score:g} points as it is" if result.score else ""
+    return _short_of_full(result, failed)
 
 
 def _short_of_full(result: Result, failed: tuple[str, ...]) -> str:
@@ -66,23 +73,18 @@ def _short_of_full(result: Result, failed: tuple[str, ...]) -> str:
     return ""
 
 
-def _on_mutant(case: Case, result: Result, failed: tuple[str, ...]) -> Verdict:
+def _fault_of_mutant(case: Case, result: Result, failed: tuple[str, ...]) -> str:
     others = [id for id in failed if _stage_of(id) not in (case.stage, None)]
     if others:
-        return Verdict(case, failed, "off", f"blames another stage: {_listed(others)}")
+        return f"blames another stage: {_listed(others)}"
     if case.kind == "mistake":
-        why = _wrong_claims(case, result, failed)
-        return Verdict(case, failed, "off" if why else "rejected", why)
+        return _wrong_claims(case, result, failed)
     if not failed:
-        if case.same:
-            return Verdict(case, failed, "equivalent")
-        return Verdict(case, failed, "off", "survives: every check passed")
+        return "" if case.same else "survives: every check passed"
     values = [id for id in failed if _judges_values(id)]
     if case.same and values:
-        why = f"is right ({case.same}), and yet {_listed(values)} failed"
-        return Verdict(case, failed, "off", why)
-    why = _wrong_edges(case, result)
-    return Verdict(case, failed, "off" if why else "rejected", why)
+        return f"is right ({case.same}), and yet {_listed(values)} failed"
+    return _wrong_edges(case, result)
 
 
 def _wrong_claims(case: Case, result: Result, failed: tuple[str, ...]) -> str:
