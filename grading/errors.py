@@ -58,19 +58,14 @@ def hinted(sentence: str) -> str:
 
 def low_limits() -> str:
     """Return a clause naming the shell's limits that may be why something failed, or ""."""
-    limits = ", ".join(_low_limits())
-    return f"a limit of this shell may be why: {limits}" if limits else ""
-
-
-def _low_limits() -> list[str]:
     if sys.platform == "win32":
-        return []
+        return ""
     found = []
     for option, (name, least, unit) in _LIMITS.items():
         limit = resource.getrlimit(getattr(resource, name))[0]
         if limit != resource.RLIM_INFINITY and limit < least:
             found.append(f"ulimit {option} {limit // unit}")
-    return found
+    return f"a limit of this shell may be why: {', '.join(found)}" if found else ""
 
 
 def refusal(error: OSError, where: Path | str, done: str = "read") -> str:

@@ -1,1 +1,1 @@
-"""What grading writes down: result lines, the record of a folder, rosters, summaries."""
+"""What grading writes down: result lines, the record of a run, attempts, rosters."""
