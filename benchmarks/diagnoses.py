@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from unittest.mock import patch
 
 import click
 from rich.console import Console
 from rich.table import Table
 
-import harness.judging.judge
 from grading.confined.source import read_source
 from grading.sandbox import LEVELS, open_spawner
 from grading.submissions.reading import Submission
@@ -32,7 +31,9 @@ from harness.course.settings import Settings
 from harness.course.stage import Stage
 from harness.formulas.same import same_as_true
 from harness.formulas.variants import variants_of
+from harness.judging.diagnosis import Reading, readings
 from harness.mistakes import mistakes_in
+from harness.probes.context import StageContext
 from tests.diagnosing import (
     FRESH,
     STAGES,
@@ -122,36 +123,35 @@ def _row(name: str, found: list[Wrong]) -> tuple[str, ...]:
 
 def _holds(wrong: Wrong) -> bool:
     assert wrong.check.diagnosis
-    return reproduces(wrong.stage, wrong.gradient, wrong.candidate, wrong.check.diagnosis.formula)
+    formula = wrong.check.diagnosis.formula
+    return bool(reproduces(wrong.stage, wrong.gradient, wrong.candidate, formula))
 
 
 def _costs() -> Mapping[str, list[float]]:
     """Of submissions with a known mistake each: seconds to grade them, and to read them."""
     spent: list[float] = []
-    plain = harness.judging.judge.readings
 
-    def timed(*arguments: Any) -> Any:
+    def timed(context: StageContext, names: Sequence[str]) -> dict[str, Reading]:
         start = time.process_time()
         try:
-            return plain(*arguments)
+            return readings(context, names)
         finally:
             spent[-1] += time.process_time() - start
 
     costs: dict[str, list[float]] = {"grading": [], "reading": []}
-    harness.judging.judge.readings = timed  # type: ignore[assignment]
-    try:
-        with open_spawner(LEVELS) as spawner:
-            for turn in range(2):
-                for submission, assignment in _submissions():
-                    spent.append(0.0)
-                    graded = grade_submission(
-                        submission, load_assignment(assignment), Settings(), 0, spawner
-                    )
-                    if turn:
-                        costs["grading"].append(graded.result.seconds.cpu - spent[-1])
-                        costs["reading"].append(spent[-1])
-    finally:
-        harness.judging.judge.readings = plain
+    with (
+        patch("harness.judging.judge.readings", timed),
+        open_spawner(LEVELS) as spawner,
+    ):
+        for turn in range(2):
+            for submission, assignment in _submissions():
+                spent.append(0.0)
+                graded = grade_submission(
+                    submission, load_assignment(assignment), Settings(), 0, spawner
+                )
+                if turn:
+                    costs["grading"].append(graded.result.seconds.cpu - spent[-1])
+                    costs["reading"].append(spent[-1])
     return costs
 
 

@@ -39,8 +39,11 @@ FILES = [
     for assignment in ASSIGNMENTS
     for path in submissions(assignment)
 ]
+# The two classes are graded side by side.
+GROUP = {assignment: pytest.mark.xdist_group(f"class-{assignment}") for assignment in ASSIGNMENTS}
+GRADED = [pytest.param(assignment, marks=GROUP[assignment]) for assignment in ASSIGNMENTS]
 ENTRIES = [
-    pytest.param(assignment, stem, id=f"{assignment}-{stem}")
+    pytest.param(assignment, stem, id=f"{assignment}-{stem}", marks=GROUP[assignment])
     for assignment, entries in EXPECTED.items()
     for stem in entries
 ]
@@ -80,7 +83,7 @@ def outcome_of(check, entry):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("assignment", ASSIGNMENTS)
+@pytest.mark.parametrize("assignment", GRADED)
 def test_the_class_is_graded_whole(graded, assignment):
     names = [result["submission"] for result in graded(assignment)]
     assert names == sorted(EXPECTED[assignment])
@@ -110,7 +113,7 @@ def test_every_check_has_its_outcome(graded, assignment, stem):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("assignment", ASSIGNMENTS)
+@pytest.mark.parametrize("assignment", GRADED)
 def test_every_pattern_names_a_check(graded, assignment):
     known = next(result["checks"] for result in graded(assignment) if result["checks"])
     for stem, entry in EXPECTED[assignment].items():
