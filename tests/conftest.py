@@ -1,4 +1,4 @@
-"""What all tests share."""
+"""Options, fixtures and the order of all tests."""
 
 from __future__ import annotations
 
@@ -23,22 +23,26 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
-# In this order, so that only short ones are left when the first of several workers has no more.
+# These start first, the longest of them at the top, so that only short tests are left at the end.
 LONGEST = (
+    "test_containers",
     "test_attacks",
-    "test_verify",
-    "test_diagnosis",
-    "test_sample_class",
     "test_nbgrader",
+    "test_types",
+    "test_sample_class",
+    "test_instructors",
+    "test_hidden_channels",
+    "test_verify",
+    "test_cli",
+    "test_batch",
     "test_lab",
     "test_gradebook",
-    "test_instructors",
-    "test_resume",
-    "test_batch",
     "test_notebooks",
-    "test_pytest_plugin",
-    "test_cli",
     "test_gradescope",
+    "test_pytest_plugin",
+    "test_lost_input",
+    "test_resume",
+    "test_diagnosis",
     "test_judge",
 )
 
@@ -54,7 +58,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _shares(item: pytest.Item) -> bool:
-    """Return whether the test uses what its module makes once, and its neighbours use too."""
+    """Return whether the test uses a fixture that its module or class makes once."""
     if not isinstance(item, pytest.Function):
         return False
     fixtures = item._fixtureinfo.name2fixturedefs.values()
@@ -62,7 +66,7 @@ def _shares(item: pytest.Item) -> bool:
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Return how many processes test side by side: tests wait for processes and deadlines too."""
+    """Return the number of test processes: more than cores, as tests wait for other processes."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return max(3 * (cores or 1) // 2, 2)
 
@@ -76,7 +80,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.fixture(scope="session")
 def zygote() -> Iterator[Zygote]:
-    """A warm process for all tests that do it no harm: each takes seconds to start."""
+    """Start a warm process for all tests that do not harm it: starting one takes seconds."""
     from grading.sandbox.zygote import Zygote
 
     with Zygote() as running:
@@ -86,7 +90,7 @@ def zygote() -> Iterator[Zygote]:
 
 @pytest.fixture(scope="module")
 def chrome() -> Iterator[Chrome]:
-    """A real browser, without a window. Tests that ask for it skip by name where there is none."""
+    """Start a real browser without a window. Skip the test by name if there is no browser."""
     pytest.importorskip("selenium")
     from screenshots.browser import NEEDED, browser
     from tests.users import needs

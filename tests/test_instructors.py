@@ -18,7 +18,7 @@ import pytest
 from grading.sandbox import can_fork
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.proof,
     pytest.mark.skipif(not can_fork(), reason="grading strangers' code needs Linux"),
 ]
 

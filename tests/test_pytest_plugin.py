@@ -146,6 +146,7 @@ class TestRun:
         assert done.returncode == 1
         assert "1 failed" in done.stdout and "checks left out" in done.stdout
 
+    @pytest.mark.proof
     def test_workers_side_by_side_say_the_same(self, wrong):
         text = (wrong / "alice.py").read_text() + "\nraise ValueError('odd')\n"
         (wrong / "alice.py").write_text(text)

@@ -120,8 +120,14 @@ def test_a_stage_of_an_instructors_own_gets_mutants_that_are_all_rejected(zygote
     assert "g * (z >= 0)  (another comparison)" in {each.case.text for each in same}
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("stage", MANY.stages, ids=lambda stage: stage.name)
+@pytest.mark.parametrize(
+    "stage",
+    [
+        pytest.param(stage, id=stage.name, marks=pytest.mark.slow if quick else pytest.mark.proof)
+        for stage in MANY.stages
+        for quick in [stage.name == "Sigmoid"]
+    ],
+)
 def test_mistakes_and_formulas_are_rejected_by_the_check_that_claims_them(stage):
     assert off(mutants_near(MANY, stage, RIGHT)) == {}
 
