@@ -68,7 +68,8 @@ def prepare(finder: Finder | None = None) -> None:
     children are forked from does this once for all of them.
     """
     seed()
-    torch.compile = _compiled
+    # It would start a compiler: return the function as it is.
+    torch.compile = lambda model=None, **_: (lambda later: later) if model is None else model  # type: ignore[assignment]
     # As random as all else here: names in messages are the same at every run.
     tempfile._name_sequence = map("{:08}".format, itertools.count())  # type: ignore[attr-defined]
     warnings.simplefilter("ignore")
@@ -87,15 +88,6 @@ def seed() -> None:
     random.seed(0)
     numpy.random.seed(0)  # noqa: NPY002 - students use the global generator
     torch.manual_seed(0)
-
-
-def _compiled(model: Any = None, **_options: object) -> Any:
-    """Stand for torch.compile, which would start a compiler: return the function as it is."""
-    return model if model is not None else _compiled_later
-
-
-def _compiled_later(model: Any) -> Any:
-    return model
 
 
 def _parsed(channel: Channel, request: Parse) -> Parsed:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from grading.confined.source import Cell, Source
 from grading.confined.wire import Statement
+from harness.candidate.lines import place_of
 from harness.candidate.workbench import describe
 
 # The body of these cell magics is Python that runs in the notebook itself.
@@ -41,7 +42,7 @@ class _Piece:
 
     @property
     def place(self) -> str:
-        return _place(self.cell, self.node.lineno)
+        return place_of(self.cell.name, self.node.lineno)
 
     def defines(self) -> set[str]:
         if isinstance(self.node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
@@ -133,12 +134,7 @@ def _unparsed(cell: Cell, text: str, error: Exception) -> Statement:
     said = describe(error)
     line = error.lineno if isinstance(error, SyntaxError) and error.lineno else 1
     defines = re.findall(r"^[^\S\n]*class[^\S\n]+(\w+)", text, flags=re.MULTILINE)
-    return Statement(_place(cell, line), said.kind, said.text, defines)
-
-
-def _place(cell: Cell, line: int) -> str:
-    number = re.fullmatch(r"<cell (\d+)>", cell.name)
-    return f"cell {number[1]}, line {line}" if number else f"line {line}"
+    return Statement(place_of(cell.name, line), said.kind, said.text, defines)
 
 
 def _without_magics(text: str) -> str:

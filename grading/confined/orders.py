@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import msgspec
@@ -98,21 +99,7 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
 Order = Setup | Load | Fork | Look | End
 News = Ready | Loaded | Seen | Ended | Failed
 
-_encoder = msgspec.msgpack.Encoder()
-_orders: msgspec.msgpack.Decoder[Order] = msgspec.msgpack.Decoder(Order)
-_news: msgspec.msgpack.Decoder[News] = msgspec.msgpack.Decoder(News)
-
-
-def encode(message: Order | News) -> bytes:
-    """Return a message as one packet."""
-    return _encoder.encode(message)
-
-
-def decode_order(packet: bytes) -> Order:
-    """Return a message to the warm process. Raise msgspec.DecodeError for anything else."""
-    return _orders.decode(packet)
-
-
-def decode_news(packet: bytes) -> News:
-    """Return a message from the warm process. Raise msgspec.DecodeError for anything else."""
-    return _news.decode(packet)
+# A message as one packet, and back. Anything else raises msgspec.DecodeError.
+encode = msgspec.msgpack.Encoder().encode
+decode_order: Callable[[bytes], Order] = msgspec.msgpack.Decoder(Order).decode
+decode_news: Callable[[bytes], News] = msgspec.msgpack.Decoder(News).decode

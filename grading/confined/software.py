@@ -66,7 +66,7 @@ class Software(msgspec.Struct, frozen=True):
         """
         found = [_Installed(each) for each in _with_requirements([*STUDENTS, *packages])]
         own = [_Installed(each) for each in _with_requirements(OWN, optional=True)]
-        libraries = list(_libraries())
+        libraries = _libraries()
         return cls(
             sorted({str(each.folder) for each in (*found, *own)}),
             sorted({name for each in found for name in each.names}),
@@ -203,14 +203,20 @@ def _module_name(top: str) -> str:
     return top if top.isidentifier() and top != "__pycache__" else ""
 
 
-def _libraries() -> Iterator[Path]:
-    """Yield the outermost folders of shared libraries and of Python's own modules."""
+def outermost(paths: Iterable[Path]) -> list[Path]:
+    """Return the paths without those inside another."""
+    kept: list[Path] = []
+    for path in sorted(set(paths)):
+        if not any(path.is_relative_to(outer) for outer in kept):
+            kept.append(path)
+    return kept
+
+
+def _libraries() -> list[Path]:
+    """Return the outermost folders of shared libraries and of Python's own modules."""
     prefix = Path(sys.base_prefix)
     every = [*map(Path, SYSTEM), prefix / "lib", prefix / "lib64", *standard_library()]
-    real = sorted({path.resolve() for path in every if path.exists()})
-    for path in real:
-        if not any(path.is_relative_to(outer) for outer in real if outer != path):
-            yield path
+    return outermost(path.resolve() for path in every if path.exists())
 
 
 def _closed(libraries: Iterable[Path]) -> Iterator[Path]:

@@ -140,27 +140,18 @@ class Answers(msgspec.Struct, frozen=True, tag="answers"):
 
 FromChild = Parsed | Started | Defined | Answers
 
-_encoder = msgspec.msgpack.Encoder()
-_requests: msgspec.msgpack.Decoder[Request] = msgspec.msgpack.Decoder(Request)
+# A message as bytes; and back, one to a child.
+encode = msgspec.msgpack.Encoder().encode
+decode_request: Callable[[Frame], Request] = msgspec.msgpack.Decoder(Request).decode
 _from_child: msgspec.msgpack.Decoder[FromChild] = msgspec.msgpack.Decoder(FromChild)
 # All but Lost: of its own death a child cannot tell.
 _REPLIES = (Output, Returns, Unchanged, Chained, Observed, Raised, Absent)
 _MALFORMED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
-def encode(message: Request | FromChild) -> bytes:
-    """Return a message as bytes."""
-    return _encoder.encode(message)
-
-
 def answers(call: int, first: int, replies: Sequence[bytes]) -> bytes:
     """Return `Answers` as bytes, of replies that have been encoded one by one."""
-    return _encoder.encode(Answers(call, first, list(map(msgspec.Raw, replies))))
-
-
-def decode_request(frame: Frame) -> Request:
-    """Return a message to a child."""
-    return _requests.decode(frame)
+    return encode(Answers(call, first, list(map(msgspec.Raw, replies))))
 
 
 def decode_from_child(frame: Frame) -> FromChild:
@@ -230,7 +221,7 @@ class _Kind:
         items = [self._tag, *(getattr(value, name) for name in self._names)]
         for index, convert in self._to:
             items[index + 1] = convert(items[index + 1])
-        return _encoder.encode(items)
+        return encode(items)
 
     def decoded(self, sent: msgspec.Struct) -> Any:
         """Return the value of what was sent. Raise ProtocolError for a malformed tensor in it."""

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from grading.confined.software import SYSTEM, Software, inner_room, standard_library
+from grading.confined.software import SYSTEM, Software, inner_room, outermost, standard_library
 from grading.confined.spawner import SpawnerError
 
 NOBODY = "65534"
@@ -33,13 +33,13 @@ def around_all(environment: Mapping[str, str], software: Software) -> list[str]:
     line += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", SCRATCH]
     line += [each for path in SYSTEM for each in _linked(Path(path))]
     masks = []
-    for path in _outermost((*map(Path, software.libraries), *_prefixes())):
+    for path in outermost((*map(Path, software.libraries), *_prefixes())):
         line += ["--ro-bind", str(path), str(path)]
         masks += list(_masked(path, software.closed))
     # Over what is hidden lies an empty folder, in which those packages appear that are wanted.
     line += [each for mask in masks for each in ("--tmpfs", mask)]
     wanted = (*_interpreter(), *map(Path, (*software.packages, *software.own)), *inner_room())
-    for path in _outermost(wanted):
+    for path in outermost(wanted):
         line += ["--ro-bind", str(path), str(path)]
     line += [each for mask in ("/", *masks) for each in ("--remount-ro", mask)]
     return [*line, "--chdir", "/", "--"]
@@ -60,7 +60,7 @@ def _prefixes() -> list[Path]:
 def _masked(path: Path, closed: Iterable[str]) -> Iterator[str]:
     """Yield the closed folders that would be visible in a folder that is bound."""
     real = path.resolve()
-    for each in _outermost(map(Path, closed)):
+    for each in outermost(map(Path, closed)):
         if each.is_relative_to(real):
             yield str(path / each.relative_to(real))
 
@@ -69,12 +69,3 @@ def _interpreter() -> list[Path]:
     executable = Path(sys.executable)
     every = [executable, executable.resolve(), Path(sys.prefix) / "pyvenv.cfg"]
     return [path for path in every if path.exists()]
-
-
-def _outermost(paths: Iterable[Path]) -> list[Path]:
-    """Return the paths without those inside another."""
-    kept: list[Path] = []
-    for path in sorted(set(paths)):
-        if not any(path.is_relative_to(outer) for outer in kept):
-            kept.append(path)
-    return kept

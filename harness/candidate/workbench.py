@@ -88,9 +88,15 @@ class Workbench:
             with torch.inference_mode(False):
                 return self._perform(operation)
         except _NothingToCall as nothing:
-            return Absent(str(nothing))
+            trouble: Trouble = Absent(str(nothing))
         except (Exception, SystemExit) as error:
-            return describe(error)
+            trouble = describe(error)
+        match operation:
+            case Forward(handle):
+                self._calls[handle] = trouble
+            case Chain() | Descend():
+                self._last = trouble
+        return trouble
 
     def _perform(self, operation: Operation) -> Reply:
         match operation:
@@ -108,20 +114,13 @@ class Workbench:
                 return introspect(self._function(operation.stage), operation)
 
     def _forward(self, op: Forward) -> Reply:
-        try:
-            function = self._function(op.stage)
-            leaves = tuple(
-                copy_with_layout(value).requires_grad_(needed)
-                for value, needed in zip(op.inputs, op.requires_grad, strict=True)
-            )
-            with torch.enable_grad():
-                output = function.apply(*leaves)
-        except _NothingToCall as nothing:
-            self._calls[op.handle] = Absent(str(nothing))
-            raise
-        except (Exception, SystemExit) as error:
-            self._calls[op.handle] = describe(error)
-            raise
+        function = self._function(op.stage)
+        leaves = tuple(
+            copy_with_layout(value).requires_grad_(needed)
+            for value, needed in zip(op.inputs, op.requires_grad, strict=True)
+        )
+        with torch.enable_grad():
+            output = function.apply(*leaves)
         value = _snapshot(output)
         if isinstance(value, Tensor):
             self._calls[op.handle] = call = _Call(leaves, op.inputs, output)
@@ -169,14 +168,7 @@ class Workbench:
         )
 
     def _chain(self, op: Chain) -> Reply:
-        try:
-            chained, gradients = self._run(op)
-        except _NothingToCall as nothing:
-            self._last = Absent(str(nothing))
-            raise
-        except (Exception, SystemExit) as error:
-            self._last = describe(error)
-            raise
+        chained, gradients = self._run(op)
         self._last = _Ran(op, gradients)
         return chained
 
