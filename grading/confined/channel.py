@@ -7,7 +7,7 @@ import struct
 import time
 
 LENGTH = struct.Struct(">I")
-# Shorter frames go out in one piece, for the price of a copy.
+# Shorter frames are sent in one piece, at the cost of a copy.
 COPIED = 64 * 1024
 
 
@@ -24,7 +24,7 @@ class ProtocolError(Exception):
 
 
 class _Part:
-    """Bytes of which some have come."""
+    """Bytes of which some have arrived."""
 
     def __init__(self, size: int) -> None:
         self.data = bytearray(size)
@@ -94,7 +94,7 @@ class Channel:
         until = None if timeout is None else time.monotonic() + timeout
         with memoryview(part.data) as view:
             while part.filled < len(view):
-                # The deadline is for the whole of it: a byte now and then does not extend it.
+                # The deadline is for all of it: a byte now and then does not extend it.
                 self._socket.settimeout(until and max(until - time.monotonic(), 1e-3))
                 try:
                     count = self._socket.recv_into(view[part.filled :])

@@ -30,7 +30,7 @@ from grading.confined.wire import Define, Defined, Parse, Parsed, Perform, Start
 from grading.confined.zips import source_of
 from harness.candidate.workbench import Workbench
 
-# Replies wait for each other for so long, or until there are so many bytes of them.
+# Replies are sent together: after so many seconds, or when they have so many bytes.
 KEEP_SECONDS = 0.05
 KEEP_BYTES = 256 * 1024
 
@@ -70,7 +70,7 @@ def prepare(finder: Finder | None = None) -> None:
     seed()
     # It would start a compiler: return the function as it is.
     torch.compile = lambda model=None, **_: (lambda later: later) if model is None else model  # type: ignore[assignment]
-    # As random as all else here: names in messages are the same at every run.
+    # Names of temporary files, which messages can contain, are the same in every run.
     tempfile._name_sequence = map("{:08}".format, itertools.count())  # type: ignore[attr-defined]
     warnings.simplefilter("ignore")
     for name in [each for each in sys.modules if each.split(".")[0] in ("harness", "grading")]:
@@ -78,7 +78,7 @@ def prepare(finder: Finder | None = None) -> None:
     if finder is not None:
         finder.install()
     sys.meta_path.insert(0, _Handouts())
-    # What Python's own start adds, which the warm process has gone without.
+    # What Python adds when it starts, which the warm process did without.
     site.setquit()
     site.sethelper()
 

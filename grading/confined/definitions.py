@@ -154,7 +154,7 @@ def _without_magics(text: str) -> str:
 def _python_line(line: str) -> str:
     stripped = line.strip()
     if re.match(r"%%?[a-zA-Z]|!|\?", stripped) or re.fullmatch(r"[\w.]+\?{1,2}", stripped):
-        # Keeps the block that the magic stood in from being empty.
+        # The block that held the magic must not become empty.
         return line[: len(line) - len(line.lstrip())] + "pass"
     return re.sub(r"^(\s*\w+\s*=)\s*(!|%[a-zA-Z]).*", r"\1 None", line)
 

@@ -1,4 +1,4 @@
-"""What of a submission can be compared with others', read without running any of it.
+"""The features of a submission that are compared with others', read without running it.
 
 A source can exhaust whatever parses it, so this runs where other people's files are parsed.
 """
@@ -47,7 +47,7 @@ class Details(msgspec.Struct, frozen=True):
 
 
 def details_of(files: Sequence[File]) -> Details:
-    """Return the details of the one code file. Raise Unreadable where there is none to use."""
+    """Return the details of the one code file. Raise Unreadable if there is none to use."""
     file = only_file(files)
     return _details(read_source(file.name, file.data), _sha(file.data))
 

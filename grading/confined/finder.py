@@ -18,7 +18,7 @@ from grading.confined.software import Software, standard_library
 class Finder(MetaPathFinder):
     """Finds Python's own modules and those of the packages that a student may use.
 
-    A locked process cannot list the folders that hold them, as others lie beside them.
+    A locked process cannot list the folders that hold them, as these hold other packages too.
     """
 
     def __init__(self, software: Software) -> None:
@@ -35,7 +35,7 @@ class Finder(MetaPathFinder):
                 self._places[name] = spec.origin or list(spec.submodule_search_locations or ())
 
     def install(self) -> None:
-        """Have this process import by it, and by no folder of packages."""
+        """Make this process import through it, and from no folder of packages."""
         places = set(_standard_folders())
         sys.path[:] = [each for each in sys.path if each in places]
         sys.path_importer_cache.clear()

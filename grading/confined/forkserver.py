@@ -78,7 +78,7 @@ def main(control: int, entrance: int) -> None:
     while supervisors:
         supervisors -= {pid for pid in supervisors if _is_gone(pid, setup)}
         time.sleep(REST_SECONDS)
-    # Whoever has made it may be gone, and cannot remove it.
+    # The process that made it may be gone, and cannot remove it.
     with contextlib.suppress(OSError):
         Path(setup.scratch).rmdir()
 
@@ -158,7 +158,7 @@ class Supervisor:
             self._stop_all()
 
     def _fork(self, wanted: Fork, wire: socket.socket) -> None:
-        # They share a folder, so one is gone with all it has written before another comes.
+        # They share a folder: one is gone, with all it has written, before the next starts.
         self._stop_all()
         scratch.empty(self._folder)
         pid = os.fork()

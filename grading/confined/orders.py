@@ -1,4 +1,4 @@
-"""What the judge's side and the warm process tell each other: one message a packet."""
+"""Messages between the judge's side and the warm process, each of them one packet."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from grading.confined.software import Software
 
 Isolation = Literal["full", "partial", "minimal"]
 PACKET_LIMIT = 128 * 1024
-# What comes with the socket of a worker that wants to be served.
+# Sent with the socket of a worker that connects.
 KNOCK = b"knock"
 
 

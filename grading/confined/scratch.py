@@ -14,16 +14,16 @@ MIB = 2**20
 BLOCK = 512  # what a file takes up is told in these
 MOST_MIB = 32
 MOST_ENTRIES = 1_000
-# Of one file. A file that is open counts although it has no name any more, and this is what bounds
-# those, with the number of files that can be open.
+# Of one file. Open files without a name any more are not counted; this and the number of files that
+# can be open bound those.
 FILE_MIB = 4
-# The same for every child, so that a message with a path in it is the same too.
+# The same for every child, so that messages with a path in them are the same too.
 NAME = "tmp"
 TRIES, REST_SECONDS = 50, 0.01
 
 
 def made(root: Path, owner: str, user: int | None) -> Path:
-    """Make the folder of ``owner`` in ``root``, and give it to ``user`` where that is another."""
+    """Make the folder of ``owner`` in ``root``, and give it to ``user`` if that is another."""
     above = root / owner
     above.mkdir(mode=0o711)
     folder = above / NAME
@@ -34,7 +34,7 @@ def made(root: Path, owner: str, user: int | None) -> Path:
 
 
 def excess(folder: Path) -> str:
-    """Return what is too much in the folder, in words that complete "Sigmoid.backward …"."""
+    """Return what is too much in the folder, as text that completes "Sigmoid.backward …"."""
     count, size, waiting = 0, 0, [folder]
     while waiting:
         try:
@@ -60,7 +60,7 @@ def _inside(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
 
 
 def empty(folder: Path) -> None:
-    """Remove all that is in the folder, however deep it lies and whatever its modes are."""
+    """Remove all that is in the folder, however deep and whatever its modes."""
     numbers = itertools.count()
     while paths := list(folder.iterdir()):
         for path in paths:
@@ -68,7 +68,7 @@ def empty(folder: Path) -> None:
                 path.unlink()
                 continue
             path.chmod(0o700)
-            # Folders come up to the first floor one by one: paths do not grow with their depth.
+            # Folders are moved up to the top one by one: paths do not grow with their depth.
             for inner in list(path.iterdir()):
                 if _is_folder(inner):
                     inner.chmod(0o700)
@@ -83,7 +83,7 @@ def _is_folder(path: Path) -> bool:
 
 
 def remove(folder: Path) -> None:
-    """Remove a folder with all that is in it, while a child in it may be about to end."""
+    """Remove a folder with all that is in it, while a child in it may still be ending."""
     for _ in range(TRIES):
         try:
             empty(folder)

@@ -24,12 +24,11 @@ if TYPE_CHECKING:
     from importlib.metadata import Distribution
 
 PACKAGE_ROOT = Path(__file__).resolve().parents[2]
-# What students use, and what the warm process needs beside that to lock them down.
+# What students use, and what the warm process also needs to lock them down.
 STUDENTS = ("torch", "numpy")
 OWN = ("msgspec", "landlockpy")
 # All of this project that the warm process imports. It holds no reference, formula, sampler,
-# point, label or seed: whoever adds a file there makes it readable to nobody, but importable where
-# a student's code runs.
+# point, label or seed: a file added there can be imported where a student's code runs.
 INNER_ROOM = ("grading/confined", "harness/candidate")
 SYSTEM = (
     "/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/local/lib64",
@@ -92,7 +91,7 @@ def link_outside(software: Software) -> str:
             for path in (Path(folder, name) for name in (*folders, *files)):
                 real = path.resolve()
                 if path.is_symlink() and not any(real.is_relative_to(each) for each in seen):
-                    return f"{path} leads to {real}, which students' processes do not see"
+                    return f"{path} leads to {real}, which students' processes cannot see"
     return ""
 
 
@@ -105,7 +104,7 @@ def all_but(folder: Path, closed: Collection[Path]) -> Iterator[Path]:
         yield folder
     else:
         for entry in sorted(folder.iterdir()):
-            # Where a link leads is either in the folder, or none of what was meant.
+            # The target of a link is either in the folder too, or not to be read.
             if not entry.is_symlink():
                 yield from all_but(entry, inside)
 
@@ -148,8 +147,8 @@ def _with_requirements(names: Iterable[str], *, optional: bool = False) -> list[
             if may_lack:
                 continue
             raise MissingPackage(
-                f"{name} is not installed here, and the assignment's packages name it: install it "
-                "with pip, or take it out of assignment.toml"
+                f"{name} is not installed, but the assignment's packages name it: install it "
+                "with pip, or remove it from assignment.toml"
             ) from None
         for line in found[key].requires or ():
             required = _NAME.match(line)
@@ -184,7 +183,7 @@ class _Installed:
         for path in filter(Path.exists, found):
             yield path
             if path.is_dir():
-                # An installer that makes a link of each file keeps them together elsewhere.
+                # An installer that links every file keeps the files of a package together.
                 links = (each.resolve().parent for each in path.iterdir() if each.is_symlink())
                 yield from islice(links, 1)
 

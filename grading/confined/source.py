@@ -11,7 +11,7 @@ from typing import Annotated, TypeVar
 
 import msgspec
 
-# Of one file: its size, the size of the code in it, and the cells that hold any. Outputs and
+# Of one file: its size, the size of its code, and the number of its code cells. Outputs and
 # pictures make notebooks large, code does not.
 FILE_LIMIT = 48 * 1024 * 1024
 CODE_LIMIT = 4 * 1024 * 1024
@@ -69,12 +69,12 @@ class _Notebook(msgspec.Struct, frozen=True):
     cells: list[_NotebookCell] | None = None
 
 
-# Made here, as the warm process imports this: later the child has no modules to look types up in.
+# Made on import, in the warm process: later a child has no modules to look types up in.
 _notebooks = msgspec.json.Decoder(_Notebook, strict=False)
 
 
 def read_source(name: str, data: bytes) -> Source:
-    """Return the code in a file called ``name``. Raise Unreadable where there is none."""
+    """Return the code in a file called ``name``. Raise Unreadable if there is none."""
     if not data or data.isspace():
         raise Unreadable("The file is empty.")
     if len(data) > FILE_LIMIT:
@@ -88,9 +88,9 @@ def read_source(name: str, data: bytes) -> Source:
 
 
 def parse_notebook(data: bytes, decoder: msgspec.json.Decoder[Form]) -> Form:
-    """Return a notebook as the decoder's type; what that does not ask for is skipped.
+    """Return a notebook as the decoder's type; the rest is skipped.
 
-    Raise Unreadable where it is no such notebook.
+    Raise Unreadable if it is no such notebook.
     """
     try:
         return decoder.decode(data.removeprefix(BOM_UTF8))
@@ -162,6 +162,6 @@ def _is_ungraded(cell: _NotebookCell) -> bool:
 
 
 def _newlines(text: str) -> str:
-    # A lone surrogate is no text that could be sent on; Python would refuse it too.
+    # A lone surrogate cannot be encoded; Python would refuse it too.
     whole = text.encode("utf-8", "replace").decode("utf-8")
     return re.sub(r"\r\n?", "\n", whole.removeprefix("\ufeff"))

@@ -144,7 +144,7 @@ FromChild = Parsed | Started | Defined | Answers
 encode = msgspec.msgpack.Encoder().encode
 decode_request: Callable[[Frame], Request] = msgspec.msgpack.Decoder(Request).decode
 _from_child: msgspec.msgpack.Decoder[FromChild] = msgspec.msgpack.Decoder(FromChild)
-# All but Lost: of its own death a child cannot tell.
+# All but Lost, which a child cannot say of itself.
 _REPLIES = (Output, Returns, Unchanged, Chained, Observed, Raised, Absent)
 _MALFORMED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
@@ -175,7 +175,7 @@ def _each(convert: Callable[[Any], Any], most: int | None = None) -> Callable[[A
     return lambda values: None if values is None else tuple(map(convert, values[:most]))
 
 
-# Cases are made once, and what is asked about is never altered. A tensor's hash is its identity.
+# Cases are made once and never altered. A tensor's hash is its identity.
 _asked_data = lru_cache(maxsize=4096)(tensor_data)
 
 Word = Annotated[str, msgspec.Meta(max_length=MOST_LETTERS)]
@@ -194,7 +194,7 @@ _FORMS: dict[Any, _Form] = {
     Returned: _Form(ReturnedData, returned_data, returned_of),
     tuple[Returned, ...]: _Form(_Values, *_returned),
     tuple[Returned, ...] | None: _Form(_Values | None, *_returned),
-    # Without the code, which stands in the source.
+    # Without the code, which is in the source.
     tuple[Seen, ...]: _Form(
         _Lines,
         _each(lambda seen: (seen.what[:MOST_LETTERS], seen.place), MOST_SEEN),
@@ -249,7 +249,7 @@ def encode_operation(operation: Operation) -> msgspec.Raw:
     """Return an operation as bytes for `Perform`."""
     if not isinstance(operation, Descend):
         return msgspec.Raw(_KINDS[type(operation)].encoded(operation))
-    # Made once, as the steps of a training are the same for every candidate.
+    # Made once: the steps of a training are the same for every candidate.
     if operation not in _descents:
         _descents[operation] = msgspec.Raw(_KINDS[Descend].encoded(operation))
     return _descents[operation]
@@ -274,7 +274,7 @@ def decode_reply(data: msgspec.Raw) -> Reply:
 
 
 # Right answers are the same to the last bit in submission after submission, and many wrong ones
-# too. Nobody alters a reply, so they can share it.
+# too. Replies are never altered, so they can be shared.
 @lru_cache(maxsize=4096)
 def _same_reply(data: bytes) -> Reply:
     return _decoded(data)

@@ -45,13 +45,13 @@ class Contents:
 
 
 def source_of(files: Sequence[File]) -> Source:
-    """Return the code in the one code file. Raise Unreadable where there is none to use."""
+    """Return the code in the one code file. Raise Unreadable if there is none to use."""
     file = only_file(files)
     return read_source(file.name, file.data)
 
 
 def only_file(files: Sequence[File]) -> File:
-    """Return the one code file, out of its zip. Raise Unreadable where there is none, or more."""
+    """Return the one code file, out of its zip. Raise Unreadable if there is none, or more."""
     found: list[tuple[str, File]] = []
     notes: list[str] = []
     for file in files:
@@ -82,7 +82,7 @@ def contents(name: str, data: bytes) -> Contents:
 
     Raise Unreadable for what is no zip, is damaged, or holds too much.
     """
-    # Each member begins so, and zipfile would list them all, in hundreds of megabytes.
+    # Each member begins like this, and zipfile would list all of them, in hundreds of megabytes.
     if data.count(_HEAD) > MEMBER_LIMIT:
         raise Unreadable(f"The zip {name} holds more than {MEMBER_LIMIT} files.")
     found: list[str] = []

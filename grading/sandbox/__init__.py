@@ -26,7 +26,7 @@ __all__ = [
     "open_zygote",
 ]
 
-# The isolation levels, best first, and those that hold against a stranger's code.
+# The isolation levels, best first, and those that are safe for untrusted code.
 LEVELS: tuple[Isolation, ...] = ("full", "partial", "minimal")
 LOCKED: tuple[Isolation, ...] = ("full", "partial")
 

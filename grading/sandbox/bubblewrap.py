@@ -36,7 +36,7 @@ def around_all(environment: Mapping[str, str], software: Software) -> list[str]:
     for path in outermost((*map(Path, software.libraries), *_prefixes())):
         line += ["--ro-bind", str(path), str(path)]
         masks += list(_masked(path, software.closed))
-    # Over what is hidden lies an empty folder, in which those packages appear that are wanted.
+    # An empty folder covers what is hidden; the packages that are wanted are bound in it.
     line += [each for mask in masks for each in ("--tmpfs", mask)]
     wanted = (*_interpreter(), *map(Path, (*software.packages, *software.own)), *inner_room())
     for path in outermost(wanted):

@@ -10,17 +10,17 @@ from grading.confined.spawner import Child
 from harness.course.settings import Limits
 
 # Processor time decides. A child that neither computes nor answers is given PATIENCE times the
-# limit of a call by the clock, IDLE_CALLS times in all; one that computes, however slowly on a
-# busy machine, is left to its processor time for longer.
+# limit of a call in wall-clock time, IDLE_CALLS times in all; one that computes, however slowly on
+# a busy machine, is given longer.
 PATIENCE = 2.0
 IDLE_CALLS = 6.0
 IDLE_SHARE = 0.02
 LONGEST = 40.0
-# The clock limit of the whole submission: so many times its processor time, and what it may be
-# idle. On half a core of its own a submission still comes to the end of its processor time first.
+# The wall-clock limit of the whole submission: so many times its processor time, and what it may be
+# idle. With half a core to itself, a submission reaches the limit of its processor time first.
 CLOCK_FACTOR = 2.5
 GLANCE_SECONDS = 0.5
-# What one stage may use of the submission's time, so that it leaves some to the others.
+# The share of the submission's time that one stage may use, so that some is left to the others.
 STAGE_SHARE = 0.2
 OUTPUT_LIMIT = 512 * 1024 * 1024
 
@@ -51,7 +51,7 @@ class Budget:
         self._clock = 0.0
         self._output = 0
         self._shared = True
-        # Of the child that lives: the processor time seen so far, and when.
+        # Of the running child: the processor time seen so far, and when.
         self._used = 0.0
         self._looked = time.monotonic()
         self.turn_to("")
@@ -130,7 +130,7 @@ class Budget:
                 whole=True,
                 by_clock=True,
             )
-        # A part that has used its share may still do what takes no time to speak of.
+        # A part that has used its share may still do what takes hardly any time.
         if self._shared and self._used_now and self._parts[self.part] > STAGE_SHARE * most:
             return Passed(
                 f"used {STAGE_SHARE * most:g} seconds of processor time, the most one part may"
@@ -143,5 +143,5 @@ class Budget:
 
     def _spend(self, used: float, now: float) -> None:
         self._parts[self.part] += used
-        # Some of it may have been used before the call: in the call, no more than its time.
+        # Some of it may have been used before the call: during the call, no more than its time.
         self._used_now = min(self._used_now + used, now - self._asked)

@@ -16,13 +16,13 @@ from grading.confined.wire import Parse, Parsed
 from grading.sandbox.remote import OUTSIDE
 
 MEMORY_MIB = 1024
-# Of processor time for the files of one submission; and by the clock, where it does not come to
-# use them, which is the machine's fault.
+# Of processor time for the files of one submission; and of wall-clock time, where the machine does
+# not give it that.
 SECONDS = 10.0
 PATIENCE = 300.0
 GLANCE_SECONDS = 0.5
-# The kernel's own limit for a child, which serves many submissions; and from what size on it is
-# replaced, so that the memory it took is not kept.
+# The kernel's own limit for a child, which serves many submissions; and the size from which on it
+# is replaced, to give back the memory.
 MOST_SECONDS = 600.0
 LARGE = 1024 * 1024
 _FROM_OUTSIDE = {getattr(signal, name) for name in OUTSIDE if hasattr(signal, name)}
@@ -38,9 +38,9 @@ class Reader(Closing):
         self._number = 0
 
     def source(self, files: Sequence[File]) -> Source:
-        """Return the code of a submission. Raise Unreadable where there is none to use.
+        """Return the code of a submission. Raise Unreadable if there is none to use.
 
-        Raise SpawnerError where the grader itself failed.
+        Raise SpawnerError if the grader itself failed.
         """
         source = self._parsed(files, compared=False).source
         assert source is not None
@@ -81,7 +81,7 @@ class Reader(Closing):
         raise AssertionError("the last try returns or raises")
 
     def _asked(self, files: Sequence[File], compared: bool) -> Parsed:
-        """Return what a child answers. Raise _Lost where it does not."""
+        """Return what a child answers. Raise _Lost if it does not."""
         if self._child is None:
             self._child = self._spawner.child(self._memory_mib, MOST_SECONDS)
         child = self._child
@@ -108,7 +108,7 @@ class Reader(Closing):
         return answer
 
     def _await(self, child: Child) -> bytearray:
-        """Return the next frame. Raise Unreadable where the files take too long."""
+        """Return the next frame. Raise Unreadable if the files take too long."""
         began = time.monotonic()
         before: float | None = None
         while True:
@@ -116,7 +116,7 @@ class Reader(Closing):
                 return child.channel.receive(wire.PARSED_LIMIT, GLANCE_SECONDS)
             except ChannelTimeout:
                 waited, used = time.monotonic() - began, child.cpu_seconds()
-            # Not looked at when asked: it can have used no more than the time since.
+            # What it had used before is not known: no less than this.
             before = max(used - waited, 0.0) if before is None else before
             if used - before > SECONDS:
                 self.close()

@@ -31,11 +31,11 @@ from harness.judging.vocabulary import is_node, is_word
 MADE_UP = "an exception of a type made up on the way"
 NOTHING_THERE = "There is nothing to call"
 MOST_NAMES = 1_000
-# Names of types that are no news to anybody, beside Python's own.
+# Names of types that tell nothing, besides Python's own.
 _COMMON = frozenset({"ndarray", "Parameter", "Size", "float64", "float32", "OutOfMemoryError"})
-# Written in one way only: zeros before it, or another script's digits, could tell something.
+# In one spelling only: leading zeros, or digits of another script, could carry information.
 _PLACE = re.compile(r"(?:cell ([1-9][0-9]{0,5}), )?line ([1-9][0-9]{0,6})")
-# All that a workbench says of what is absent, with the names in it.
+# All that a workbench says about what is absent, with the names in it.
 _ABSENT = re.compile(
     r"There is no class (\w+)|(\w+) is an? (\w+), not a class"
     r"|The class (\w+) is not a torch\.autograd\.Function"

@@ -44,11 +44,11 @@ WHOLE = "the whole submission"
 CHAIN = "the chain"
 INTROSPECTION = "the introspection"
 DEFINITIONS = "the definitions"
-# Signals that come from outside the process; at the levels that lock it down, only from there.
+# Signals from outside the process; at the levels that lock it down, they have no other source.
 OUTSIDE = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGKILL", "SIGTERM")
 # How long a process that has closed its channel may take to end.
 GRACE_SECONDS = 1.0
-# What a renewed one has of the limit of a call, in all: for words, no mark depends on it.
+# How many times the limit of a call a renewed one has in all: no mark depends on it.
 RENEWED_CALLS = 4
 # The kernel's own limit of processor time comes a little later than the judge's.
 SPARE_SECONDS = 10.0
@@ -62,7 +62,7 @@ class ChildLost(Exception):
 
 @dataclass(frozen=True)
 class Definition:
-    """What came of running the top-level statements. ``unusable`` says why there is no code."""
+    """The result of running the top-level statements. ``unusable`` says why there is no code."""
 
     failed: tuple[wire.Statement, ...]
     unusable: str = ""
@@ -95,7 +95,7 @@ class RemoteCandidate(Closing):
         self._calls: dict[int, Forward] = {}
         self._here: set[int] = set()
         self._outputs: frozenset[str] = frozenset()
-        # Whose answers have all come in time so far: those need not be sent one by one.
+        # Parts whose answers have all come in time so far need not send them one by one.
         self._quick: set[str] = {CHAIN}
         self._skip: list[int] = []
         self._until: int | None = None
@@ -106,12 +106,12 @@ class RemoteCandidate(Closing):
         self._is_renewed = before is not None
         self._second = second
         self._stopped_by_clock = False
-        # The signals that ended its children from outside, by what they were doing.
+        # The signals that ended its children from outside, by the part they were running.
         self.kills: dict[str, str] = {}
         self.source = source
         self._redactor = Redactor(source)
         self.definition = self._define()
-        # Statements that kill: which ones, from where on none is run, and what is told of them.
+        # Statements that kill: which ones, from where on none is run, and their report.
         self._skipped: tuple[list[int], int | None, list[wire.Statement]]
         self._skipped = (self._skip, self._until, list(self._killers))
 
@@ -143,7 +143,7 @@ class RemoteCandidate(Closing):
         else:
             self._quick.add(blamed)
         if blamed == INTROSPECTION:
-            # No mark depends on it, and the next one is another stage's.
+            # No mark depends on it, and the next one is for another stage.
             self._stopped_by_clock = stopped
             self.kills.pop(INTROSPECTION, None)
             self._lost.pop(INTROSPECTION, None)
@@ -302,7 +302,7 @@ class RemoteCandidate(Closing):
         try:
             reply = wire.decode_reply(data)
         except ProtocolError:
-            # Not in which way: whoever sent it could spell hidden inputs with that.
+            # Not how: the way could spell hidden inputs.
             raise ChildLost("sent a malformed answer") from None
         if not self._fits(reply, operation):
             raise ChildLost("sent an answer of another kind than was asked for")
@@ -390,7 +390,7 @@ class RemoteCandidate(Closing):
         if ended.excess:
             return ChildLost(ended.excess)
         if ended.killed:
-            # It lives on, or is slow to end: the clock decides.
+            # It still runs, or is slow to end: wall-clock time decides.
             self._stopped_by_clock = True
             return ChildLost("closed the grader's own channel")
         if not ended.signal:
@@ -414,7 +414,7 @@ class RemoteCandidate(Closing):
 
 
 def _signal_name(number: int) -> str:
-    # Those of the real-time range have numbers only.
+    # Real-time signals have numbers only.
     named = number in set(signal.Signals)
     return signal.Signals(number).name if named else f"signal {number}"
 

@@ -1,4 +1,4 @@
-"""What is slow to import, and is loaded before the fork where a source asks for it."""
+"""Modules that are slow to import, which are loaded before the fork if a source needs them."""
 
 from __future__ import annotations
 

@@ -210,11 +210,11 @@ class _Warm:
     """The process at one isolation level."""
 
     def __init__(self, isolation: Isolation, software: Software) -> None:
-        # What may be missing is looked for first: nothing is open yet.
+        # Look first for what may be missing, while nothing is open yet.
         program = b"" if isolation == "minimal" else compile_filter()
         environment = _environment(software)
         around = around_all(environment, software) if isolation == "full" else []
-        # Nothing that is installed beside those packages may add to a process that is locked.
+        # No other installed package may add anything to a process that is locked.
         alone = [] if isolation == "minimal" else ["-S", "-P"]
         command = [*around, sys.executable, *alone, "-m", "grading.confined.forkserver"]
         self._scratch = SCRATCH if isolation == "full" else _scratch_folder()
@@ -235,7 +235,7 @@ class _Warm:
                 env=environment,
                 start_new_session=True,
             )
-        # Where it has died already, whoever waits for it is told why.
+        # If it has died already, `wait` says why.
         with contextlib.suppress(OSError):
             setup = Setup(isolation, program, software, _forbidden(), self._scratch)
             self._control.send(orders.encode(setup))
@@ -253,7 +253,7 @@ class _Warm:
         assert isinstance(news, Ready)
         self.as_root = news.as_root
         if news.open:
-            raise SpawnerError(f"a locked process was tried, and {' and '.join(news.open)}")
+            raise SpawnerError(f"a locked process was tested, and {' and '.join(news.open)}")
 
     def close(self) -> None:
         """End it, and with it everything it has started."""
@@ -264,7 +264,7 @@ class _Warm:
         self._process.kill()
         self._process.wait()
         self._said.close()
-        # Where it was killed, what children have written is still there.
+        # If it was killed, what children have written is still there.
         if self._scratch != SCRATCH:
             scratch.remove(Path(self._scratch))
 
@@ -273,14 +273,14 @@ class _Warm:
         self._process.wait()
         self._said.seek(0)
         said = self._said.read().decode(errors="replace").strip()[-2000:]
-        # Of a traceback the last line says what is wrong.
+        # The last line of a traceback says what is wrong.
         return said.splitlines()[-1] if "Traceback" in said else said
 
 
 def _scratch_folder() -> str:
     try:
         folder = tempfile.mkdtemp(prefix="backprop-")
-        # The user that students' processes run as passes through it.
+        # The user that students' processes run as must be able to enter it.
         Path(folder).chmod(0o711)
     except OSError as error:
         raise SpawnerError(f"no folder for temporary files can be made ({error})") from None

@@ -25,8 +25,8 @@ from grading.workers.jobs import WARM, Graded, Job, decode_graded
 if TYPE_CHECKING:
     from grading.sandbox.zygote import Zygote
 
-# How often in a row everything may break without a single submission done, before each of those
-# left is tried alone; and how often each then is.
+# How many times in a row everything may break without one submission done, before the rest are
+# tried one by one; and how many times each of those is.
 TRIES = 2
 # The C library gives large tensors back as soon as they are freed, rather than keep their memory.
 FRUGAL = {"MALLOC_MMAP_THRESHOLD_": "262144", "MALLOC_ARENA_MAX": "1"}
@@ -122,7 +122,7 @@ def _round(
         except BaseException:
             for future in futures:
                 future.cancel()
-            # Whoever waits for a student's answer stops waiting.
+            # Workers that wait for a student's answer stop waiting.
             if zygote is not None:
                 zygote.close()
             raise

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 MIB = 2**20
-# What the grader's own processes take up, all of them together and for each worker, beside what
+# What the grader's own processes need, in total and for each worker, besides what
 # submissions may use (measured, rounded up: docs/performance.md).
 OWN_MIB = 450
 WORKER_MIB = 90

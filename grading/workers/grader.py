@@ -18,16 +18,16 @@ from harness.course.settings import Settings
 from harness.judging.judge import Judgement, judge
 from harness.probes import plan
 
-# The kind of the flag for a process that neither the judge nor a limit of its own has ended.
+# The kind of the flag for a process that something other than the grader or a limit has ended.
 KILLED = "killed-by-the-system"
 
 
 def grade_alone(
     submission: Submission, assignment: Assignment, settings: Settings, seed: int, spawner: Spawner
 ) -> Result:
-    """Return the result of a submission that nothing runs beside, of a second try if needed.
+    """Return the result of a submission that runs alone, of a second try if needed.
 
-    Raise SpawnerError where the grader itself failed.
+    Raise SpawnerError if the grader itself failed.
     """
     graded = grade_submission(submission, assignment, settings, seed, spawner)
     if graded.again:
@@ -47,7 +47,7 @@ def grade_submission(
 ) -> Graded:
     """Return what one try comes to, with all checks or those that ``only`` names.
 
-    A ``second`` try is final. Raise SpawnerError where the grader itself failed.
+    A ``second`` try is final. Raise SpawnerError if the grader itself failed.
     """
     wall, cpu = time.perf_counter(), time.process_time()
     if submission.source is None:
@@ -75,8 +75,8 @@ def _kills(remote: RemoteCandidate) -> list[Flag]:
         Flag(
             KILLED,
             None if part in (CHAIN, DEFINITIONS) else part,
-            f"The process of {part} was ended by {signal}, sent neither by the grader nor for a "
-            "limit of its own; what it was doing has no points.",
+            f"The process of {part} was ended by {signal}, which neither the grader nor one of "
+            "its limits sent; that part gets no points.",
         )
         for part, signal in remote.kills.items()
     ]

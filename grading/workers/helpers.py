@@ -1,4 +1,4 @@
-"""The processes that help a run: the folder of their own, and that none of them holds it up."""
+"""The processes that help a run: their temporary folder, and ending them in time."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ if sys.platform != "win32":
     import fcntl
 
 PREFIX, LOCK = "backprop-run-", "lock"
-# How long helpers have to end by themselves, and how often those that are stopped are woken.
+# How long helpers have to end by themselves, and how often stopped ones are continued.
 GRACE_SECONDS = 5.0
 
 
 @cache
 def room() -> Path:
-    """Return the temporary folder of this process, which goes when it ends.
+    """Return the temporary folder of this process, which is removed when it ends.
 
-    What killed runs of this user left behind goes now. Multiprocessing has its sockets there.
+    What killed runs of this user left behind is removed now. Multiprocessing has its sockets there.
     """
     _remove_dead()
     folder = Path(tempfile.mkdtemp(prefix=PREFIX))
@@ -53,7 +53,7 @@ def _remove_dead() -> None:
     if sys.platform == "win32":
         return
     for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
-        # One that is another user's, alive, or not yet locked stays.
+        # Folders that are another user's, in use, or not yet locked stay.
         with contextlib.suppress(OSError):
             if folder.lstat().st_uid != os.geteuid():
                 continue
@@ -81,7 +81,7 @@ def _kill(processes: Sequence[BaseProcess]) -> None:
 
 
 def wake() -> None:
-    """Let whatever this process has started go on, where a signal has stopped it."""
+    """Continue the processes that this one has started and a signal has stopped."""
     if sys.platform == "linux":
         for pid in _descendants(os.getpid()):
             with contextlib.suppress(OSError):

@@ -34,7 +34,7 @@ def kept_seed(path: Path, wanted: int | None = None) -> int:
     """Return the seed kept in the file at ``path``: the first time, a new one or that ``wanted``.
 
     A ``wanted`` seed replaces another one. The seed is on disk when this returns, and processes
-    that ask at the same moment get the same. Raises UserError for a damaged file, and OSError
+    that ask at the same moment get the same. Raise UserError for a damaged file, and OSError
     where it cannot be read or written.
     """
     seed = _read(path) if path.exists() else None

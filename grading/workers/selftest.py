@@ -21,7 +21,7 @@ from harness.probes import plan
 ASSIGNMENT = "one-neuron"
 KNOWN = Path(__file__).parent / "known"
 WRONG = "sigmoid/gradient/z"
-# It takes as long as all the rest, and nothing crosses the wire that the chain does not send too.
+# It takes as long as all the rest, and sends nothing over the wire that the chain does not.
 LEFT_OUT = "training"
 SEED = 0
 # A busy machine can cost a known submission its time.
@@ -42,7 +42,7 @@ def judge_known(spawner: Spawner) -> None:
     raise GraderBroken(
         hinted(
             f"The grader does not work on this machine ({off}), so nothing is marked: install "
-            "backprop-harness again with the versions of its packages that it asks for."
+            "backprop-harness again with the package versions that it requires."
         )
     )
 

@@ -1,7 +1,7 @@
-"""What every worker needs and none changes, made once in the process that they are forked from.
+"""What all workers need and none changes, made once in the process that they are forked from.
 
-That process imports this module before it knows of any work; the environment tells it which
-assignment and seed the work will be of.
+That process imports this module before there is any work; the environment tells it the assignment
+and the seed.
 """
 
 from __future__ import annotations

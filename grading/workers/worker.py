@@ -1,4 +1,4 @@
-"""A worker's side of a batch: grades one submission after the other, in a process of its own.
+"""A worker's side of a batch: grades one submission after another, in a process of its own.
 
 The process that workers are forked from has imported this module, so they share what it loads.
 """
@@ -32,7 +32,7 @@ from grading.workers.selftest import judge_known
 from harness.course.assignments import load_assignment
 
 torch.set_num_threads(1)
-# The first use loads hundreds of modules, which each worker would load for itself.
+# The first use loads hundreds of modules, which otherwise every worker would load.
 gradcheck(torch.sin, torch.zeros(1, dtype=torch.float64, requires_grad=True))
 
 TRIES = 2
@@ -121,7 +121,7 @@ def grade_entry(entry: Entry, job: Job, *, second: bool) -> bytes:
         except GraderBroken:
             raise
         except Exception:
-            # A fault of the grader's own must never cost the batch, nor become a zero.
+            # A fault of the grader must neither end the batch nor become a zero.
             why = traceback.format_exc(limit=-8)
             _workplace.leave()
     return encode_graded(Graded(given_up(entry, job, why), again=False))
@@ -129,7 +129,7 @@ def grade_entry(entry: Entry, job: Job, *, second: bool) -> bytes:
 
 def given_up(entry: Entry, job: Job, why: str) -> Result:
     """Return the result of an entry that the grader failed on, and why, for the instructor."""
-    reason = "The grader failed on this submission: its mark is open until it is graded again."
+    reason = "The grader failed on this submission; its mark stays open until it is graded again."
     assignment = load_assignment(job.assignment)
     submission = Submission(entry.name, "")
     return unmarked(submission, assignment, job.settings, "grader_error", reason, why)
