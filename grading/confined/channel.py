@@ -23,21 +23,15 @@ class ProtocolError(Exception):
     """The other side broke the rules of the wire."""
 
 
-class _Part:
-    """Bytes of which some have arrived."""
-
-    def __init__(self, size: int) -> None:
-        self.data = bytearray(size)
-        self.filled = 0
-
-
 class Channel:
     """One end of a stream socket that carries frames."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
-        self._length = _Part(LENGTH.size)
-        self._frame: _Part | None = None
+        # The length of the next frame, followed by the frame when that is known; and how many
+        # bytes of it have arrived.
+        self._data = bytearray(LENGTH.size)
+        self._filled = 0
 
     def send(self, payload: bytes, timeout: float | None = None) -> None:
         """Send one frame.
@@ -58,25 +52,25 @@ class Channel:
         except OSError:
             raise ChannelClosed from None
 
-    def receive(self, limit: int, timeout: float | None = None) -> bytearray:
+    def receive(self, limit: int, timeout: float | None = None) -> memoryview:
         """Return the next frame; its length and the rest have ``timeout`` seconds each.
 
         Raise ProtocolError for a frame of more than ``limit`` bytes before it is read.
         """
-        if self._frame is None:
-            self._fill(self._length, timeout)
-            (length,) = LENGTH.unpack(self._length.data)
+        if len(self._data) == LENGTH.size:
+            self._fill(timeout)
+            (length,) = LENGTH.unpack(self._data)
             if length > limit:
                 raise ProtocolError(f"a frame of {length} bytes")
-            self._frame = _Part(length)
-        frame = self._frame
-        self._fill(frame, timeout)
-        self._length, self._frame = _Part(LENGTH.size), None
-        return frame.data
+            self._data += bytes(length)
+        self._fill(timeout)
+        frame = memoryview(self._data)[LENGTH.size :]
+        self._data, self._filled = bytearray(LENGTH.size), 0
+        return frame
 
     def has_unread(self) -> bool:
         """Return whether there are bytes that have not been asked for yet."""
-        if self._length.filled:
+        if self._filled:
             return True
         self._socket.setblocking(False)
         try:
@@ -88,20 +82,18 @@ class Channel:
         """Close this end."""
         self._socket.close()
 
-    def _fill(self, part: _Part, timeout: float | None) -> None:
-        if part.filled == len(part.data):
-            return
+    def _fill(self, timeout: float | None) -> None:
         until = None if timeout is None else time.monotonic() + timeout
-        with memoryview(part.data) as view:
-            while part.filled < len(view):
+        with memoryview(self._data) as view:
+            while self._filled < len(view):
                 # The deadline is for all of it: a byte now and then does not extend it.
                 self._socket.settimeout(until and max(until - time.monotonic(), 1e-3))
                 try:
-                    count = self._socket.recv_into(view[part.filled :])
+                    count = self._socket.recv_into(view[self._filled :])
                 except TimeoutError:
                     raise ChannelTimeout from None
                 except OSError:
                     raise ChannelClosed from None
                 if not count:
                     raise ChannelClosed
-                part.filled += count
+                self._filled += count

@@ -30,20 +30,7 @@ from grading.confined.tensors import (
     tensor_of,
     unbundled,
 )
-from harness.candidate.operations import (
-    Absent,
-    Chained,
-    Descend,
-    Observed,
-    Operation,
-    Output,
-    Raised,
-    Reply,
-    Returned,
-    Returns,
-    Seen,
-    Unchanged,
-)
+from harness.candidate.operations import Descend, Lost, Observed, Operation, Reply, Returned, Seen
 
 REQUEST_LIMIT = 64 * 1024 * 1024
 REPLY_LIMIT = 16 * 1024 * 1024
@@ -56,7 +43,7 @@ MOST_LETTERS = 100
 # Replies of so many bytes are kept for when the same ones come again.
 SMALL_REPLY = 2048
 
-Frame = bytes | bytearray
+Frame = bytes | memoryview
 
 
 class Parse(msgspec.Struct, frozen=True, tag="parse"):
@@ -144,8 +131,8 @@ FromChild = Parsed | Started | Defined | Answers
 encode = msgspec.msgpack.Encoder().encode
 decode_request: Callable[[Frame], Request] = msgspec.msgpack.Decoder(Request).decode
 _from_child: msgspec.msgpack.Decoder[FromChild] = msgspec.msgpack.Decoder(FromChild)
-# All but Lost, which a child cannot say of itself.
-_REPLIES = (Output, Returns, Unchanged, Chained, Observed, Raised, Absent)
+# A child cannot report its own death.
+_REPLIES = tuple(each for each in get_args(Reply) if each is not Lost)
 _MALFORMED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 

@@ -107,7 +107,7 @@ class Reader(Closing):
             raise _Lost("sent an answer without what was asked for")
         return answer
 
-    def _await(self, child: Child) -> bytearray:
+    def _await(self, child: Child) -> memoryview:
         """Return the next frame. Raise Unreadable if the files take too long."""
         began = time.monotonic()
         before: float | None = None

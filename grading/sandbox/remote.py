@@ -358,7 +358,7 @@ class RemoteCandidate(Closing):
         except ChannelClosed:
             raise self._loss(child) from None
 
-    def _await(self, child: Child) -> bytearray:
+    def _await(self, child: Child) -> memoryview:
         """Return the next frame, within the limits of the call and of the submission."""
         while True:
             try:
