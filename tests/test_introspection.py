@@ -40,7 +40,7 @@ FORGERIES = st.tuples(
 
 
 @given(FORGERIES)
-def test_no_forged_testimony_tells_anything_but_words_of_the_harness_and_lines(forged):
+def test_no_forged_introspection_tells_anything_but_words_of_the_harness_and_lines(forged):
     text = "first = 1\nsecond = 2"
 
     def instead(frame):
