@@ -42,29 +42,32 @@ def grade_entries(
     SpawnerError if the zygote cannot be restarted, and GraderBroken if a worker does not grade
     known submissions right.
     """
-    waiting = {entry.name: entry for entry in entries}
-    doubtful: dict[str, Entry] = {}
+    named = {entry.name: entry for entry in entries}
+    doubtful: list[Entry] = []
+    for graded in _tried_once(named.copy(), job, workers, zygote):
+        if graded.again:
+            doubtful.append(named[graded.result.submission])
+        else:
+            yield graded.result
+    for entry in doubtful:
+        yield _grade_alone(entry, job, zygote, second=True).result
+
+
+def _tried_once(
+    waiting: dict[str, Entry], job: Job, workers: int, zygote: Zygote | None
+) -> Iterator[Graded]:
     futile = 0
     while waiting and futile < TRIES:
         before = len(waiting)
         try:
             for graded in _round(list(waiting.values()), job, workers, zygote):
-                entry = waiting.pop(graded.result.submission)
-                if graded.again:
-                    doubtful[entry.name] = entry
-                else:
-                    yield graded.result
+                del waiting[graded.result.submission]
+                yield graded
         except (BrokenProcessPool, SpawnerError):
             _replace(zygote)
             futile = futile + 1 if len(waiting) == before else 0
     for entry in waiting.values():
-        graded = _grade_alone(entry, job, zygote, second=False)
-        if graded.again:
-            doubtful[entry.name] = entry
-        else:
-            yield graded.result
-    for entry in doubtful.values():
-        yield _grade_alone(entry, job, zygote, second=True).result
+        yield _grade_alone(entry, job, zygote, second=False)
 
 
 def start_early(job: Job) -> None:
