@@ -1,4 +1,4 @@
-"""Judges a backward pass that a student wrote: gradients, manners, and a training end to end.
+"""Judge a backward pass that a student wrote: gradients, robustness, and a training end to end.
 
 A handout begins with ``from harness.one_neuron import check, train`` or
 ``from harness.many_neurons import check, train``.

@@ -1,9 +1,9 @@
-"""What a handout imports: ``check`` and ``train``, which judge classes of this process."""
+"""The functions that a handout imports, ``check`` and ``train``; they judge its own classes."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,10 +32,10 @@ _UNTRUSTED = (
 
 @dataclass(frozen=True)
 class Checked:
-    """The outcome of a check: a picture in a notebook, text elsewhere, a number to nbgrader.
+    """The result of a check: a picture in a notebook, text elsewhere, a number for nbgrader.
 
-    ``run`` is the training run, where there was one, and ``reference`` the one it was held
-    against; their ``costs`` can be plotted.
+    After a training that passed, ``run`` is its run and ``reference`` the one with torch's own
+    gradients; their ``costs`` can be plotted.
     """
 
     report: Report
@@ -61,14 +61,14 @@ class Checked:
 
 
 class _Watched(Workbench):
-    """Classes at hand; how far they are with the steps of a training is told."""
+    """A workbench that reports the progress of training."""
 
     def __init__(self, names: dict[str, type], tell: Tell) -> None:
         super().__init__(names)
         self._tell = tell
 
     def perform(self, operations: Sequence[Operation]) -> list[Reply]:
-        """As a workbench does; a training comes as one list of steps."""
+        """Perform the operations; a training comes as one list of steps."""
         if not isinstance(operations[-1], Descend):
             return super().perform(operations)
         replies: list[Reply] = []
@@ -87,38 +87,37 @@ class Handout:
     assignment: Assignment
 
     def check(self, *stages: type) -> Checked:
-        """Checks the given classes, such as ``check(Sigmoid)``, each by itself.
+        """Check the given classes, such as ``check(Sigmoid)``, each by itself.
 
-        Show the result as the last expression of a cell. Raises TypeError for anything that is
-        not a class of this assignment.
+        Show the result as the last expression of a cell. Raise TypeError for anything that is not
+        a class of this assignment.
         """
-        names = self._named(stages)
-        wanted = [name for name in self._ids() if self._stage_of(name) in names]
-        return self._judged(wanted, Workbench(names))
+        classes = self._named(stages)
+        return self._judged(classes, Workbench(classes))
 
     def train(self, *stages: type) -> Checked:
-        """Connects all classes of the assignment to a chain and trains a network with them.
+        """Connect all classes of the assignment to a chain, and train a network with them.
 
-        The gradients are checked first; what stands in the way is told. Raises TypeError unless
-        every class of the assignment is given.
+        The gradients are checked first; a failure there is reported instead. Raise TypeError
+        unless every class of the assignment is given.
         """
-        names = self._named(stages)
-        missing = [stage.name for stage in self.assignment.stages if stage.name not in names]
+        classes = self._named(stages)
+        every = [stage.name for stage in self.assignment.stages]
+        missing = [name for name in every if name not in classes]
         if missing:
-            everything = ", ".join(stage.name for stage in self.assignment.stages)
             raise TypeError(
-                f"train() needs all stages: call train({everything}); {missing[0]} is missing"
+                f"train() needs all stages: call train({', '.join(every)}); {missing[0]} is missing"
             )
-        wanted = [name for name in self._ids() if self._stage_of(name) is None]
         with progress() as tell:
-            return self._judged(wanted, _Watched(names, tell))
+            return self._judged([None], _Watched(classes, tell))
 
     def draw_chain(self, *, derivatives: bool = False) -> Picture:
-        """The chain from the inputs to the cost; ``derivatives`` writes out what each one is."""
+        """Draw the chain from the inputs to the cost; ``derivatives`` writes out what each is."""
         return chain_picture(self.assignment, derivatives=derivatives)
 
-    def _judged(self, wanted: Iterable[str], candidate: Candidate) -> Checked:
+    def _judged(self, stages: Collection[str | None], candidate: Candidate) -> Checked:
         settings = settings_beside(Path.cwd(), self.assignment.name)
+        wanted = [check.id for check in plan(self.assignment, settings) if check.stage in stages]
         judged = judge(self.assignment, candidate, settings=settings, only=wanted)
         report = for_student(judged.report, settings)
         return Checked(report, self.assignment, judged.run, judged.reference)
@@ -135,11 +134,3 @@ class Handout:
                     f"{shown} is not a class of this assignment; its classes are {', '.join(known)}"
                 )
         return {stage.__name__: stage for stage in stages}
-
-    def _ids(self) -> list[str]:
-        settings = settings_beside(Path.cwd(), self.assignment.name)
-        return [check.id for check in plan(self.assignment, settings)]
-
-    def _stage_of(self, id: str) -> str | None:
-        slugs = {stage.slug: stage.name for stage in self.assignment.stages}
-        return slugs.get(id.split("/", maxsplit=1)[0])

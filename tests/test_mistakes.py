@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 
 from grading.verify.mutants import claims_of
 from harness.course.assignments import NAMES, load_assignment
-from harness.course.mistake import Mistake
 from harness.course.settings import Settings
-from harness.course.stage import Stage
+from harness.course.stage import Mistake, Stage
 from harness.errors import UserError
 from harness.formulas.same import generic_points, same_as_true, value_of
 from harness.mistakes import mistakes_in

@@ -297,7 +297,7 @@ class TestAttempts:
 
     def test_an_unknown_rule_is_refused(self):
         self.set("first")
-        with pytest.raises(UserError, match="attempts = 'first'; it is one of latest, best"):
+        with pytest.raises(UserError, match="attempts = 'first'; it must be one of latest, best"):
             grade()
 
 

@@ -13,9 +13,8 @@ from grading.verify.case import Case, Kind, Solution
 from grading.verify.rewrites import rewrites_of
 from grading.verify.writing import stage_text
 from harness.course.assignment import Assignment
-from harness.course.mistake import Mistake
 from harness.course.settings import Limits
-from harness.course.stage import Stage
+from harness.course.stage import Mistake, Stage
 from harness.formulas.same import same_as_true
 from harness.formulas.variants import variants_of
 from harness.mistakes import mistakes_in

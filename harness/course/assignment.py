@@ -1,4 +1,4 @@
-"""What an assignment is: its stages, the chain they form, its training task and its points."""
+"""An assignment: its stages, the chain they form, its training task and its points."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from harness.training.task import Task
 class Assignment:
     """An assignment, declared whole.
 
-    ``sizes`` are those at which every stage is tried; the first is that of the public example.
-    ``chain`` connects the stages, from input to cost, for one layer. ``points`` maps the kinds of
-    check that are worth the same in every stage ("forward", "purity" …) and ids of single checks
-    ("training") to points; a stage's own ``points`` (by gradient) add to them.
+    Every stage is tried at all ``sizes``; the public example has the first. ``chain`` connects the
+    stages, from input to cost, for one layer. ``points`` maps the kinds of check that are worth
+    the same in every stage ("forward", "purity" …) and ids of single checks ("training") to
+    points; a stage's own ``points`` (by gradient) add to them.
     """
 
     name: str
@@ -29,8 +29,5 @@ class Assignment:
     points: Mapping[str, float] = field(default_factory=dict)
 
     def stage(self, name: str) -> Stage:
-        """The stage of that class name; KeyError where there is none."""
-        for stage in self.stages:
-            if stage.name == name:
-                return stage
-        raise KeyError(name)
+        """Return the stage of that class name. Raise KeyError if there is none."""
+        return {stage.name: stage for stage in self.stages}[name]

@@ -12,7 +12,10 @@ NAMES = ("one-neuron", "many-neurons")
 
 
 def load_assignment(name: str) -> Assignment:
-    """The assignment called ``name``, one of NAMES; imports torch. KeyError for another name."""
+    """Return the assignment called ``name``, one of NAMES. Raise KeyError for another name.
+
+    This imports torch.
+    """
     if name not in NAMES:
         raise KeyError(name)
     module = name.replace("-", "_")

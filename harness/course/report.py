@@ -1,4 +1,4 @@
-"""What a judgement is, once made: frozen, plain data that needs no torch to read."""
+"""The report on a candidate: frozen, plain data that needs no torch to read."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FlagKind = Literal[
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """Which formula a student wrote for one gradient. See docs/results.md for the fields."""
+    """The formula that a student wrote for one gradient. docs/results.md describes the fields."""
 
     gradient: str
     mistake: str
@@ -25,11 +25,11 @@ class Diagnosis:
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was checked, what came of it, and what it is worth.
+    """A check, its outcome, and its points.
 
     ``message`` is for the student, ``staff`` for the instructor only. ``waits_for`` is the id of
-    the check that must pass first, when the outcome is ``not_run``. ``case`` holds what makes the
-    failing inputs again: a seed and sizes.
+    the check that must pass first if the outcome is ``not_run``. ``case`` reproduces the failing
+    inputs: a seed and sizes.
     """
 
     id: str
@@ -47,7 +47,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Advice:
-    """Something worth knowing that costs nothing. ``stage`` is None for the whole submission."""
+    """Advice that costs no points. ``stage`` is None for the whole submission."""
 
     stage: str | None
     text: str
@@ -55,7 +55,7 @@ class Advice:
 
 @dataclass(frozen=True)
 class Flag:
-    """Evidence for a person to judge. It changes a mark only where the settings say so."""
+    """Evidence for a person to judge. It changes a mark only if the settings say so."""
 
     kind: str
     stage: str | None
@@ -64,7 +64,7 @@ class Flag:
 
 @dataclass(frozen=True)
 class Report:
-    """The judgement of one candidate on one assignment, checks in the order they ran."""
+    """The report on one candidate in one assignment, with checks in the order they ran."""
 
     assignment: str
     checks: tuple[Check, ...]
@@ -78,21 +78,15 @@ class Report:
 
     @property
     def max_score(self) -> float:
-        """The points that could be reached."""
+        """The highest possible score."""
         return round(sum(check.max_points for check in self.checks), 9)
 
     @property
     def passed(self) -> bool:
-        """Whether every check passed."""
+        """True if every check passed."""
         return all(check.outcome == "passed" for check in self.checks)
 
     def as_dict(self) -> dict[str, Any]:
-        """The report as JSON-ready data, with ``score`` and ``max_score``."""
-        return {
-            "assignment": self.assignment,
-            "score": self.score,
-            "max_score": self.max_score,
-            "checks": [asdict(check) for check in self.checks],
-            "advice": [asdict(advice) for advice in self.advice],
-            "flags": [asdict(flag) for flag in self.flags],
-        }
+        """Return the report as JSON-ready data, with ``score`` and ``max_score``."""
+        scores = {"score": self.score, "max_score": self.max_score}
+        return {"assignment": self.assignment, **scores, **asdict(self)}

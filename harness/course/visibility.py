@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from harness.course.report import Check, Diagnosis, Report
+from harness.course.report import Check, Report
 from harness.course.settings import Settings
 
 
 def for_student(report: Report, settings: Settings) -> Report:
-    """The report without what is for staff, and without what its level of feedback holds back.
+    """Return the report without staff texts, and without what its level of feedback withholds.
 
     Messages are written for that level already.
     """
@@ -17,10 +17,7 @@ def for_student(report: Report, settings: Settings) -> Report:
 
 
 def _shown(check: Check, settings: Settings) -> Check:
-    return replace(check, staff="", case=None, diagnosis=_diagnosis(check.diagnosis, settings))
-
-
-def _diagnosis(diagnosis: Diagnosis | None, settings: Settings) -> Diagnosis | None:
-    if diagnosis is None or not settings.shows("formula"):
-        return None
-    return diagnosis if settings.shows("solution") else replace(diagnosis, expected="")
+    diagnosis = check.diagnosis if settings.shows("formula") else None
+    if diagnosis and not settings.shows("solution"):
+        diagnosis = replace(diagnosis, expected="")
+    return replace(check, staff="", case=None, diagnosis=diagnosis)

@@ -24,8 +24,7 @@ from typing import Any
 
 import torch
 
-from harness.course.mistake import Mistake
-from harness.course.stage import Stage
+from harness.course.stage import Mistake, Stage
 from harness.errors import UserError
 
 Edit = str | Mapping[str, str]

@@ -1,4 +1,4 @@
-"""The checks of a stage, a module for each kind. A probe's docstring is the title students read."""
+"""The checks: a module for each kind, and the plan that orders them."""
 
 from harness.probes.context import Errored, Failed, StageContext, Waits
 from harness.probes.plan import Planned, Session, plan

@@ -1,4 +1,4 @@
-"""Do the stages work together: in torch's own graph, from the cost back to every parameter."""
+"""Check that the stages work together in torch's graph, from the cost to every parameter."""
 
 from __future__ import annotations
 
@@ -64,18 +64,11 @@ class ChainContext:
         return dict(zip(wrt, found, strict=True))
 
 
-def one_stage(chain: ChainContext, stage: str) -> None:
-    """{stage} works in the chain, with references for the other stages"""
-    _judge_chain(chain, [stage])
+def judge_chain(chain: ChainContext, students: Collection[str]) -> None:
+    """Raise Failed unless ∂C/∂x is right for every leaf x.
 
-
-def all_stages(chain: ChainContext) -> None:
-    """The whole chain, from C back to every parameter, runs on your stages"""
-    _judge_chain(chain, chain.stages)
-
-
-def _judge_chain(chain: ChainContext, students: Collection[str]) -> None:
-    """Raise Failed unless ∂C/∂x is right for every leaf x, with the student's own ``students``."""
+    ``students`` names the stages that are the student's; references stand in for the others.
+    """
     right = chain.right
     contexts = {name: chain.stages[name] for name in students}
     context = next(iter(contexts.values()))

@@ -1,4 +1,4 @@
-"""Inputs in float32: their values count, and a conversion to float64 is worth advice."""
+"""Check inputs in float32: values count, and a conversion to float64 is worth advice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is the forward pass right?"""
+"""Check the output of forward."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from harness.probes.context import Failed, StageContext, elsewhere
 
 
 def forward(context: StageContext) -> None:
-    """forward computes {formula}"""
+    """Raise Failed unless forward computes the stage's formula."""
     # Outputs may be missing after a backward that killed the process: the gradients report that.
     for case, output in context.outputs_one_by_one:
         judge_output(context, case, context.output(output, case))

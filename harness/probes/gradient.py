@@ -1,4 +1,4 @@
-"""Is a gradient right: what backward returned, its values, and torch's gradcheck."""
+"""Check a gradient: the type, shape and values that backward returns, and torch's gradcheck."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from harness.probes.proxy import EngineRefusal, engine_gradients
 
 
 def gradient(context: StageContext, name: str) -> None:
-    """backward returns ∂C/∂{input}"""
+    """Raise Failed unless backward returns ∂C/∂name."""
     for call in context.calls:
         judge_gradient(call, name)
     _judge_numerically(context, name)

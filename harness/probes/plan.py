@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -13,7 +12,7 @@ from harness.course.assignment import Assignment
 from harness.course.settings import Settings, SettingsError
 from harness.course.stage import Stage
 from harness.probes import robustness
-from harness.probes.chain import ChainContext, all_stages, one_stage
+from harness.probes.chain import ChainContext, judge_chain
 from harness.probes.context import StageContext
 from harness.probes.forward import forward
 from harness.probes.gradient import gradient
@@ -21,6 +20,7 @@ from harness.probes.special import special
 from harness.probes.training import training
 from harness.training.task import Run, train_reference
 
+Probe = Callable[[StageContext], None]
 # The checks that the points of ``special`` are taken from, in equal parts.
 GIVERS = ("precision", "purity")
 
@@ -113,34 +113,38 @@ def _shares(checks: list[Planned], settings: Settings) -> dict[str, float]:
 
 def _of_stage(assignment: Assignment, stage: Stage) -> Iterator[Planned]:
     required = tuple(f"{stage.slug}/gradient/{name}" for name in stage.required)
+    exact = (*required, f"{stage.slug}/forward", f"{stage.slug}/precision")
 
     def planned(
-        id: str,
-        probe: Callable[[StageContext], None],
-        needs: tuple[str, ...] = (),
-        credit: tuple[str, ...] = (),
+        id: str, title: str, probe: Probe, needs: tuple[str, ...] = (), credit: tuple[str, ...] = ()
     ) -> Planned:
-        name = id.removeprefix("gradient/")
-        title = _title(probe).format(stage=stage.name, formula=stage.formula, input=name)
         run = partial(_in_context, stage.name, probe)
-        points = stage.points.get(name, 0.0) if name != id else assignment.points.get(id, 0.0)
+        points = assignment.points.get(id, 0.0)
         return Planned(f"{stage.slug}/{id}", stage.name, title, points, run, needs, credit)
 
-    yield planned("forward", forward, credit=required)
+    yield planned("forward", f"forward computes {stage.formula}", forward, credit=required)
     for name in stage.inputs:
         credit = required if name in stage.optional else ()
-        yield planned(f"gradient/{name}", partial(gradient, name=name), credit=credit)
-    yield planned("precision", robustness.precision, required)
+        probe, title = partial(gradient, name=name), f"backward returns ∂C/∂{name}"
+        check = planned(f"gradient/{name}", title, probe, credit=credit)
+        yield replace(check, max_points=stage.points.get(name, 0.0))
+    title = "Forward and backward keep double precision, and work in single precision too"
+    yield planned("precision", title, robustness.precision, required)
     if stage.extremes:
-        exact = (*required, f"{stage.slug}/forward", f"{stage.slug}/precision")
-        yield planned("stability", robustness.stability, exact)
-    yield planned("special", special, required)
-    yield planned("purity", robustness.purity, required)
-    yield planned("memory", robustness.memory, required)
+        title = "Values far from zero give finite, right results"
+        yield planned("stability", title, robustness.stability, exact)
+    title = "Zeros, ones, equal and opposite values give right results"
+    yield planned("special", title, special, required)
+    title = "The inputs and the upstream gradient are left unchanged"
+    yield planned("purity", title, robustness.purity, required)
+    title = "Calls do not disturb each other, and backward can run twice"
+    yield planned("memory", title, robustness.memory, required)
     if not stage.is_scalar:
-        yield planned("layout", robustness.layout, required)
+        title = "Transposed and expanded tensors give the same gradients"
+        yield planned("layout", title, robustness.layout, required)
     if len(stage.inputs) > 1:
-        yield planned("subsets", robustness.subsets, required)
+        title = "Each input gets its gradient whichever others need one"
+        yield planned("subsets", title, robustness.subsets, required)
 
 
 def _of_chain(assignment: Assignment, checks: list[Planned]) -> Iterator[Planned]:
@@ -152,30 +156,27 @@ def _of_chain(assignment: Assignment, checks: list[Planned]) -> Iterator[Planned
     linked = {link.stage for link in assignment.chain}
     whole: list[str] = []
     for stage in (each for each in assignment.stages if each.name in linked):
+        id, title = f"chain/{stage.slug}", f"{stage.name} works in the chain, with references for"
         needs = (f"{stage.slug}/forward", *(f"{stage.slug}/gradient/{x}" for x in stage.required))
-        run = partial(_in_chain, partial(one_stage, stage=stage.name))
-        id, title = f"chain/{stage.slug}", _title(one_stage).format(stage=stage.name)
-        yield Planned(id, None, title, worth.get("chain", 0.0), run, needs)
+        run = partial(_in_chain, (stage.name,))
+        points = worth.get("chain", 0.0)
+        yield Planned(id, None, f"{title} the other stages", points, run, needs)
         whole += [*needs, id]
-    id, run = "chain/whole", partial(_in_chain, all_stages)
-    yield Planned(id, None, _title(all_stages), worth.get(id, 0.0), run, tuple(whole))
+    id, title = (
+        "chain/whole",
+        "The whole chain, from C back to every parameter, runs on your stages",
+    )
+    run = partial(_in_chain, tuple(stage.name for stage in assignment.stages))
+    yield Planned(id, None, title, worth.get(id, 0.0), run, tuple(whole))
     # A network uses each stage once a layer: calls that disturb each other cannot train.
-    memories = (check.id for check in checks if check.id.endswith("/memory"))
-    title = _title(training).format(name=assignment.task.name)
-    needs = (id, *memories)
-    yield Planned("training", None, title, worth.get("training", 0.0), Session.train, needs)
+    needs = (id, *(check.id for check in checks if check.id.endswith("/memory")))
+    id, title = "training", f"A network learns {assignment.task.name} with your functions"
+    yield Planned(id, None, title, worth.get(id, 0.0), Session.train, needs)
 
 
-def _title(probe: Callable[..., object]) -> str:
-    """Return a probe's docstring: the title a student reads."""
-    while isinstance(probe, partial):
-        probe = probe.func
-    return inspect.getdoc(probe) or ""
-
-
-def _in_context(stage: str, probe: Callable[[StageContext], None], session: Session) -> None:
+def _in_context(stage: str, probe: Probe, session: Session) -> None:
     probe(session.contexts[stage])
 
 
-def _in_chain(probe: Callable[[ChainContext], None], session: Session) -> None:
-    probe(session.chain)
+def _in_chain(students: tuple[str, ...], session: Session) -> None:
+    judge_chain(session.chain, students)

@@ -1,4 +1,4 @@
-"""What torch relies on beyond the gradients, checked once the gradients themselves are right."""
+"""Check what torch relies on beyond the gradients, once the gradients themselves are right."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _KEEP = (
 
 
 def precision(context: StageContext) -> None:
-    """Forward and backward keep double precision, and work in single precision too"""
+    """Raise Failed unless results have full precision in float64, and are right in float32."""
     stage = context.stage
     for call in context.calls:
         for name in context.sound:
@@ -62,7 +62,7 @@ def _outputs_are_right(context: StageContext) -> bool:
 
 
 def stability(context: StageContext) -> None:
-    """Values far from zero give finite, right results"""
+    """Raise Failed unless values far from zero give finite, right results."""
     cases = extreme_cases(context.stage, context.seed, context.sizes_for("stability"))
     for call in context.ask(cases):
         try:
@@ -92,7 +92,7 @@ def _far_out(got: float | None) -> str:
 
 
 def purity(context: StageContext) -> None:
-    """The inputs and the upstream gradient are left unchanged"""
+    """Raise Failed if a call changes its inputs or the upstream gradient."""
     for case in context.cases[1:3]:
         handle = next(context.handles)
         script: list[Operation] = [context.forward_of(case, handle)]
@@ -115,7 +115,7 @@ def purity(context: StageContext) -> None:
 
 
 def memory(context: StageContext) -> None:
-    """Calls do not disturb each other, and backward can run twice"""
+    """Raise Failed if calls disturb each other, or backward cannot run twice."""
     first, second, *others = memory_cases(context.stage, context.seed, context.sizes)
     _judge_pair(context, first, second, "")
     try:
@@ -161,7 +161,7 @@ def _judge_pair(context: StageContext, first: Case, second: Case, what: str) -> 
 
 
 def layout(context: StageContext) -> None:
-    """Transposed and expanded tensors give the same gradients"""
+    """Raise Failed unless transposed and expanded tensors give the same gradients."""
     cases = layout_cases(context.stage, context.seed, context.sizes_for("layout"))
     for call in context.ask(cases):
         _judge_all(
@@ -173,7 +173,7 @@ def layout(context: StageContext) -> None:
 
 
 def subsets(context: StageContext) -> None:
-    """Each input gets its gradient whichever others need one"""
+    """Raise Failed unless each input gets its gradient whichever others need one."""
     case = context.cases[1]
     subsets = product((True, False), repeat=len(case.inputs))
     for needed in shuffled(subsets, context.seed, context.stage.name, "subsets"):

@@ -1,4 +1,4 @@
-"""Values at which a formula that is right elsewhere may divide 0 by 0, or need not hold."""
+"""Check values at which a formula that is right elsewhere may divide 0 by 0, or fail."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from harness.probes.special_cases import special_cases
 
 
 def special(context: StageContext) -> None:
-    """Zeros, ones, equal and opposite values give right results"""
+    """Raise Failed unless zeros, ones, equal and opposite values give right results."""
     forward_is_right = _forward_is_right(context)
     cases = special_cases(context.stage, context.seed, context.sizes_for("special"))
     asked = shuffled(cases, context.seed, context.stage.name, "special order")

@@ -1,4 +1,4 @@
-"""Does a network learn with the student's functions, step by step as with the reference's?"""
+"""Check that a network learns with the student's functions, at every step as with torch's."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ PATH = 1e-3
 
 
 def training(task: Task, candidate: Candidate, reference: Run) -> Run:
-    """A network learns {name} with your functions"""
+    """Train a network with the student's functions. Raise Failed if it does not learn.
+
+    Every step has to lead where the ``reference`` went.
+    """
     run = train_candidate(task, candidate)
     if run.trouble:
         said, detail = in_words("your code", run.trouble)

@@ -20,7 +20,8 @@ PAUSE = 0.1
 class Tell(Protocol):
     """Reports progress: the steps done, all steps, and the cost if known."""
 
-    def __call__(self, done: int, total: int, cost: float | None = None) -> None: ...
+    def __call__(self, done: int, total: int, cost: float | None = None) -> None:
+        """Report the progress."""
 
 
 @contextmanager

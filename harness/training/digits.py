@@ -22,7 +22,7 @@ IMAGE = (8, 8)
 
 @cache
 def split_digits() -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Training images (1437, 64) and labels (1437,), unseen images (360, 64) and labels (360,).
+    """Return images (1437, 64) and labels (1437,) to train with, and (360, 64), (360,) unseen.
 
     The order is shuffled once, always the same way. Images float64, labels int64.
     """
@@ -33,7 +33,7 @@ def split_digits() -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 def targets_of(labels: Tensor) -> Tensor:
-    """One row a label, (N, 10) float64: 1 at the digit, 0 elsewhere."""
+    """Return a row for each label, (N, 10) float64: 1 at the digit, 0 elsewhere."""
     return torch.nn.functional.one_hot(labels, 10).to(torch.float64)
 
 

@@ -9,10 +9,10 @@ from harness.training.task import Network
 
 
 def layer_links(layers: int, tag: str = "") -> tuple[Link, ...]:
-    """The links of ``layers`` layers: a0 → z1 → a1 → … → C.
+    """Return the links of ``layers`` layers: a0 → z1 → a1 → … → C.
 
-    Weights and biases are w1, b1, w2 … for every sample; ``tag`` tells the other names of one
-    sample from those of the next.
+    Weights and biases are w1, b1, w2 … for every sample; ``tag`` makes the other names
+    differ from sample to sample.
     """
     links: list[Link] = []
     for layer in range(1, layers + 1):
@@ -23,12 +23,12 @@ def layer_links(layers: int, tag: str = "") -> tuple[Link, ...]:
 
 
 def batch_network(layers: int, inputs: Tensor, targets: Tensor) -> Network:
-    """A network for a whole batch: inputs (N, n_0), targets (N, K), one cost."""
+    """Return a network for a whole batch: inputs (N, n_0), targets (N, K), one cost."""
     return Network(layer_links(layers), {"a0": inputs, "y": targets}, ("C",), (f"a{layers}",))
 
 
 def sample_network(layers: int, inputs: Tensor, targets: Tensor) -> Network:
-    """A chain of single neurons, laid out once for each sample: inputs (N,), targets (N,)."""
+    """Return a chain of single neurons for each sample: inputs (N,), targets (N,)."""
     tags = [f"_{number}" for number in range(len(inputs))]
     links = tuple(link for tag in tags for link in layer_links(layers, tag))
     tensors = {f"a0{tag}": value for tag, value in zip(tags, inputs, strict=True)}

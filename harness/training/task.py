@@ -1,4 +1,4 @@
-"""Gradient descent through a chain of stages: the trusted loop and what it is held against."""
+"""Gradient descent through a chain of stages: the trusted loop, and its reference."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import pairwise
+from types import SimpleNamespace
 
 import torch
 from torch import Tensor
@@ -14,13 +15,12 @@ from harness.candidate.operations import Candidate, Chain, Chained, Descend, Lin
 from harness.candidate.workbench import Workbench
 
 Parameters = dict[str, Tensor]
-
 PART = 60
 
 
 @dataclass(frozen=True)
 class Network:
-    """A network laid out for some samples: its links, its values, and the costs to average."""
+    """A network for some samples: its links, its values, its costs to average, its answers."""
 
     links: tuple[Link, ...]
     tensors: Mapping[str, Tensor]
@@ -30,15 +30,15 @@ class Network:
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """What to train, from where, for how long, and how good it has to get.
+    """A training: the network, its start, its data, and the accuracy to reach.
 
-    ``network(inputs, targets)`` lays the network out for a batch; the full cost is the average of
-    the ``costs`` it names. ``batch(step)`` gives the inputs and targets of a step, which differ in
-    their values only (and not at all where it is the same object as before), ``unseen()``
-    inputs, targets and labels for the test; ``read`` says which labels so many answers of the
-    network stand for, -1 where an answer is none. ``rate`` is the learning rate, ``accuracy`` the
-    share of unseen samples to get right. ``image`` is the height and width of an input that is an
-    image from 0 (blank) to 1 (ink), row by row.
+    ``network(inputs, targets)`` returns the network for a batch; the full cost is the average of
+    its ``costs``. ``batch(step)`` returns the inputs and targets of a step, which differ in their
+    values only (the same object means the same values), ``unseen()`` inputs, targets and labels
+    for the test. ``read`` maps that many answers of the network to labels, -1 for an answer that
+    is missing. ``rate`` is the learning rate, ``accuracy`` the share of unseen samples to get
+    right. ``image`` is the height and width of an input that is an image from 0 (blank) to 1
+    (ink), row by row.
     """
 
     name: str
@@ -55,11 +55,10 @@ class Task:
 
 @dataclass(frozen=True)
 class Run:
-    """A training run: the cost at each step, where it led, the share of unseen samples that the
-    trained network gets right, and, if it stopped early, the trouble.
+    """A training run: the cost at each step, the parameters, and the accuracy on unseen samples.
 
-    ``path[name][k]`` is the parameter after step k; ``read`` holds the label that the trained
-    network gives each of the unseen samples.
+    ``path[name][k]`` is the parameter after step k; ``read`` holds the trained network's label for
+    each of the unseen samples. A run that stopped early has the ``trouble``.
     """
 
     costs: tuple[float, ...]
@@ -76,10 +75,10 @@ class Run:
 
 
 def train_candidate(task: Task, candidate: Candidate) -> Run:
-    """Trains the task's network with the candidate's functions, all steps in one call.
+    """Train the task's network with the candidate's functions, all steps in one call.
 
-    The candidate goes down its own gradients and tells each of them. The parameters are computed
-    here, from those gradients and nothing else. Stops at the first trouble.
+    The candidate descends along its own gradients and reports them. The parameters are computed
+    here, from those gradients and nothing else. Stop at the first trouble.
     """
     steps: list[Chained] = []
     trouble: Trouble | None = None
@@ -96,19 +95,14 @@ def train_candidate(task: Task, candidate: Candidate) -> Run:
 
 @cache
 def train_reference(task: Task, references: tuple[tuple[str, Callable[..., Tensor]], ...]) -> Run:
-    """The same training with plain differentiable torch; made once, as nothing in it varies."""
-    functions = {name: _Reference(forward) for name, forward in references}
+    """Return the same training with plain differentiable torch, which is made only once."""
+    functions = {name: SimpleNamespace(apply=forward) for name, forward in references}
     return train_candidate(task, Workbench(functions, trusted=True))
-
-
-@dataclass(frozen=True)
-class _Reference:
-    apply: Callable[..., Tensor]
 
 
 @cache
 def _steps(task: Task) -> tuple[Chain | Descend, ...]:
-    """The first step lays the network out; each of the others goes on with another batch."""
+    """Return the operation that sets the network up, then one for every other batch."""
     batches = [task.batch(step) for step in range(task.steps)]
     parameters = task.parameters()
     network = task.network(*batches[0])
@@ -126,11 +120,14 @@ def _steps(task: Task) -> tuple[Chain | Descend, ...]:
 
 
 def _path(start: Parameters, gradients: Sequence[Tensor | None], rate: float) -> Parameters:
-    """Where each parameter is after each step down the gradients."""
+    """Return every parameter after each step down the gradients; nan after an unusable one."""
     origin = torch.cat([value.flatten() for value in start.values()])
     rows = torch.empty(len(gradients), len(origin), dtype=origin.dtype)
     for row, gradient in zip(rows, gradients, strict=True):
-        row.copy_(_usable(gradient, origin))
+        if gradient is None or gradient.shape != row.shape or gradient.dtype != row.dtype:
+            row.fill_(torch.nan)
+        else:
+            row.copy_(gradient)
     # In place, as these are the largest tensors of all.
     rows.cumsum_(0).mul_(-rate).add_(origin)
     parts = rows.split([value.numel() for value in start.values()], dim=1)
@@ -138,55 +135,37 @@ def _path(start: Parameters, gradients: Sequence[Tensor | None], rate: float) ->
     return {name: part.reshape(len(rows), *value.shape) for (name, value), part in shaped}
 
 
-def _usable(gradient: Tensor | None, origin: Tensor) -> Tensor:
-    if gradient is None or gradient.shape != origin.shape or gradient.dtype != origin.dtype:
-        return torch.full_like(origin, torch.nan)
-    return gradient
-
-
-@dataclass(frozen=True)
-class _Part:
-    """Some of the unseen samples: the network for them, up to its answers, and their labels."""
-
-    links: tuple[Link, ...]
-    tensors: Mapping[str, Tensor]
-    answers: tuple[str, ...]
-    labels: Tensor
-
-
 @cache
-def _exam(task: Task) -> tuple[_Part, ...]:
+def _exam(task: Task) -> tuple[tuple[Network, Tensor], ...]:
+    """Return the network up to its answers, and the labels, for all unseen samples in parts."""
     # In parts, so that a slow but right forward stays within the time of a call.
-    return tuple(
-        _part(task.network(inputs, targets), labels)
-        for inputs, targets, labels in zip(
-            *(part.split(PART) for part in task.unseen()), strict=True
-        )
-    )
+    parts = zip(*(part.split(PART) for part in task.unseen()), strict=True)
+    return tuple((_answering(task.network(*sample)), labels) for *sample, labels in parts)
 
 
-def _part(network: Network, labels: Tensor) -> _Part:
+def _answering(network: Network) -> Network:
+    """Return the network without its costs."""
     links = tuple(link for link in network.links if link.output not in network.costs)
     used = {name for link in links for name in link.inputs}
     tensors = {name: value for name, value in network.tensors.items() if name in used}
-    return _Part(links, tensors, network.answers, labels)
+    return Network(links, tensors, (), network.answers)
 
 
 def _examined(run: Run, task: Task, candidate: Candidate) -> Run:
-    """The run with the share of unseen samples that the network at its end gets right."""
+    """Return the run with the share of unseen samples that the trained network gets right."""
     # Copies: whoever keeps one of them must not keep the whole path.
     trained = {name: rows[-1].clone() for name, rows in run.path.items()}
-    parts = _exam(task)
+    exam = _exam(task)
     replies = candidate.perform(
-        [Chain(part.links, {**trained, **part.tensors}, part.answers) for part in parts]
+        [Chain(each.links, {**trained, **each.tensors}, each.answers) for each, _ in exam]
     )
     read: list[Tensor] = []
-    for part, reply in zip(parts, replies, strict=True):
+    for (network, labels), reply in zip(exam, replies, strict=True):
         if isinstance(reply, Trouble):
             return replace(run, trouble=reply)
         assert isinstance(reply, Chained)
-        answers = [reply.outputs.get(name) for name in part.answers]
-        read.append(task.read(answers, len(part.labels)))
+        answers = [reply.outputs.get(name) for name in network.answers]
+        read.append(task.read(answers, len(labels)))
     said = torch.cat(read)
-    correct = int((said == torch.cat([part.labels for part in parts])).sum())
+    correct = int((said == torch.cat([labels for _, labels in exam])).sum())
     return replace(run, accuracy=correct / len(said), read=said)

@@ -19,7 +19,7 @@ UNSEEN = 64
 
 @cache
 def split_tumours() -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Training values (32,) and labels (32,), unseen values (128,) and labels (128,); float64.
+    """Return values (32,) and labels (32,) to train with, and (128,), (128,) unseen; float64.
 
     Both parts are balanced: half benign (0), half malignant (1). The values are standardised
     with the mean and standard deviation of the training part. The choice is always the same.
@@ -49,10 +49,6 @@ def _all_seen() -> tuple[Tensor, Tensor]:
     return values, labels
 
 
-def _batch(step: int) -> tuple[Tensor, Tensor]:
-    return _all_seen()
-
-
 def _unseen() -> tuple[Tensor, Tensor, Tensor]:
     *_, values, labels = split_tumours()
     return values, labels, labels
@@ -70,7 +66,7 @@ TUMOURS = Task(
     name="to tell malignant tumours from benign ones",
     parameters=_parameters,
     network=partial(sample_network, LAYERS),
-    batch=_batch,
+    batch=lambda step: _all_seen(),
     unseen=_unseen,
     read=_read,
     steps=30,
