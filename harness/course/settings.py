@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from harness.course.report import FlagKind
+from harness.errors import UserError
 
 FEEDBACK_LEVELS = ("verdict", "where", "hint", "formula", "solution")
 SETTINGS_FILE = "assignment.toml"
@@ -20,7 +21,7 @@ _DISTRIBUTION = r"[A-Za-z0-9]([\w.-]*[A-Za-z0-9])?"
 Consequence = Literal["flag", "zero", "ignore"]
 
 
-class SettingsError(ValueError):
+class SettingsError(UserError, ValueError):
     """The settings cannot be used; the message says which one, where, and what to do."""
 
 
@@ -66,10 +67,11 @@ def load_settings(path: Path, assignment: str) -> Settings:
     or an invalid value.
     """
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-        return _settings(table, assignment)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, SettingsError) as error:
-        raise SettingsError(f"{path}: {error}") from error
+        return _settings(tomllib.loads(path.read_text(encoding="utf-8")), assignment)
+    except SettingsError as error:
+        raise SettingsError(f"{path}: {error}") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(f"{path}: {error}.") from error
 
 
 def settings_beside(folder: Path, assignment: str) -> Settings:
@@ -78,13 +80,13 @@ def settings_beside(folder: Path, assignment: str) -> Settings:
     try:
         return load_settings(path, assignment) if path.is_file() else Settings()
     except OSError as error:
-        raise SettingsError(f"{path}: {error.strerror}") from None
+        raise SettingsError(f"{path}: {error.strerror}.") from None
 
 
 def _settings(table: dict[str, Any], assignment: str) -> Settings:
     named = table.pop("assignment", None)
     if named != assignment:
-        raise SettingsError(f"assignment = {named!r} where {assignment!r} was expected")
+        raise SettingsError(f"assignment = {named!r} where {assignment!r} was expected.")
     known: dict[str, Callable[[Any], Any]] = {
         "points": _points,
         "feedback": lambda value: _one_of("feedback", value, FEEDBACK_LEVELS),
@@ -96,20 +98,20 @@ def _settings(table: dict[str, Any], assignment: str) -> Settings:
     unknown = sorted(set(table) - set(known))
     if unknown:
         raise SettingsError(
-            f"unknown setting {unknown[0]!r}; known settings are assignment, {', '.join(known)}"
+            f"unknown setting {unknown[0]!r}; known settings are assignment, {', '.join(known)}."
         )
     return Settings(**{name: known[name](value) for name, value in table.items()})
 
 
 def _points(value: Any) -> dict[str, float]:
     if not isinstance(value, dict):
-        raise SettingsError("[points] must be a table of check ids and numbers")
+        raise SettingsError("[points] must be a table of check ids and numbers.")
     return {name: _number(f"points.{name}", worth, least=0.0) for name, worth in value.items()}
 
 
 def _one_of(name: str, value: Any, choices: tuple[str, ...]) -> Any:
     if value not in choices:
-        raise SettingsError(f"{name} = {value!r}; it must be one of {', '.join(choices)}")
+        raise SettingsError(f"{name} = {value!r}; it must be one of {', '.join(choices)}.")
     return value
 
 
@@ -117,7 +119,7 @@ def _packages(value: Any) -> tuple[str, ...]:
     every = value if isinstance(value, list) else [None]
     if not all(isinstance(each, str) and re.fullmatch(_DISTRIBUTION, each) for each in every):
         raise SettingsError(
-            f"packages = {value!r}; it must be a list of names that pip installs, such as ['scipy']"
+            f"packages = {value!r}; it must be a list of pip's names, such as ['scipy']."
         )
     return tuple(every)
 
@@ -138,12 +140,12 @@ def _limits(value: Any) -> Limits:
 
 def _table(name: str, value: Any, keys: Iterable[str]) -> dict[Any, Any]:
     if not isinstance(value, dict) or set(value) - set(keys):
-        raise SettingsError(f"[{name}] must be a table with the keys {', '.join(keys)}")
+        raise SettingsError(f"[{name}] must be a table with the keys {', '.join(keys)}.")
     return value
 
 
 def _number(name: str, value: Any, *, least: float) -> float:
     right = isinstance(value, int | float) and not isinstance(value, bool)
     if not right or not math.isfinite(value) or value < least:
-        raise SettingsError(f"{name} = {value!r}; it must be a number of at least {least:g}")
+        raise SettingsError(f"{name} = {value!r}; it must be a number of at least {least:g}.")
     return float(value)
