@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
@@ -90,9 +90,10 @@ class _Set:
     axes: tuple[str, ...] = ()
 
     def within(self, binds: int) -> Formula:
-        if self.binds >= binds:
-            return self.pieces
-        return (Piece("("), *self.pieces, Piece(")"))
+        return self.pieces if self.binds >= binds else self.between("(", ")").pieces
+
+    def between(self, left: str, right: str) -> _Set:
+        return _Set((Piece(left), *self.pieces, Piece(right)), NAME, self.axes)
 
     def added(self) -> Formula:
         """Return it for use after a sign, with brackets if it begins with another sign."""
@@ -100,15 +101,8 @@ class _Set:
         return self.within(NAME) if begins else self.within(PRODUCT)
 
 
-_FUNCTIONS = {
-    "sigmoid": "σ",
-    "exp": "exp",
-    "log": "ln",
-    "sqrt": "√",
-    "sign": "sign",
-    "tanh": "tanh",
-}
-_FUNCTIONS |= {"softmax": "softmax", "relu": "relu", "cos": "cos", "sin": "sin"}
+_FUNCTIONS = {name: name for name in ("exp", "sign", "tanh", "softmax", "relu", "cos", "sin")}
+_FUNCTIONS |= {"sigmoid": "σ", "log": "ln", "sqrt": "√"}
 _COMPARISONS: Mapping[type[ast.cmpop], str] = MappingProxyType(
     {ast.Gt: " > ", ast.Lt: " < ", ast.GtE: " ≥ ", ast.LtE: " ≤ ", ast.NotEq: " ≠ ", ast.Eq: " = "}
 )
@@ -139,9 +133,8 @@ class _Writer:
                 type(operator) in _COMPARISONS
             ):
                 one, other = self.set(left), self.set(right)
-                sign = Piece(_COMPARISONS[type(operator)])
-                pieces = (Piece("["), *one.pieces, sign, *other.pieces, Piece("]"))
-                return _Set(pieces, NAME, max(one.axes, other.axes, key=len))
+                both = (*one.pieces, Piece(_COMPARISONS[type(operator)]), *other.pieces)
+                return _Set(both, NAME, max(one.axes, other.axes, key=len)).between("[", "]")
             case ast.Call(func=ast.Name(id=name), args=[argument], keywords=[]):
                 return self._function(node, name, self.set(argument))
             case ast.Call(func=ast.Attribute(value=value, attr=method)):
@@ -155,17 +148,13 @@ class _Writer:
         left, right = self.set(node.left), self.set(node.right)
         axes = max(left.axes, right.axes, key=len)
         match node.op:
-            case ast.Add():
-                return _Set((*left.pieces, Piece(" + "), *right.added()), SUM, axes)
-            case ast.Sub():
-                return _Set((*left.pieces, Piece(" − "), *right.added()), SUM, axes)
-            case ast.Mult():
-                sign = " ⊙ " if left.axes and right.axes else " · "
-                pieces = (*left.within(PRODUCT), Piece(sign), *right.within(POWER))
-                return _Set(pieces, PRODUCT, axes)
-            case ast.Div():
-                pieces = (*left.within(PRODUCT), Piece(" / "), *right.within(POWER))
-                return _Set(pieces, PRODUCT, axes)
+            case ast.Add() | ast.Sub() as added:
+                sign = Piece(" + " if isinstance(added, ast.Add) else " − ")
+                return _Set((*left.pieces, sign, *right.added()), SUM, axes)
+            case ast.Mult() | ast.Div() as times:
+                dot = " ⊙ " if left.axes and right.axes else " · "
+                sign = Piece(" / " if isinstance(times, ast.Div) else dot)
+                return _Set((*left.within(PRODUCT), sign, *right.within(POWER)), PRODUCT, axes)
             case ast.MatMult():
                 pieces = (*left.within(POWER), Piece(" "), *right.within(POWER))
                 return _Set(pieces, PRODUCT, (*left.axes[:1], *right.axes[1:]))
@@ -180,10 +169,9 @@ class _Writer:
         if name in ("ones_like", "zeros_like"):
             return _Set(upright("1" if name == "ones_like" else "0"), NAME, of.axes)
         if name == "abs":
-            return _Set((Piece("|"), *of.pieces, Piece("|")), NAME, of.axes)
+            return of.between("|", "|")
         if name in _FUNCTIONS:
-            pieces = (Piece(f"{_FUNCTIONS[name]}("), *of.pieces, Piece(")"))
-            return _Set(pieces, NAME, of.axes)
+            return of.between(f"{_FUNCTIONS[name]}(", ")")
         return self._code(node, of.axes)
 
     def _method(self, node: ast.Call, method: str, of: _Set) -> _Set:
@@ -192,16 +180,18 @@ class _Writer:
             case "sum" | "mean", _ if arguments in ([], ["0"], ["1"], ["-1"]):
                 return _reduced(method, arguments, of)
             case "norm", []:
-                return _Set((Piece("‖"), *of.pieces, Piece("‖")), NAME, ())
+                return replace(of.between("‖", "‖"), axes=())
             case "clamp", [least, most] if "=" not in least + most:
-                limits = f", {least}, {most})".replace("-", "−")
-                return _Set((Piece("clip("), *of.pieces, Piece(limits)), NAME, of.axes)
+                return of.between("clip(", f", {least}, {most})".replace("-", "−"))
             case "clamp", ["min=0"]:
-                return _Set((Piece("max("), *of.pieces, Piece(", 0)")), NAME, of.axes)
+                return of.between("max(", ", 0)")
             case "double" | "float", []:
                 return of
-        shown = (*of.within(NAME), Piece(f".{method}({', '.join(arguments)})"))
-        return _Set(shown, NAME, of.axes)
+        return _called(method, arguments, of)
+
+
+def _called(method: str, arguments: list[str], of: _Set) -> _Set:
+    return _Set((*of.within(NAME), Piece(f".{method}({', '.join(arguments)})")), NAME, of.axes)
 
 
 def _number(value: float) -> _Set:
@@ -216,8 +206,7 @@ def _reduced(method: str, arguments: list[str], of: _Set) -> _Set:
     """Return a sum over the named axis, or over all; a mean divides it by their sizes."""
     axis = int(arguments[0]) if arguments else None
     if not of.axes or (axis is not None and axis >= len(of.axes)):
-        shown = (*of.within(NAME), Piece(f".{method}({', '.join(arguments)})"))
-        return _Set(shown, NAME, ())
+        return replace(_called(method, arguments, of), axes=())
     over = of.axes if axis is None else (of.axes[axis],)
     kept = tuple(each for each in of.axes if each not in over)
     signs = [
