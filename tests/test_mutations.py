@@ -14,7 +14,7 @@ from grading.verify.behaviour import same_behaviour
 from grading.verify.controls import HEAD, controls_for
 from grading.verify.equivalents import equivalents_for
 from grading.verify.rewrites import rewrites_of
-from grading.verify.styles import frames, styles, written
+from grading.verify.styles import Style, frames, styles, written
 from grading.verify.writing import stage_text
 from harness.candidate.workbench import Workbench
 from harness.course.assignments import NAMES, load_assignment
@@ -277,6 +277,11 @@ def test_every_style_is_right(assignment, stage):
     ways = list(equivalents_for(assignment, stage).values())
     for turn, style in enumerate(styles()):
         assert behaves(assignment, stage, ways[turn % len(ways)], style), style
+
+
+def test_a_style_that_does_not_fit_its_base_is_refused():
+    with pytest.raises(ValueError, match="twice replaces 'def forwards', which its base"):
+        Style(replace=[("def forwards", "def forward")]).filled("twice", styles())
 
 
 @pytest.mark.parametrize("name", NAMES)

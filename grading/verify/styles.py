@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import textwrap
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
@@ -19,12 +20,23 @@ from grading.verify.equivalents import Equivalent
 from harness.course.stage import Stage
 
 
-class _Style(msgspec.Struct, forbid_unknown_fields=True):
+class Style(msgspec.Struct, forbid_unknown_fields=True):
+    """A style: its own text, or a base in which texts are replaced, with lines around it."""
+
     text: str = ""
     base: str = "plain"
     replace: list[tuple[str, str]] = []
     above: str = ""
     below: str = ""
+
+    def filled(self, name: str, bases: Mapping[str, str]) -> str:
+        """Return the text of the style. Raise ValueError if it does not fit its base."""
+        text = self.text or bases[self.base]
+        for old, new in self.replace:
+            if old not in text:
+                raise ValueError(f"{name} replaces {old!r}, which its base does not have")
+            text = text.replace(old, new)
+        return self.above + text + self.below
 
 
 class Frame(msgspec.Struct, forbid_unknown_fields=True):
@@ -36,7 +48,7 @@ class Frame(msgspec.Struct, forbid_unknown_fields=True):
 
 class _File(msgspec.Struct, forbid_unknown_fields=True):
     base: dict[str, str]
-    style: dict[str, _Style]
+    style: dict[str, Style]
     frame: dict[str, Frame]
 
 
@@ -48,21 +60,12 @@ def _known() -> _File:
 @cache
 def styles() -> dict[str, str]:
     """Return the texts of all styles by name. Raise ValueError if one does not fit its base."""
-    return {name: _text(name, style) for name, style in _known().style.items()}
+    return {name: style.filled(name, _known().base) for name, style in _known().style.items()}
 
 
 def frames() -> dict[str, Frame]:
     """Return what can stand around the classes, by name."""
     return _known().frame
-
-
-def _text(name: str, style: _Style) -> str:
-    text = style.text or _known().base[style.base]
-    for old, new in style.replace:
-        if old not in text:
-            raise ValueError(f"styles.toml: {name} replaces {old!r}, which its base does not have")
-        text = text.replace(old, new)
-    return style.above + text + style.below
 
 
 def written(stage: Stage, solved: Equivalent, style: str) -> str:
