@@ -1,4 +1,4 @@
-"""Sentences for the user: what the system refused, and how many of something there are."""
+"""Sentences for the user: what went wrong, and how many of something there are."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from grading.confined.software import MissingPackage
+from grading.confined.spawner import SpawnerError
 from harness.errors import UserError
 from harness.show.visible import visible_line
 
@@ -37,17 +39,28 @@ _LIMITS = {
 }
 
 
-def explained(error: OSError | MemoryError) -> str:
-    """Return a sentence on what the system refused, or "" if that is not known."""
-    if isinstance(error, MemoryError):
-        said = _KINDS[errno.ENOMEM]
-    elif isinstance(error.filename, str):
-        return hinted(refusal(error, "", "used"))
-    elif error.errno in _KINDS:
-        said = _KINDS[error.errno]
-    else:
-        return ""
-    return hinted(f"{said}.")
+def sentence(error: BaseException) -> str:
+    """Return what to tell the user about an error; "" if it is a bug in this program."""
+    match error:
+        case UserError():
+            return str(error)
+        case MissingPackage():
+            return f"{error}."
+        case SpawnerError():
+            return (
+                f"A process for the code could not be started ({error}): `backprop doctor` says "
+                "what is missing."
+            )
+        case MemoryError():
+            return hinted(f"{_KINDS[errno.ENOMEM]}.")
+        case OSError(filename=str()):
+            return hinted(refusal(error, "", "used"))
+        case OSError() if error.errno in _KINDS:
+            return hinted(f"{_KINDS[error.errno]}.")
+        case UnicodeEncodeError(encoding="utf-8"):
+            around = visible_line(error.object[max(error.start - 20, 0) : error.end + 20])
+            return f"{around} is not UTF-8 text: write it in UTF-8."
+    return ""
 
 
 def hinted(sentence: str) -> str:

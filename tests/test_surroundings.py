@@ -11,7 +11,7 @@ import sys
 
 import pytest
 
-from grading.errors import explained
+from grading.errors import sentence
 from grading.results.lines import publish
 from grading.sandbox import can_fork
 from harness.course.settings import Settings
@@ -123,7 +123,7 @@ def test_a_run_needs_no_utf_8_anywhere(tmp_path, monkeypatch):
     ],
 )
 def test_kinds_of_refusals_are_explained_and_others_are_not(number, said):
-    assert explained(OSError(number, os.strerror(number))).startswith(said)
-    assert bool(explained(OSError(number, os.strerror(number)))) == bool(said)
+    assert sentence(OSError(number, os.strerror(number))).startswith(said)
+    assert bool(sentence(OSError(number, os.strerror(number)))) == bool(said)
     named = OSError(number, os.strerror(number), "in/alice.py")
-    assert explained(named).startswith(f"in/alice.py cannot be used: {os.strerror(number)}.")
+    assert sentence(named).startswith(f"in/alice.py cannot be used: {os.strerror(number)}.")

@@ -16,10 +16,7 @@ from grading.cli.course import doctor, release, verify
 from grading.cli.export import export
 from grading.cli.grade import grade, override, replay, similar
 from grading.cli.report import report
-from grading.errors import explained
-from grading.sandbox import SpawnerError
-from harness.errors import UserError
-from harness.show.visible import visible_line
+from grading.errors import sentence
 
 __all__ = ["main"]
 
@@ -35,24 +32,9 @@ class _Commands(click.Group):
         try:
             return super().invoke(ctx)
         except Exception as error:
-            if not (said := _sentence(error)):
+            if not (said := sentence(error)):
                 raise
             raise _Refused(said) from None
-
-
-def _sentence(error: Exception) -> str:
-    """Return what to tell the user about an error; "" if it is a bug in this program."""
-    match error:
-        case UserError():
-            return str(error)
-        case SpawnerError():
-            return f"A process for the code could not be started: {error}"
-        case OSError() | MemoryError():
-            return explained(error)
-        case UnicodeEncodeError(encoding="utf-8"):
-            around = visible_line(error.object[max(error.start - 20, 0) : error.end + 20])
-            return f"{around} is not UTF-8 text: write it in UTF-8."
-    return ""
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -1,4 +1,4 @@
-"""What ``run_autograder`` runs on Gradescope: one submission, behind the wall, into results.json.
+"""Grade one submission on Gradescope, behind the wall: what ``run_autograder`` runs.
 
 Called as ``python -m grading.exports.autograder ASSIGNMENT /autograder``.
 """
@@ -17,7 +17,7 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 
 import torch
 
-from grading.errors import refusal
+from grading.errors import sentence
 from grading.exports.gradescope import SECRET_FILE, gradescope_results
 from grading.sandbox import LEVELS
 from grading.sandbox.reader import Reader
@@ -28,40 +28,33 @@ from grading.workers.seeds import keyed_seed
 from grading.workers.selftest import judge_known
 from harness.course.assignments import load_assignment
 from harness.course.settings import Settings, settings_beside
-from harness.errors import UserError
 
-# Gradescope ends everything after ten minutes, or where it needs more than 768 MB, and loses it
-# all; it has half a core to give. The judge and the wall need 400 MiB themselves. What does nothing
-# but wait, twice over, takes up to 2 * (2.5 * MOST_SECONDS + 6 * MOST_CALL_SECONDS) by the clock.
+# Gradescope kills everything after ten minutes or above 768 MB and loses the results; it gives half
+# a core. The judge and the wall need 400 MiB themselves. A submission that only waits, twice over,
+# takes up to 2 * (2.5 * MOST_SECONDS + 6 * MOST_CALL_SECONDS) by the clock.
 MOST_SECONDS = 50.0
 MOST_CALL_SECONDS = 5.0
 MEMORY_MIB = 256
 # Standard output is shown to staff only.
 NOT_LOCKED = (
-    "WARNING: this container lets nothing be locked (isolation: minimal). The submission ran in a "
-    "process of its own, limited in time and memory, that could read the autograder's files and "
-    "use the network. Where much is at stake, grade again with `backprop grade` elsewhere."
+    "WARNING: nothing can be locked down in this container (isolation: minimal). The submission "
+    "ran in a process of its own, limited in time and memory, that could read the autograder's "
+    "files and use the network. Where much is at stake, regrade with `backprop grade` elsewhere."
 )
 
 
 def grade(assignment_name: str, base: Path) -> None:
-    """Grades ``base/submission`` and writes ``base/results/results.json``, last of all."""
+    """Grade ``base/submission``, and write ``base/results/results.json`` at the very end."""
     torch.set_num_threads(1)
     settings = _within_limits(settings_beside(base / "source", assignment_name))
-    # A folder that a student hands in; its name says nothing.
     entry = Entry("submission", (str(base / "submission"),))
     memory_mib = settings.limits.memory_mib
     with Zygote(LEVELS, settings.packages) as spawner, Reader(spawner, memory_mib) as reader:
         if spawner.isolation == "minimal":
             print(NOT_LOCKED)
         judge_known(spawner)
-        try:
-            submission = read_submission(entry, assignment_name, reader.source)
-        except OSError as error:
-            why = refusal(error, entry.paths[0])
-            sys.exit(f"{why} There is no mark: run the autograder again.")
-        # Students may try as often as they like: what one attempt tells of its hidden inputs is of
-        # no use to the next, which has others.
+        submission = read_submission(entry, assignment_name, reader.source)
+        # Attempts are unlimited: what one reveals of its hidden inputs must not help the next.
         seed = keyed_seed((base / "source" / SECRET_FILE).read_bytes(), submission.digest)
         result = grade_alone(submission, load_assignment(assignment_name), settings, seed, spawner)
     results = base / "results"
@@ -71,21 +64,21 @@ def grade(assignment_name: str, base: Path) -> None:
 
 
 def _within_limits(settings: Settings) -> Settings:
+    most = {
+        "call_seconds": MOST_CALL_SECONDS,
+        "submission_seconds": MOST_SECONDS,
+        "memory_mib": MEMORY_MIB,
+    }
     limits = settings.limits
-    return replace(
-        settings,
-        limits=replace(
-            limits,
-            call_seconds=min(limits.call_seconds, MOST_CALL_SECONDS),
-            submission_seconds=min(limits.submission_seconds, MOST_SECONDS),
-            memory_mib=min(limits.memory_mib, MEMORY_MIB),
-        ),
-    )
+    lower = {name: min(getattr(limits, name), value) for name, value in most.items()}
+    return replace(settings, limits=replace(limits, **lower))
 
 
 if __name__ == "__main__":
     try:
         grade(sys.argv[1], Path(sys.argv[2]))
-    except UserError as error:
+    except Exception as error:
+        if not (said := sentence(error)):
+            raise
         # Without a results.json Gradescope gives no mark.
-        sys.exit(str(error))
+        sys.exit(said)

@@ -18,35 +18,35 @@ from harness.probes import Planned, plan
 
 
 def check_stages(work: Work, stages: Sequence[str], spawner: Spawner) -> Judgement:
-    """What is to be told of a student's code, all of it or the given stages only.
+    """Judge a student's code, all of it or only the given stages.
 
-    Raises UserError for a stage that the assignment does not have, or code that is none.
+    Raises UserError for a stage that the assignment does not have, or code that cannot be used.
     """
     known = [stage.name for stage in load_assignment(work.assignment).stages]
-    strange = [stage for stage in stages if stage not in known]
-    if strange:
+    if unknown := [stage for stage in stages if stage not in known]:
         raise UserError(
-            f"{work.assignment} has no stage {strange[0]}; its stages are {', '.join(known)}."
+            f"{work.assignment} has no stage {unknown[0]}; its stages are {', '.join(known)}."
         )
     only = {check.id for check in checks_of(work) if not stages or check.stage in stages}
     return check_work(work, only, spawner)
 
 
 def checks_of(work: Work) -> tuple[Planned, ...]:
-    """The checks that are to be made of it. Raises UserError where the settings fit none."""
+    """Return the checks to make. Raises UserError where the settings do not fit the assignment."""
     return plan(load_assignment(work.assignment), work.settings)
 
 
 def check_work(work: Work, only: Iterable[str], spawner: Spawner) -> Judgement:
-    """What is to be told of the checks named by ``only``: the report as a student may see it, and
-    the training, if it came to that. Raises UserError for code that is none.
+    """Make the checks named by ``only``; return the report as a student may see it.
+
+    The training is part of what is returned, if it was run. Raises UserError for code that cannot
+    be used.
     """
-    wanted = set(only)
+    assignment, wanted = load_assignment(work.assignment), set(only)
 
     def judged(remote: RemoteCandidate) -> Judgement | str:
         if remote.definition.unusable:
             return hinted(remote.definition.unusable)
-        assignment = load_assignment(work.assignment)
         made = judge(assignment, remote, settings=work.settings, only=wanted)
         advice = (*definition_advice(remote.definition), *made.report.advice)
         return replace(made, report=replace(made.report, advice=advice))

@@ -1,16 +1,16 @@
-"""The checks of an assignment as pytest's items, judged when the first of them is run."""
+"""The checks of an assignment as pytest items, which are judged when the first of them is run."""
 
 from __future__ import annotations
 
 import os
 import re
 from collections.abc import Generator, Iterable, Iterator
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from grading.errors import sentence
 from grading.sandbox import SpawnerError, open_spawner
 from grading.selfcheck.check import check_work, checks_of
 from grading.selfcheck.work import Work
@@ -21,14 +21,14 @@ from harness.probes import Planned
 from harness.show.outline import MARKS, advice
 from harness.show.visible import visible
 
-# What each report tells of its check, in the properties that --junitxml writes.
+# The properties of each report, which --junitxml writes.
 ID, POINTS, MAX_POINTS = "check", "points", "max_points"
-# How a worker of pytest-xdist and the process that started it hand things on to each other.
-NAMED, SAID = "backprop-named", "backprop-said"
+# The key of what a worker of pytest-xdist sends to the main process.
+SAID = "backprop-said"
 
 
 class NotPassed(Exception):
-    """A check failed or could not be made; the text is the student's."""
+    """A check failed or could not be made; the text is for the student."""
 
 
 class Checks:
@@ -36,89 +36,83 @@ class Checks:
 
     def __init__(self, config: pytest.Config, work: Work) -> None:
         self.work = work
-        try:
-            self._all = checks_of(work)
-        except UserError as error:
-            raise pytest.UsageError(str(error)) from None
+        self._all = checks_of(work)
         self._path = Path(os.path.abspath(work.file))  # noqa: PTH100 - leaves links as they are
         self._said: list[str] = []
-        self._names = _named(config)
+        # What the call names, which workers of pytest-xdist get too, without any default paths.
+        explicit = config.args_source is pytest.Config.ArgsSource.ARGS
+        config.args = self._names = config.args if explicit else []
         self.planned = self._named_checks()
         self._worker = hasattr(config, "workerinput")
-        self._chosen: set[str] = set()
+        self._report: Report | str = ""
 
-    def result(self, id: str) -> Check:
-        """What came of a check, all of those that were chosen being made at once.
+    def result(self, item: pytest.Item) -> Check:
+        """Return the result of a check. The first time, all the session's checks are made.
 
         Raises NotPassed where none could be made.
         """
-        report = self._report
-        if isinstance(report, str):
-            raise NotPassed(report)
-        return next(check for check in report.checks if check.id == id)
+        if not self._report:
+            chosen = {each.name for each in item.session.items if isinstance(each, CheckItem)}
+            self._report = self._judged(chosen)
+        if isinstance(self._report, str):
+            raise NotPassed(self._report)
+        return next(check for check in self._report.checks if check.id == item.name)
 
-    @cached_property
-    def _report(self) -> Report | str:
-        """The report, or why there is none."""
+    def _judged(self, chosen: set[str]) -> Report | str:
+        """Return the report on the chosen checks, or why there is none."""
         try:
             with open_spawner(packages=self.work.settings.packages) as spawner:
-                report = check_work(self.work, self._chosen, spawner).report
-        except UserError as error:
+                report = check_work(self.work, chosen, spawner).report
+        except (UserError, SpawnerError) as error:
             # pytest-xdist would start another worker for one that exits, and again.
-            if self._worker:
-                return str(error)
-            pytest.exit(str(error), returncode=pytest.ExitCode.USAGE_ERROR)
-        except SpawnerError as error:
-            return f"A process for the code could not be started: {error}"
+            if self._worker or isinstance(error, SpawnerError):
+                return sentence(error)
+            pytest.exit(sentence(error), returncode=pytest.ExitCode.USAGE_ERROR)
         self._said = [f"· {each}" for each in advice(report)]
         self._said += [visible(f"⚑ {each.kind}: {each.evidence}") for each in report.flags]
         return report
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection(self, session: pytest.Session) -> None:
-        """Leaves to pytest what the call names beside the submission: by itself it takes all."""
+        """Leave to pytest only what the call names beside the submission, not its default paths."""
         session.config.args = [name for name in self._names if not self._is_here(name)]
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(
         self, session: pytest.Session, items: list[pytest.Item]
     ) -> None:
-        """Adds the checks, those that are named if any are."""
+        """Add the checks, or those that the call names."""
         items.extend(
             session.genitems(Submission.from_parent(session, path=self._path, checks=self))
         )
 
     def _named_checks(self) -> list[Planned]:
-        """The checks that the call names, all where it names none.
+        """Return the checks that the call names, all where it names none.
 
-        Raises UsageError for a name that no check has.
+        Raises UsageError for an unknown name.
         """
         here = [name.partition("::")[2] for name in self._names if self._is_here(name)]
         ids = {id for id in here if id}
         if unknown := ids - {planned.id for planned in self._all}:
-            raise pytest.UsageError(f"No check is called {', '.join(sorted(unknown))}.")
+            raise pytest.UsageError(f"There is no check {', '.join(sorted(unknown))}.")
         return [planned for planned in self._all if not ids or planned.id in ids]
-
-    def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Notes which checks are to be made."""
-        self._chosen = {item.name for item in session.items if isinstance(item, CheckItem)}
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
         self, item: pytest.Item
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        """Places what was skipped in the student's file rather than in this one."""
+        """Give skipped checks the student's file as their place, not this one."""
         report = yield
         if isinstance(item, CheckItem) and isinstance(report.longrepr, tuple):
             report.longrepr = (str(item.path), item.line + 1, report.longrepr[2])
         return report
 
     def pytest_report_header(self) -> str:
-        """Says what is checked."""
+        """Say what is checked."""
         return f"submission: {self.work.file.name}, {self.work.assignment}"
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
-        """The points, a line for each check that failed, and what is worth knowing."""
+        """Print the points, a line for each check that failed, and the advice."""
         stats = terminalreporter.stats
         made = [
             (dict(report.user_properties), report)
@@ -136,19 +130,14 @@ class Checks:
         for line in self._said:
             terminalreporter.line(line)
 
-    @pytest.hookimpl(optionalhook=True)
-    def pytest_configure_node(self, node: Any) -> None:
-        """Tells a worker of pytest-xdist what the call named."""
-        node.workerinput[NAMED] = self._names
-
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Hands on what a worker has to say beside its reports."""
+        """Send the advice from a worker of pytest-xdist to the main process."""
         if self._worker:
             session.config.workeroutput[SAID] = self._said  # type: ignore[attr-defined]
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
-        """Takes what a worker has to say; the others say the same."""
+        """Take the advice of a worker; that of the others is the same."""
         said = getattr(node, "workeroutput", {}).get(SAID, [])
         self._said += [line for line in said if line not in self._said]
 
@@ -164,7 +153,7 @@ class Submission(pytest.File):
         self.checks = checks
 
     def collect(self) -> Iterable[pytest.Item]:
-        """An item for each check. Nothing is run."""
+        """Yield an item for each check. Nothing is run."""
         for planned in self.checks.planned:
             yield CheckItem.from_parent(self, name=planned.id, planned=planned, checks=self.checks)
 
@@ -179,10 +168,10 @@ class CheckItem(pytest.Item):
         self.line = _line_of(checks.work, planned.stage)
 
     def runtest(self) -> None:
-        """Passes, is skipped, or raises NotPassed, as the check has come out."""
+        """Pass, skip, or raise NotPassed, depending on the outcome of the check."""
         self.user_properties += [(ID, self.name), (POINTS, 0.0)]
         self.user_properties.append((MAX_POINTS, self.planned.max_points))
-        check = self.checks.result(self.name)
+        check = self.checks.result(self)
         self.user_properties[1] = (POINTS, check.points)
         if check.outcome == "not_run":
             pytest.skip(f"waits for {check.waits_for}")
@@ -193,37 +182,30 @@ class CheckItem(pytest.Item):
     def repr_failure(  # type: ignore[override]
         self, excinfo: pytest.ExceptionInfo[BaseException]
     ) -> Any:
-        """What the student reads."""
+        """Return what the student reads."""
         if isinstance(excinfo.value, NotPassed):
             return str(excinfo.value)
         return super().repr_failure(excinfo)
 
     def reportinfo(self) -> tuple[Path, int, str]:
-        """Where it is, and its title."""
+        """Return the file, the line and the title."""
         return self.path, self.line, f"{self.name}: {self.planned.title}"
 
     def __repr__(self) -> str:
         return f"<Check {self.name}: {self.planned.title}>"
 
 
-def _named(config: pytest.Config) -> list[str]:
-    """The files, folders and items that the call names."""
-    workerinput = getattr(config, "workerinput", None)
-    if workerinput is not None:
-        return list(workerinput[NAMED])
-    explicit = config.args_source is pytest.Config.ArgsSource.ARGS
-    return list(config.args) if explicit else []
-
-
 def _points(made: list[dict[str, Any]], planned: int) -> str:
     got = decimal(sum(facts[POINTS] for facts in made))
     most = decimal(sum(facts[MAX_POINTS] for facts in made))
-    left = f" ({planned - len(made)} of {planned} checks left out)" if len(made) < planned else ""
+    left = (
+        f" ({planned - len(made)} of {planned} checks not selected)" if len(made) < planned else ""
+    )
     return f"{got} of {most} points{left}"
 
 
 def _line_of(work: Work, stage: str | None) -> int:
-    """The line of a module where a class begins; 0 where that means nothing."""
+    """Return the line of a module where a class begins; 0 in a notebook or where it is missing."""
     if stage is None or work.source.notebook:
         return 0
     lines: Iterator[str] = (line for cell in work.source.cells for line in cell.text.split("\n"))

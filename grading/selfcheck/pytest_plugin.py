@@ -1,8 +1,8 @@
-"""`pytest --backprop-submission FILE` makes the checks of an assignment pytest's own items.
+"""`pytest --backprop-submission FILE` turns the checks of an assignment into pytest's items.
 
-The code runs as under `backprop check`, in a process of its own, which is why this is no part of
-harness. Without the option nothing is loaded, and nothing is done. Both options have a prefix,
-since a course may have a `--submission` or `--assignment` of its own.
+The code runs as under `backprop check`, in a process of its own. Without the option nothing is
+loaded or done. Both options have a prefix, since a course may have its own `--submission` or
+`--assignment`.
 """
 
 from __future__ import annotations
@@ -11,11 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import UserError
-
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Adds the two options."""
+    """Add the two options."""
     group = parser.getgroup("backprop", "checks of backward passes (backprop-harness)")
     group.addoption(
         "--backprop-submission",
@@ -26,28 +24,33 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--backprop-assignment",
         metavar="NAME",
-        help="Which assignment it is, if the file does not tell.",
+        help="The assignment, if the file does not say which it is.",
     )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Takes over where there is a submission. Raises UsageError for one that cannot be used."""
+    """Check the submission, if there is one. Raises UsageError for one that cannot be used."""
     file = config.getoption("--backprop-submission")
     assignment = config.getoption("--backprop-assignment")
     if file is None:
         if assignment is not None:
             raise pytest.UsageError(
-                "--backprop-assignment says what --backprop-submission FILE is: add that."
+                "--backprop-assignment needs --backprop-submission FILE: add it."
             )
         return
+    from grading.errors import sentence
     from grading.selfcheck.work import read_work
 
     try:
         work = read_work(Path(file), assignment)
-    except UserError as error:
-        # The sentence names the option of `backprop check`.
-        said = str(error).replace(" --assignment ", " --backprop-assignment ")
-        raise pytest.UsageError(said) from None
-    from grading.selfcheck.pytest_checks import Checks
+        # Nobody waits for torch to be told of a file that cannot be used.
+        from grading.selfcheck.pytest_checks import Checks
 
-    config.pluginmanager.register(Checks(config, work), "backprop-checks")
+        checks = Checks(config, work)
+    except Exception as error:
+        # The sentence names the option of `backprop check`.
+        said = sentence(error).replace(" --assignment ", " --backprop-assignment ")
+        if not said:
+            raise
+        raise pytest.UsageError(said) from None
+    config.pluginmanager.register(checks, "backprop-checks")

@@ -1,9 +1,10 @@
-"""When a student saves the file they work on."""
+"""Notice when a student saves the file they work on."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from grading.confined.source import CODE
@@ -13,17 +14,17 @@ PAUSE = 0.3
 Stamp = tuple[tuple[str, int, int], ...]
 
 
-def saves(path: Path, pause: float = PAUSE) -> Iterator[None]:
-    """One item at once, and one after each change to the file, zip or folder, without end.
+def saves(path: Path) -> Iterator[None]:
+    """Yield at once, and then after every change to the file, zip or folder, forever.
 
-    A change counts when two looks in a row find the same, so that a file is not read while it is
-    written. A file that is gone for a while, as some editors save, is waited for.
+    A change counts once two looks in a row find the same, so that a file is not read while it is
+    being written. A file that some editors remove while they save is waited for.
     """
     checked = _stamp(path)
     yield
     before = checked
     while True:
-        time.sleep(pause)
+        time.sleep(PAUSE)
         now = _stamp(path)
         if now and now == before and now != checked:
             checked = now
@@ -32,15 +33,13 @@ def saves(path: Path, pause: float = PAUSE) -> Iterator[None]:
 
 
 def _stamp(path: Path) -> Stamp:
-    """What tells one state of a file from the next; empty where there is none."""
+    """Return what differs from one state of the files to the next; empty where there are none."""
     files = [path]
     if path.is_dir():
         files = sorted(each for each in path.rglob("*") if each.suffix.lower() in CODE)
     found = []
     for file in files:
-        try:
+        with suppress(OSError):
             state = file.stat()
-        except OSError:
-            continue
-        found.append((str(file), state.st_mtime_ns, state.st_size))
+            found.append((str(file), state.st_mtime_ns, state.st_size))
     return tuple(found)
