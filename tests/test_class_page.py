@@ -78,11 +78,11 @@ def test_rows_can_be_sorted_and_searched(page):
     assert names(page) == ["student-0599"]
 
 
-def test_what_is_to_mend_first_is_told_with_its_own_mistake(page):
-    for name, mend in (("two", "WeightedSum ∂C/∂w"), ("wrong-2", "Sigmoid ∂C/∂z (z-for-slope)")):
+def test_the_first_problem_to_fix_is_shown_with_its_own_mistake(page):
+    for name, problem in (("two", "WeightedSum ∂C/∂w"), ("wrong-2", "Sigmoid ∂C/∂z (z-for-slope)")):
         page.find_element("id", "q").clear()
         page.find_element("id", "q").send_keys(name)
-        assert page.find_element("css selector", "#rows tbody .mend").text == mend
+        assert page.find_element("css selector", "#rows tbody .problem").text == problem
 
 
 def test_all_rows_can_be_shown(page):

@@ -1,7 +1,7 @@
 """The folder of a report: made of a run's results, changed where they have changed, kept whole.
 
-A page is replaced in one step, and what links to others comes after them, so that whoever reads,
-or stops this at any moment, finds pages that are whole and links that lead somewhere.
+A page is replaced in one step, and pages that link to others are written after them: at any moment,
+even after a kill, pages are whole and their links work.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import re
-from collections.abc import Callable, Collection, Iterator, Sequence
-from concurrent.futures import Executor, as_completed
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -25,13 +25,13 @@ from grading.results.record import Run, each_line, read_run
 from harness.errors import UserError
 
 REPORT, INDEX, STUDENTS, STAFF = "report", "index.html", "students", "staff"
-# What this made, and of what: anything else in the folder is somebody else's, and stays.
+# Lists what this made, and of what; all other files in the folder are kept.
 MANIFEST = ".pages.json"
 CHUNK = 50
 _OWN = re.compile(r"[a-z0-9_][a-z0-9_.-]*\.html")
 
 Place = tuple[int, int]
-# Starts so many processes, at most, that can render pages.
+# Starts up to so many processes that can render pages.
 Executors = Callable[[int], AbstractContextManager[Executor]]
 
 
@@ -42,21 +42,12 @@ class _Manifest(msgspec.Struct):
     pages: dict[str, str] = {}
 
 
-@dataclass
-class _Wanted:
-    """What the results ask for. ``places`` says where in the file each one's line stands."""
-
-    overview: Overview
-    keys: dict[str, str] = field(default_factory=dict)
-    places: dict[str, Place] = field(default_factory=dict)
-
-
 def make_report(out: Path, executors: Executors) -> Path:
-    """Makes the report on the run in ``out``, or brings it up to date, and returns its first page.
+    """Make the report on the run in ``out``, or bring it up to date; return its first page.
 
     This process needs no torch; the ones that ``executors`` starts do, and are started only where
-    a page has to be made. Raises UserError where the results cannot be read, or the report
-    cannot be written.
+    a page has to be made. Raises UserError where the results cannot be read or the report cannot
+    be written.
     """
     run = read_run(out)
     folder = out / REPORT
@@ -65,51 +56,45 @@ def make_report(out: Path, executors: Executors) -> Path:
             (folder / part).mkdir(parents=True, exist_ok=True)
         manifest = _read_manifest(folder)
         _remove_unfinished(folder)
-        wanted = _wanted(out, run)
+        overview, keys, places = _wanted(out, run)
         there = [{path.name for path in (folder / part).iterdir()} for part in (STUDENTS, STAFF)]
         stale = [
             name
-            for name, key in wanted.keys.items()
+            for name, key in keys.items()
             if manifest.pages.get(name) != key or not all(name in names for names in there)
         ]
-        index = _digest(*wanted.keys.values())
+        index = _digest(*keys.values())
         if stale or manifest.index != index or not (folder / INDEX).is_file():
-            _claim(folder, manifest, stale)
+            # First on record: what is made, but not finished, is never taken for somebody else's.
+            _write_manifest(folder, _Manifest("", manifest.pages | dict.fromkeys(stale, "")))
             with executors(min(len(stale) // CHUNK + 1, 64)) as executor:
-                _make_pages(executor, out, run, [wanted.places[name] for name in stale])
-                _make_index(executor, folder, wanted.overview)
-        _remove(folder, manifest.pages.keys() - wanted.keys.keys())
-        _write_manifest(folder, _Manifest(index, wanted.keys))
+                wanted = [places[name] for name in stale]
+                chunks = [wanted[at : at + CHUNK] for at in range(0, len(wanted), CHUNK)]
+                list(executor.map(partial(write_pages, out.resolve(), run), chunks))
+                _make_index(executor, folder, overview)
+        for name in filter(_OWN.fullmatch, manifest.pages.keys() - keys.keys()):
+            for part in (STUDENTS, STAFF):
+                (folder / part / name).unlink(missing_ok=True)
+        _write_manifest(folder, _Manifest(index, keys))
     return folder / INDEX
 
 
-def _wanted(out: Path, run: Run) -> _Wanted:
-    wanted = _Wanted(Overview(run))
+def _wanted(out: Path, run: Run) -> tuple[Overview, dict[str, str], dict[str, Place]]:
+    """Return what the results ask for: the class, the pages' keys, and where the lines stand."""
+    overview, keys, places = Overview(run), {}, {}
     shared = _digest(repr(run.settings), repr(sorted(run.versions.items())), _own_source())
     start = 0
     for line, result in each_line(out):
         name = page_name(result.submission)
-        wanted.keys[name] = _digest(shared, str(out.resolve()), line)
-        wanted.places[name] = start, len(line)
-        wanted.overview.add(result)
+        keys[name] = _digest(shared, str(out.resolve()), line)
+        places[name] = start, len(line)
+        overview.add(result)
         start += len(line)
-    return wanted
-
-
-def _make_pages(executor: Executor, out: Path, run: Run, places: Sequence[Place]) -> None:
-    chunks = [places[at : at + CHUNK] for at in range(0, len(places), CHUNK)]
-    futures = [executor.submit(write_pages, out.resolve(), run, chunk) for chunk in chunks]
-    try:
-        for future in as_completed(futures):
-            future.result()
-    except BaseException:
-        for future in futures:
-            future.cancel()
-        raise
+    return overview, keys, places
 
 
 def write_pages(out: Path, run: Run, places: Sequence[Place]) -> None:
-    """Writes both pages of each submission whose line stands at one of the places. Loads torch."""
+    """Write both pages of each submission whose line is at one of the places. Loads torch."""
     from grading.pages.staff import staff_page
     from grading.pages.student import student_page
 
@@ -129,7 +114,7 @@ def _make_index(executor: Executor, folder: Path, overview: Overview) -> None:
 
 
 def set_in_words(assignment: str, mistakes: Sequence[Mistake]) -> tuple[str, list[str]]:
-    """The title of an assignment, and the formulas of mistakes as HTML. Loads torch."""
+    """Return the title of an assignment, and the formulas of mistakes as HTML. Loads torch."""
     from grading.pages.mathematics import set_formula
     from harness.course.assignments import load_assignment
 
@@ -137,19 +122,8 @@ def set_in_words(assignment: str, mistakes: Sequence[Mistake]) -> tuple[str, lis
     return load_assignment(assignment).title, formulas
 
 
-def _claim(folder: Path, manifest: _Manifest, stale: Collection[str]) -> None:
-    """Notes what is about to be made, so that nothing of it is ever taken for somebody else's."""
-    _write_manifest(folder, _Manifest("", {**manifest.pages, **dict.fromkeys(stale, "")}))
-
-
-def _remove(folder: Path, names: Collection[str]) -> None:
-    for name in filter(_OWN.fullmatch, names):
-        for part in (STUDENTS, STAFF):
-            (folder / part / name).unlink(missing_ok=True)
-
-
 def _read_manifest(folder: Path) -> _Manifest:
-    """What an earlier run made here; nothing, where that cannot be told."""
+    """Return what an earlier run made here; nothing where that is unknown."""
     with contextlib.suppress(FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):
         return msgspec.json.decode((folder / MANIFEST).read_bytes(), type=_Manifest)
     return _Manifest()
@@ -165,7 +139,7 @@ def _replace(path: Path, data: bytes) -> None:
 
 
 def _remove_unfinished(folder: Path) -> None:
-    """Remove what a killed run had begun to write. Other files that look alike stay."""
+    """Remove what a killed run had begun to write. Other files that look similar stay."""
     for path in (*folder.glob(".*.new"), *folder.glob("*/.*.new")):
         name = path.name[1:-4]
         if name == MANIFEST or _OWN.fullmatch(name):
@@ -182,7 +156,7 @@ def _digest(*parts: str | bytes) -> str:
 
 
 def _own_source() -> str:
-    """A digest of what makes pages: a checkout changes without a new version."""
+    """Return a digest of what makes pages: a checkout changes without a new version."""
     pages = Path(__file__).parent
     harness = pages.parent.parent / "harness"
     found = [*pages.rglob("*.*"), *harness.rglob("*.py")]

@@ -1,4 +1,4 @@
-"""Formulas on record, set as mathematics."""
+"""Recorded formulas, set as mathematics."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from harness.show.visible import visible
 
 @lru_cache(maxsize=4096)
 def set_formula(assignment: str, stage: str | None, expression: str) -> Markup:
-    """An expression over a stage's names as HTML; as code, where it is none. Loads torch."""
+    """Return an expression over a stage's names as HTML, or as code if it is none. Loads torch."""
     if expression != "None":
         with suppress(KeyError, SyntaxError, ValueError, RecursionError):
             declared = load_assignment(assignment).stage(stage or "")

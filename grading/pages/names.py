@@ -1,4 +1,4 @@
-"""The file that a submission's page goes into: safe on every system, and one for each name."""
+"""Name the file of a submission's page: safe on every system, and different for every name."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ _DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])")
 
 
 def page_name(submission: str) -> str:
-    """The file name of a submission's page, without its folder.
+    """Return the file name of a submission's page, without its folder.
 
-    A plain name stays as it is: ``alice.html``. Any other keeps what is plain of it, for people,
-    and gets a mark that is its own: no two names share a file, not even on systems that take
-    capital letters for small ones.
+    A plain name is kept: ``alice.html``. Of any other the plain characters are kept, for people,
+    and a hash is added: no two names share a file, not even where case is ignored.
     """
     if len(submission) <= LONGEST and _PLAIN.fullmatch(submission) and not _is_device(submission):
         return f"{submission}.html"

@@ -1,21 +1,22 @@
-"""Turns templates into pages: whatever is put into one is text, and is seen whole."""
+"""Turn templates into pages: whatever is put into one is text, and is shown in full."""
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
+from importlib.resources import files
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from harness.course.numbers import decimal
 from harness.show.outline import check_label
-from harness.show.visible import visible
+from harness.show.visible import visible, visible_line
 
 
-@lru_cache(maxsize=1)
-def _environment() -> Environment:
+@cache
+def _environment(package: str) -> Environment:
     made = Environment(
-        loader=PackageLoader("grading.pages"),
+        loader=PackageLoader(package),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -23,21 +24,22 @@ def _environment() -> Environment:
         auto_reload=False,
         finalize=_shown,
     )
-    made.filters |= {"number": decimal, "check_label": check_label}
+    made.filters |= {"number": decimal, "check_label": check_label, "line": visible_line}
     return made
 
 
-def render(template: str, **values: object) -> str:
-    """The page that a template makes of the values. What is not Markup becomes text."""
-    return _environment().get_template(template).render(values)
+def render(template: str, package: str = "grading.pages", /, **values: object) -> str:
+    """Return the page that a template of a package makes of the values.
+
+    What is not Markup becomes text.
+    """
+    return _environment(package).get_template(template).render(values)
 
 
-@lru_cache(maxsize=8)
+@cache
 def asset(name: str) -> Markup:
-    """A style sheet or script of this package, to stand in a page."""
-    loader = _environment().loader
-    assert loader is not None
-    return Markup(loader.get_source(_environment(), name)[0])
+    """Return a style sheet or script of this package, to include in a page."""
+    return Markup(files("grading.pages").joinpath("templates", name).read_text(encoding="utf-8"))
 
 
 def _shown(value: object) -> object:

@@ -1,7 +1,7 @@
 """A student's page: the verdict, the chain with its wrong edges, what they wrote, what to do next.
 
-It shows no more than the assignment's level of feedback allows, and refers to nothing else, so that
-it can be handed out alone.
+It shows no more than the assignment's level of feedback allows, and needs no other file, so that it
+can be handed out alone.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from harness.show import report_html
 
 
 def student_page(result: Result, settings: Settings) -> str:
-    """The page of a submission for its student: HTML that needs no other file and runs nothing.
+    """Return the page of a submission for its student: HTML that needs no other file.
 
     ``settings`` say how much of the result a student sees. Loads torch.
     """

@@ -3,7 +3,7 @@
   const data = JSON.parse(document.getElementById("data").textContent);
   const byId = (id) => document.getElementById(id);
   const CHUNK = 200;
-  const WORDS = { passed: "passed", failed: "failed", error: "error", not_run: "waits" };
+  const WORDS = { passed: "passed", failed: "failed", error: "error", not_run: "not run" };
   const MARKS = [["✓", "right"], ["✗", "wrong"], ["!", "raised"], ["–", "waits"]];
   const GRAVEST = ["1", "2", "3", "0"];
   const plain = (text) => text.normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase();
@@ -118,7 +118,7 @@
     return cell;
   }
 
-  function mend(row) {
+  function firstProblem(row) {
     if (row.reason) return row.reason;
     const at = [...row.outcomes].findIndex((code) => code === "1" || code === "2");
     if (at < 0) return "";
@@ -136,7 +136,7 @@
     return element("tr", "", name,
       element("td", "figure", score),
       strip(row),
-      element("td", "mend", mend(row)),
+      element("td", "problem", firstProblem(row)),
       element("td", "flag", row.flags.length ? `⚑ ${row.flags.join(", ")}` : ""),
       element("td", "figure time", row.seconds.toFixed(2)),
       element("td", "for-student", link("page", `students/${row.page}`)));
@@ -231,8 +231,9 @@
       }
       byId("check").append(options);
     }
-    byId("strip-key").textContent = `The marks stand for ${groups.join(", ")}: `
-      + "✓ right, ✗ wrong, ! raised, died or ran on, – waits for another check.";
+    byId("strip-key").textContent = `Columns, in order: ${groups.join(", ")}. `
+      + "✓ passed, ✗ failed, ! error (exception, crash, timeout), "
+      + "– not run (depends on a failed check).";
     byId("q").addEventListener("input", () => go({ q: byId("q").value }, { keep: true }));
     byId("status").addEventListener("change", () => go({ status: byId("status").value }));
     byId("check").addEventListener("change", () => {
