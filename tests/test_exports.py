@@ -194,7 +194,9 @@ def test_a_roster_keeps_its_students_and_finds_each_by_login_or_number(tmp_path)
 def test_a_submission_of_nobody_in_the_roster_is_refused_by_name(tmp_path):
     roster = tmp_path / "grades.csv"
     roster.write_text(ROSTER, encoding="utf-8")
-    with pytest.raises(UserError, match="has nobody for 1 of the submissions, such as 'mallory'"):
+    with pytest.raises(
+        UserError, match="has no student for 1 of the submissions, such as 'mallory'"
+    ):
         canvas(CLASS, "M", roster)
 
 

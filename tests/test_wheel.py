@@ -30,11 +30,12 @@ def installed(wheel, tmp_path_factory):
     return folder
 
 
-def test_wheel_holds_both_packages(names):
+def test_wheel_holds_all_files_of_both_packages(names):
     expected = {
         path.relative_to(ROOT).as_posix()
         for package in ("harness", "grading")
-        for path in (ROOT / package).rglob("*.py")
+        for path in (ROOT / package).rglob("*")
+        if path.is_file() and path.suffix != ".pyc"
     }
     assert {"harness/__init__.py", "grading/cli/__init__.py"} <= expected
     assert expected <= names

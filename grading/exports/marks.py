@@ -18,9 +18,9 @@ POINTS_POSSIBLE = "    Points Possible"
 
 
 def moodle(results: Iterable[Result], column: str) -> str:
-    """A row a submission: its name as ``username``, the mark, and what to mend.
+    """Return a table with a row per submission: its name as ``username``, the mark, the feedback.
 
-    Marks that are open are left out, so that an import changes nothing there.
+    Open marks are omitted, so that an import does not change them.
     """
     head = ["username", column, f"{column} (feedback)"]
     rows = [
@@ -32,11 +32,11 @@ def moodle(results: Iterable[Result], column: str) -> str:
 
 
 def canvas(results: Sequence[Result], column: str, roster: Path | None) -> str:
-    """The columns of Canvas's own gradebook export, with one column of marks.
+    """Return a table with the columns of Canvas's own gradebook export and one of marks.
 
-    ``roster`` is such an export: its rows are kept as they are, and every submission must be of
-    somebody in it. Without one, submissions go by their names as ``SIS Login ID``. Raises
-    UserError where the roster cannot be used.
+    ``roster`` is such an export: its rows are kept, and every submission must belong to a student
+    in it. Without one, a submission's name is the ``SIS Login ID``. Raises UserError where the
+    roster cannot be used.
     """
     most = f"{max((result.max_score for result in results), default=0.0):g}"
     head = [*CANVAS, column]
@@ -53,11 +53,11 @@ def canvas(results: Sequence[Result], column: str, roster: Path | None) -> str:
 
 
 def _people(roster: Path) -> list[list[str]]:
-    """The students in a gradebook that Canvas exported."""
+    """Return the students in a gradebook that Canvas exported."""
     try:
         text = roster.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{roster} cannot be read as UTF-8 text: {error}.") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{roster} is not UTF-8 text ({error}): save it as UTF-8.") from None
     head, *found = table_rows(roster, text) or [[]]
     rows = [dict(zip(head, row, strict=False)) for row in found if row]
     missing = [name for name in CANVAS if not rows or name not in head]
@@ -72,20 +72,20 @@ def _people(roster: Path) -> list[list[str]]:
 def _marks_of(
     people: Sequence[Sequence[str]], results: Sequence[Result], roster: Path
 ) -> list[str]:
-    """The mark of each person, in their order; empty for those who handed nothing in."""
+    """Return the mark of each person, in their order; empty for those without a submission."""
     find = finder([[person[CANVAS.index(key)] for key in KEYS] for person in people])
     found: dict[int, str] = {}
-    strangers: list[str] = []
+    unknown: list[str] = []
     for result in results:
         place = find(result.submission)
         if place is None:
-            strangers.append(result.submission)
+            unknown.append(result.submission)
         else:
             found[place[0]] = _mark(result)
-    if strangers:
+    if unknown:
         raise UserError(
-            f"{roster} has nobody for {len(strangers)} of the submissions, such as "
-            f"{strangers[0]!r}: their names must be a {', '.join(KEYS[:-1])} or student of it."
+            f"{roster} has no student for {len(unknown)} of the submissions, such as "
+            f"{unknown[0]!r}: rename them to a {', '.join(KEYS[:-1])} or student in it."
         )
     return [found.get(place, "") for place in range(len(people))]
 
@@ -95,10 +95,10 @@ def _mark(result: Result) -> str:
 
 
 def _feedback(result: Result) -> str:
-    """What went wrong, as students read it, a line for each check."""
-    wrong = [check for check in result.checks if check.outcome in ("failed", "error")]
+    """Return what went wrong, as students read it, a line per check."""
     if not result.checks:
         return result.reason or ""
+    wrong = [check for check in result.checks if check.outcome in ("failed", "error")]
     return "\n".join(check.message or check.title for check in wrong)
 
 

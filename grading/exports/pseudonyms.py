@@ -1,7 +1,7 @@
 """Results to share: without names, and without a word that a student wrote.
 
-What is left is whatever the harness itself says of each check. Names and digests are keyed with a
-secret, so that who is not told it can neither undo nor guess them.
+What remains is what the harness itself says of the checks. Names and digests are keyed with a
+secret, without which nobody can reverse or guess them.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import hmac
 import os
 import secrets
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,48 +24,42 @@ from harness.errors import UserError
 SECRET = "pseudonyms.key"
 SCHEMA = 1
 BYTES = 32
+KEPT = ("id", "outcome", "points", "max_points", "waits_for")
+DIAGNOSED = ("mistake", "formula")
 
 
 def secret_in(folder: Path) -> bytes:
-    """The secret kept beside the results, which is made the first time.
+    """Return the secret kept beside the results, which is drawn the first time.
 
-    Raises UserError where it cannot be read, or made.
+    Raises UserError where it is damaged, and OSError where it cannot be read or written.
     """
     path = folder / SECRET
-    try:
-        try:
-            file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
-            return _read(path)
-        with os.fdopen(file, "w") as new:
-            new.write(secrets.token_hex(BYTES) + "\n")
-        return _read(path)
-    except OSError as error:
-        raise UserError(f"{path} cannot be read or written: {error.strerror}.") from None
-
-
-def _read(path: Path) -> bytes:
+    with suppress(FileExistsError), open(path, "x", opener=_made_private) as new:
+        new.write(secrets.token_hex(BYTES) + "\n")
     try:
         secret = bytes.fromhex(path.read_text(encoding="ascii"))
     except ValueError:
         secret = b""
     if len(secret) != BYTES:
         raise UserError(
-            f"{path} is damaged: put back the one that the pseudonyms were made with, or remove it "
-            "to have new ones."
+            f"{path} is damaged: restore it from a backup, or delete it to get new pseudonyms."
         )
     return secret
 
 
+def _made_private(name: str, flags: int) -> int:
+    return os.open(name, flags, 0o600)
+
+
 def pseudonymous(results: Iterable[Result], secret: bytes) -> bytes:
-    """A line of JSON for each result, in the order of their pseudonyms, which says nothing."""
+    """Return a line of JSON for each result, ordered by pseudonym."""
     lines = [_line(result, secret) for result in results]
     lines.sort(key=lambda line: str(line["pseudonym"]))
     return b"".join(msgspec.json.encode(line) + b"\n" for line in lines)
 
 
 def pseudonym(kind: str, name: str, secret: bytes) -> str:
-    """What stands for a name: the same for the same, and nothing to anybody without the secret."""
+    """Return what replaces a name: always the same, and meaningless without the secret."""
     return hmac.new(secret, f"{kind}\0{name}".encode(), hashlib.sha256).hexdigest()[:20]
 
 
@@ -85,14 +80,6 @@ def _line(result: Result, secret: bytes) -> dict[str, Any]:
 
 
 def _check(check: Check) -> dict[str, Any]:
-    diagnosis = check.diagnosis
-    return {
-        "id": check.id,
-        "outcome": check.outcome,
-        "points": check.points,
-        "max_points": check.max_points,
-        "waits_for": check.waits_for,
-        # The harness's own words and formulas; a student's never get here.
-        "mistake": diagnosis.mistake if diagnosis else None,
-        "formula": diagnosis.formula if diagnosis else None,
-    }
+    kept = {name: getattr(check, name) for name in KEPT}
+    # The harness's own words and formulas; a student's never get here.
+    return kept | {name: getattr(check.diagnosis, name, None) for name in DIAGNOSED}

@@ -1,0 +1,39 @@
+"""What exports have in common: templates, zips, and what to say of a check."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Collection, Iterable
+from importlib.resources import files
+
+from harness.course.report import Check
+from harness.show.visible import visible
+
+# Zips have no times of their own: the same files give the same bytes.
+NO_TIME = (1980, 1, 1, 0, 0, 0)
+
+
+def filled(template: str, **values: str) -> str:
+    """Return a template's text with each ``@NAME@`` replaced by the value of that name."""
+    text = files("grading.exports").joinpath("templates", template).read_text(encoding="utf-8")
+    for name, value in values.items():
+        text = text.replace(f"@{name.upper()}@", value)
+    return text
+
+
+def zipped(entries: Iterable[tuple[str, str | bytes]], programs: Collection[str] = ()) -> bytes:
+    """Return a zip of the entries, by name; those named in ``programs`` can be executed."""
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, content in entries:
+            info = zipfile.ZipInfo(name, NO_TIME)
+            info.compress_type = zipfile.ZIP_DEFLATED
+            info.external_attr = (0o755 if name in programs else 0o644) << 16
+            file.writestr(info, content)
+    return data.getvalue()
+
+
+def message_of(check: Check) -> str:
+    """Return what a student reads of a check: its message, or which check it depends on."""
+    return f"waits for {check.waits_for}" if check.outcome == "not_run" else visible(check.message)
