@@ -197,4 +197,4 @@ def similar(folder: Path, assignment: str, handout: Path | None, json_file: Path
     for line in told(groups, unread):
         click.echo(line)
     if json_file:
-        write_json([group.as_dict() for group in groups], json_file)
+        write_json(groups, json_file)

@@ -1,8 +1,8 @@
-"""Groups of submissions that share more than chance lets expect: evidence for a person to judge.
+"""Groups of submissions that share more than chance explains: evidence for a person to judge.
 
-Short exercises are solved alike honestly. So what counts is how few others write the same: what
-many have, or was handed out, says nothing, and a group is named only if a class of this size would
-hardly hold a pair like it by chance.
+Honest solutions of short exercises look alike. What counts is therefore how few others write the
+same: what many have, or was in the handout, says nothing, and a group is reported only if a pair
+like it is unlikely by chance in a class of this size.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, pairwise
 from pathlib import Path
-from typing import Any
 
 from grading.confined.features import Details
 from grading.confined.source import Unreadable
@@ -25,23 +24,23 @@ from grading.submissions.reading import Entry, find_submissions, read_files
 from harness.errors import UserError
 from harness.show.visible import visible_line
 
-# A pair is named if fewer pairs like it than this are to be expected by chance.
+# A pair is reported if fewer pairs like it than this are expected by chance.
 EXPECTED = 0.02
-# How many students, as it were, are known beforehand to write as the guesses below say.
+# The weight of the guesses below, as a number of students.
 WEIGHT = 2.0
-# What more students than this have in common pairs none of them up.
+# What more students than this have in common makes no pairs of them.
 MOST_SHARING = 30
-# How likely two students have a detail in common, before looking at the class; and how many of a
-# kind count, as those of one kind come together.
+# How likely two students have a detail in common, before looking at the class.
 GUESSES = {"text": 0.3, "string": 0.05, "name": 0.4}
-# Natural words are common, whether or not others in this class happen to use them.
+# Natural words are common even if nobody else in this class uses them.
 FLOORS = {"unit": 0.01, "text": 0.1, "comment": 0.003, "string": 0.03, "name": 0.15}
+# How many of a kind count: those of one kind come together.
 COUNTED = {"unit": 8, "text": 1, "comment": 4, "string": 2, "name": 3}
-# Without one of these, names and strings are no evidence; and in a class smaller than this there
-# are too few others to tell how common a way to write a function is.
+# Without one of these, names and strings are no evidence. In a class smaller than this, functions
+# are none either: there are too few others to tell how common a function is.
 TELLING = ("file", "comment")
 LEAST_CLASS = 10
-# The same for a comment of at least so many words: a short one is nobody's own.
+# The same for a comment of at least so many words: short ones are common.
 COMMENTS = ((5, 0.01), (3, 0.03), (0, 0.3))
 MOST_SHOWN = 80
 MOST_LINE = 300
@@ -59,46 +58,34 @@ class Shared:
 
 @dataclass(frozen=True)
 class Group:
-    """Submissions that go together, ``chance``: how many pairs like the closest one are to be
-    expected in this class, and what that one shares."""
+    """Submissions that share something, with the evidence of the closest pair among them.
+
+    ``chance`` is the number of pairs like that one to expect in this class, ``shared`` what it has
+    in common.
+    """
 
     submissions: list[str]
     chance: float
     shared: list[Shared]
 
-    def as_dict(self) -> dict[str, Any]:
-        """It as JSON-ready data."""
-        return {
-            "submissions": self.submissions,
-            "chance": self.chance,
-            "shared": [vars(each) for each in self.shared],
-        }
-
 
 def similar_in(folder: Path, assignment: str, handout: Path) -> tuple[list[Group], dict[str, str]]:
-    """The groups in a folder of submissions, and of whom nothing could be read, with the reason.
+    """Return the groups in a folder of submissions, and why others could not be read, by name.
 
-    Of several attempts, the latest is looked at. Raises UserError where the folder or the
-    handout cannot be read.
+    Of several attempts, the latest is compared. Raises UserError where the handout cannot be read.
     """
-    try:
-        if not folder.is_dir():
-            raise UserError(
-                f"{folder} is not a folder: give the folder that holds the submissions."
-            )
-        entries = find_submissions(folder)
-    except OSError as error:
-        raise UserError(refusal(error, folder)) from None
+    if not folder.is_dir():
+        raise UserError(f"{folder} is not a folder: give the folder that holds the submissions.")
+    entries = find_submissions(folder)
     latest = [(attempts_of(each, assignment) or [each])[-1] for each in entries]
     read: dict[str, Details] = {}
     unread: dict[str, str] = {}
-    # No code is run: what holds least will do, where a machine has nothing better.
+    # No code is run: any isolation level will do.
     with open_spawner() as spawner, Reader(spawner) as reader:
         try:
             given = _details_of(Entry("handout", (str(handout),)), assignment, reader)
         except Unreadable as why:
-            said = f"The handout {handout} cannot be read: {why}"
-            raise UserError(hinted(said)) from None
+            raise UserError(hinted(f"The handout {handout} cannot be read: {why}")) from None
         for entry, one in zip(entries, latest, strict=True):
             try:
                 read[entry.name] = _details_of(one, assignment, reader)
@@ -119,17 +106,17 @@ def _details_of(entry: Entry, assignment: str, reader: Reader) -> Details:
 
 
 def groups(read: Mapping[str, Details], handout: Details) -> list[Group]:
-    """The groups among submissions, those least likely by chance first."""
+    """Return the groups among submissions, the least likely by chance first."""
     given = set(_features(handout))
-    own = {
-        name: {each: size for each, size in _features(details).items() if each not in given}
-        for name, details in read.items()
-    }
-    own = {name: features for name, features in own.items() if _has_work(features)}
+    own: dict[str, dict[Feature, int]] = {}
     having: defaultdict[Feature, list[str]] = defaultdict(list)
-    for name, features in own.items():
-        for feature in features:
-            having[feature].append(name)
+    for name, details in read.items():
+        features = {each: size for each, size in _features(details).items() if each not in given}
+        # At least one function is not as it was handed out.
+        if any(kind == "unit" for kind, _ in features):
+            own[name] = features
+            for feature in features:
+                having[feature].append(name)
     called = {
         ("unit", digest): name for each in read.values() for digest, (name, _) in each.units.items()
     }
@@ -143,26 +130,15 @@ def groups(read: Mapping[str, Details], handout: Details) -> list[Group]:
 
 
 def _features(details: Details) -> dict[Feature, int]:
-    """What can be shared, with the size of a function, 0 for the rest."""
-    found: dict[Feature, int] = {
-        ("unit", digest): size for digest, (_, size) in details.units.items()
-    }
-    for kind, texts in (
-        ("comment", details.comments),
-        ("name", details.names),
-        ("string", details.strings),
-    ):
-        found |= {(kind, text): 0 for text in texts}
+    """Return what can be shared, with the size of functions, 0 for the rest."""
+    found = {("unit", digest): size for digest, (_, size) in details.units.items()}
+    kinds = {"comment": details.comments, "name": details.names, "string": details.strings}
+    found |= {(kind, text): 0 for kind, texts in kinds.items() for text in texts}
     return found | {("file", details.file): 0, ("text", details.text): 0}
 
 
-def _has_work(features: Mapping[Feature, int]) -> bool:
-    """Whether a function of it is not as handed out."""
-    return any(kind == "unit" for kind, _ in features)
-
-
 def _candidates(having: Mapping[Feature, Sequence[str]]) -> set[tuple[str, str]]:
-    """The pairs worth a look: those that share what few others have, or whole files."""
+    """Return the pairs to compare: those that share what few others have, or whole files."""
     found: set[tuple[str, str]] = set()
     for (kind, _), names in having.items():
         if kind == "file":
@@ -179,16 +155,16 @@ def _judged(
     called: Mapping[Feature, str],
     count: int,
 ) -> tuple[float, list[Shared]]:
-    """How many pairs that share as much are to be expected by chance, and what tells so."""
-    both = [feature for feature in one if feature in other]
+    """Return how many pairs that share as much to expect by chance, and what they share."""
+    both = one.keys() & other.keys()
+    files = [feature for feature in both if feature[0] == "file"]
     rare = {
         feature: -math.log10(_likely(feature, one[feature], len(having[feature]), count))
-        for feature in both
-        if feature[0] != "file"
+        for feature in both.difference(files)
     }
     counted: Counter[str] = Counter()
     surprise = 0.0
-    shared: list[Shared] = []
+    shared = [Shared("file", "", len(having[file]) - 2) for file in files]
     for feature in sorted(rare, key=lambda each: (-rare[each], each)):
         kind, what = feature
         counted[kind] += 1
@@ -196,20 +172,18 @@ def _judged(
             surprise += rare[feature]
             others = len(having[feature]) - 2
             shared.append(Shared(kind, called.get(feature, "" if kind == "text" else what), others))
-    files = [feature for feature in both if feature[0] == "file"]
     if files:
-        return 0.0, [Shared("file", "", len(having[files[0]]) - 2), *shared]
+        return 0.0, shared
     return float(f"{math.comb(count, 2) * 10**-surprise:.2g}"), shared
 
 
 def _likely(feature: Feature, size: int, having: int, count: int) -> float:
-    """How likely a student has a feature, as far as all but the pair at hand tell."""
+    """Estimate how likely a student has a feature from the guesses and all but the two compared."""
     kind, text = feature
     if kind == "unit":
         guess = min(0.5, max(0.02, 16 / size))
     elif kind == "comment":
-        words = len(text.split())
-        guess = next(guess for least, guess in COMMENTS if words >= least)
+        guess = next(guess for least, guess in COMMENTS if len(text.split()) >= least)
     else:
         guess = GUESSES[kind]
     seen = (having - 2 + WEIGHT * guess) / (count - 2 + WEIGHT)
@@ -217,7 +191,7 @@ def _likely(feature: Feature, size: int, having: int, count: int) -> float:
 
 
 def _joined(pairs: Sequence[tuple[float, str, str, list[Shared]]]) -> list[Group]:
-    """Pairs that have a member in common make one group, with the closest pair's evidence."""
+    """Join pairs with a member in common to groups, with the evidence of the closest pair."""
     group_of: dict[str, int] = {}
     members: dict[int, set[str]] = {}
     evidence: dict[int, tuple[float, list[Shared]]] = {}
@@ -234,14 +208,14 @@ def _joined(pairs: Sequence[tuple[float, str, str, list[Shared]]]) -> list[Group
 
 
 def told(groups: Sequence[Group], unread: Mapping[str, str]) -> Iterator[str]:
-    """The groups in words, for an instructor."""
+    """Yield the groups as lines for the terminal."""
     for group in groups:
         yield visible_line(", ".join(group.submissions))
         for each in group.shared:
             yield f"  {_said(each)}"
         if group.chance:
-            yield f"  By chance, {group.chance:g} such pairs are to be expected in this class."
-    yield f"{len(groups)} groups. They are evidence for a person to judge, and change no mark."
+            yield f"  By chance, {group.chance:g} such pairs would be expected in this class."
+    yield f"{len(groups)} groups. They are evidence for a person to judge and change no mark."
     for name, why in sorted(unread.items()):
         yield visible_line(f"Not compared: {name}: {why}")[:MOST_LINE]
 
