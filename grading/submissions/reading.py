@@ -1,8 +1,9 @@
-"""Finds what students handed in, and reads its bytes. What a folder holds is never guessed.
+"""Find what students submitted and read its bytes. What a folder holds is never guessed.
 
-Nothing is parsed here: that is for the ``parse`` of `read_submission`. Links are not followed, and
-a student's mistake is a reason for them to read. What was listed and cannot be read (no permission,
-gone, a disk that fails) is no student's mistake: it is raised as OSError, and the mark stays open.
+Nothing is parsed here: that is for the ``parse`` of `read_submission`. Links are not followed. A
+student's mistake becomes a reason that they can read. A file that was listed and cannot be read (no
+permission, gone, a failing disk) is not a student's mistake: it raises OSError, and the mark stays
+open.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import errno
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
@@ -23,20 +24,20 @@ from grading.confined.zips import ignored
 from harness.course.assignments import NAMES
 
 HANDED_IN = (*CODE, ".zip")
-# What one submission may hold: things of any kind, code files and zips, bytes of those; and how
-# deep its folders may lie.
+# The most that one submission may hold: files of any kind, code files and zips, bytes of those,
+# and levels of folders.
 SEEN_LIMIT = 100_000
 FILES_LIMIT = 1_000
 TOTAL_LIMIT = 64 * 1024 * 1024
 DEPTH_LIMIT = 32
-# What only a student can bring about: a path too long, and a link or a socket in a file's place.
+# What only a student can cause: a path that is too long, a link or a socket instead of a file.
 _THEIRS = (errno.ENAMETOOLONG, errno.ELOOP, errno.ENXIO)
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """Something handed in: a student's name, and the files or folders that stand for it.
+    """A student's name, and the files or folders that they submitted.
 
-    ``undecided`` says why the instructor has to decide what of it counts, if they have to.
+    ``undecided`` says why the instructor has to decide what counts, if they have to.
     """
 
     name: str
@@ -44,16 +45,16 @@ class Entry(msgspec.Struct, frozen=True):
     undecided: str = ""
 
 
-# Makes code of the files of a submission. Raises Unreadable where there is none.
+# Reads the code in the files of a submission. Raises Unreadable where there is none.
 Parser = Callable[[Sequence[File]], Source]
 
 
 class Submission(msgspec.Struct, frozen=True):
-    """What a student handed in. ``source`` is None, and ``reason`` says why, where none is usable.
+    """A student's code: ``source`` is None, and ``reason`` says why, where there is none to use.
 
     ``undecided``: the instructor has to decide what counts, and the mark is open until then.
     ``digest`` is the sha256 over the sorted relative paths and bytes of the code files and zips,
-    and over what kept them from being read.
+    and over the reason why they could not be read.
     """
 
     name: str
@@ -64,7 +65,7 @@ class Submission(msgspec.Struct, frozen=True):
 
 
 def find_submissions(folder: Path) -> list[Entry]:
-    """The submissions in a folder, sorted by name: files, zips, or one folder for each student.
+    """Return the submissions in a folder, by name: files, zips, or a folder for each student.
 
     Raises OSError where the folder cannot be read.
     """
@@ -78,14 +79,14 @@ def find_submissions(folder: Path) -> list[Entry]:
 
 
 def shown_name(name: str) -> str:
-    """A file's name as text that can be written and printed: what is not UTF-8 stands escaped."""
+    """Return a file's name as text that can be printed: bytes that are not UTF-8 are escaped."""
     return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def holds_only(entry: Entry) -> frozenset[str]:
-    """The assignments whose folders are all there is in a student's folder, as nbgrader has them.
+    """Return the assignments whose folders a student's folder holds, as nbgrader has them.
 
-    Empty where there is anything else.
+    Empty where it holds anything else.
     """
     names: set[str] = set()
     for path in map(Path, entry.paths):
@@ -99,9 +100,9 @@ def holds_only(entry: Entry) -> frozenset[str]:
 
 
 def read_submission(entry: Entry, assignment: str, parse: Parser) -> Submission:
-    """Return the code of a submission; where there is none to use, the reason.
+    """Return the code of a submission, or the reason why there is none to use.
 
-    ``parse`` reads the files, which can exhaust whatever does so.
+    ``parse`` reads the files, which can exhaust the process that does it.
     """
     files, reason = read_files(entry, assignment)
     known = digest(files, reason)
@@ -114,12 +115,12 @@ def read_submission(entry: Entry, assignment: str, parse: Parser) -> Submission:
 
 
 def digest_of(entry: Entry, assignment: str) -> str:
-    """The digest that `read_submission` gives, found without unpacking anything."""
+    """Return the digest that `read_submission` gives, without unpacking anything."""
     return digest(*read_files(entry, assignment))
 
 
 def _student(entry: os.DirEntry[str]) -> str | None:
-    """The name of the student whom something in the folder stands for; None for other things."""
+    """Return the name of the student that an entry of the folder belongs to; None for others."""
     if ignored(entry.name):
         return None
     if entry.is_dir(follow_symlinks=False):
@@ -127,13 +128,13 @@ def _student(entry: os.DirEntry[str]) -> str | None:
     path = Path(entry.name)
     if path.suffix.lower() in HANDED_IN:
         return path.stem
-    # A link to a folder, or to nowhere, was meant for a student's folder.
+    # A link to a folder, or to nowhere, was meant to be a student's folder.
     link = entry.is_symlink() and not os.path.isfile(entry.path)  # noqa: PTH113 - never raises
     return entry.name if link else None
 
 
 def read_files(entry: Entry, assignment: str) -> tuple[list[File], str]:
-    """Return the code files and zips as they lie there, and what keeps them from being used.
+    """Return the code files and zips, and the reason why they cannot be used, if there is one.
 
     A file's name is its path inside the submission.
     """
@@ -155,15 +156,15 @@ def read_files(entry: Entry, assignment: str) -> tuple[list[File], str]:
 
 
 def _collect(folder: Path, assignment: str, files: list[File]) -> None:
-    """Appends what is in a student's folder; what is appended stays where Unreadable is raised."""
+    """Append what is in a student's folder; what is appended stays where Unreadable is raised."""
     # nbgrader keeps student/assignment/; a student's other assignments are not this one's.
     inner = folder / assignment
-    root, others = (inner, ()) if _is_there(inner) else (folder, set(NAMES) - {assignment})
+    root, others = (inner, set()) if _is_there(inner) else (folder, set(NAMES) - {assignment})
     if not _is_folder(root):
         raise Unreadable(f"{root.name} is not a folder.")
     notes: list[str] = []
     total = 0
-    for name in sorted(_code_in(root, frozenset(others), notes)):
+    for name in sorted(_code_in(root, others, notes)):
         try:
             data = plain_bytes(root / name, name)
         except _NotPlain as why:
@@ -177,29 +178,17 @@ def _collect(folder: Path, assignment: str, files: list[File]) -> None:
         raise zips.nothing(notes)
 
 
-def _code_in(root: Path, others: frozenset[str], notes: list[str]) -> Iterator[str]:
-    """The relative paths of all that has the name of a code file or zip, in no order.
+def _code_in(root: Path, others: Collection[str], notes: list[str]) -> Iterator[str]:
+    """Yield the relative paths of all files that are named like code or a zip, in no order.
 
-    ``others`` are folders to leave alone at the top. ``notes`` gets what else is worth telling.
+    ``others`` are folders to skip at the top. ``notes`` gets what else a student should know.
     """
-    for path, entry in _walk(root, others, notes):
-        if path.suffix.lower() in HANDED_IN:
-            yield str(path)
-        elif entry.is_symlink():
-            notes.append(_link(str(path)))
-
-
-def _walk(
-    root: Path, others: frozenset[str], notes: list[str]
-) -> Iterator[tuple[PurePosixPath, os.DirEntry[str]]]:
     folders = [PurePosixPath()]
     seen = 0
     while folders:
         folder = folders.pop()
-        with (
-            _theirs(str(folder) if folder.parts else root.name),
-            os.scandir(root / folder) as entries,
-        ):
+        name = str(folder) if folder.parts else root.name
+        with _theirs(name), os.scandir(root / folder) as entries:
             for each in entries:
                 seen += 1
                 if seen > SEEN_LIMIT:
@@ -208,7 +197,10 @@ def _walk(
                 if ignored(each.name):
                     continue
                 elif not each.is_dir(follow_symlinks=False):
-                    yield path, each
+                    if path.suffix.lower() in HANDED_IN:
+                        yield str(path)
+                    elif each.is_symlink():
+                        notes.append(_link(str(path)))
                 elif str(path) in others:
                     notes.append(f"Only {path} was handed in.")
                 elif len(path.parts) > DEPTH_LIMIT:
@@ -218,23 +210,19 @@ def _walk(
 
 
 class _NotPlain(Unreadable):
-    """It is no file to open: a link, a pipe, a device."""
-
-
-def _odd(path: Path, name: str) -> _NotPlain:
-    link = _link(name) if path.is_symlink() else ""
-    return _NotPlain(link or f"{_short(name)} is not a plain file.")
+    """It is not a file: a link, a pipe, a device."""
 
 
 def plain_bytes(path: Path, name: str) -> bytes:
-    """The bytes of a plain file. Raises Unreadable for anything else, and never waits for it."""
+    """Return the bytes of a plain file. Raise Unreadable for anything else, without waiting."""
+    other = f"{_short(name)} is not a plain file."
     with _theirs(name):
         if not stat.S_ISREG(path.lstat().st_mode):
-            raise _odd(path, name)
-        # It may be another thing by now: a link is refused, a pipe opens without a writer.
+            raise _NotPlain(_link(name) if path.is_symlink() else other)
+        # It may be something else by now: a link is refused, a pipe opens without a writer.
         with os.fdopen(_opened(path), "rb") as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise _NotPlain(f"{_short(name)} is not a plain file.")
+                raise _NotPlain(other)
             data = file.read(FILE_LIMIT + 1)
     if len(data) > FILE_LIMIT:
         raise Unreadable(f"{_short(name)} is larger than {FILE_LIMIT // 2**20} MiB.")
@@ -249,7 +237,7 @@ def _opened(path: Path) -> int:
 
 
 def _is_folder(path: Path) -> bool:
-    """Whether it is a folder. Raises Unreadable for a link, which is not followed."""
+    """Return whether it is a folder. Raise Unreadable for a link, which is not followed."""
     with _theirs(path.name):
         mode = path.lstat().st_mode
     if stat.S_ISLNK(mode):
@@ -268,7 +256,7 @@ def _is_there(path: Path) -> bool:
 
 @contextmanager
 def _theirs(name: str) -> Iterator[None]:
-    """Turns what is the matter with a student's file, and not with this machine, into a reason."""
+    """Turn an error that a student's file causes, and not this machine, into a reason."""
     try:
         yield
     except OSError as error:
@@ -282,7 +270,7 @@ def _link(name: str) -> str:
 
 
 def _short(name: str) -> str:
-    """A path's last name, of a bearable length."""
+    """Return a path's last name, shortened."""
     return zips.short(shown_name(PurePosixPath(name).name))
 
 
