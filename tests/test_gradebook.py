@@ -403,7 +403,7 @@ def test_an_export_that_is_killed_while_it_makes_a_gradebook_leaves_none(kind, r
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        ("gradebook.db", "is not a database URL"),
+        ("gradebook.db", "is not the URL of a SQLite or PostgreSQL"),
         ("sqlite://", "names no file"),
         ("sqlite:///nowhere/gradebook.db", "there is no folder nowhere"),
         ("sqlite:///rubbish", "cannot be used"),
@@ -420,6 +420,9 @@ def test_what_cannot_be_used_is_said_in_a_sentence(tmp_path, monkeypatch, url, s
 def test_a_server_that_is_not_there_is_named_without_its_password():
     with pytest.raises(UserError, match="cannot be used") as refused:
         export("postgresql://me:secret@/course?host=/nowhere", ALICE)
+    assert "secret" not in str(refused.value)
+    with pytest.raises(UserError, match="mysql") as refused:
+        export("mysql://me:secret@host/course", ALICE)
     assert "secret" not in str(refused.value)
 
 

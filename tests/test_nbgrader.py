@@ -29,6 +29,7 @@ from traitlets.config import Config
 
 from grading.nbgrader import plugin as nbgrader_plugin
 from grading.results.record import read_results
+from grading.sandbox import LOCKED
 from grading.sandbox.zygote import Zygote
 from grading.workers.seeds import kept_seed
 from tests import nbgrader_course
@@ -57,7 +58,7 @@ def nbgrader(tmp_path_factory):
 def workplace():
     """Each test opens a place for students' processes of its own, if it needs one."""
     yield
-    nbgrader_plugin.workplace.leave()
+    nbgrader_plugin.leave()
 
 
 @pytest.fixture(scope="module")
@@ -256,7 +257,7 @@ def test_generate_assignment_refuses_what_it_would_hand_out_as_it_is(bare, name)
     leak = bare / "solutions" / NAME / name
     leak.parent.mkdir(exist_ok=True)
     leak.write_text("x = 1")
-    with pytest.raises(NbGraderException, match="would be handed out as it is"):
+    with pytest.raises(NbGraderException, match="would be handed out unchanged"):
         converter(GenerateAssignment, bare).start()
     assert not (bare / "assignments").exists()
 
@@ -288,7 +289,7 @@ def test_a_machine_that_cannot_lock_submissions_down_stops_with_one_sentence(
 ):
     other = copied(course, tmp_path / "course", "alice")
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(NbGraderException, match=r"cannot lock submissions down .*backprop doctor"):
+    with pytest.raises(NbGraderException, match=r"could not be started .*backprop doctor"):
         converter(Autograde, other.folder, isolation="full").start()
     assert (other.folder / "autograded" / "alice").is_dir()
 
@@ -322,8 +323,9 @@ def test_a_fault_of_the_graders_own_is_no_zero_and_the_others_go_on(course, tmp_
 
     def break_down(notebooks, **_):
         """For alice it can be had again, for bob it cannot, and for zoe it works again."""
-        spawner = nbgrader_plugin.workplace._spawner
-        if isinstance(spawner, Zygote) and spawner._warm and "/zoe/" not in notebooks[0]:
+        if "/zoe/" not in notebooks[0]:
+            spawner = nbgrader_plugin.place(LOCKED, ())
+            assert isinstance(spawner, Zygote) and spawner._warm
             spawner._warm._process.kill()
         monkeypatch.setattr(sys, "executable", "/bin/false" if "/bob/" in notebooks[0] else python)
 

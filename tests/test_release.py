@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from grading.nbgrader.release import cell_points, release_assignment
+from grading.nbgrader.check_cells import cell_points
+from grading.nbgrader.release import release_assignment
 from harness.course.assignments import NAMES, load_assignment
 from harness.course.settings import Settings
 from harness.errors import UserError
@@ -109,6 +110,7 @@ def test_the_cells_of_a_handout_share_out_all_points(name):
     planned = plan(load_assignment(name), Settings())
     stages = [stage.name for stage in load_assignment(name).stages]
     calls = [f"check({stage})" for stage in stages] + [f"train({', '.join(stages)})"]
-    points = [cell_points(f"x = 1\n{call}", planned) for call in calls]
-    assert sum(p for p in points if p) == pytest.approx(10.0)
-    assert cell_points("print(1)", planned) is None
+    points = [cell_points("c", f"x = 1\n{call}", planned) for call in calls]
+    assert sum(points) == pytest.approx(10.0)
+    with pytest.raises(UserError, match=r"neither check\(\) nor train\(\)"):
+        cell_points("c", "print(1)", planned)

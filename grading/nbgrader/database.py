@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -12,8 +12,8 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from nbgrader.api import Base, Gradebook, InvalidEntry
 from nbgrader.dbutil import ALEMBIC_DIR
-from sqlalchemy import Connection, Engine, create_engine, inspect
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy import create_engine, inspect
+from sqlalchemy.engine import URL, Connection, Engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.orm import Session
 from tornado.log import app_log
@@ -123,23 +123,23 @@ def _complete(gradebook: Gradebook) -> None:
 
 def _address(url: str) -> URL:
     """Return the address with a driver. Raise UserError for one that cannot be used."""
-    try:
+    shown, kind = repr(url), ""
+    with suppress(ArgumentError):
         address = make_url(url)
-        kind = address.get_backend_name()
-    except ArgumentError:
-        kind = ""
+        shown, kind = address.render_as_string(), address.get_backend_name()
     if kind not in ("sqlite", "postgresql"):
         raise UserError(
-            f"{url!r} is not a database URL; expected, for example, sqlite:///gradebook.db or "
-            "postgresql://user:password@host/name."
+            f"{shown} is not the URL of a SQLite or PostgreSQL database; expected, for example, "
+            "sqlite:///gradebook.db or postgresql://user:password@host/name."
         )
+    if address.drivername == "postgresql":
+        # Versions of SQLAlchemy differ in their default driver.
+        address = address.set(drivername="postgresql+psycopg2")
     if kind == "postgresql":
-        # Versions of SQLAlchemy differ in which driver they mean by it.
-        bare = address.drivername == "postgresql"
-        return address.set(drivername="postgresql+psycopg2") if bare else address
+        return address
     if not address.database or address.database == ":memory:":
-        raise UserError(f"{url!r} names no file; expected, for example, sqlite:///grades.db.")
+        raise UserError(f"{shown} names no file; expected, for example, sqlite:///grades.db.")
     folder = Path(address.database).parent
     if not folder.is_dir():
-        raise UserError(f"{url} cannot be created: there is no folder {folder}.")
+        raise UserError(f"{shown} cannot be created: there is no folder {folder}.")
     return address

@@ -48,7 +48,11 @@ class Cells:
     """The grade cells of a notebook: each cell's name with the checks whose points it holds."""
 
     notebook: str
-    checks: Mapping[str, Sequence[str]]
+    checks: Mapping[str, Sequence[Check]]
+
+    def worth(self, name: str) -> float:
+        """Return the points that a cell is worth."""
+        return round(sum(check.max_points for check in self.checks[name]), 9)
 
 
 def export_marks(
@@ -59,20 +63,19 @@ def export_marks(
     Existing manual scores and extra credit are kept. An open mark is left to be graded by hand.
     ``missing`` become students without a submission. Raises UserError.
     """
-    ids = next((list(each.checks) for each in results if each.checks), [])
-    if not ids:
+    checks = next((each.checks for each in results if each.checks), None)
+    if not checks:
         raise UserError(
             "None of the results has checks, so the points of the gradebook's cells are unknown: "
             "grade a submission with usable code first."
         )
     written = Written(len(results) + len(missing))
-    worth = {check.id: check.max_points for check in ids}
     with opened(url, course_id) as gradebook:
-        cells, written.notes = gradebook.alone(partial(_prepare, results[0], ids, worth))
+        cells, written.notes = gradebook.alone(partial(_prepare, results[0].assignment, checks))
         for name in missing:
             gradebook.alone(partial(Gradebook.update_or_create_student, student_id=name))
         for result in results:
-            if gradebook.alone(partial(_write, result, cells, worth)):
+            if gradebook.alone(partial(_write, result, cells)):
                 written.by_hand.append(result.submission)
             if result.score is None:
                 written.open.append(result.submission)
@@ -83,11 +86,11 @@ def export_marks(
 
 
 def _prepare(
-    result: Result, checks: Sequence[Check], worth: Mapping[str, float], gradebook: Gradebook
+    assignment: str, checks: Sequence[Check], gradebook: Gradebook
 ) -> tuple[Cells, list[str]]:
     """Return the cells that get the marks, made worth what their checks are, and what to say."""
-    cells = _cells(gradebook, result.assignment, checks)
-    return cells, _set_worth(gradebook, result, cells, worth)
+    cells = _cells(gradebook, assignment, checks)
+    return cells, _set_worth(gradebook, assignment, cells)
 
 
 def _cells(gradebook: Gradebook, assignment: str, checks: Sequence[Check]) -> Cells:
@@ -112,29 +115,26 @@ def _cells(gradebook: Gradebook, assignment: str, checks: Sequence[Check]) -> Ce
             "checks: run `nbgrader generate_assignment` on the course's own notebook first."
         )
     gradebook.update_or_create_notebook(assignment, assignment)
-    return Cells(assignment, {cell_name(check.id): [check.id] for check in checks})
+    return Cells(assignment, {cell_name(check.id): [check] for check in checks})
 
 
 def _cells_of(notebook: Any, checks: Sequence[Check]) -> Cells | None:
     """Return the cells of a notebook that make checks, or None."""
     names = {cell.name for cell in notebook.grade_cells}
-    own = {cell_name(check.id): [check.id] for check in checks}
+    own = {cell_name(check.id): [check] for check in checks}
     if not notebook.source_cells:
         return Cells(notebook.name, own) if names & set(own) else None
-    found: dict[str, list[str]] = {}
+    found: dict[str, list[Check]] = {}
     for cell in notebook.source_cells:
-        try:
-            stages = stages_checked(cell.source or "") if cell.name in names else None
-        except SyntaxError:
-            stages = None
+        stages = stages_checked(cell.source or "") if cell.name in names else None
         if stages is not None:
-            found[cell.name] = [check.id for check in checks if check.stage in stages]
+            found[cell.name] = [check for check in checks if check.stage in stages]
     return Cells(notebook.name, found) if found else None
 
 
 def _without_gaps(cells: Cells, assignment: str, checks: Sequence[Check]) -> Cells:
     """Return the cells if the points of every check go to exactly one of them."""
-    held = [id for ids in cells.checks.values() for id in ids]
+    held = [each.id for part in cells.checks.values() for each in part]
     for check in checks:
         if held.count(check.id) != 1:
             number = "no cell" if check.id not in held else f"{held.count(check.id)} cells"
@@ -151,28 +151,25 @@ def cell_name(check: str) -> str:
     return re.sub(r"[^A-Za-z0-9_-]", "-", check)
 
 
-def _set_worth(
-    gradebook: Gradebook, result: Result, cells: Cells, worth: Mapping[str, float]
-) -> list[str]:
+def _set_worth(gradebook: Gradebook, assignment: str, cells: Cells) -> list[str]:
     """Make each cell worth what its checks are, add those missing, and return what has changed."""
-    notebook = gradebook.find_notebook(cells.notebook, result.assignment)
+    notebook = gradebook.find_notebook(cells.notebook, assignment)
     known = {cell.name: cell.max_score for cell in notebook.grade_cells}
     ours = not notebook.source_cells
     gone = sorted(set(known) - set(cells.checks)) if ours else []
     if gone:
         raise UserError(
-            f"The gradebook has cells of {result.assignment} that these results have no checks "
+            f"The gradebook has cells of {assignment} that these results have no checks "
             f"for, such as {gone[0]}, and their marks would stay in the sums: remove the "
-            f"assignment with `nbgrader db assignment remove {result.assignment}` first."
+            f"assignment with `nbgrader db assignment remove {assignment}` first."
         )
     notes = []
-    for name, ids in cells.checks.items():
-        points = round(sum(worth[id] for id in ids), 9)
-        before = known.get(name)
+    for name in cells.checks:
+        points, before = cells.worth(name), known.get(name)
         if before is not None and abs(before - points) <= 1e-9:
             continue
         gradebook.update_or_create_grade_cell(
-            name, cells.notebook, result.assignment, max_score=points, cell_type="code"
+            name, cells.notebook, assignment, max_score=points, cell_type="code"
         )
         if before is not None:
             notes.append(f"The cell {name} is worth {points:g} now, {before:g} before.")
@@ -182,13 +179,13 @@ def _set_worth(
 # Students and their grades
 
 
-def _write(result: Result, cells: Cells, worth: Mapping[str, float], gradebook: Gradebook) -> bool:
+def _write(result: Result, cells: Cells, gradebook: Gradebook) -> bool:
     """Write one submission's marks; return whether a person has given points there, which stay."""
     gradebook.update_or_create_student(result.submission)
     with gradebook.db.no_autoflush:  # which would warn of what is half put together
         submission = gradebook.update_or_create_submission(result.assignment, result.submission)
     grades = _grades(gradebook, submission, cells)
-    for name, points in _points(result, cells, worth).items():
+    for name, points in _points(result, cells).items():
         _set_score(grades[name], points)
     return any(each.manual_score is not None or each.extra_credit for each in grades.values())
 
@@ -209,26 +206,24 @@ def _grades(gradebook: Gradebook, submission: Any, cells: Cells) -> dict[str, An
     return grades
 
 
-def _points(result: Result, cells: Cells, worth: Mapping[str, float]) -> dict[str, float | None]:
+def _points(result: Result, cells: Cells) -> dict[str, float | None]:
     """Return the points of each cell, None where the mark is open."""
     if result.score is None:
         return dict.fromkeys(cells.checks)
     points = {check.id: check.points for check in result.checks}
     if not points:
-        most = [sum(worth[id] for id in ids) for ids in cells.checks.values()]
+        most = list(map(cells.worth, cells.checks))
         return dict(zip(cells.checks, shares(result.score, most), strict=True))
     return {
-        name: round(sum(points.get(id, 0.0) for id in ids), 9) for name, ids in cells.checks.items()
+        name: round(sum(points.get(check.id, 0.0) for check in checks), 9)
+        for name, checks in cells.checks.items()
     }
 
 
 def _set_score(grade: Any, points: float | None) -> None:
     """Set the automatic score; a manual one stays, and needs another look if that has moved."""
     before = grade.auto_score
-    if before is None or points is None:
-        same = before is points
-    else:
-        same = abs(before - points) < 1e-9
+    same = points == (before if before is None else round(before, 9))
     if not same:
         grade.auto_score = points
     if grade.manual_score is None:

@@ -10,10 +10,10 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nbformat import NotebookNode, from_dict
+from nbformat import NotebookNode
+from nbformat.v4 import new_output
 
-from grading.nbgrader.check_cells import stages_checked
-from grading.nbgrader.release import cell_points
+from grading.nbgrader.check_cells import cell_points, check_cells, stages_checked
 from grading.results.lines import Result, report_of
 from harness.course.assignments import NAMES, load_assignment
 from harness.course.report import Report
@@ -44,67 +44,50 @@ class Task:
 
 
 def find_task(folder: Path) -> Task | None:
-    """The assignment whose source is ``folder``; None where it is none of the harness's.
+    """Return the assignment whose source is ``folder``; None where it is none of the harness's.
 
     The settings in the folder name it; without settings, the folder's own name does. Raises
-    SettingsError for settings that mean nothing.
+    SettingsError for invalid settings.
     """
     name = _named(folder)
     if name not in NAMES:
         return None
     task = Task(folder, load_assignment(name), settings_beside(folder, name))
-    _ = task.planned  # raises for points of checks that there are not
+    _ = task.planned  # raises for points of unknown checks
     return task
 
 
-def check_cells(notebook: NotebookNode) -> list[NotebookNode]:
-    """The cells whose marks the judge gives: those of nbgrader's tests."""
-    marks = [(cell, cell.metadata.get("nbgrader", {})) for cell in notebook.cells]
-    return [cell for cell, mark in marks if mark.get("grade") and not mark.get("solution")]
-
-
 def judge_points(task: Task, id: str, source: str, points: float) -> None:
-    """Raises UserError for a check cell that makes no checks, or is worth other points."""
-    right = cell_points(source, task.planned)
-    if right is None:
-        raise UserError(f"The check cell {id!r} calls neither check() nor train() in its end.")
+    """Raise UserError for a check cell that makes no checks or is worth other points."""
+    right = cell_points(repr(id), source, task.planned)
     if abs(right - points) > 1e-6:
         raise UserError(
-            f"The cell {id!r} is worth {points:g} points in the gradebook and {right:g} by "
+            f"The cell {id!r} is worth {points:g} points in the gradebook but {right:g} in "
             f"{task.folder / SETTINGS_FILE}: run nbgrader generate_assignment --force first."
         )
 
 
 def fill_outputs(notebook: NotebookNode, result: Result, task: Task) -> None:
-    """Gives each check cell the outcome of the checks it makes: points, and what to read.
+    """Give each check cell the outcome of its checks as its output: the points, and the report.
 
     Other cells have no outputs: what a student's code prints stays behind the wall.
     """
     from harness.show.notebook import report_html
 
-    report = report_of(result)
+    report, reason = report_of(result), escape(visible(result.reason or ""))
     for number, cell in enumerate(check_cells(notebook), start=1):
-        judge_points(
-            task, cell.metadata.nbgrader.grade_id, cell.source, cell.metadata.nbgrader.points
-        )
+        mark = cell.metadata.nbgrader
+        judge_points(task, mark.grade_id, cell.source, mark.points)
         stages = stages_checked(cell.source) or frozenset()
         part = _part(report, stages, whole=number == 1)
         html = (
             report_html(for_student(part, task.settings), task.assignment)
             if result.status == "graded"
-            else _refusal(result.reason or "")
+            else f"<p><strong>Nothing could be checked.</strong></p><p>{reason}</p>"
         )
+        data = {"text/plain": repr(float(part.score)), "text/html": html}
         cell.execution_count = number
-        cell.outputs = [
-            from_dict(  # type: ignore[no-untyped-call]
-                {
-                    "output_type": "execute_result",
-                    "execution_count": number,
-                    "metadata": {},
-                    "data": {"text/plain": repr(float(part.score)), "text/html": html},
-                }
-            )
-        ]
+        cell.outputs = [new_output("execute_result", data, execution_count=number)]  # type: ignore[no-untyped-call]
 
 
 def _named(folder: Path) -> Any:
@@ -118,16 +101,10 @@ def _named(folder: Path) -> Any:
 
 
 def _part(report: Report, stages: Collection[str | None], *, whole: bool) -> Report:
-    """The part that one cell tells; ``whole`` adds the advice on the whole submission."""
-    stages = set(stages)
+    """Return what one cell says; ``whole`` adds the advice on the whole submission."""
+    advised = {*stages, None} if whole else stages
     return Report(
         report.assignment,
         tuple(check for check in report.checks if check.stage in stages),
-        tuple(
-            each for each in report.advice if each.stage in (stages | {None} if whole else stages)
-        ),
+        tuple(each for each in report.advice if each.stage in advised),
     )
-
-
-def _refusal(reason: str) -> str:
-    return f"<p><strong>Nothing could be checked.</strong></p><p>{escape(visible(reason))}</p>"

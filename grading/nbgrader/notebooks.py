@@ -1,14 +1,13 @@
-"""A student's notebook on its way into nbgrader: read as data, and mended from the gradebook.
+"""A student's notebook on its way into nbgrader: read as data, and fixed from the gradebook.
 
-nbgrader itself trusts what stands in a submitted notebook: a cell that was deleted, copied,
-retyped or renamed costs a student the mark, or the whole class the run.
+nbgrader itself trusts a submitted notebook: a cell that was deleted, copied, retyped or renamed
+costs a student the mark, or the whole class the run.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
-from itertools import count
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,6 @@ TEXT_LIMIT = 50_000
 REASON = "backprop_unreadable"
 SCHEMA_VERSION = 3
 
-_IDENTIFIER = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _BASE64 = re.compile(r"[A-Za-z0-9+/=\s]*")
 _MARK = ("grade_id", "cell_type", "grade", "solution", "locked", "points")
 _PICTURES = ("image/png", "image/jpeg", "image/gif")
@@ -37,7 +35,6 @@ class _SubmittedCell(msgspec.Struct):
     source: str | list[str] | None = ""
     metadata: object = None
     attachments: object = None
-    id: object = None
 
 
 class _Submitted(msgspec.Struct):
@@ -48,10 +45,10 @@ _submitted = msgspec.json.Decoder(_Submitted, strict=False)
 
 
 def read_submitted(path: Path) -> NotebookNode:
-    """The notebook at ``path`` with nothing in it but text and nbgrader's marks.
+    """Return the notebook at ``path`` with nothing in it but text and nbgrader's marks.
 
-    Outputs and all other metadata are left out. Where it cannot be used, the notebook is empty
-    and its metadata say why. Raises OSError where this machine is at fault.
+    Outputs and all other metadata are dropped. A notebook that cannot be used becomes an empty one
+    whose metadata say why. Raises OSError where this machine is at fault.
     """
     try:
         data = plain_bytes(path, path.name)
@@ -60,21 +57,16 @@ def read_submitted(path: Path) -> NotebookNode:
         if len(cells) > CELLS_LIMIT:
             raise Unreadable(f"The notebook has more than {CELLS_LIMIT} cells.")
     except Unreadable as why:
-        return unusable(str(why))
-    return _notebook([_cell(msgspec.structs.asdict(cell)) for cell in cells])
+        return _notebook([], {REASON: str(why)})
+    return _notebook([_cell(number, cell) for number, cell in enumerate(cells)])
 
 
-def unusable(reason: str) -> NotebookNode:
-    """An empty notebook that says why it is one."""
-    made = _notebook([])
-    made.metadata[REASON] = reason
-    return made
+def fix_cells(
+    notebook: NotebookNode, gradebook: Gradebook, name: str, assignment: str
+) -> list[str]:
+    """Give every cell the marks that the gradebook has for it; return what was changed.
 
-
-def mend(notebook: NotebookNode, gradebook: Gradebook, name: str, assignment: str) -> list[str]:
-    """Gives each cell the marks that the gradebook has for it; returns what was changed.
-
-    A cell of an unknown id loses its mark, and so does all but the last of those that share one.
+    A cell with an unknown id loses its mark, and so do all but the last of those that share one.
     """
     known = {mark["grade_id"]: mark for mark in _marks(gradebook, name, assignment)}
     changes: list[str] = []
@@ -85,7 +77,7 @@ def mend(notebook: NotebookNode, gradebook: Gradebook, name: str, assignment: st
             continue
         id = str(had.get("grade_id"))
         if id not in known or id in seen:
-            what = "stands more than once" if id in seen else "is none of the assignment's"
+            what = "occurs more than once" if id in seen else "is not one of the assignment's"
             changes.append(f"cell {id[:40]!r} {what}")
             if had.get("grade") and not had.get("solution"):
                 cell.metadata["tags"] = [UNGRADED]  # a check, though not one that counts
@@ -93,7 +85,7 @@ def mend(notebook: NotebookNode, gradebook: Gradebook, name: str, assignment: st
         seen.add(id)
         mark = known[id]
         changes += [
-            f"cell {id!r} came with {key} = {str(had.get(key))[:40]} for {mark[key]}"
+            f"cell {id!r} had {key} = {str(had.get(key))[:40]} instead of {mark[key]}"
             for key in ("grade", "solution", "locked", "points")
             if key in mark and had.get(key) != mark[key]
         ]
@@ -104,69 +96,51 @@ def mend(notebook: NotebookNode, gradebook: Gradebook, name: str, assignment: st
 def add_missing(
     notebook: NotebookNode, gradebook: Gradebook, name: str, assignment: str
 ) -> list[str]:
-    """Adds the cells that bear points and are not there, at the end; returns their ids.
+    """Add the cells with points that are missing, at the end; return their ids.
 
     There they move no line of the student's to another cell's number.
     """
     there = {cell.metadata.get("nbgrader", {}).get("grade_id") for cell in notebook.cells}
     sources = {each.name: each for each in gradebook.find_notebook(name, assignment).source_cells}
-    taken = {cell.id for cell in notebook.cells}
     added: list[str] = []
     for mark in _marks(gradebook, name, assignment):
         id = mark["grade_id"]
-        if id in there or not (mark["grade"] or mark["task"]):
-            continue
-        source = sources[id]
-        cell = _made(source.cell_type, source.source, {"nbgrader": mark})
-        cell.id = _free(taken, len(notebook.cells))
-        notebook.cells.append(cell)
-        taken.add(cell.id)
-        added.append(id)
+        if id not in there and (mark["grade"] or mark["task"]):
+            kind, text = sources[id].cell_type, sources[id].source
+            notebook.cells.append(_made(len(notebook.cells), kind, text, {"nbgrader": mark}))
+            added.append(id)
     return added
 
 
-def _notebook(cells: list[NotebookNode]) -> NotebookNode:
-    taken = {cell.id for cell in cells}
-    seen: set[str] = {""}
-    for number, cell in enumerate(cells):
-        if cell.id in seen:
-            cell.id = _free(taken, number)
-            taken.add(cell.id)
-        seen.add(cell.id)
-    metadata = {"language_info": {"name": "python"}}
+def _notebook(cells: list[NotebookNode], metadata: dict[str, Any] | None = None) -> NotebookNode:
+    metadata = {"language_info": {"name": "python"}} | (metadata or {})
     return _node({"nbformat": 4, "nbformat_minor": 5, "metadata": metadata, "cells": cells})
 
 
-def _free(taken: Collection[str], first: int) -> str:
-    return next(id for id in map("cell-{}".format, count(first)) if id not in taken)
-
-
-def _cell(found: Mapping[str, Any]) -> NotebookNode:
-    """A cell of a student's: its text, what means something of its metadata, its pictures."""
-    text = "".join(found.get("source") or "").encode("utf-8", "replace").decode("utf-8")
-    metadata = _metadata(found.get("metadata"))
+def _cell(number: int, found: _SubmittedCell) -> NotebookNode:
+    """Return a student's cell: its text, its pictures, and the metadata that mean something."""
+    text = "".join(found.source or "").encode("utf-8", "replace").decode("utf-8")
+    metadata = _metadata(found.metadata)
     mark = metadata.get("nbgrader", {})
-    kind = found["cell_type"] if found["cell_type"] in ("code", "markdown") else "raw"
+    kind = found.cell_type if found.cell_type in ("code", "markdown") else "raw"
     if mark.get("solution") and mark.get("cell_type") == "code":
         kind = "code"  # its type was changed by accident, as read_source has it
     if kind != "code" and len(text) > TEXT_LIMIT:
         text = f"{text[:TEXT_LIMIT]}\n\n(shortened: it had {len(text)} characters)"
-    cell = _made(kind, text, metadata)
-    id = found.get("id")
-    cell["id"] = id if isinstance(id, str) and _IDENTIFIER.fullmatch(id) else ""
-    if kind == "markdown" and (pictures := _attachments(found.get("attachments"))):
+    cell = _made(number, kind, text, metadata)
+    if kind == "markdown" and (pictures := _attachments(found.attachments)):
         cell["attachments"] = pictures
     return cell
 
 
-def _made(kind: str, text: str, metadata: dict[str, Any]) -> NotebookNode:
-    cell = {"cell_type": kind, "source": text, "metadata": metadata}
+def _made(number: int, kind: str, text: str, metadata: dict[str, Any]) -> NotebookNode:
+    cell: dict[str, Any] = {"id": f"cell-{number}", "cell_type": kind, "source": text}
     if kind == "code":
-        return _node(cell | {"outputs": [], "execution_count": None})
+        cell |= {"outputs": [], "execution_count": None}
     if kind == "raw":
         # Without a type of its own, a raw cell would be taken for HTML.
         metadata["raw_mimetype"] = "text/plain"
-    return _node(cell)
+    return _node(cell | {"metadata": metadata})
 
 
 def _node(data: dict[str, Any]) -> NotebookNode:
@@ -175,7 +149,7 @@ def _node(data: dict[str, Any]) -> NotebookNode:
 
 
 def _metadata(found: object) -> dict[str, Any]:
-    """What of a cell's metadata means something here: nbgrader's mark and one tag."""
+    """Return the part of a cell's metadata that is used: nbgrader's mark and one tag."""
     found = found if isinstance(found, dict) else {}
     kept: dict[str, Any] = {}
     mark, tags = found.get("nbgrader"), found.get("tags")
@@ -187,7 +161,7 @@ def _metadata(found: object) -> dict[str, Any]:
 
 
 def _attachments(found: object) -> dict[str, dict[str, str]]:
-    """The pictures pasted into an answer, and nothing that could act."""
+    """Return the pictures pasted into an answer, and nothing that could act."""
     kept: dict[str, dict[str, str]] = {}
     for name, forms in found.items() if isinstance(found, dict) else ():
         shown = {
@@ -201,7 +175,7 @@ def _attachments(found: object) -> dict[str, dict[str, str]]:
 
 
 def _marks(gradebook: Gradebook, name: str, assignment: str) -> Iterator[dict[str, Any]]:
-    """nbgrader's metadata for each cell of an assignment's notebook, as the gradebook has them."""
+    """Yield nbgrader's metadata of the cells of an assignment's notebook, from the gradebook."""
     notebook = gradebook.find_notebook(name, assignment)
     points = {cell.name: cell.max_score for cell in (*notebook.grade_cells, *notebook.task_cells)}
     grades = {cell.name for cell in notebook.grade_cells}

@@ -11,13 +11,14 @@ import os
 import shutil
 import sysconfig
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
+from functools import cache
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import nbformat
-from jinja2 import pass_context
 from nbconvert.exporters import NotebookExporter
-from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from nbconvert.preprocessors import ClearMetadataPreprocessor
 from nbformat import NotebookNode
 from nbgrader.api import Gradebook, MissingEntry
@@ -36,14 +37,14 @@ from nbgrader.preprocessors import (
 from nbgrader.preprocessors.base import NbGraderPreprocessor
 from traitlets import Enum, Integer
 
-from grading.confined.software import MissingPackage
 from grading.confined.source import Unreadable, read_source
-from grading.errors import refusal
+from grading.errors import refusal, refusals, sentence
+from grading.nbgrader.markdown import inert_markdown
 from grading.nbgrader.marks import Task, fill_outputs, find_task, judge_points
-from grading.nbgrader.notebooks import REASON, add_missing, mend, read_submitted
+from grading.nbgrader.notebooks import REASON, add_missing, fix_cells, read_submitted
 from grading.nbgrader.release import give_points, refuse_leaks
 from grading.results.lines import Result
-from grading.sandbox import LEVELS, LOCKED, Isolation, Spawner, SpawnerError, can_fork, open_spawner
+from grading.sandbox import LEVELS, LOCKED, Isolation, Spawner, SpawnerError, open_spawner
 from grading.submissions.reading import Submission
 from grading.workers.seeds import LARGEST, kept_seed
 from harness.course.assignments import NAMES
@@ -57,7 +58,6 @@ if TYPE_CHECKING:
 IGNORED = ["*.pyc", "__pycache__", "feedback", ".*"]
 # In the course's folder, from which nbgrader hands nothing out.
 SEED = ".backprop-seed"
-TRIES = 2
 NOT_LOCKED = (
     "WARNING: submissions are NOT locked down (isolation: minimal). Each runs in a process of its "
     "own that can read your files, the gradebook among them. Grade only code you trust."
@@ -65,10 +65,10 @@ NOT_LOCKED = (
 
 
 def configure(config: Config, isolation: Isolation | None = None) -> None:
-    """Sets nbgrader up for a course with ``solutions/`` and ``assignments/``.
+    """Set nbgrader up for a course with ``solutions/`` and ``assignments/``.
 
-    ``isolation`` insists on a level of the wall; without it, the best that this machine gives of
-    those that hold against strangers' code. What a course sets afterwards counts over this.
+    ``isolation`` is the isolation level to require. Default: the strongest available one that is
+    safe for untrusted code. What a course sets afterwards overrides this.
     """
     config.CourseDirectory.source_directory = "solutions"
     config.CourseDirectory.release_directory = "assignments"
@@ -77,7 +77,7 @@ def configure(config: Config, isolation: Isolation | None = None) -> None:
     config.Autograde.exporter_class = SubmittedNotebooks
     config.Autograde.sanitize_preprocessors = [
         ClearOutput,
-        MendCells,
+        FixCells,
         OverwriteKernelspec,
         OverwriteCells,
         AddMissingCells,
@@ -99,52 +99,38 @@ def configure(config: Config, isolation: Isolation | None = None) -> None:
 
 
 def _put_alembic_on_path() -> None:
-    """nbgrader calls it by its name for a new gradebook, and leaves half of one without it."""
+    """Let nbgrader find the program for a new gradebook, which it leaves half made without it."""
     if shutil.which("alembic") is None:
         scripts = sysconfig.get_path("scripts")
         os.environ["PATH"] = os.pathsep.join(filter(None, (os.environ.get("PATH"), scripts)))
 
 
-class _Workplace:
-    """Where students' processes come from: opened once, for all submissions of this process."""
-
-    def __init__(self) -> None:
-        self._spawner: Spawner | None = None
-        self._packages: Sequence[str] = ()
-
-    def spawner(self, levels: Sequence[Isolation], packages: Sequence[str]) -> Spawner:
-        """The spawner. Raises SpawnerError where none of ``levels`` can be had."""
-        if packages != self._packages:
-            self.leave()
-        if self._spawner is None:
-            self._spawner, self._packages = _opened(levels, packages), packages
-            atexit.register(self.leave)
-        return self._spawner
-
-    def leave(self) -> None:
-        """Ends it, and every process it has made. Can be repeated."""
-        atexit.unregister(self.leave)
-        spawner, self._spawner = self._spawner, None
-        if spawner is not None:
-            spawner.close()
+_places = ExitStack()
 
 
-workplace = _Workplace()
+@cache
+def place(levels: tuple[Isolation, ...], packages: tuple[str, ...]) -> Spawner:
+    """Return what starts students' processes, the same for all submissions of this process.
+
+    They can import ``packages`` too. Raises SpawnerError where none of ``levels`` is available.
+    """
+    return _places.enter_context(_opened(levels, packages))
+
+
+@atexit.register
+def leave() -> None:
+    """End every process that was started for students. Can be repeated."""
+    place.cache_clear()
+    _places.close()
 
 
 def _opened(levels: Sequence[Isolation], packages: Sequence[str]) -> Spawner:
     spawner = open_spawner(levels, packages)
-    if can_fork():
-        from grading.sandbox.zygote import Zygote
-
-        assert isinstance(spawner, Zygote)
-        # It warms up while this side loads torch.
-        import grading.workers.worker  # noqa: F401 - which keeps torch to one thread
-
-        spawner.wait()
-    from grading.workers.selftest import judge_known
-
     try:
+        # It warms up while this side loads torch, which the first of these keeps to one thread.
+        import grading.workers.worker  # noqa: F401
+        from grading.workers.selftest import judge_known
+
         judge_known(spawner)
     except BaseException:
         spawner.close()
@@ -153,40 +139,34 @@ def _opened(levels: Sequence[Isolation], packages: Sequence[str]) -> Spawner:
 
 
 class _Exporter(NotebookExporter):
-    """Reads the notebooks of one of nbgrader's steps; it is made before the step changes a file."""
+    """Reads the notebooks of an nbgrader command; created before the command changes a file."""
 
     parent: Any
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)  # type: ignore[no-untyped-call]
         self._tasks: dict[str, Task | None] = {}
+        notebooks = chain.from_iterable(self.parent.assignments.values())
         try:
-            self.prepare(dict.fromkeys(map(self._assignment, self._notebooks())))
-        except UserError as error:
-            self.refuse(str(error))
+            self.prepare(dict.fromkeys(map(self._assignment, notebooks)))
+        except (UserError, SpawnerError) as error:
+            self.log.error(sentence(error))
+            raise NbGraderException(sentence(error)) from None
 
     def prepare(self, assignments: Iterable[str]) -> None:
-        """Makes sure that the step can be taken on these assignments."""
+        """Raise UserError where the command cannot be run on these assignments."""
         raise NotImplementedError
 
     def task(self, assignment: str) -> Task | None:
-        """The harness's assignment that one of the course is; None where it is none of those."""
+        """Return the harness's assignment for one of the course's, or None where there is none."""
         if assignment not in self._tasks:
             self._tasks[assignment] = find_task(self.source(assignment))
         return self._tasks[assignment]
 
     def source(self, assignment: str) -> Path:
-        """The folder of an assignment in ``solutions/``."""
+        """Return the folder of an assignment in ``solutions/``."""
         course = self.parent.coursedir
         return Path(course.format_path(course.source_directory, ".", assignment))
-
-    def refuse(self, sentence: str) -> NoReturn:
-        """Ends the command with one sentence, and changes nothing."""
-        self.log.error(sentence)
-        raise NbGraderException(sentence)
-
-    def _notebooks(self) -> list[str]:
-        return [path for paths in self.parent.assignments.values() for path in paths]
 
     def _assignment(self, notebook: str) -> str:
         resources = self.parent.init_single_notebook_resources(notebook)
@@ -197,7 +177,7 @@ class SourceNotebooks(_Exporter):
     """The instructor's notebooks, for ``nbgrader generate_assignment``."""
 
     def prepare(self, assignments: Iterable[str]) -> None:
-        """Refuses what would hand a solution out, or delete what nobody can make again."""
+        """Refuse what would hand out a solution or delete a file that nothing can restore."""
         for name in assignments:
             if self.task(name):
                 refuse_leaks(self.source(name))
@@ -205,7 +185,7 @@ class SourceNotebooks(_Exporter):
                     self._refuse_losses(name)
 
     def from_notebook_node(self, nb: NotebookNode, resources: Any = None, **options: Any) -> Any:
-        """Gives the check cells the points that the settings say, before nbgrader keeps them."""
+        """Give the check cells the points that the settings say, before nbgrader stores them."""
         where = resources["nbgrader"]
         if task := self.task(where["assignment"]):
             give_points(nb, task.planned, task.folder / f"{where['notebook']}.ipynb")
@@ -216,9 +196,10 @@ class SourceNotebooks(_Exporter):
         target = Path(course.format_path(course.release_directory, ".", name))
         for path in sorted(target.rglob("*")):
             if path.is_file() and not (self.source(name) / path.relative_to(target)).is_file():
-                self.refuse(
+                raise UserError(
                     f"{path} is not made from {self.source(name)}, and --force would delete it: "
-                    "move it away first. (backprop release keeps it, and leaves the gradebook.)"
+                    "move it away first. (`backprop release` keeps it, and does not touch the "
+                    "gradebook.)"
                 )
 
 
@@ -226,48 +207,30 @@ class SubmittedNotebooks(_Exporter):
     """Students' notebooks, for ``nbgrader autograde``."""
 
     def prepare(self, assignments: Iterable[str]) -> None:
-        """Refuses to mark what cannot be marked, for all submissions at once."""
+        """Refuse to mark what cannot be marked, for all submissions at once."""
         if self.config.Execute.get("enabled") is False:
-            self.refuse(
+            raise UserError(
                 "--no-execute would give everyone full marks, as nbgrader does where a check cell "
-                "has no output: leave it out."
+                "has no output: run the command without it."
             )
-        packages: list[Sequence[str]] = []
+        judge = JudgeBehindWall(parent=self)
         for name in assignments:
             task = self.task(name)
             if task is None:
-                self.refuse(
-                    f"{name} is not an assignment of this harness ({', '.join(NAMES)}): name the "
-                    f"one that it is in {self.source(name) / SETTINGS_FILE}, or autograde it where "
-                    "nbgrader_config.py does not use grading.nbgrader.plugin."
+                raise UserError(
+                    f"{name} is not an assignment of this harness ({', '.join(NAMES)}): set "
+                    f"`assignment` in {self.source(name) / SETTINGS_FILE} to one of these, or "
+                    "autograde it without grading.nbgrader.plugin in nbgrader_config.py."
                 )
             self._judge_gradebook(name, task)
             self._tell_locked(name)
-            packages.append(task.settings.packages)
-        judge = JudgeBehindWall(parent=self)
-        try:
             judge.hidden_seed()
-            for each in packages:
-                judge.open(each)
-        except UserError as error:
-            self.refuse(str(error))
-        except OSError as error:
-            self.refuse(
-                f"{error.filename} cannot be read or written: {error.strerror}. It keeps the seed "
-                "of the course's hidden inputs; everyone who grades the course needs access to it."
-            )
-        except MissingPackage as error:
-            self.refuse(f"{error}.")
-        except SpawnerError as error:
-            self.refuse(
-                f"This machine cannot lock submissions down ({error}): `backprop doctor` says what "
-                "to install."
-            )
+            judge.open(task.settings.packages)
         if judge.isolation == "minimal":
             self.log.warning(NOT_LOCKED)
 
     def from_filename(self, filename: str, resources: Any = None, **options: Any) -> Any:
-        """A notebook as it was handed in is data; as it was sanitised, it is nbgrader's own."""
+        """Read a submitted notebook as data, and a sanitised one as nbgrader does."""
         if not self.parent._sanitizing:
             return super().from_filename(filename, resources, **options)
         path = Path(filename)
@@ -284,7 +247,7 @@ class SubmittedNotebooks(_Exporter):
         return self.from_notebook_node(nb, resources, **options)  # type: ignore[no-untyped-call]
 
     def _drop_links(self, submitted: Path, copies: Path, source: Path) -> None:
-        """nbgrader has copied what links point to, and would hand it out with the feedback."""
+        """Delete copies of what links point to: nbgrader would hand them out with the feedback."""
         for link in filter(Path.is_symlink, submitted.rglob("*")):
             name = link.relative_to(submitted)
             if (copies / name).is_file() and not (source / name).is_file():
@@ -292,7 +255,7 @@ class SubmittedNotebooks(_Exporter):
                 self.log.warning("%s is a link, which is not followed", link)
 
     def _tell_locked(self, name: str) -> None:
-        """Name the folders that nbgrader passes over in silence, as it cannot look into them."""
+        """Log the folders that nbgrader skips silently because it cannot read them."""
         course = self.parent.coursedir
         step, students = course.submitted_directory, course.student_id
         folders = course.format_path(step, students, "").rstrip(os.sep)
@@ -303,7 +266,7 @@ class SubmittedNotebooks(_Exporter):
             except (FileNotFoundError, NotADirectoryError):
                 pass
             except OSError as error:
-                self.log.error("%s There is no mark for what is in it.", refusal(error, path))
+                self.log.error("%s Nothing in it gets a mark.", refusal(error, path))
 
     def _judge_gradebook(self, name: str, task: Task) -> None:
         course = self.parent.coursedir
@@ -311,7 +274,9 @@ class SubmittedNotebooks(_Exporter):
             try:
                 notebooks = gradebook.find_assignment(name).notebooks
             except MissingEntry:
-                self.refuse(f"{name} is not in the gradebook: run nbgrader generate_assignment.")
+                raise UserError(
+                    f"{name} is not in the gradebook: run nbgrader generate_assignment."
+                ) from None
             for notebook in notebooks:
                 sources = {cell.name: cell.source for cell in notebook.source_cells}
                 answers = {cell.name for cell in notebook.solution_cells}
@@ -320,36 +285,38 @@ class SubmittedNotebooks(_Exporter):
                         judge_points(task, cell.name, sources[cell.name], cell.max_score)
 
 
-class MendCells(NbGraderPreprocessor):  # type: ignore[misc]
-    """Gives a submitted notebook's cells the marks that they had when it was handed out."""
+class _AsInGradebook(NbGraderPreprocessor):  # type: ignore[misc]
+    """Changes a submitted notebook to what the gradebook says, and logs every change."""
+
+    change: Callable[[NotebookNode, Gradebook, str, str], list[str]]
+    message: str
 
     def preprocess(self, nb: NotebookNode, resources: Any) -> tuple[NotebookNode, Any]:
-        """Puts nbgrader's metadata right, and says what was changed."""
-        for change in _with_gradebook(mend, nb, resources):
-            self.log.warning("%s: %s; put right", resources["nbgrader"]["student"], change)
+        """Change the notebook in place."""
+        where = resources["nbgrader"]
+        with Gradebook(where["db_url"]) as gradebook:
+            changes = self.change(nb, gradebook, where["notebook"], where["assignment"])
+        for each in changes:
+            self.log.warning(self.message, where["student"], each)
         return nb, resources
 
 
-class AddMissingCells(NbGraderPreprocessor):  # type: ignore[misc]
-    """Adds the cells with points that were deleted from a submitted notebook."""
+class FixCells(_AsInGradebook):
+    """Gives the cells the nbgrader metadata that they had when they were handed out."""
 
-    def preprocess(self, nb: NotebookNode, resources: Any) -> tuple[NotebookNode, Any]:
-        """Adds them at the end, and says which."""
-        for id in _with_gradebook(add_missing, nb, resources):
-            self.log.warning("%s: cell %r was missing; added", resources["nbgrader"]["student"], id)
-        return nb, resources
+    change = staticmethod(fix_cells)
+    message = "%s: %s; fixed"
 
 
-def _with_gradebook(
-    change: Callable[[NotebookNode, Any, str, str], list[str]], nb: NotebookNode, resources: Any
-) -> list[str]:
-    where = resources["nbgrader"]
-    with Gradebook(where["db_url"]) as gradebook:
-        return change(nb, gradebook, where["notebook"], where["assignment"])
+class AddMissingCells(_AsInGradebook):
+    """Adds the cells with points that were deleted, at the end."""
+
+    change = staticmethod(add_missing)
+    message = "%s: cell %r was missing; added"
 
 
 class JudgeBehindWall(Execute):  # type: ignore[misc]
-    """Takes the kernel's place: judges the notebook's code, and fills in the check cells.
+    """Judges the notebook's code in the kernel's place, and fills in the check cells.
 
     Nothing is ever written to stderr, and each check cell's result is a plain float.
     """
@@ -357,34 +324,37 @@ class JudgeBehindWall(Execute):  # type: ignore[misc]
     isolation = Enum(
         [*LEVELS, None],
         default_value=None,
-        help="Insist on this level of isolation; the best that locks submissions down if unset.",
+        help="Require this isolation level. Default: the strongest available one that is safe for "
+        "untrusted code.",
     ).tag(config=True)
     seed = Integer(
         None,
         allow_none=True,
         min=0,
         max=LARGEST,
-        help="Which hidden inputs to try. Default: the course's own seed, drawn at random.",
+        help="Seed of the hidden inputs. Default: the course's own, drawn at random.",
     ).tag(config=True)
 
     def hidden_seed(self) -> int:
-        """The seed to judge with: the one that is set, else the course's.
+        """Return the seed that is set, else the course's.
 
-        Raises UserError or OSError where the course's cannot be had.
+        Raises UserError where the course's is damaged or cannot be read or written.
         """
         if self.seed is not None:
             return int(self.seed)
-        return kept_seed(Path(self.parent.parent.coursedir.root) / SEED)
+        path = Path(self.parent.parent.coursedir.root, SEED)
+        with refusals(path, "read or written"):
+            return kept_seed(path)
 
     def open(self, packages: Sequence[str]) -> Spawner:
-        """Return where students' processes come from, which can import ``packages`` too.
+        """Return what starts students' processes, which can import ``packages`` too.
 
-        Raises SpawnerError where none can be had.
+        Raises SpawnerError where it cannot be started.
         """
-        return workplace.spawner([self.isolation] if self.isolation else LOCKED, packages)
+        return place((self.isolation,) if self.isolation else LOCKED, tuple(packages))
 
     def preprocess(self, nb: NotebookNode, resources: Any) -> tuple[NotebookNode, Any]:
-        """Judges a sanitised notebook. A fault of the grader's own raises, and gives no mark."""
+        """Judge a sanitised notebook. A fault of the grader raises, and gives no mark."""
         student = resources["nbgrader"]["student"]
         task = self.parent.task(resources["nbgrader"]["assignment"])
         result = self._judged(_submission(nb, student), task)
@@ -392,30 +362,28 @@ class JudgeBehindWall(Execute):  # type: ignore[misc]
         self.log.info("%s: %g of %g points", student, result.score, result.max_score)
         return nb, resources
 
-    def _judged(self, submission: Submission, task: Task) -> Result:
+    def _judged(self, submission: Submission, task: Task, *, again: bool = True) -> Result:
         from grading.workers.grader import grade_alone
 
-        for attempt in range(1, TRIES + 1):
-            try:
-                spawner = self.open(task.settings.packages)
-                return grade_alone(
-                    submission, task.assignment, task.settings, self.hidden_seed(), spawner
-                )
-            except SpawnerError as error:
-                workplace.leave()
-                if attempt == TRIES:
-                    self.log.error(
-                        "The grader itself failed (%s): %s has no mark. Run nbgrader autograde "
-                        "again; `backprop doctor` says what is wrong with this machine.",
-                        error,
-                        submission.name,
-                    )
-                    raise
-        raise AssertionError("the last try returns or raises")
+        settings = task.settings
+        try:
+            spawner = self.open(settings.packages)
+            return grade_alone(submission, task.assignment, settings, self.hidden_seed(), spawner)
+        except SpawnerError as error:
+            leave()
+            if again:
+                return self._judged(submission, task, again=False)
+            self.log.error(
+                "The grader itself failed (%s): %s has no mark. Run nbgrader autograde again; "
+                "`backprop doctor` says what is wrong with this machine.",
+                error,
+                submission.name,
+            )
+            raise
 
 
 def _submission(nb: NotebookNode, student: str) -> Submission:
-    """The code of a sanitised notebook, or why there is none. nbgrader has parsed it already."""
+    """Return the code of a sanitised notebook, which nbgrader has parsed, or why there is none."""
     if REASON in nb.metadata:
         return Submission(student, "", reason=nb.metadata[REASON])
     try:
@@ -424,30 +392,3 @@ def _submission(nb: NotebookNode, student: str) -> Submission:
     except Unreadable as why:
         return Submission(student, "", reason=str(why))
     return Submission(student, "", source=source)
-
-
-class _InertRenderer(IPythonRenderer):
-    """Markdown without HTML, scripts, diagrams that run, or pictures that are not there."""
-
-    def block_mermaidjs(self, code: str) -> str:
-        """A diagram as the text that it was written as."""
-        return self.block_code(code, None)
-
-    def image(self, text: str, url: str, title: str | None = None) -> str:
-        """A picture; its text where it names an attachment that the cell has not."""
-        prefix = "attachment:"
-        if url.startswith(prefix) and url.removeprefix(prefix) not in self.attachments:
-            return self.escape_html(text)
-        shown: str = super().image(text, url, title)
-        return shown
-
-
-@pass_context
-def inert_markdown(context: Any, source: str) -> str:
-    """nbconvert's filter of this name, for text that strangers wrote: HTML in it stays text."""
-    cell = context.get("cell", {})
-    renderer = _InertRenderer(
-        escape=True, allow_harmful_protocols=False, attachments=cell.get("attachments", {})
-    )
-    shown: str = MarkdownWithMath(renderer=renderer).render(source)
-    return shown

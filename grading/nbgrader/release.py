@@ -1,4 +1,4 @@
-"""Turns the instructor's solutions/ into what students get, assignments/, through nbgrader."""
+"""Turn the instructor's solutions/ into what students get, assignments/, through nbgrader."""
 
 from __future__ import annotations
 
@@ -9,23 +9,24 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from grading.nbgrader.check_cells import stages_checked
+from grading.nbgrader.check_cells import cell_points, check_cells
 from harness.course.assignments import load_assignment
 from harness.course.settings import SETTINGS_FILE, settings_beside
 from harness.errors import UserError
 
 if TYPE_CHECKING:
+    from nbformat import NotebookNode
+
     from harness.probes import Planned
 
 SOURCE, RELEASE = "solutions", "assignments"
 
 
-def release_assignment(course: Path, name: str, target: Path | None = None) -> list[Path]:
-    """Writes ``assignments/NAME`` of the course from its ``solutions/NAME``; returns the files.
+def release_assignment(course: Path, name: str) -> list[Path]:
+    """Write ``assignments/NAME`` of the course from its ``solutions/NAME``; return the files.
 
-    The points of the check cells are set from the assignment, in the source too. ``target``
-    is written to instead of ``assignments/NAME``, if given. Raises UserError where
-    nbgrader refuses, or where a file would give the solution away.
+    The points of the check cells are set from the assignment, in the source too. Raises UserError
+    where nbgrader refuses, or a file would give the solution away.
     """
     from harness.probes import plan
 
@@ -33,8 +34,8 @@ def release_assignment(course: Path, name: str, target: Path | None = None) -> l
     refuse_leaks(source)
     planned = plan(load_assignment(name), settings_beside(source, name))
     for notebook in sorted(source.glob("*.ipynb")):
-        set_points(notebook, planned)
-    target = target or course / RELEASE / name
+        _set_points(notebook, planned)
+    target = course / RELEASE / name
     with tempfile.TemporaryDirectory(prefix="backprop-release-") as folder:
         shutil.copytree(source, Path(folder, SOURCE, name), ignore=shutil.ignore_patterns(".*"))
         _generate(Path(folder), name)
@@ -46,8 +47,8 @@ def release_assignment(course: Path, name: str, target: Path | None = None) -> l
         ]
 
 
-def set_points(notebook: Path, planned: tuple[Planned, ...]) -> None:
-    """Gives each check cell of a notebook the points of the checks it makes; writes if changed."""
+def _set_points(notebook: Path, planned: tuple[Planned, ...]) -> None:
+    """Give each check cell of a notebook the points of the checks it makes; write if changed."""
     import nbformat
 
     try:
@@ -58,39 +59,24 @@ def set_points(notebook: Path, planned: tuple[Planned, ...]) -> None:
         nbformat.write(content, notebook)  # type: ignore[no-untyped-call]
 
 
-def give_points(content: Any, planned: tuple[Planned, ...], notebook: Path) -> bool:
-    """Gives each check cell of a notebook's content its points; returns whether any changed.
+def give_points(content: NotebookNode, planned: tuple[Planned, ...], notebook: Path) -> bool:
+    """Give each check cell of a notebook's content its points; return whether any changed.
 
     Raises UserError, which names ``notebook``, for a check cell that makes no checks.
     """
     changed = False
-    for cell in content.cells:
-        mark = cell.metadata.get("nbgrader", {})
-        # A written answer, and code that a person marks, keep the points they have.
-        if mark.get("grade") and not mark.get("solution"):
-            points = cell_points(cell.source, planned)
-            if points is None:
-                raise UserError(
-                    f"{notebook}: the check cell {mark.get('grade_id')!r} calls neither check() "
-                    "nor train() in its last line."
-                )
-            changed |= mark.get("points") != points
-            mark["points"] = points
+    for cell in check_cells(content):
+        mark = cell.metadata.nbgrader
+        points = cell_points(f"{mark.get('grade_id')!r} of {notebook}", cell.source, planned)
+        changed |= mark.get("points") != points
+        mark["points"] = points
     return changed
 
 
-def cell_points(source: str, planned: tuple[Planned, ...]) -> float | None:
-    """The points of the checks that a cell makes in its last line; None if it makes none."""
-    wanted = stages_checked(source)
-    if wanted is None:
-        return None
-    return round(sum(check.max_points for check in planned if check.stage in wanted), 9)
-
-
 def refuse_leaks(source: Path) -> None:
-    """Raises UserError for a source folder with anything but notebooks and settings.
+    """Raise UserError for a source folder with anything but notebooks and settings.
 
-    nbgrader copies whatever is no notebook as it is: a module beside it would be handed out.
+    nbgrader copies all other files unchanged: a module beside the notebook would be handed out.
     """
     if not any(source.glob("*.ipynb")):
         raise UserError(f"{source} holds no notebook: run this in the course's folder.")
@@ -98,8 +84,8 @@ def refuse_leaks(source: Path) -> None:
         known = path.suffix == ".ipynb" or path.name == SETTINGS_FILE or path.name.startswith(".")
         if not known:
             raise UserError(
-                f"{path} would be handed out as it is: only notebooks and {SETTINGS_FILE} belong "
-                "there."
+                f"{path} would be handed out unchanged: move it away, so that there are only "
+                f"notebooks and {SETTINGS_FILE}."
             )
 
 
