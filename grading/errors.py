@@ -1,10 +1,10 @@
-"""Sentences for the user: what went wrong, and how many of something there are."""
+"""Sentences for the user: what went wrong, counts, and lists of names."""
 
 from __future__ import annotations
 
 import errno
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -90,6 +90,12 @@ def refusal(error: OSError, where: Path | str, done: str = "read") -> str:
 def plural(count: int, noun: str) -> str:
     """Return the count with the noun, as in "1 line" or "3 lines"."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def listed(names: Sequence[str], most: int = 10) -> str:
+    """Return the names on one line, only the first of them if there are many."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return visible_line(", ".join(names[:most])) + more
 
 
 @contextmanager

@@ -41,7 +41,7 @@ class Attack(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     status: str = "graded"
     # The checks that do not pass, with their outcome.
     wrong: Mapping[str, str] = {}
-    # Parts of what is told; "line +2" is the second of the attack's own lines.
+    # Parts of what the student reads; "line +2" is the second of the attack's own lines.
     told: tuple[str, ...] = ()
     told_partial: tuple[str, ...] | None = None
     # Statements: before all classes, in Sigmoid's forward and backward, after all classes.

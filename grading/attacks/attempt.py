@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,24 +58,18 @@ class Verdict:
     why: str = ""
 
 
-class Doors:
+class Doors(ExitStack):
     """Listeners that no student's process may reach: TCP, UDP and an abstract socket."""
 
     def __init__(self) -> None:
-        self.tcp = socket.create_server(("127.0.0.1", 0))
-        self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        super().__init__()
+        self.tcp = self.enter_context(socket.create_server(("127.0.0.1", 0)))
+        self.udp = self.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
         self.udp.bind(("127.0.0.1", 0))
         self.abstract = f"backprop-attack-{os.getpid()}"
-        self.local = socket.socket(socket.AF_UNIX)
+        self.local = self.enter_context(socket.socket(socket.AF_UNIX))
         self.local.bind(f"\0{self.abstract}")
         self.local.listen()
-
-    def __enter__(self) -> Doors:
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        for door in (self.tcp, self.udp, self.local):
-            door.close()
 
     def knocks(self) -> int:
         """Count the listeners that something has connected to."""

@@ -33,16 +33,16 @@ def check(
     json_file: Path | None,
     watch: bool,
 ) -> None:
-    """Check FILE, a .py module or a notebook, and report what is right and what is wrong.
+    """Check a student's module or notebook.
 
-    FILE can also be a zip or a folder that contains exactly one of them.
+    FILE is a .py module, a notebook, or a zip or folder that contains exactly one of them.
 
     Exit code 0: everything passed; 1: something failed; 2: the file or the call cannot be used.
     With --watch, the exit code is that of the last check.
     """
     from grading.selfcheck.work import read_work
 
-    # Nobody waits for torch to be told of a file that cannot be used.
+    # A file that cannot be used is reported before torch is loaded.
     work = None if watch else read_work(file, assignment)
     # The students' side and this one load torch at the same time.
     with open_spawner(packages=work.settings.packages if work else ()) as spawner:

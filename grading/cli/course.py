@@ -15,7 +15,10 @@ from harness.course.assignments import NAMES
 @click.command()
 @click.argument("assignment", type=ASSIGNMENT, required=False)
 def release(assignment: str | None) -> None:
-    """Generate the handouts in assignments/ from solutions/, with nbgrader."""
+    """Generate the handouts from the solutions.
+
+    This runs nbgrader on solutions/, and writes to assignments/.
+    """
     from grading.nbgrader.release import release_assignment
 
     for name in [assignment] if assignment else NAMES:
@@ -29,7 +32,7 @@ def release(assignment: str | None) -> None:
 @click.option("--seed", type=SEEDS, default=0, show_default=True, help="Seed of the hidden inputs.")
 @JSON
 def verify(assignment: str | None, workers: int | None, seed: int, json_file: Path | None) -> None:
-    """Verify the checks: right submissions pass, and every known mistake is found.
+    """Verify that the checks work.
 
     Run it in the course's folder. The solution must get full marks and the handout none; every
     mutant of the solution must be rejected, and right submissions in unusual styles must pass.
@@ -52,7 +55,9 @@ def verify(assignment: str | None, workers: int | None, seed: int, json_file: Pa
     help="Also grade a class of attackers, and report what was contained (about a minute).",
 )
 def doctor(attack: bool) -> None:
-    """Show how well this machine can isolate submissions, and what to install to improve it.
+    """Show how well this machine isolates code.
+
+    The output says what to install to improve it.
 
     Exit code 0: submissions can be isolated; 1: they cannot. With --attack, 0: every attack was
     contained; 1: one was not; 2: submissions cannot be isolated here.

@@ -13,14 +13,20 @@ from harness.errors import UserError
 
 @click.group()
 def export() -> None:
-    """Convert what `backprop grade` wrote to DIR for other systems."""
+    """Convert results for other systems.
+
+    DIR is what `backprop grade FOLDER --out DIR` wrote.
+    """
 
 
 @export.command()
 @RESULTS
 @OUT
 def junit(results: Path, out: Path | None) -> None:
-    """Write JUnit XML for continuous integration: a suite per submission, a case per check."""
+    """Write JUnit XML, for continuous integration.
+
+    There is a suite per submission and a case per check.
+    """
     from grading.exports.junit import junit as made
 
     write(made(read_results(results)), out)
@@ -45,7 +51,7 @@ def junit(results: Path, out: Path | None) -> None:
 def marks(
     results: Path, system: str, column: str | None, roster: Path | None, out: Path | None
 ) -> None:
-    """Write a table of marks that Canvas or Moodle can import."""
+    """Write a table for Canvas or Moodle."""
     from grading.exports.marks import canvas, moodle
 
     if roster and system != "canvas":
@@ -60,7 +66,10 @@ def marks(
 @RESULTS
 @OUT
 def classroom(results: Path, out: Path | None) -> None:
-    """Write the one submission in DIR for GitHub Classroom's reporter, in base64."""
+    """Write a result for GitHub Classroom.
+
+    The reporter reads the only submission in DIR, in base64.
+    """
     from grading.exports.classroom import encoded_report
 
     found = read_results(results)
@@ -78,9 +87,9 @@ def classroom(results: Path, out: Path | None) -> None:
 )
 @click.option("--out", type=PATH, help="The zip to write. Default: gradescope-ASSIGNMENT.zip.")
 def gradescope(assignment: str, index: str | None, out: Path | None) -> None:
-    """Write an autograder for Gradescope: a zip to upload.
+    """Write an autograder for Gradescope.
 
-    Run it in the course's folder: solutions/ASSIGNMENT/assignment.toml is included.
+    Run it in the course's folder: the zip includes solutions/ASSIGNMENT/assignment.toml.
     """
     from grading.exports.gradescope import autograder_zip
     from harness.course.settings import SETTINGS_FILE, settings_beside
@@ -107,7 +116,7 @@ def gradescope(assignment: str, index: str | None, out: Path | None) -> None:
 )
 @OUT
 def workflow(assignment: str, files: str, requirement: str, out: Path | None) -> None:
-    """Write a workflow for students' repositories in GitHub Classroom."""
+    """Write a workflow for GitHub Classroom."""
     from grading.exports.classroom import workflow as made
 
     write(made(assignment, files, requirement).encode(), out)
@@ -129,10 +138,11 @@ def workflow(assignment: str, files: str, requirement: str, out: Path | None) ->
     help="The course_id for a new gradebook.",
 )
 def nbgrader(results: Path, url: str, course: str) -> None:
-    """Write marks into nbgrader's gradebook, which is created if needed.
+    """Write marks into nbgrader's gradebook.
 
-    They go to the check cells of the released notebook if the gradebook has it, or else to one
-    cell per check. Manual grades are kept; an open mark is left for a person.
+    The gradebook is created if needed. The marks go to the check cells of the released notebook if
+    the gradebook has it, or else to one cell per check. Manual grades are kept; an open mark is
+    left for a person.
     """
     from grading.nbgrader.gradebook import export_marks
     from grading.results.record import read_run
@@ -147,7 +157,9 @@ def nbgrader(results: Path, url: str, course: str) -> None:
 @RESULTS
 @OUT
 def pseudonymous(results: Path, out: Path | None) -> None:
-    """Write results to share, without names and without anything that students wrote.
+    """Write results without names, to share.
+
+    They contain nothing that students wrote.
 
     Pseudonyms are derived from a secret key in DIR/pseudonyms.key; anyone who has the key can
     identify students. Without it, the same pseudonyms cannot be made again.
@@ -169,7 +181,10 @@ def pseudonymous(results: Path, out: Path | None) -> None:
     help="The zip to write.",
 )
 def feedback(results: Path, out: Path) -> None:
-    """Write a zip of feedback pages, one per student, at the assignment's feedback level."""
+    """Write a zip of feedback pages.
+
+    It has one page per student, at the assignment's feedback level.
+    """
     from grading.exports.feedback import feedback_zip
     from grading.results.record import read_run
 

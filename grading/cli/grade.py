@@ -61,7 +61,7 @@ from harness.show.visible import visible_line
 )
 @click.option("--preview", is_flag=True, help="Only show whose mark would change, and why.")
 def grade(folder: Path, assignment: str, out: Path, preview: bool, **options: Any) -> None:
-    """Grade every submission in FOLDER and write the results to DIR.
+    """Grade every submission in a folder.
 
     FOLDER contains one file, zip or folder per student, or nbgrader's student/assignment folders.
     A run that is stopped or repeated grades only what is new or has changed.
@@ -107,10 +107,10 @@ def grade(folder: Path, assignment: str, out: Path, preview: bool, **options: An
 def replay(
     results: Path, name: str, folder: Path, checks: tuple[str, ...], isolation: Isolation | None
 ) -> None:
-    """Run failed checks of the submission NAME again, showing their inputs and its answers.
+    """Run failed checks again and show the values.
 
-    DIR is what `backprop grade FOLDER --out DIR` wrote. The output contains hidden inputs: it is
-    for the instructor.
+    DIR is what `backprop grade FOLDER --out DIR` wrote, and NAME a submission in it. The output
+    contains hidden inputs: it is for the instructor.
 
     Exit code 0: every check had the same outcome as before; 1: some did not; 2: the call, or the
     record, cannot be used.
@@ -148,9 +148,10 @@ def override(
     allow_more: bool,
     remove: bool,
 ) -> None:
-    """Give the submission NAME, or one of its checks, points in place of the automatic ones.
+    """Replace automatic points with your own.
 
-    The override is kept in DIR/overrides.json with its reason, and stays when DIR is regraded.
+    They are for the submission NAME or one of its checks, and are kept in DIR/overrides.json with
+    their reason, also when DIR is regraded.
     """
     from grading.runs import overrides
 
@@ -180,7 +181,7 @@ def override(
 )
 @JSON
 def similar(folder: Path, assignment: str, handout: Path | None, json_file: Path | None) -> None:
-    """Find submissions in FOLDER that share more than chance explains.
+    """Find submissions that are unusually similar.
 
     Names, comments and layout are ignored, and so is code that is common or was handed out. The
     result is evidence for a person to judge, and does not change any mark.

@@ -14,9 +14,10 @@ from grading.workers.capacity import cores
 @RESULTS
 @WORKERS
 def report(results: Path, workers: int | None) -> None:
-    """Make the report DIR/report/index.html again from the results in DIR.
+    """Make the HTML report of a run again.
 
-    Nothing is graded. Your own files in DIR/report are kept.
+    The report is DIR/report/index.html. Nothing is graded, and your own files in DIR/report are
+    kept.
     """
     click.echo(f"Wrote {update_report(results, workers or cores())}: open it in a browser.")
 

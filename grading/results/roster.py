@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import mode
 
-from grading.errors import plural
+from grading.errors import listed, plural
 from harness.errors import UserError
 from harness.show.visible import visible_line
 
@@ -21,7 +21,6 @@ KEYS = (
     *("student", "name"),
 )
 POINTS_POSSIBLE = "points possible"
-SHOWN = 10
 # Students, each with the names that their submission may have, one in each column.
 Roster = Sequence[Sequence[str]]
 
@@ -40,7 +39,7 @@ class Attendance:
             (self.missing, f"No submission from {missing} on the roster"),
             (self.unknown, f"{plural(unknown, 'submission')} not on the roster"),
         )
-        return [f"{what}: {_some(names)}." for names, what in lines if names]
+        return [f"{what}: {listed(names)}." for names, what in lines if names]
 
 
 def attendance(roster: Roster, submissions: Iterable[str]) -> Attendance:
@@ -126,8 +125,3 @@ def _is_heading(person: Collection[str]) -> bool:
 
 def _called(person: Sequence[str], column: int) -> str:
     return person[column] or next(filter(None, person))
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return visible_line(", ".join(names[:SHOWN])) + more

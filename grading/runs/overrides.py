@@ -1,6 +1,6 @@
 """Marks that an instructor gave in place of the automatic ones, kept with their reasons.
 
-They are in a file of their own beside the results, which regrading does not change.
+They are in a separate file next to the results, which regrading does not change.
 """
 
 from __future__ import annotations

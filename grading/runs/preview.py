@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from grading.errors import refusal
+from grading.errors import listed, refusal
 from grading.results.lines import LINES, RUN, Result, as_marked
 from grading.results.record import readable_results
 from harness.show.visible import visible_line
@@ -175,8 +175,8 @@ def print_moves(console: Console, moves: Moves) -> None:
         console.print(table)
     for names, what in ((moves.new, "new"), (moves.gone, "gone")):
         if names:
-            listed = visible_line(", ".join(names[:10])) + (" …" if len(names) > 10 else "")
-            console.print(f"{len(names)} {what}: {listed}", markup=False, highlight=False)
+            text = f"{len(names)} {what}: {listed(names)}"
+            console.print(text, markup=False, highlight=False)
     up = sum(_rank(move.after) > _rank(move.before) for move in moves.moved)
     down = sum(_rank(move.after) < _rank(move.before) for move in moves.moved)
     same = len(moves.moved) - up - down

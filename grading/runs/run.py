@@ -176,7 +176,7 @@ class _Run:
         self.looked = True
 
     def troubles(self) -> Iterator[str]:
-        """Say what the journal has lost, so that it is graded again although nothing changed."""
+        """Say what the journal has lost, which is graded again although nothing changed."""
         place = self.journal.place
         there = [entry.name for entry in self.wanted if place(entry.name)]
         lost = 0
@@ -284,7 +284,7 @@ class _Run:
         try:
             digest = digest_of(entry, self.job.assignment) if place.finished else ""
         except OSError:
-            return False  # whoever grades it again will say what is wrong
+            return False  # grading it again reports what is wrong
         return place.key == self.keys.key(entry.name, digest)
 
     def _is_finished(self, entry: Entry) -> bool:
@@ -294,7 +294,7 @@ class _Run:
     def _take(self, result: Result, level: Isolation) -> None:
         """Keep a result under the digest of what was graded: files change while others wait."""
         digest = "" if result.status in OPEN else result.digest
-        # Kept and counted together: whoever stops the run in between is told a wrong number.
+        # Kept and counted together, so that a stop in between reports the right number.
         with unstoppable():
             with refusals(self.out, "written"):
                 self.journal.append(self.keys.key(result.submission, digest), level, result)

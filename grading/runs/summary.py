@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from grading.errors import plural
+from grading.errors import listed, plural
 from grading.results.lines import GRADES, LINES, RUN, Result, mistakes_of
 from harness.course.report import Check, Outcome
 from harness.show.outline import MARKS
@@ -164,8 +164,7 @@ def _print_overall(console: Console, results: Collection[Result], counts: Counts
     if counts.left:
         console.print(f"{plural(counts.left, 'submission')} not graded yet.")
     for status, names in sorted(open_.items()):
-        listed = visible_line(", ".join(names[:10])) + (" …" if len(names) > 10 else "")
-        text = _OPEN[status].format(f"{plural(len(names), 'submission')}: {listed}")
+        text = _OPEN[status].format(f"{plural(len(names), 'submission')}: {listed(names)}")
         console.print(text, markup=False)
 
 
