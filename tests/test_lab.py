@@ -22,6 +22,7 @@ from screenshots.studio import solutions, with_wrong_sigmoid
 SOLVED = solutions("many-neurons")
 
 pytestmark = pytest.mark.slow
+in_jupyterlab = pytest.mark.proof
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +44,7 @@ def shown(notebook, cell):
     return report, report.text, [each.get_attribute("aria-label") for each in pictures]
 
 
+@in_jupyterlab
 def test_a_stub_opens_clear_and_is_told_what_to_write(notebook):
     assert "raise NotImplementedError" in notebook.source("sigmoid")
     notebook.run("sigmoid", "check-sigmoid")
@@ -50,6 +52,7 @@ def test_a_stub_opens_clear_and_is_told_what_to_write(notebook):
     assert words.startswith("0 of 2.2 points") and "is not written yet" in words
 
 
+@in_jupyterlab
 def test_a_wrong_backward_is_shown_on_one_screen_with_what_was_written(notebook):
     notebook.paste("sigmoid", with_wrong_sigmoid(SOLVED["sigmoid"]))
     notebook.run("sigmoid", "check-sigmoid")
@@ -72,6 +75,7 @@ def first_text(notebook, cell):
     return wait.until(drawn)[0]
 
 
+@in_jupyterlab
 def test_pictures_take_the_colour_of_a_dark_page(notebook):
     colours = []
     for dark in (True, False):
@@ -84,6 +88,7 @@ def test_pictures_take_the_colour_of_a_dark_page(notebook):
     assert colours[0] > 600 and colours[1] < 200
 
 
+@in_jupyterlab
 def test_right_backwards_pass_and_train_and_the_progress_leaves_nothing(notebook):
     for cell in ("squared-error", "sigmoid", "weighted-sum"):
         notebook.paste(cell, SOLVED[cell])
