@@ -314,7 +314,7 @@ def test_what_is_installed_beside_the_harness_is_out_of_reach(installed, level, 
 
 
 def test_a_package_that_is_not_installed_is_the_graders_fault():
-    with pytest.raises(SpawnerError, match="not-to-be-had is not installed here"):
+    with pytest.raises(SpawnerError, match="not-to-be-had is not installed"):
         Zygote(["partial"], ["not-to-be-had"])
 
 
