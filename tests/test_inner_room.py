@@ -18,12 +18,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from grading.attacks import RIGHT
+from grading.confined import software
 from grading.confined.software import (
     PACKAGE_ROOT,
     MissingPackage,
     Software,
     all_but,
     inner_sources,
+    linked_folders,
+    without,
 )
 from grading.confined.source import Cell, Source
 from grading.confined.spawner import SpawnerError
@@ -105,6 +108,23 @@ def test_a_link_in_a_folder_opens_nothing_outside(tmp_path):
     assert list(all_but(tmp_path / "library", [tmp_path / "library" / "packages"])) == []
 
 
+def test_the_folders_of_shared_libraries_are_those_that_the_linker_knows(tmp_path):
+    cache = tmp_path / "cache"
+    assert linked_folders(cache) == []
+    cache.write_bytes(b"glibc\0libc.so.6\0/usr/lib64/libc.so.6\0libx.so\0/opt/x/lib/libx.so\0")
+    assert linked_folders(cache) == [Path("/opt/x/lib"), Path("/usr/lib64").resolve()]
+
+
+def test_of_a_folder_of_libraries_other_folders_are_left_out(tmp_path):
+    for name in ("python/json", "tuple/extra", "venv/lib", "plain"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "libx.so").touch()
+    wanted = [tmp_path / "python", tmp_path / "tuple" / "extra"]
+    assert set(without(tmp_path, wanted)) == {tmp_path / "venv", tmp_path / "plain"}
+    assert list(without(tmp_path / "python", wanted)) == []
+    assert list(without(tmp_path / "libx.so", wanted)) == []
+
+
 def test_a_package_brings_what_it_requires_and_no_more():
     plain, more = Software.installed(), Software.installed(["scikit-learn"])
     assert {"torch", "numpy", "sympy", "typing_extensions"} <= set(plain.names)
@@ -176,6 +196,30 @@ def test_folders_with_others_packages_cannot_be_listed(locked):
     folders = (SITE, sysconfig.get_path("stdlib"), str(PACKAGE_ROOT), str(PACKAGE_ROOT / "harness"))
     said = failures(locked, "import os", *(f"os.listdir({folder!r})" for folder in folders))
     assert len(said) == len(folders)
+
+
+@pytest.mark.slow
+@ON_LINUX
+@pytest.mark.parametrize("level", ["full", "partial"])
+def test_another_environment_among_the_systems_libraries_cannot_be_read(
+    tmp_path, monkeypatch, level
+):
+    """As below /usr/local/lib, with a harness of its own."""
+    if level == "full":
+        needs("bwrap")
+    if not linked_folders():
+        pytest.skip("the linker of this system keeps no cache")
+    tmp_path.chmod(0o755)
+    judge = tmp_path / "course" / "lib" / "python3.11" / "site-packages" / "harness" / "judge.py"
+    judge.parent.mkdir(parents=True)
+    for path in (judge, tmp_path / "libx.so"):
+        path.write_text("pass")
+    monkeypatch.setattr(software, "SYSTEM", (*software.SYSTEM, str(tmp_path)))
+    with Zygote([level]) as zygote:
+        library = f"open({str(tmp_path / 'libx.so')!r}).close()"
+        assert [kind for kind, _ in failures(zygote, f"open({str(judge)!r})", library)] == [
+            "PermissionError"
+        ]
 
 
 @pytest.mark.slow

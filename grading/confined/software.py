@@ -34,7 +34,10 @@ SYSTEM = (
     "/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/local/lib64",
     "/etc/ld.so.cache",
 )  # fmt: skip
+CACHE = Path("/etc/ld.so.cache")
+LOCALES = "locale"
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
+_LIBRARY = re.compile(rb"(/[^\0]+)/[^/\0]+\.so\b")
 
 
 class MissingPackage(SpawnerError):
@@ -78,8 +81,14 @@ class Software(msgspec.Struct, frozen=True):
 
     def readable(self) -> list[Path]:
         """Return what a locked child may read, in folders as large as possible."""
-        closed = [Path(each) for each in self.closed]
-        roots = [path for each in self.libraries for path in all_but(Path(each), closed)]
+        libraries, closed = list(map(Path, self.libraries)), list(map(Path, self.closed))
+        if linked := linked_folders():
+            # Programs of all kinds keep what they have in /usr/lib, whole environments of Python too.
+            wanted = [path.resolve() for path in standard_library()]
+            wanted += [each for each in linked if each not in libraries]
+            wanted += [each / LOCALES for each in libraries]
+            closed += [path for each in libraries for path in without(each, wanted)]
+        roots = [path for each in libraries for path in all_but(each, closed)]
         return [*roots, *map(Path, self.packages)]
 
 
@@ -107,6 +116,25 @@ def all_but(folder: Path, closed: Collection[Path]) -> Iterator[Path]:
             # The target of a link is either in the folder too, or not to be read.
             if not entry.is_symlink():
                 yield from all_but(entry, inside)
+
+
+def linked_folders(cache: Path = CACHE) -> list[Path]:
+    """Return the folders that the linker's cache names; none where a system has no cache."""
+    try:
+        found = _LIBRARY.findall(cache.read_bytes())
+    except OSError:
+        return []
+    return sorted({Path(os.fsdecode(each)).resolve() for each in found})
+
+
+def without(folder: Path, wanted: Collection[Path]) -> Iterator[Path]:
+    """Yield the folders in ``folder`` that neither lie in a ``wanted`` one nor hold one."""
+    if any(folder.is_relative_to(path) for path in wanted) or not folder.is_dir():
+        return
+    with os.scandir(folder) as entries:
+        for path in (Path(each) for each in entries if each.is_dir(follow_symlinks=False)):
+            if not any(each.is_relative_to(path) for each in wanted):
+                yield path
 
 
 def standard_library() -> list[Path]:
