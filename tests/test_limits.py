@@ -395,8 +395,32 @@ def kept_to_its_time(monkeypatch, share, limits):
 @pytest.mark.parametrize("share", [0.03, 0.07, 0.2])
 def test_the_clock_ends_what_computes_a_little(monkeypatch, share):
     passed, waited = kept_to_its_time(monkeypatch, share, Limits(1.5, 8.0))
-    assert passed.whole and passed.by_clock and waited == 29
-    assert "29 seconds by the clock" in passed.text
+    assert passed.whole and passed.by_clock and waited == 32
+    assert "32 seconds by the clock" in passed.text
+
+
+def test_what_waits_has_a_share_for_each_part_and_a_limit_in_all(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(budget, "time", clock)
+    spent = budget.Budget(Limits(1.0, 100.0))
+    child: Any = Computing()
+
+    def waits(part):
+        """Two seconds, in two calls, and what that leads to."""
+        for _ in range(2):
+            spent.turn_to(part)
+            clock.now += 1.0
+            spent.look(child)
+        return spent.passed()
+
+    assert not waits("demonstrations") and not waits("demonstrations")
+    passed = waits("demonstrations")
+    assert passed and passed.by_clock and not passed.whole
+    assert "4 seconds, the most one part may" in passed.text
+    assert not waits("Sigmoid")
+    passed = waits("SquaredError")
+    assert passed and passed.by_clock and passed.whole
+    assert "8 seconds in all" in passed.text
 
 
 def test_on_half_a_core_processor_time_decides(monkeypatch):

@@ -220,10 +220,13 @@ def test_the_time_of_a_submission_is_capped_in_all(zygote):
     assert "used up the submission's 2 seconds" in message(report, "training")
 
 
-def test_waiting_is_capped_in_all_and_decided_by_the_clock(zygote):
-    sleepy = "import time\n" + "time.sleep(1.5)\n" * 9
+@pytest.mark.parametrize(
+    "waits", ["time.sleep(1.5)\n" * 9, "while True: time.sleep(0.1)\n" * 4], ids=["nine", "for ever"]
+)
+def test_demonstrations_that_wait_hide_no_stage_and_are_stopped_by_the_clock(zygote, waits):
     limits = Limits(call_seconds=1.0)
-    with RemoteCandidate(zygote, source(sleepy, *RIGHT), limits) as remote:
+    with RemoteCandidate(zygote, source("import time\n" + waits, *RIGHT), limits) as remote:
+        assert not remote.definition.unusable
         assert remote.doubtful
 
 

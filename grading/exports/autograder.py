@@ -31,7 +31,7 @@ from harness.course.settings import Settings, settings_beside
 
 # Gradescope kills everything after ten minutes or above 768 MB and loses the results; it gives half
 # a core. The judge and the wall need 400 MiB themselves. A submission that only waits, twice over,
-# takes up to 2 * (2.5 * MOST_SECONDS + 6 * MOST_CALL_SECONDS) by the clock.
+# takes up to 2 * (2.5 * MOST_SECONDS + 8 * MOST_CALL_SECONDS) by the clock.
 MOST_SECONDS = 50.0
 MOST_CALL_SECONDS = 5.0
 MEMORY_MIB = 256

@@ -10,10 +10,12 @@ from grading.confined.spawner import Child
 from harness.course.settings import Limits
 
 # Processor time decides. A child that neither computes nor answers is given PATIENCE times the
-# limit of a call in wall-clock time, IDLE_CALLS times in all; one that computes, however slowly on
+# limit of a call in wall-clock time, PART_IDLE_CALLS times in one part, so that demonstrations that
+# wait leave some to the stages, and IDLE_CALLS times in all; one that computes, however slowly on
 # a busy machine, is given longer.
 PATIENCE = 2.0
-IDLE_CALLS = 6.0
+IDLE_CALLS = 8.0
+PART_IDLE_CALLS = 4.0
 IDLE_SHARE = 0.02
 LONGEST = 40.0
 # The wall-clock limit of the whole submission: so many times its processor time, and what it may be
@@ -47,7 +49,7 @@ class Budget:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._parts: defaultdict[str, float] = defaultdict(float)
-        self._idle = 0.0
+        self._idle: defaultdict[str, float] = defaultdict(float)
         self._clock = 0.0
         self._output = 0
         self._shared = True
@@ -87,7 +89,7 @@ class Budget:
         waited = now - max(self._looked, self._asked)
         if used - self._used < IDLE_SHARE * waited:
             self._idle_now += waited
-            self._idle += waited
+            self._idle[self.part] += waited
         self._spend(used - self._used, now)
         self._used, self._looked = used, now
 
@@ -117,7 +119,7 @@ class Budget:
             return Passed("sent more than a submission may", whole=True)
         if self.cpu_seconds > most:
             return Passed(f"used up the submission's {most:g} seconds", whole=True)
-        if self._idle > IDLE_CALLS * limit:
+        if sum(self._idle.values()) > IDLE_CALLS * limit:
             return Passed(
                 f"kept the grader waiting for {IDLE_CALLS * limit:g} seconds in all",
                 whole=True,
@@ -131,6 +133,12 @@ class Budget:
                 by_clock=True,
             )
         # A part that has used its share may still do what takes hardly any time.
+        if self._shared and self._idle_now and self._idle[self.part] > PART_IDLE_CALLS * limit:
+            return Passed(
+                f"kept the grader waiting for {PART_IDLE_CALLS * limit:g} seconds, the most one "
+                "part may",
+                by_clock=True,
+            )
         if self._shared and self._used_now and self._parts[self.part] > STAGE_SHARE * most:
             return Passed(
                 f"used {STAGE_SHARE * most:g} seconds of processor time, the most one part may"
