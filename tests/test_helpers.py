@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import signal
 import tempfile
 import time
@@ -10,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from grading.sandbox import can_fork
+from grading.sandbox import can_fork, temporary
 from grading.workers import helpers
 from tests.test_remote import RIGHT
 from tests.test_resume import journalled, left_behind, start, submit
+from tests.users import needs
 
 pytestmark = pytest.mark.skipif(not can_fork(), reason="only Linux runs have these processes")
 
@@ -79,33 +82,54 @@ def test_a_worker_that_does_not_end_is_killed(monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_killed_run_leaves_no_folder_behind_the_next(tmp_path, monkeypatch):
-    temporary = tmp_path / "temporary"
-    temporary.mkdir()
-    monkeypatch.setenv("TMPDIR", str(temporary))
+@pytest.mark.parametrize("level", ["full", "partial"])
+def test_a_killed_run_leaves_no_folder_behind_the_next(tmp_path, monkeypatch, level):
+    """Not even where the process that would clean up after it was killed too."""
+    if level == "full":
+        needs("bwrap")
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
     submit(tmp_path / "in", **{f"s{number:02}": "".join(RIGHT) for number in range(3)})
-    somebodys = temporary / f"{helpers.PREFIX}mine"
+    somebodys = folder / f"{temporary.PREFIX}mine"
     somebodys.mkdir()
+    with start(tmp_path, "--isolation", level) as running:
+        while running.poll() is None and not journalled(tmp_path):
+            time.sleep(0.01)
+        for pid in [running.pid, *helpers._descendants(running.pid)]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        running.communicate()
+    assert len(list(folder.iterdir())) > 1
+    with start(tmp_path) as running:
+        running.communicate(timeout=300)
+    assert list(folder.iterdir()) == [somebodys]
+
+
+@pytest.mark.slow
+def test_temporary_files_that_go_away_end_a_run_without_a_traceback(tmp_path, monkeypatch):
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    submit(tmp_path / "in", **{f"s{number:02}": "".join(RIGHT) for number in range(3)})
     with start(tmp_path) as running:
         while running.poll() is None and not journalled(tmp_path):
             time.sleep(0.01)
-        running.kill()
-        running.communicate()
-    assert len(list(temporary.iterdir())) > 1
-    with start(tmp_path) as running:
-        running.communicate(timeout=300)
-    assert list(temporary.iterdir()) == [somebodys]
+        shutil.rmtree(folder)
+        _, said = running.communicate(timeout=300)
+    assert "Traceback" not in said, said
+    assert len((tmp_path / "out" / "results.jsonl").read_text().splitlines()) == 3
 
 
 def test_a_run_that_lives_keeps_its_folder(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    helpers.room.cache_clear()
+    temporary.room.cache_clear()
     try:
-        mine = helpers.room()
-        helpers._remove_dead()
+        mine = temporary.room()
+        temporary._remove_dead()
         assert mine.is_dir() and mine.parent == tmp_path
     finally:
-        helpers.room.cache_clear()
+        temporary.room.cache_clear()
 
 
 @pytest.mark.slow

@@ -23,6 +23,7 @@ from grading.attacks import ASSIGNMENT, Attack, attacks
 from grading.attacks.files import NAMES, make_files
 from grading.confined.software import PACKAGE_ROOT
 from grading.sandbox import Isolation
+from grading.sandbox.temporary import room
 
 SECRET = "a-secret-of-the-grader's"
 # Limits that keep loops short; the marks of other submissions do not depend on them.
@@ -132,7 +133,7 @@ def attempt_here(level: Isolation) -> list[Verdict]:
 
     Raise AttackError if grading wrote no results.
     """
-    with tempfile.TemporaryDirectory(prefix="backprop-attacks-") as name:
+    with tempfile.TemporaryDirectory(dir=room()) as name:
         course = Path(name).resolve()
         # Isolation keeps attackers out, not the permissions of this folder.
         course.chmod(0o755)

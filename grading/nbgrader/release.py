@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from grading.nbgrader.check_cells import cell_points, check_cells
+from grading.sandbox.temporary import room
 from harness.course.assignments import load_assignment
 from harness.course.settings import SETTINGS_FILE, settings_beside
 from harness.errors import UserError
@@ -36,7 +37,7 @@ def release_assignment(course: Path, name: str) -> list[Path]:
     for notebook in sorted(source.glob("*.ipynb")):
         _set_points(notebook, planned)
     target = course / RELEASE / name
-    with tempfile.TemporaryDirectory(prefix="backprop-release-") as folder:
+    with tempfile.TemporaryDirectory(dir=room()) as folder:
         shutil.copytree(source, Path(folder, SOURCE, name), ignore=shutil.ignore_patterns(".*"))
         _generate(Path(folder), name)
         target.mkdir(parents=True, exist_ok=True)

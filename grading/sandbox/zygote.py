@@ -37,6 +37,7 @@ from grading.confined.spawner import Spawner, SpawnerError
 from grading.errors import low_limits
 from grading.sandbox.bubblewrap import SCRATCH, around_all
 from grading.sandbox.seccomp import compile_filter
+from grading.sandbox.temporary import room
 
 START_SECONDS = 180.0
 ORDER_SECONDS = 60.0
@@ -279,7 +280,7 @@ class _Warm:
 
 def _scratch_folder() -> str:
     try:
-        folder = tempfile.mkdtemp(prefix="backprop-")
+        folder = tempfile.mkdtemp(dir=room())
         # The user that students' processes run as must be able to enter it.
         Path(folder).chmod(0o711)
     except OSError as error:

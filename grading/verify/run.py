@@ -11,6 +11,7 @@ from typing import Any
 
 from grading.results.lines import Result
 from grading.sandbox import LEVELS, Spawner, open_spawner, open_zygote
+from grading.sandbox.temporary import room
 from grading.submissions.reading import Entry
 from grading.verify.case import Case, Solution, read_solution
 from grading.verify.controls import controls_for
@@ -99,7 +100,7 @@ def cases_of(
 def judged(cases: Sequence[Case], judge: Judge, progress: Progress) -> tuple[Verdict, ...]:
     """Return the verdicts on the cases, in their order."""
     results: dict[str, Result] = {}
-    with tempfile.TemporaryDirectory(prefix="backprop-verify-") as folder:
+    with tempfile.TemporaryDirectory(dir=room()) as folder:
         for result in judge([_entry(Path(folder), each) for each in cases]):
             results[result.submission] = result
             progress("Judging", len(results), len(cases))

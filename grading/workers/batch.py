@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING
 
 from grading.confined.spawner import SpawnerError
 from grading.results.lines import Result
+from grading.sandbox.temporary import room
 from grading.submissions.reading import Entry
-from grading.workers.helpers import GRACE_SECONDS, in_time, room, wake
+from grading.workers.helpers import GRACE_SECONDS, in_time, wake
 from grading.workers.jobs import WARM, Graded, Job, decode_graded
 
 if TYPE_CHECKING:
