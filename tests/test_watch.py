@@ -136,3 +136,19 @@ def test_a_file_that_does_not_exist_yet_is_waited_for(tmp_path):
     with watching(tmp_path) as (process, said):
         assert "mine.py does not exist." in said()
         assert interrupted(process) == (2, "")
+
+
+@pytest.mark.slow
+def test_packages_that_the_settings_name_meanwhile_are_there_at_the_next_save(tmp_path):
+    file, settings = tmp_path / "mine.py", tmp_path / "assignment.toml"
+    code = "from scipy.special import expit\n" + "".join(RIGHT)
+    code = code.replace("torch.sigmoid(z)", "torch.from_numpy(expit(z.detach().numpy()))")
+    file.write_text(code)
+    with watching(tmp_path, "--assignment", "many-neurons", "--stage", "Sigmoid") as (_, said):
+        assert "No module named 'scipy'" in said()
+        settings.write_text('assignment = "many-neurons"\npackages = ["scipy"]\n')
+        file.write_text(code + "\n")
+        assert "All 8 checks passed" in said()
+        settings.write_text('assignment = "many-neurons"\npackages = ["not-to-be-had"]\n')
+        file.write_text(code)
+        assert "not-to-be-had is not installed here" in said()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +12,8 @@ from typing import TYPE_CHECKING
 import click
 
 from grading.cli.common import ASSIGNMENT, JSON, PATH, UNUSABLE, write_json
-from grading.sandbox import open_spawner
+from grading.confined.software import MissingPackage
+from grading.sandbox import Spawner, open_spawner
 from harness.errors import UserError
 
 if TYPE_CHECKING:
@@ -44,16 +46,30 @@ def check(
 
     # A file that cannot be used is reported before torch is loaded.
     work = None if watch else read_work(file, assignment)
-    # The students' side and this one load torch at the same time.
-    with open_spawner(packages=work.settings.packages if work else ()) as spawner:
-        from grading.selfcheck.check import check_stages
+    with ExitStack() as stack:
+        opened: dict[tuple[str, ...], Spawner] = {}
 
         def once() -> int:
-            judged = check_stages(work or read_work(file, assignment), stages, spawner)
-            return _shown(judged, json_file)
+            current = work or read_work(file, assignment)
+            packages = tuple(current.settings.packages)
+            if packages not in opened:
+                stack.close()
+                opened.clear()
+                opened[packages] = stack.enter_context(_spawner_with(packages))
+            # The students' side and this one load torch at the same time.
+            from grading.selfcheck.check import check_stages
+
+            return _shown(check_stages(current, stages, opened[packages]), json_file)
 
         code = _watched(file, once) if watch else once()
     sys.exit(code)
+
+
+def _spawner_with(packages: Sequence[str]) -> Spawner:
+    try:
+        return open_spawner(packages=packages)
+    except MissingPackage as error:
+        raise UserError(f"{error}.") from None
 
 
 def _shown(judged: Judgement, json_file: Path | None) -> int:
