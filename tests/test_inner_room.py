@@ -524,3 +524,33 @@ def test_where_roots_children_have_to_stay_root_the_doctor_says_so():
     )
     assert "✓ partial" in done.stdout, done.stderr
     assert "stay root, because no other user can read this Python" in done.stdout
+
+
+@pytest.mark.slow
+@ON_LINUX
+def test_results_that_children_of_root_had_a_part_in_say_so_also_when_resumed(tmp_path):
+    """As in a container that has no user but root."""
+    needs("bwrap")
+    alone = ["bwrap", "--dev-bind", "/", "/", "--unshare-user", "--uid", "0", "--gid", "0"]
+    tried = subprocess.run([*alone, "true"], check=False, capture_output=True)
+    if tried.returncode:
+        pytest.skip("this system lets nobody make a user namespace")
+    (tmp_path / "in").mkdir()
+    command = [sys.executable, "-m", "grading.cli", "grade", "in", "--assignment", "one-neuron"]
+
+    def says_root(name: str, prefix: list[str]) -> bool:
+        (tmp_path / "in" / f"{name}.py").write_text("x = 1")
+        done = subprocess.run(
+            [*prefix, *command, "--out", "out", "--isolation", "partial", "--workers", "1"],
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": str(PACKAGE_ROOT)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return "as_root" in json.loads((tmp_path / "out" / "run.json").read_text())
+
+    assert says_root("alice", alone)
+    assert says_root("alice", alone)
+    assert says_root("bob", [])

@@ -34,6 +34,7 @@ class Run(msgspec.Struct, frozen=True):
     settings: Settings
     versions: dict[str, str]
     missing: list[str] = []
+    as_root: bool = False
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from rich.console import Console
 from grading.errors import refusals
 from grading.results.attempts import attempts_of, combined
 from grading.results.lines import OPEN, Result, publish
-from grading.results.record import readable_results
+from grading.results.record import read_run, readable_results
 from grading.results.roster import Attendance, Roster, attendance, read_roster
 from grading.results.versions import versions
 from grading.runs.journal import Journal, Keys, LazyResults
@@ -262,13 +262,22 @@ class _Run:
             "seed": self.job.seed,
             "settings": self.job.settings.as_dict(),
             "isolation": max({place.isolation for place in places}, key=LEVELS.index),
-            **({"as_root": True} if self.as_root else {}),
+            **({"as_root": True} if self._any_as_root() else {}),
             "versions": versions(),
         }
         if self.roster:
             facts["missing"] = self.attendance.missing
             facts["not_on_roster"] = self.attendance.unknown
         return facts
+
+    def _any_as_root(self) -> bool:
+        """Return whether students' processes were root for any of the results."""
+        if self.as_root or self.graded == len(self.current):
+            return self.as_root
+        try:
+            return read_run(self.out).as_root
+        except UserError:
+            return False
 
     def _result(self, student: str) -> Result:
         """Return the result that counts of a student's work, as the journal has it."""
