@@ -221,7 +221,9 @@ def test_the_time_of_a_submission_is_capped_in_all(zygote):
 
 
 @pytest.mark.parametrize(
-    "waits", ["time.sleep(1.5)\n" * 9, "while True: time.sleep(0.1)\n" * 4], ids=["nine", "for ever"]
+    "waits",
+    ["time.sleep(1.5)\n" * 9, "while True: time.sleep(0.1)\n" * 4],
+    ids=["nine", "for ever"],
 )
 def test_demonstrations_that_wait_hide_no_stage_and_are_stopped_by_the_clock(zygote, waits):
     limits = Limits(call_seconds=1.0)

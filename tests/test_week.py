@@ -173,6 +173,11 @@ class TestRoster:
         assert find("Ann") is None
         assert find("Bo") == (2, 1)
 
+    def test_a_name_is_found_however_its_accents_are_written(self):
+        find = finder([["Zo\u00eb"], ["Jose\u0301"]])
+        assert find("Zoe\u0308") == (0, 0)
+        assert find("Jos\u00e9") == (1, 0)
+
 
 @pytest.mark.parametrize(
     ("names", "ordered"),

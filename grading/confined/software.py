@@ -83,7 +83,7 @@ class Software(msgspec.Struct, frozen=True):
         """Return what a locked child may read, in folders as large as possible."""
         libraries, closed = list(map(Path, self.libraries)), list(map(Path, self.closed))
         if linked := linked_folders():
-            # Programs of all kinds keep what they have in /usr/lib, whole environments of Python too.
+            # Programs keep all they have in /usr/lib, whole environments of Python among them.
             wanted = [path.resolve() for path in standard_library()]
             wanted += [each for each in linked if each not in libraries]
             wanted += [each / LOCALES for each in libraries]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -58,16 +59,23 @@ def finder(people: Roster) -> Callable[[str], tuple[int, int] | None]:
     """Return a function that finds a name's row and column; None unless it is one person's."""
     columns: list[dict[str, int]] = []
     for names in zip(*people, strict=True):
-        counted = Counter(names)
-        columns.append({name: at for at, name in enumerate(names) if counted[name] == 1})
+        composed = list(map(_composed, names))
+        counted = Counter(composed)
+        columns.append({name: at for at, name in enumerate(composed) if counted[name] == 1})
 
     def find(name: str) -> tuple[int, int] | None:
+        name = _composed(name)
         for column, places in enumerate(columns):
             if name in places:
                 return places[name], column
         return None
 
     return find
+
+
+def _composed(name: str) -> str:
+    """Return the name as most systems write it: macOS takes an é apart in the names of files."""
+    return unicodedata.normalize("NFC", name)
 
 
 def read_roster(path: Path) -> Roster:
