@@ -151,4 +151,4 @@ def test_packages_that_the_settings_name_meanwhile_are_there_at_the_next_save(tm
         assert "All 8 checks passed" in said()
         settings.write_text('assignment = "many-neurons"\npackages = ["not-to-be-had"]\n')
         file.write_text(code)
-        assert "not-to-be-had is not installed here" in said()
+        assert "not-to-be-had is not installed" in said()
