@@ -10,22 +10,19 @@ from __future__ import annotations
 import ast
 import builtins
 import functools
-import gc
 import importlib
 import inspect
 import linecache
 import sys
-import traceback
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import islice
+from pkgutil import resolve_name
 from types import CellType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
-import torch
-from torch import Tensor
 from torch._ops import OpOverload, OpOverloadPacket
-from torch.autograd import Function, functional
+from torch.autograd import Function
 
 from harness.candidate.introspection.quotients import difference_quotients
 from harness.candidate.lines import code_at, is_students, place_of
@@ -38,31 +35,18 @@ MOST_SEEN = 20
 METHODS = ("forward", "setup_context", "backward", "vjp", "apply")
 
 # What is reported, by its true name, whatever the student calls it.
-_FUNCTIONS: Mapping[str, Iterable[object]] = {
-    "torch.autograd": (torch.autograd.grad, torch.autograd.backward),
-    "torch.autograd.functional": (
-        functional.vjp, functional.jvp, functional.vhp, functional.hvp,
-        functional.jacobian, functional.hessian,
-    ),
-    "torch.func": (
-        torch.func.grad, torch.func.grad_and_value, torch.func.vjp, torch.func.jvp,
-        torch.func.linearize, torch.func.jacrev, torch.func.jacfwd, torch.func.hessian,
-    ),
-    "torch": (torch.enable_grad,),
-    "torch.Tensor": (Tensor.backward,),
-    "sys": (sys._getframe, sys._current_frames, sys.settrace, sys.setprofile),
-    "inspect": (
-        inspect.stack, inspect.currentframe, inspect.trace, inspect.getouterframes,
-        inspect.getframeinfo,
-    ),
-    "traceback": (traceback.extract_stack, traceback.walk_stack, traceback.format_stack),
-    "gc": (gc.get_objects, gc.get_referrers, gc.get_referents),
-}  # fmt: skip
-NAMED = {
-    id(each): f"{module}.{each.__name__}"  # type: ignore[attr-defined]
-    for module, several in _FUNCTIONS.items()
-    for each in several
-}
+NAMES = """
+gc.get_objects gc.get_referents gc.get_referrers inspect.currentframe inspect.getframeinfo
+inspect.getouterframes inspect.stack inspect.trace sys._current_frames sys._getframe
+sys.setprofile sys.settrace torch.Tensor.backward torch.autograd.backward
+torch.autograd.functional.hessian torch.autograd.functional.hvp
+torch.autograd.functional.jacobian torch.autograd.functional.jvp torch.autograd.functional.vhp
+torch.autograd.functional.vjp torch.autograd.grad torch.enable_grad torch.func.grad
+torch.func.grad_and_value torch.func.hessian torch.func.jacfwd torch.func.jacrev torch.func.jvp
+torch.func.linearize torch.func.vjp traceback.extract_stack traceback.format_stack
+traceback.walk_stack
+"""
+NAMED = {id(resolve_name(name)): name for name in NAMES.split()}
 _IMPORTERS = (builtins.__import__, importlib.import_module)
 MODULES = ("ctypes", "torch.autograd.forward_ad")
 FRAMES = ("f_back", "f_locals", "tb_frame", "gi_frame", "cr_frame")
