@@ -55,23 +55,14 @@ def main(control: int, entrance: int) -> None:
     child.prepare(None if setup.isolation == "minimal" else Finder(setup.software))
     gc.collect()
     gc.freeze()
-    warm, supervisors = os.getpid(), set[int]()
-    while True:
-        readable, _, _ = select.select([owner, door], [], [], TIDY_SECONDS)
-        if owner in readable:
-            break
+    supervisors = set[int]()
+    while owner not in (readable := select.select([owner, door], [], [], TIDY_SECONDS)[0]):
         if door in readable:
             _, descriptors, *_ = socket.recv_fds(door, len(orders.KNOCK), 1)
             if not descriptors:
                 break
-            connection = socket.socket(fileno=descriptors[0])
-            pid = os.fork()
-            if not pid:
-                owner.close()
-                door.close()
-                _supervise(connection, prepared, warm)
-            connection.close()
-            supervisors.add(pid)
+            with socket.socket(fileno=descriptors[0]) as connection:
+                supervisors.add(_supervisor(connection, prepared, (owner, door)))
         supervisors -= {pid for pid in supervisors if _is_gone(pid, setup)}
     for pid in supervisors:
         os.kill(pid, signal.SIGKILL)
@@ -83,9 +74,18 @@ def main(control: int, entrance: int) -> None:
         Path(setup.scratch).rmdir()
 
 
-def _supervise(connection: socket.socket, prepared: Locks, warm: int) -> None:
-    """Serve one worker until it disconnects, and end with everything it has started."""
+def _supervisor(connection: socket.socket, prepared: Locks, others: Sequence[socket.socket]) -> int:
+    """Fork a process that serves one worker until it disconnects, and return its number.
+
+    It ends with everything it has started.
+    """
+    warm = os.getpid()
+    pid = os.fork()
+    if pid:
+        return pid
     try:
+        for each in others:
+            each.close()
         locks.die_with(warm)
         locks.adopt_orphans()
         Supervisor(connection, prepared.of_this_process()).serve()

@@ -13,11 +13,11 @@ import torch
 CODE_LIMIT = 200
 _ROOMS = (
     *(sysconfig.get_paths()[name] for name in ("stdlib", "purelib", "platlib")),
-    # The packages beside torch and numpy too, wherever those lie.
+    # Also the packages installed next to torch and numpy, wherever those are.
     *(str(Path(place).parents[1]) for place in (torch.__file__, numpy.__file__)),
     *(str(Path(__file__).parents[2] / package) for package in ("harness", "grading")),
 )
-# As they are written, and where links in them lead.
+# As written, and with links resolved.
 _OTHERS = (*_ROOMS, *(str(Path(room).resolve()) for room in _ROOMS), "<frozen")
 
 

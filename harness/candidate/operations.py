@@ -63,7 +63,7 @@ class Chain:
     costs: Mapping[str, float] | None = None
 
 
-# Compared by identity, so that what is made of one can be kept beside it.
+# Compared by identity, so that it can be a key of what is made of it.
 @dataclass(frozen=True, eq=False)
 class Descend:
     """Take a step of gradient descent on the last chain's ``wrt``, and run that chain again.

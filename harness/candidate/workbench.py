@@ -84,7 +84,7 @@ class Workbench:
     def perform_one(self, operation: Operation) -> Reply:
         """Return the reply to one operation."""
         try:
-            # A notebook that has entered inference mode and stayed there is right all the same.
+            # A notebook that has entered inference mode and stayed in it can still be right.
             with torch.inference_mode(False):
                 return self._perform(operation)
         except _NothingToCall as nothing:
@@ -176,7 +176,7 @@ class Workbench:
         last = self._last
         if not isinstance(last, _Ran):
             return last
-        # Out of place, from values that the student's code has seen copies of only.
+        # Out of place, from values of which the student's code has only seen copies.
         before = last.chain.tensors
         with torch.no_grad():
             moved = {
@@ -238,7 +238,7 @@ def _or_nan(gradient: Tensor | None, leaf: Tensor) -> Tensor:
 
 
 def _weighted_sum(values: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
-    # In the graph, as gradients given to torch.autograd.grad make it import far more than this.
+    # In the graph: given grad_outputs, torch.autograd.grad imports far more than this.
     with torch.enable_grad():
         numbers = [
             values[name] if values[name].dim() == 0 else values[name].reshape(())
@@ -268,7 +268,7 @@ def describe(error: BaseException) -> Raised:
     """Return an exception as plain text, with the student's own line that it came from."""
     place, code = _student_line(error.__traceback__)
     if isinstance(error, SyntaxError) and error.lineno and error.filename in linecache.cache:
-        # In the student's own text; one in text that their code has made has the line that made it.
+        # In the student's own text. One in text that their code made has the line that made it.
         place = place_of(error.filename, error.lineno)
         code = code_at(error.filename, error.lineno)
     return Raised(type(error).__name__, scrub(_text_of(error)), place, code[:CODE_LIMIT])

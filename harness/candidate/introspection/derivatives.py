@@ -31,7 +31,7 @@ def second_derivatives(function: Callable[..., Tensor], op: Observe) -> tuple[Te
         for value, needed in zip(op.inputs, op.required, strict=True)
     ]
     leaves = [value for value in values if value.requires_grad]
-    # The upstream stands in the graph, as torch imports far more where it is told apart.
+    # The upstream is part of the graph: given grad_outputs, torch imports far more.
     with torch.enable_grad():
         total = (function(*values) * given).sum()
         first: tuple[Tensor | None, ...] = torch.autograd.grad(

@@ -21,8 +21,8 @@ from harness.candidate.operations import Observe, Seen
 
 MOST_OPERATIONS = 64
 MOST_LINES = 8
-# A finite difference is of values so near to each other, relative to their size. Those that are
-# equal but for rounding are nearer.
+# The values of a finite difference are this close to each other, relative to their size. Values
+# that differ by rounding only are closer.
 NEAREST, FURTHEST = 1e-13, 5e-3
 MOST_NUMBERS = 65_536
 _APPLY = Function.apply.__func__.__code__  # type: ignore[attr-defined]
@@ -51,7 +51,7 @@ def watched(function: type[Function], op: Observe) -> Watched:
             _note(seen.packed, "a tensor kept for built-in autograd")
         return tensor
 
-    # torch.func refuses to run where saved tensors are watched: the second time they are not.
+    # torch.func refuses to run with hooks on saved tensors: the second time there are none.
     for hooks in (saved_tensors_hooks(pack, lambda tensor: tensor), nullcontext()):
         try:
             with hooks, _Dispatched(seen):
@@ -85,7 +85,7 @@ class _Dispatched(TorchDispatchMode):
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        # Else torch imports its compiler, which takes seconds.
+        # Otherwise torch imports its compiler, which takes seconds.
         return False
 
     def __torch_dispatch__(
