@@ -49,7 +49,8 @@ class FreshProcesses(Spawner):
         """
         mine, theirs = socket.socketpair()
         with theirs:
-            process = multiprocessing.get_context("spawn").Process(target=_serve, args=(theirs,))
+            context = multiprocessing.get_context("spawn")
+            process = context.Process(target=_serve, args=(theirs,), daemon=True)
             process.start()
         channel = Channel(mine)
         try:

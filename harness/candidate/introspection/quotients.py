@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 SMALL = 0.1
+Number = Callable[[str], object]
 
 
 @dataclass(frozen=True)
@@ -18,18 +19,15 @@ class _Call:
     shifts: tuple[str, ...]
 
 
-def difference_quotients(
-    nodes: Sequence[ast.AST], number: Callable[[str], object]
-) -> list[ast.Call]:
+def difference_quotients(nodes: Sequence[ast.AST], number: Number) -> list[ast.Call]:
     """Return the calls whose arguments are those of an earlier call but for small steps.
 
-    ``number`` returns the value of a name that is not assigned among the ``nodes``.
+    ``number`` returns the value of a name, as far as it is known.
     """
     asked = [node for node in nodes if isinstance(node, ast.Call) and node.args]
     if not any(_is_shifted(argument) for node in asked for argument in node.args):
         return []
-    small = _Small(nodes, number)
-    calls = [_split(node, small) for node in asked]
+    calls = [_split(node, number) for node in asked]
     first: dict[tuple[str, ...], _Call] = {}
     found: list[ast.Call] = []
     for call in calls:
@@ -39,50 +37,29 @@ def difference_quotients(
     return found
 
 
-class _Small:
-    """Knows which expressions are a small step: a number, a name for one, or a product of one."""
-
-    def __init__(self, nodes: Sequence[ast.AST], number: Callable[[str], object]) -> None:
-        self._number = number
-        self._constants: dict[str, object] = {}
-        for node in nodes:
-            match node:
-                case ast.Assign(targets=[ast.Name(id=name)], value=ast.Constant(value=value)):
-                    self._constants[name] = value
-                case ast.arguments():
-                    self._learn_defaults(node)
-
-    def _learn_defaults(self, given: ast.arguments) -> None:
-        positional = [*given.posonlyargs, *given.args]
-        pairs = [*zip(reversed(positional), reversed(given.defaults), strict=False)]
-        for argument, default in [*pairs, *zip(given.kwonlyargs, given.kw_defaults, strict=True)]:
-            if isinstance(default, ast.Constant):
-                self._constants[argument.arg] = default.value
-
-    def is_step(self, node: ast.expr) -> bool:
-        """Return whether the expression is a small step."""
-        match node:
-            case ast.Constant(value=value):
-                return _is_small(value)
-            case ast.Name(id=name):
-                known = self._constants
-                return _is_small(known[name] if name in known else self._number(name))
-            case ast.BinOp(left=left, op=ast.Mult(), right=right):
-                return self.is_step(left) or self.is_step(right)
-        return False
+def _is_step(node: ast.expr, number: Number) -> bool:
+    """Return whether it is a small step: a number, a name for one, or a product with one."""
+    match node:
+        case ast.Constant(value=value):
+            return _is_small(value)
+        case ast.Name(id=name):
+            return _is_small(number(name))
+        case ast.BinOp(left=left, op=ast.Mult(), right=right):
+            return _is_step(left, number) or _is_step(right, number)
+    return False
 
 
 def _is_shifted(argument: ast.expr) -> bool:
     return isinstance(argument, ast.BinOp) and isinstance(argument.op, ast.Add | ast.Sub)
 
 
-def _split(call: ast.Call, small: _Small) -> _Call:
+def _split(call: ast.Call, number: Number) -> _Call:
     base, shifts = [ast.dump(call.func)], []
     for argument in call.args:
         shift = ""
         match argument:
             case ast.BinOp(left=left, op=ast.Add() | ast.Sub() as op, right=right):
-                if small.is_step(right):
+                if _is_step(right, number):
                     argument, shift = left, f"{type(op).__name__} {ast.dump(right)}"
         base.append(ast.dump(argument))
         shifts.append(shift)

@@ -135,6 +135,7 @@ class _Text:
             zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
         )
         self._local: dict[str, object] = {}
+        self._constants: dict[str, object] = {}
         self.used: list[FunctionType] = []
         self._bind()
 
@@ -222,14 +223,27 @@ class _Text:
                     bound.setdefault(name, None)
                 case ast.Import() | ast.ImportFrom():
                     bound |= _imported(node)
+                case ast.Assign(targets=[ast.Name(id=name)], value=ast.Constant(value=constant)):
+                    self._constants[name] = constant
                 case ast.Assign(targets=[ast.Name(id=name)], value=value):
                     aliases.append((name, value))
+                case ast.arguments():
+                    self._learn_defaults(node)
         for name, value in aliases:
-            if not isinstance(value, ast.Constant) and bound.get(name) is None:
+            if bound.get(name) is None:
                 bound[name] = self._value(value)
 
+    def _learn_defaults(self, given: ast.arguments) -> None:
+        positional = [*given.posonlyargs, *given.args]
+        pairs = [*zip(reversed(positional), reversed(given.defaults), strict=False)]
+        for argument, default in [*pairs, *zip(given.kwonlyargs, given.kw_defaults, strict=True)]:
+            if isinstance(default, ast.Constant):
+                self._constants[argument.arg] = default.value
+
     def _number(self, name: str) -> object:
-        """Return the value of a name that is not local."""
+        """Return the constant that a name stands for, or its value if it is not local."""
+        if name in self._constants:
+            return self._constants[name]
         return None if name in self._local else self._named(name)
 
 
