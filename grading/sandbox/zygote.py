@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import tomllib
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,19 +20,7 @@ import msgspec
 
 from grading.confined import orders, scratch
 from grading.confined.channel import Channel
-from grading.confined.orders import (
-    End,
-    Ended,
-    Failed,
-    Fork,
-    Isolation,
-    Load,
-    Loaded,
-    Look,
-    Ready,
-    Seen,
-    Setup,
-)
+from grading.confined.orders import Ended, Isolation
 from grading.confined.software import PACKAGE_ROOT, Software, link_outside
 from grading.confined.spawner import Spawner, SpawnerError
 from grading.errors import low_limits
@@ -43,7 +32,7 @@ START_SECONDS = 180.0
 ORDER_SECONDS = 60.0
 GONE = "the process that forks children is gone"
 
-News = TypeVar("News", Loaded, Seen, Ended)
+News = TypeVar("News", orders.Loaded, orders.Seen, Ended)
 
 
 class ForkedChild:
@@ -56,12 +45,12 @@ class ForkedChild:
 
     def cpu_seconds(self) -> float:
         """Return the processor time it has used."""
-        return self._supervisor.ask(Look(self._number), Seen).cpu_seconds
+        return self._supervisor.ask(orders.Look(self._number), orders.Seen).cpu_seconds
 
     def end(self, grace: float = 0.0) -> Ended:
         """Kill it if it still runs after ``grace`` seconds, and return how it ended."""
         self.channel.close()
-        return self._supervisor.ask(End(self._number, grace), Ended)
+        return self._supervisor.ask(orders.End(self._number, grace), Ended)
 
 
 class Connection(Spawner):
@@ -91,11 +80,11 @@ class Connection(Spawner):
         """
         missing = tuple(each for each in modules if each not in self._loaded)
         if missing:
-            self.ask(Load(missing), Loaded)
+            self.ask(orders.Load(missing), orders.Loaded)
             self._loaded |= set(missing)
         mine, theirs = socket.socketpair()
         number = next(self._numbers)
-        order = orders.encode(Fork(number, memory_mib, math.ceil(cpu_seconds)))
+        order = orders.encode(orders.Fork(number, memory_mib, math.ceil(cpu_seconds)))
         try:
             with theirs:
                 socket.send_fds(self._socket, [order], [theirs.fileno()])
@@ -104,7 +93,7 @@ class Connection(Spawner):
             raise SpawnerError(GONE) from None
         return ForkedChild(self, number, Channel(mine))
 
-    def ask(self, order: Load | Look | End, kind: type[News]) -> News:
+    def ask(self, order: orders.Load | orders.Look | orders.End, kind: type[News]) -> News:
         """Return the answer to an order. Raise SpawnerError if the warm process is gone."""
         try:
             self._socket.send(orders.encode(order))
@@ -238,7 +227,7 @@ class _Warm:
             )
         # If it has died already, `wait` says why.
         with contextlib.suppress(OSError):
-            setup = Setup(isolation, program, software, _forbidden(), self._scratch)
+            setup = orders.Setup(isolation, program, software, _forbidden(), self._scratch)
             self._control.send(orders.encode(setup))
 
     def wait(self) -> None:
@@ -249,9 +238,9 @@ class _Warm:
         except (OSError, msgspec.DecodeError) as error:
             words = filter(None, (link_outside(self._software), self._last_line()))
             raise SpawnerError(": ".join(words) or f"it did not start ({error})") from None
-        if isinstance(news, Failed):
+        if isinstance(news, orders.Failed):
             raise SpawnerError(news.reason)
-        assert isinstance(news, Ready)
+        assert isinstance(news, orders.Ready)
         self.as_root = news.as_root
         if news.open:
             raise SpawnerError(f"a locked process was tested, and {' and '.join(news.open)}")
@@ -296,15 +285,6 @@ def _forbidden() -> list[str]:
 
 def _environment(software: Software) -> dict[str, str]:
     """Return a small, fixed environment: nothing of the grader's own reaches students."""
-    return {
-        "PYTHONPATH": os.pathsep.join((str(PACKAGE_ROOT), *software.folders)),
-        "PYTHONHASHSEED": "0",
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "PYTHONNOUSERSITE": "1",
-        "OMP_NUM_THREADS": "1",
-        "OMP_THREAD_LIMIT": "1",  # whatever a student sets: children cannot start threads
-        "OPENBLAS_NUM_THREADS": "1",
-        "MKL_NUM_THREADS": "1",
-        "CUDA_VISIBLE_DEVICES": "",
-        "LANG": "C.UTF-8",
-    }
+    text = Path(__file__).with_name("environment.toml").read_text(encoding="utf-8")
+    path = os.pathsep.join((str(PACKAGE_ROOT), *software.folders))
+    return {"PYTHONPATH": path, **tomllib.loads(text)}
