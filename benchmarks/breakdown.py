@@ -43,7 +43,7 @@ PHASES = (
 NEAR = (("student's functions", ("harness.candidate.workbench",)), ("the judge", ("",)))
 FAR = (
     ("waiting for the child", ("grading.confined.channel", "grading.sandbox.zygote")),
-    ("the wire", ("grading.sandbox.",)),
+    ("the wire", ("grading.sandbox.", "grading.confined.")),
     ("the judge", ("",)),
 )
 OURS = ("harness.", "grading.", "benchmarks.limit")
