@@ -10,7 +10,7 @@ from grading.replay.transcript import Moment, Transcript
 from grading.results.record import Record
 from grading.sandbox import Spawner
 from grading.sandbox.reader import Reader
-from grading.sandbox.remote import RemoteCandidate, settled
+from grading.sandbox.remote import RemoteCandidate, with_second_try
 from harness.course.assignment import Assignment
 from harness.course.assignments import load_assignment
 from harness.course.report import Check, Report
@@ -74,7 +74,7 @@ def _judged(record: Record, assignment: Assignment, spawner: Spawner) -> tuple[R
         return judgement.report, transcript
 
     try:
-        verdict = settled(spawner, source, settings.limits, judged)
+        verdict = with_second_try(spawner, source, settings.limits, judged)
     except SettingsError as error:
         raise UserError(f"The settings on record do not fit this version: {error}") from None
     if isinstance(verdict, str):

@@ -425,7 +425,7 @@ def _follows(message: Started, before: Started | None) -> bool:
     return least <= message.index < MOST_STATEMENTS
 
 
-def settled(
+def with_second_try(
     spawner: Spawner, source: Source, limits: Limits, judged: Callable[[RemoteCandidate], Verdict]
 ) -> Verdict:
     """Return what ``judged`` makes of a candidate that runs alone: of a second try if needed."""

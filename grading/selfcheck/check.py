@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from grading.errors import hinted
 from grading.sandbox import Spawner
-from grading.sandbox.remote import RemoteCandidate, settled
+from grading.sandbox.remote import RemoteCandidate, with_second_try
 from grading.selfcheck.work import Work
 from grading.workers.grader import definition_advice
 from harness.course.assignments import load_assignment
@@ -51,7 +51,7 @@ def check_work(work: Work, only: Iterable[str], spawner: Spawner) -> Judgement:
         advice = (*definition_advice(remote.definition), *made.report.advice)
         return replace(made, report=replace(made.report, advice=advice))
 
-    verdict = settled(spawner, work.source, work.settings.limits, judged)
+    verdict = with_second_try(spawner, work.source, work.settings.limits, judged)
     if isinstance(verdict, str):
         raise UserError(f"{work.file}: {verdict}")
     return replace(verdict, report=for_student(verdict.report, work.settings))
