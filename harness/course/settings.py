@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -138,7 +138,7 @@ def _limits(value: Any) -> Limits:
     return replace(limits, memory_mib=int(limits.memory_mib))
 
 
-def _table(name: str, value: Any, keys: Iterable[str]) -> dict[Any, Any]:
+def _table(name: str, value: Any, keys: Sequence[str]) -> dict[Any, Any]:
     if not isinstance(value, dict) or set(value) - set(keys):
         raise SettingsError(f"[{name}] must be a table with the keys {', '.join(keys)}.")
     return value

@@ -8,7 +8,7 @@ first session it asks about the examples, and afterwards, where something failed
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from harness.candidate.operations import Candidate, Lost, Operation, Reply, Returns
@@ -59,41 +59,9 @@ def judge(
     need are made too, unreported. ``begin`` is called with the id of each check before it is made.
     Raise SettingsError if the settings do not fit the assignment.
     """
-    settings = settings or Settings()
-    planned = plan(assignment, settings)
-    wanted = {check.id for check in planned} if only is None else set(only)
-    needed = _with_needs(planned, wanted)
-    planned = tuple(check for check in planned if check.id in needed)
-    asked = _Public(candidate)
-    public = Session(assignment, asked, PUBLIC_SEED)
-    introspections = _ask_first(public, planned, wanted)
-    session = public
-    if seed != PUBLIC_SEED:
-        asked.is_stale = True
-        session = Session(assignment, candidate, seed, public)
-    made: dict[str, Check] = {}
-    failures: dict[str, Failed] = {}
-    for check in planned:
-        if begin:
-            begin(check.id)
-        made[check.id] = _make(check, session, made, failures)
-    planned = tuple(check for check in planned if check.id in wanted)
-    shown = {
-        check.id: _on_public_inputs(check, failures[check.id], session, public)
-        for check in planned
-        if check.id in failures
-    }
-    checks = [_credited(check, made) for check in planned]
-    checks = [_with_message(check, failures, shown, settings) for check in checks]
-    checks = _diagnosed(public, checks, shown, settings)
-    evidence = _evidence(public, introspections, checks, settings)
-    report = Report(
-        assignment.name,
-        with_consequences(checks, evidence, settings),
-        tuple(_advice(public, session, introspections, made)),
-        tuple(each.flag for each in evidence),
-    )
-    return Judgement(report, session.run, session.reference)
+    judging = _Judging(assignment, candidate, seed, settings or Settings(), only)
+    judging.make(begin)
+    return judging.outcome()
 
 
 class _NoAnswer(Exception):
@@ -123,67 +91,155 @@ class _Public:
         return self
 
 
-def _ask_first(
-    public: Session, checks: Sequence[Planned], wanted: set[str]
-) -> dict[str, Introspection]:
-    """Ask what has to be known before the code sees anything hidden.
+class _Judging:
+    """The judging of one candidate, from its plan to its report."""
 
-    That is the example of each stage, and its introspection if one of its gradients is reported.
-    """
-    stages = dict.fromkeys(check.stage for check in checks if check.stage)
-    contexts = [public.contexts[stage] for stage in stages]
-    for context in contexts:
-        _ = context.example
-    found = {
-        context.stage.name: introspect(context)
-        for context in contexts
-        if context.lives and _has_answered(context) and wanted & _gradients(context)
-    }
-    return {name: each for name, each in found.items() if each}
+    def __init__(
+        self,
+        assignment: Assignment,
+        candidate: Candidate,
+        seed: int,
+        settings: Settings,
+        only: Iterable[str] | None,
+    ) -> None:
+        self.assignment, self.settings = assignment, settings
+        planned = plan(assignment, settings)
+        self.wanted = {check.id for check in planned} if only is None else set(only)
+        needed = set(self.wanted)
+        for check in reversed(planned):
+            if check.id in needed:
+                needed |= {*check.needs, *check.credit}
+        self.planned = tuple(check for check in planned if check.id in needed)
+        self.made: dict[str, Check] = {}
+        self.failures: dict[str, Failed] = {}
+        asked = _Public(candidate)
+        self.session = self.public = Session(assignment, asked, PUBLIC_SEED)
+        self.introspections = self._ask_first()
+        if seed != PUBLIC_SEED:
+            asked.is_stale = True
+            self.session = Session(assignment, candidate, seed, self.public)
 
+    def _ask_first(self) -> dict[str, Introspection]:
+        """Ask what has to be known before the code sees anything hidden.
 
-def _has_answered(context: StageContext) -> bool:
-    return any(isinstance(call.backward, Returns) for call in context.example[1])
+        That is the example of each stage, and its introspection if one of its gradients is
+        reported.
+        """
+        stages = dict.fromkeys(check.stage for check in self.planned if check.stage)
+        contexts = [self.public.contexts[stage] for stage in stages]
+        for context in contexts:
+            _ = context.example
+        found = {
+            context.stage.name: introspect(context)
+            for context in contexts
+            if context.lives
+            and any(isinstance(call.backward, Returns) for call in context.example[1])
+            and self.wanted & _gradients(context)
+        }
+        return {name: each for name, each in found.items() if each}
+
+    def make(self, begin: Callable[[str], None] | None) -> None:
+        """Make the checks that are wanted, and those they need."""
+        for check in self.planned:
+            if begin:
+                begin(check.id)
+            self.made[check.id] = _make(check, self.session, self.made, self.failures)
+
+    def outcome(self) -> Judgement:
+        """Return the report on the checks that are wanted."""
+        wanted = [check for check in self.planned if check.id in self.wanted]
+        shown = {
+            check.id: self._on_public_inputs(check, self.failures[check.id])
+            for check in wanted
+            if check.id in self.failures
+        }
+        checks = [self._with_message(_credited(check, self.made), shown) for check in wanted]
+        checks = self._diagnosed(checks, {id for id, same in shown.items() if same})
+        evidence = self._evidence(checks)
+        report = Report(
+            self.assignment.name,
+            with_consequences(checks, evidence, self.settings),
+            tuple(self._advice()),
+            tuple(each.flag for each in evidence),
+        )
+        return Judgement(report, self.session.run, self.session.reference)
+
+    def _on_public_inputs(self, check: Planned, failed: Failed) -> Failed | None:
+        """Return the same failure on public inputs, or None if they do not reproduce it."""
+        if self.session is self.public:
+            return failed
+        for name, context in self.public.contexts.items():
+            # The outcomes say so: this check did not wait for anything.
+            context.sound = list(self.session.contexts[name].sound)
+            context.runs = True
+        try:
+            check.run(self.public)
+        except Failed as same:
+            return same if isinstance(same, Errored) == isinstance(failed, Errored) else None
+        except (Waits, _NoAnswer):
+            pass
+        return None
+
+    def _with_message(self, check: Check, shown: Mapping[str, Failed | None]) -> Check:
+        failed = self.failures.get(check.id)
+        if failed is None or not self.settings.shows("where"):
+            return check
+        where, detail = NOT_SHOWN + _kind(failed.got), NOT_SHOWN_HINT
+        if same := shown[check.id]:
+            where, detail = same.where, same.detail
+        shows_detail = self.settings.shows("hint") and detail
+        return replace(check, message=f"{where} {detail}" if shows_detail else where)
+
+    def _diagnosed(self, checks: Sequence[Check], shown: Collection[str]) -> list[Check]:
+        """Add what is known of its formula to the check of each wrong gradient. Costs no marks."""
+        known: dict[str, Check] = {}
+        for context in self.public.contexts.values():
+            prefix = f"{context.stage.slug}/gradient/"
+            wrong = {
+                check.id.removeprefix(prefix): check
+                for check in checks
+                if check.id.startswith(prefix) and check.outcome == "failed" and check.id in shown
+            }
+            for name, reading in _readings(context, tuple(wrong)).items():
+                check = wrong[name]
+                said = (check.message, reading.message(context.stage, self.settings))
+                known[check.id] = replace(
+                    check,
+                    message="\n".join(filter(None, said)),
+                    staff=" ".join(filter(None, (check.staff, reading.observation))),
+                    diagnosis=reading.diagnosis,
+                )
+        return [known.get(check.id, check) for check in checks]
+
+    def _evidence(self, checks: Sequence[Check]) -> list[Evidence]:
+        """Return the evidence against the stages whose backward has answered."""
+        evidence: list[Evidence] = []
+        for name, each in self.introspections.items():
+            gradients = _gradients(self.public.contexts[name])
+            outcomes = {check.outcome for check in checks if check.id in gradients}
+            if outcomes & {"passed", "failed"}:
+                evidence += evidence_in(name, each.observed)
+        return [each for each in evidence if self.settings.policy.get(each.kind) != "ignore"]
+
+    def _advice(self) -> Iterator[Advice]:
+        """Yield advice beside the marks, from answers to public inputs only."""
+        for name, context in self.public.contexts.items():
+            if any(check.stage == name for check in self.made.values()):
+                advise_on_example(context)
+            introspection = self.introspections.get(name)
+            sound = self.session.contexts[name].sound
+            if introspection and set(context.stage.required) <= set(sound):
+                precision = self.made.get(f"{context.stage.slug}/precision")
+                if precision and precision.outcome == "passed":
+                    advise_on_dtype(introspection.in_float32)
+                for text in advice_in(context, introspection.observed):
+                    context.advise(text)
+            yield from (Advice(name, text) for text in context.advice)
 
 
 def _gradients(context: StageContext) -> set[str]:
     """Return the ids of the gradient checks that a stage has to pass."""
     return {f"{context.stage.slug}/gradient/{name}" for name in context.stage.required}
-
-
-def _on_public_inputs(
-    check: Planned, failed: Failed, session: Session, public: Session
-) -> Failed | None:
-    """Return the same failure on public inputs, or None if they do not reproduce it."""
-    if session is public:
-        return failed
-    for name, context in public.contexts.items():
-        # The outcomes say so: this check did not wait for anything.
-        context.sound = list(session.contexts[name].sound)
-        context.runs = True
-    try:
-        check.run(public)
-    except Failed as same:
-        return same if isinstance(same, Errored) == isinstance(failed, Errored) else None
-    except (Waits, _NoAnswer):
-        pass
-    return None
-
-
-def _with_message(
-    check: Check,
-    failures: Mapping[str, Failed],
-    shown: Mapping[str, Failed | None],
-    settings: Settings,
-) -> Check:
-    failed = failures.get(check.id)
-    if failed is None or not settings.shows("where"):
-        return check
-    where, detail = NOT_SHOWN + _kind(failed.got), NOT_SHOWN_HINT
-    if same := shown[check.id]:
-        where, detail = same.where, same.detail
-    shows_detail = settings.shows("hint") and detail
-    return replace(check, message=f"{where} {detail}" if shows_detail else where)
 
 
 def _kind(value: float | None) -> str:
@@ -194,83 +250,11 @@ def _kind(value: float | None) -> str:
     return f" A value came back as {kind}."
 
 
-def _diagnosed(
-    public: Session,
-    checks: Sequence[Check],
-    shown: Mapping[str, Failed | None],
-    settings: Settings,
-) -> list[Check]:
-    """Add what is known of its formula to the check of each wrong gradient. Costs no marks."""
-    known: dict[str, Check] = {}
-    for context in public.contexts.values():
-        prefix = f"{context.stage.slug}/gradient/"
-        wrong = {
-            check.id.removeprefix(prefix): check
-            for check in checks
-            if check.id.startswith(prefix) and check.outcome == "failed" and shown.get(check.id)
-        }
-        for name, reading in _readings(context, tuple(wrong)).items():
-            check = wrong[name]
-            said = (check.message, reading.message(context.stage, settings))
-            known[check.id] = replace(
-                check,
-                message="\n".join(filter(None, said)),
-                staff=" ".join(filter(None, (check.staff, reading.observation))),
-                diagnosis=reading.diagnosis,
-            )
-    return [known.get(check.id, check) for check in checks]
-
-
 def _readings(context: StageContext, names: tuple[str, ...]) -> dict[str, Reading]:
     try:
         return readings(context, names) if names and context.lives and context.runs else {}
     except _NoAnswer:
         return {}
-
-
-def _evidence(
-    public: Session,
-    introspections: Mapping[str, Introspection],
-    checks: Sequence[Check],
-    settings: Settings,
-) -> list[Evidence]:
-    """Return the evidence against the stages whose backward has answered."""
-    evidence: list[Evidence] = []
-    for name, each in introspections.items():
-        gradients = _gradients(public.contexts[name])
-        outcomes = {check.outcome for check in checks if check.id in gradients}
-        if outcomes & {"passed", "failed"}:
-            evidence += evidence_in(name, each.observed)
-    return [each for each in evidence if settings.policy.get(each.kind) != "ignore"]
-
-
-def _advice(
-    public: Session,
-    session: Session,
-    introspections: Mapping[str, Introspection],
-    made: Mapping[str, Check],
-) -> Iterator[Advice]:
-    """Yield what is worth knowing beside the marks, from answers to public inputs only."""
-    for name, context in public.contexts.items():
-        if any(check.stage == name for check in made.values()):
-            advise_on_example(context)
-        if name in introspections and set(context.stage.required) <= set(
-            session.contexts[name].sound
-        ):
-            precision = made.get(f"{context.stage.slug}/precision")
-            if precision and precision.outcome == "passed":
-                advise_on_dtype(introspections[name].in_float32)
-            for text in advice_in(context, introspections[name].observed):
-                context.advise(text)
-        yield from (Advice(name, text) for text in context.advice)
-
-
-def _with_needs(planned: Sequence[Planned], wanted: set[str]) -> set[str]:
-    needed = set(wanted)
-    for check in reversed(planned):
-        if check.id in needed:
-            needed |= {*check.needs, *check.credit}
-    return needed
 
 
 def _make(

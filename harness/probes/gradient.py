@@ -12,7 +12,7 @@ from harness.course.numbers import count, number, numbers, shape
 from harness.probes.compare import VALUES, Difference, Tolerance, difference
 from harness.probes.context import Call, Failed, StageContext, circumstances
 from harness.probes.numerical import gradcheck_objection
-from harness.probes.proxy import EngineRefusal, engine_gradients
+from harness.probes.proxy import engine_refusal
 
 
 def gradient(context: StageContext, name: str) -> None:
@@ -113,11 +113,8 @@ def _judge_count(call: Call, name: str, values: tuple[Returned, ...]) -> None:
 
 def _refusal(call: Call, values: tuple[Returned, ...]) -> str:
     """Return the sentence of torch's engine, or "" if it accepts the values."""
-    try:
-        engine_gradients(call.context.stage.name, call.case.inputs, call.upstream, values)
-    except EngineRefusal as refusal:
-        return f"torch says: {refusal}"
-    return ""
+    said = engine_refusal(call.context.stage.name, call.case.inputs, call.upstream, values)
+    return said and f"torch says: {said}"
 
 
 def _judge_with_engine(call: Call, name: str, got: Tensor) -> None:

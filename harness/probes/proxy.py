@@ -33,10 +33,6 @@ class StageTrouble(Exception):
         self.what, self.trouble = what, trouble
 
 
-class EngineRefusal(Exception):
-    """Torch's engine refused what backward returned; the message is the engine's own."""
-
-
 def proxy(candidate: Candidate, stage: str, handles: Iterator[int]) -> Callable[..., Tensor]:
     """Return a differentiable function that has ``candidate`` run ``stage``.
 
@@ -66,12 +62,12 @@ def proxy(candidate: Candidate, stage: str, handles: Iterator[int]) -> Callable[
     return function_of(stage, forward, backward)
 
 
-def engine_gradients(
+def engine_refusal(
     stage: str, inputs: tuple[Tensor, ...], upstream: Tensor, values: tuple[Returned, ...]
-) -> tuple[Tensor | None, ...]:
-    """Return the gradients that torch's engine makes of ``values`` returned by a backward.
+) -> str:
+    """Return what torch's engine says against ``values`` returned by a backward.
 
-    It sums what it can broadcast, and casts. Raise EngineRefusal if it refuses a value.
+    Return "" if it accepts them; it sums what it can broadcast, and casts.
     """
 
     def forward(ctx: FunctionCtx, *given: Tensor) -> Tensor:
@@ -83,9 +79,10 @@ def engine_gradients(
     leaves = tuple(value.detach().clone().requires_grad_() for value in inputs)
     output = function_of(stage, forward, backward)(*leaves)
     try:
-        return tuple(torch.autograd.grad(output, leaves, upstream, allow_unused=True))
+        torch.autograd.grad(output, leaves, upstream, allow_unused=True)
     except (RuntimeError, TypeError) as refusal:
-        raise EngineRefusal(str(refusal)) from None
+        return str(refusal) or type(refusal).__name__
+    return ""
 
 
 def function_of(

@@ -37,7 +37,7 @@ def chain_picture(
     if both are given, or if the assignment has no chain.
     """
     if report and derivatives:
-        raise ValueError("a picture with a report does not write the derivatives out")
+        raise ValueError("derivatives cannot be combined with a report")
     graph = graph_of(assignment)
     found = {check.id: check for check in report.checks} if report else {}
     checks = {edge: found[edge.check] for edge in graph.edges if edge.check in found}
@@ -59,17 +59,9 @@ def chain_picture(
     body += [labels[edge].draw(*layout.label_places[edge]) for edge in graph.edges]
     body += [tag.draw(*layout.tag_places[edge]) for edge, tag in tags.items()]
     body += [node.draw() for node in layout.nodes.values()]
-    height = layout.height + NOTE
-    if outcomes:
-        body += _legend(outcomes, layout.height + NOTE / 2)
-    else:
-        body += _directions(layout.width, layout.height + NOTE / 2)
-    if derivatives:
-        sums = _sums(graph)
-        body += _drawn_sums(graph, sums, height)
-        height += len(sums) * SUM + (NOTE if sums else 0)
+    notes, height = _notes(layout, outcomes, derivatives=derivatives)
     return picture(
-        body,
+        body + notes,
         layout.width,
         height,
         title=_title(assignment, graph, outcomes),
@@ -146,6 +138,18 @@ def _joint(source: Node, target: Node) -> tuple[Point, Point]:
         aim, gap = (x + shift, y + down), 2
     start = towards(source.centre, aim, source.extent[1])
     return start, towards(aim, source.centre, gap)
+
+
+def _notes(
+    layout: Layout, outcomes: Mapping[Edge, Outcome], *, derivatives: bool
+) -> tuple[list[str], float]:
+    """Return what stands below the chain, and the height of the whole picture."""
+    middle, bottom = layout.height + NOTE / 2, layout.height + NOTE
+    if outcomes:
+        return [*_legend(outcomes, middle)], bottom
+    sums = _sums(layout.graph) if derivatives else {}
+    notes = [*_directions(layout.width, middle), *_drawn_sums(layout.graph, sums, bottom)]
+    return notes, bottom + len(sums) * SUM + (NOTE if sums else 0)
 
 
 def _legend(outcomes: Mapping[Edge, Outcome], y: float) -> Iterator[str]:

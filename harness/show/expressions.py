@@ -51,15 +51,12 @@ def _product(node: ast.expr) -> _Product:
         case ast.UnaryOp(op=ast.USub(), operand=operand):
             inner = _product(operand)
             return _Product(not inner.negative, inner.above, inner.below)
-        case ast.BinOp(left=left, op=ast.Mult() | ast.MatMult(), right=right):
+        case ast.BinOp(left=left, op=ast.Mult() | ast.MatMult() | ast.Div() as sign, right=right):
             one, two = _product(left), _product(right)
+            if isinstance(sign, ast.Div):
+                two = _Product(two.negative, two.below, two.above)
             return _Product(
                 one.negative != two.negative, one.above + two.above, one.below + two.below
-            )
-        case ast.BinOp(left=left, op=ast.Div(), right=right):
-            one, two = _product(left), _product(right)
-            return _Product(
-                one.negative != two.negative, one.above + two.below, one.below + two.above
             )
     return _Product(False, (node,))
 

@@ -1,7 +1,7 @@
 """The real data of the end-to-end tasks, as torch tensors.
 
 Both data sets are packaged, so that no task needs a network. Their sources and
-licences are told in ``data/README.md``.
+licences are in ``data/README.md``.
 """
 
 from importlib import resources
