@@ -12,8 +12,7 @@ from harness.candidate.operations import Candidate, Chained, Descend, Operation,
 from harness.candidate.workbench import Workbench
 from harness.course.assignment import Assignment
 from harness.course.report import Report
-from harness.course.settings import settings_beside
-from harness.course.visibility import for_student
+from harness.course.settings import for_student, settings_beside
 from harness.judging.judge import judge
 from harness.probes import plan
 from harness.show.chain import Picture, chain_picture

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from harness.candidate.workbench import Workbench
 from harness.course.report import Check, Diagnosis, Report
-from harness.course.settings import Settings
-from harness.course.visibility import for_student
+from harness.course.settings import Settings, for_student
 from harness.formulas.notation import Piece, as_written, plain
 from harness.judging.judge import judge
 from harness.many_neurons import MANY_NEURONS

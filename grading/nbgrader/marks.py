@@ -17,8 +17,13 @@ from grading.nbgrader.check_cells import cell_points, check_cells, stages_checke
 from grading.results.lines import Result, report_of
 from harness.course.assignments import NAMES, load_assignment
 from harness.course.report import Report
-from harness.course.settings import SETTINGS_FILE, Settings, SettingsError, settings_beside
-from harness.course.visibility import for_student
+from harness.course.settings import (
+    SETTINGS_FILE,
+    Settings,
+    SettingsError,
+    for_student,
+    settings_beside,
+)
 from harness.errors import UserError
 from harness.show.visible import visible
 

@@ -14,8 +14,7 @@ from grading.pages.render import asset, render
 from grading.results.lines import Result, report_of
 from harness.course.assignments import load_assignment
 from harness.course.report import Report
-from harness.course.settings import Settings
-from harness.course.visibility import for_student
+from harness.course.settings import Settings, for_student
 from harness.show import chain_picture
 from harness.show.marks import LOOKS
 from harness.show.outline import MARKS, verdict

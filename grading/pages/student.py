@@ -15,8 +15,7 @@ from grading.pages.render import asset, render
 from grading.results.lines import OPEN, Result, report_of
 from harness.course.assignments import load_assignment
 from harness.course.report import Report
-from harness.course.settings import Settings
-from harness.course.visibility import for_student
+from harness.course.settings import Settings, for_student
 from harness.show import report_html
 
 

@@ -11,7 +11,7 @@ from grading.sandbox.remote import RemoteCandidate, with_second_try
 from grading.selfcheck.work import Work
 from grading.workers.grader import definition_advice
 from harness.course.assignments import load_assignment
-from harness.course.visibility import for_student
+from harness.course.settings import for_student
 from harness.errors import UserError
 from harness.judging.judge import Judgement, judge
 from harness.probes import Planned, plan

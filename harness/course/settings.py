@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from harness.course.report import FlagKind
+from harness.course.report import Check, FlagKind, Report
 from harness.errors import UserError
 
 FEEDBACK_LEVELS = ("verdict", "where", "hint", "formula", "solution")
@@ -58,6 +58,21 @@ class Settings:
     def shows(self, level: str) -> bool:
         """Return whether a student may see what belongs to the feedback level ``level``."""
         return FEEDBACK_LEVELS.index(self.feedback) >= FEEDBACK_LEVELS.index(level)
+
+
+def for_student(report: Report, settings: Settings) -> Report:
+    """Return the report without staff texts, and without what its level of feedback withholds.
+
+    Messages are written for that level already.
+    """
+    return replace(report, checks=tuple(_shown(check, settings) for check in report.checks))
+
+
+def _shown(check: Check, settings: Settings) -> Check:
+    diagnosis = check.diagnosis if settings.shows("formula") else None
+    if diagnosis and not settings.shows("solution"):
+        diagnosis = replace(diagnosis, expected="")
+    return replace(check, staff="", case=None, diagnosis=diagnosis)
 
 
 def load_settings(path: Path, assignment: str) -> Settings:
@@ -119,7 +134,7 @@ def _packages(value: Any) -> tuple[str, ...]:
     every = value if isinstance(value, list) else [None]
     if not all(isinstance(each, str) and re.fullmatch(_DISTRIBUTION, each) for each in every):
         raise SettingsError(
-            f"packages = {value!r}; it must be a list of pip's names, such as ['scipy']."
+            f"packages = {value!r}; it must be a list of package names, such as ['scipy']."
         )
     return tuple(every)
 

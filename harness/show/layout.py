@@ -13,7 +13,11 @@ from harness.show.svg import Point, box, circle
 
 RADIUS = 21.0
 NEURON, APART, FRAME = 9.0, 25.0, 6.0
-PARAMETER = (34.0, 28.0)
+_EXTENTS: dict[Kind, Point] = {
+    "neuron": (RADIUS, RADIUS),
+    "parameter": (17.0, 14.0),
+    "layer": (NEURON + FRAME, APART + NEURON + FRAME),
+}
 EDGE, LONG_EDGE = 68.0, 82.0  # the height of an edge from below
 LABEL_AT = 0.6  # the height of its label, as a share of the edge from the top
 MARGIN = 8.0
@@ -65,12 +69,8 @@ class Node:
 
 def extent(kind: Kind, *, lying: bool = False) -> Point:
     """Return the distances from the centre of such a value to its edges, across and down."""
-    if kind == "neuron":
-        return RADIUS, RADIUS
-    if kind == "parameter":
-        return PARAMETER[0] / 2, PARAMETER[1] / 2
-    long, short = APART + NEURON + FRAME, NEURON + FRAME
-    return (long, short) if lying else (short, long)
+    across, down = _EXTENTS[kind]
+    return (down, across) if lying and kind == "layer" else (across, down)
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Text that others wrote, made safe to show: nothing in it acts, nothing in it hides."""
+"""Make text from others safe to show: nothing in it acts, and nothing hides."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _AS_TEXT, _AS_PICTURE = "\ufe0e", "\ufe0f"
 
 
 def visible(text: str) -> str:
-    """Return the text with all that would act or hide written out, as Python writes it.
+    """Return the text with everything that would act or hide escaped, as Python escapes it.
 
-    An escape becomes ``\\x1b``, a right-to-left override ``\\u202e``, and so do the marks that are
-    piled on a letter beyond `MOST_MARKS`. What languages and emoji are written with stays. Line
-    breaks stay; a tab becomes four spaces. What is left can be printed, and is allowed in XML.
+    An escape becomes ``\\x1b``, a right-to-left override ``\\u202e``; so do combining marks on one
+    letter beyond `MOST_MARKS`. Everything that languages and emoji are written with stays. Line
+    breaks stay; a tab becomes four spaces. The result can be printed, and is allowed in XML.
     """
     if text.isascii() and text.isprintable():
         return text
@@ -30,7 +30,7 @@ def visible(text: str) -> str:
 
 
 def visible_line(text: str) -> str:
-    """Return the same on one line, for names and cells of a table: line breaks are written out."""
+    """Return the same on one line, for names and table cells: line breaks are escaped too."""
     return visible(text).replace("\n", "\\n")
 
 
@@ -54,7 +54,7 @@ def _shown(line: str) -> Iterator[str]:
 
 @lru_cache(maxsize=4096)
 def _is_plain(character: str) -> bool:
-    """Return whether it shows by itself, whatever stands around it."""
+    """Return whether the character is visible by itself in any context."""
     hides = unicodedata.category(character)[0] == "C" or _is_blank(character)
     return not hides and unicodedata.category(character) not in ("Zl", "Zp", "Mn", "Me")
 
@@ -65,7 +65,7 @@ def _is_blank(character: str) -> bool:
 
 
 def _belongs(line: str, place: int) -> bool:
-    """Return whether a joiner, or what chooses between text and picture, has its use there."""
+    """Return whether a joiner, or a text or emoji selector, has an effect there."""
     character = line[place]
     before, after = line[place - 1 : place] or " ", line[place + 1 : place + 2] or " "
     if character in (_AS_TEXT, _AS_PICTURE):
