@@ -29,6 +29,7 @@ by_stage = pytest.mark.parametrize(
 )
 
 
+@pytest.mark.slow
 @by_stage
 def test_every_known_mistake_is_named_and_its_formula_holds(assignment, stage):
     named = 0

@@ -47,7 +47,7 @@ def running(tmp_path):
         process.kill()
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_helpers_that_are_stopped_do_not_hold_a_run(running):
     for pid in workers(running):
         os.kill(pid, signal.SIGSTOP)
@@ -55,7 +55,7 @@ def test_helpers_that_are_stopped_do_not_hold_a_run(running):
     assert running.returncode == 0 and "Traceback" not in said, said
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_helpers_that_are_stopped_do_not_hold_a_run_that_is_interrupted(running):
     helping = workers(running)
     assert len(helping) == 3

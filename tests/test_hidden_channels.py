@@ -241,7 +241,7 @@ def told(zygote, code, seeds=SEEDS):
     return texts
 
 
-QUICK = {"line", "signal, knowing", "on ctx", "formula, knowing", "training line"}
+QUICK = {"line", "signal, knowing", "formula, knowing", "training line"}
 
 
 @pytest.mark.parametrize(

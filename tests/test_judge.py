@@ -417,6 +417,7 @@ def test_what_holds_at_some_sizes_only_costs_the_gradient(backward, wrong):
     assert [id for id, outcome in done.items() if outcome == "failed"] == [f"gradient/{wrong}"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_what_holds_for_small_numbers_only_is_wrong_of_single_neurons(seed):
     def of_sum(ctx, g):
@@ -437,6 +438,7 @@ def test_what_holds_for_small_numbers_only_is_wrong_of_single_neurons(seed):
     assert [check.outcome for check in report.checks] == ["failed", "failed"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("factors", ["a_prev w b", "a_prev w", "a_prev b", "w b", "z b", "z w"])
 def test_a_sign_of_any_product_is_wrong_of_a_single_neuron(factors, seed):
