@@ -3,6 +3,9 @@
 Run as ``python -m benchmarks.seeds OUT.jsonl``: hours. OUT keeps what is done, and the same command
 goes on from there. Solutions, controls, mutants and the harmless part of the sample classes are
 judged in this benchmark's own processes; what is ``behind the wall`` is all of the sample classes.
+
+Everything is judged under every seed. What it is spared is what cannot matter: words, pictures, and
+the checks of stages that a mutant leaves as they are in the solution, which is judged by itself.
 """
 
 from __future__ import annotations
@@ -17,10 +20,11 @@ import sys
 import time
 import types
 import warnings
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
@@ -30,6 +34,7 @@ from unittest.mock import patch
 import click
 import torch
 
+from benchmarks.forwards import CannotShare, Ran, Sharing, rest_of
 from grading.confined.source import read_source
 from grading.results.versions import versions
 from grading.runs.journal import Keys
@@ -42,12 +47,14 @@ from grading.verify.rewrites import rewrites_of
 from grading.workers.batch import grade_entries
 from grading.workers.jobs import Job
 from grading.workers.seeds import BITS
+from harness.candidate.operations import Candidate
 from harness.candidate.workbench import Workbench
 from harness.course.assignment import Assignment
 from harness.course.assignments import NAMES, load_assignment
 from harness.course.report import Report
 from harness.course.settings import Settings
-from harness.judging.judge import judge
+from harness.course.stage import Stage
+from harness.judging import judge as judging
 from harness.probes import Planned, plan
 
 ROOT = Path(__file__).parent.parent
@@ -60,13 +67,15 @@ PLAIN, TRAINED, WALLED = "without training", "with training", "behind the wall"
 
 # What came of each submission, by its name.
 Marks = dict[str, str]
+Checks = tuple[Planned, ...]
 
 
 @dataclass(frozen=True)
 class Submission:
     """Code to judge: ``own`` statements, after those of the solution where ``follows``.
 
-    A mutant names the ``stage`` that it changes: the other stages are the solution's.
+    A mutant names the ``stage`` that it changes: the other stages are the solution's. It is
+    ``shared`` where only its backward is its own: what that does not share with others like it.
     """
 
     name: str
@@ -74,6 +83,7 @@ class Submission:
     own: tuple[types.CodeType, ...]
     follows: bool = True
     stage: str = ""
+    shared: str = ""
 
 
 class Overdue(BaseException):
@@ -108,28 +118,33 @@ def run(codes: Sequence[types.CodeType], scope: dict[str, Any]) -> dict[str, Any
 
 def submissions(name: str) -> Iterator[Submission]:
     """Everything to judge of an assignment. Whether a mutant is right after all does not matter."""
-    assignment, solution = load_assignment(name), solution_of(name)
+    assignment = load_assignment(name)
     yield Submission(f"{name}: solution", "solution", ())
     for number, (_, code) in enumerate(controls_for(assignment), start=1):
         yield Submission(f"{name}: control {number:03}", "control", statements(code))
+    found: dict[str, Submission] = {}
     for stage in assignment.stages:
-        made = [*mistakes_of(stage, solution), *formulas_of(stage, solution)]
-        for each in made:
-            code = read_source(f"x{each.suffix}", each.data).cells[-1].text
-            yield Submission(f"{name}: {each.name}", each.kind, statements(code), stage=stage.name)
-        solved = solution.classes()[stage.name]
-        for number, rewrite in enumerate(rewrites_of(solved, shaped=not stage.is_scalar), start=1):
-            yield Submission(
-                f"{name}: source {stage.slug}/{number:03}",
-                "source",
-                statements(rewrite.code),
-                stage=stage.name,
+        for each, kind, code in _mutants(stage, solution_of(name)):
+            mutant = Submission(
+                f"{name}: {each}", kind, statements(code), stage=stage.name, shared=rest_of(code)
             )
+            # Two ways to change a formula often lead to the same text.
+            found.setdefault(ast.dump(ast.parse(code)), mutant)
+    yield from found.values()
     for path in sorted((CLASSES / name / "submissions").iterdir()):
         if not path.name.startswith(HARMFUL):
             source = read_source(path.name, path.read_bytes())
             codes = statements(*(cell.text for cell in source.cells))
             yield Submission(f"{name}: {path.stem}", "sample", codes, follows=False)
+
+
+def _mutants(stage: Stage, solution: Solution) -> Iterator[tuple[str, str, str]]:
+    """The name, kind and code of each mutant of a stage."""
+    for each in (*mistakes_of(stage, solution), *formulas_of(stage, solution)):
+        yield each.name, each.kind, read_source(f"x{each.suffix}", each.data).cells[-1].text
+    rewrites = rewrites_of(solution.classes()[stage.name], shaped=not stage.is_scalar)
+    for number, rewrite in enumerate(rewrites, start=1):
+        yield f"source {stage.slug}/{number:03}", "source", rewrite.code
 
 
 @cache
@@ -146,9 +161,24 @@ def prepared(name: str) -> tuple[Assignment, dict[str, Any], tuple[Submission, .
 
 
 @cache
-def planned(name: str) -> tuple[Planned, ...]:
-    """The checks of an assignment, which are the same for all that is judged."""
-    return plan(load_assignment(name), Settings())
+def checks_of(name: str, stage: str = "", *, training: bool, values: bool = False) -> Checks:
+    """The checks that what is judged can fail: of a mutant those of its stage and of the chain.
+
+    The others, and what they need, are the same as of the solution. ``values`` leaves out all but
+    the values of the stage.
+    """
+    checks = plan(load_assignment(name), Settings())
+    if not training:
+        checks = tuple(each for each in checks if each.id != "training")
+    if not stage:
+        return checks
+    slug = load_assignment(name).stage(stage).slug
+    wanted = (f"{slug}/forward", f"{slug}/gradient/")
+    if not values:
+        wanted = (f"{slug}/", f"chain/{slug}", "chain/whole", "training")
+    own = [each for each in checks if each.id.startswith(wanted)]
+    ids = {each.id for each in own}
+    return tuple(replace(each, needs=tuple(id for id in each.needs if id in ids)) for each in own)
 
 
 def prepare() -> None:
@@ -157,6 +187,12 @@ def prepare() -> None:
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for name in NAMES:
+        prepared(name)
+    # What stays is not to be looked through again and again, and little else lasts.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000)
 
 
 def _overdue(_number: int, _frame: object) -> None:
@@ -168,52 +204,57 @@ def marks_near(seed: int, *, training: bool) -> Marks:
     marks: Marks = {}
     for name in NAMES:
         assignment, solved, judged = prepared(name)
-        every = [check.id for check in planned(name)]
-        if not training:
-            every.remove("training")
+        ran: dict[str, Ran] = defaultdict(dict)
         for each in judged:
             scope = run(each.own, dict(solved) if each.follows else {"__name__": "submission"})
-            marks[each.name] = _mark(assignment, each, scope, seed, every)
+            # In processor time: a busy machine changes no mark.
+            signal.setitimer(signal.ITIMER_PROF, PATIENCE_SECONDS)
+            try:
+                mark = _mark(assignment, each, scope, seed, ran[each.shared], training)
+            except Overdue:
+                mark = "took too long"
+            finally:
+                signal.setitimer(signal.ITIMER_PROF, 0)
+            marks[each.name] = mark
             torch.set_default_dtype(torch.float32)
             torch.set_grad_enabled(True)
     return marks
 
 
 def _mark(
-    assignment: Assignment, each: Submission, scope: dict[str, Any], seed: int, every: list[str]
+    assignment: Assignment,
+    each: Submission,
+    scope: dict[str, Any],
+    seed: int,
+    ran: Ran,
+    training: bool,
 ) -> str:
-    """A mark. Of a mutant, what is made between stages counts only where its own stage passes."""
-    # In processor time: a busy machine changes no mark.
-    signal.setitimer(signal.ITIMER_PROF, PATIENCE_SECONDS)
-    try:
-        if each.stage:
-            slug = assignment.stage(each.stage).slug
-            # Whether a mutant is flagged does not matter.
-            with patch("harness.judging.judge.introspect", lambda _: None):
-                report = _report(assignment, scope, seed, [id for id in every if _is_of(id, slug)])
-            if not report.passed:
+    """A mark. A mutant whose forward others share has to get its gradients right first."""
+    if each.shared:
+        values = checks_of(assignment.name, each.stage, training=training, values=True)
+        required = assignment.stage(each.stage).required
+        with suppress(CannotShare):
+            report = _report(assignment, Sharing(scope[each.stage], ran), seed, values)
+            right = {
+                check.id.rpartition("/")[2] for check in report.checks if check.outcome == "passed"
+            }
+            if not right.issuperset(required):
                 return _shown(report)
-        return _shown(_report(assignment, scope, seed, every))
-    except Overdue:
-        return "took too long"
-    finally:
-        signal.setitimer(signal.ITIMER_PROF, 0)
+    checks = checks_of(assignment.name, each.stage, training=training)
+    return _shown(_report(assignment, Workbench(scope), seed, checks))
 
 
-def _is_of(id: str, slug: str) -> bool:
-    return id.startswith(f"{slug}/")
-
-
-def _report(assignment: Assignment, scope: dict[str, Any], seed: int, only: list[str]) -> Report:
-    return judge(assignment, Workbench(scope), seed=seed, only=only).report
+def _report(assignment: Assignment, candidate: Candidate, seed: int, checks: Checks) -> Report:
+    with patch.object(judging, "plan", lambda *_: checks):
+        return judging.judge(assignment, candidate, seed=seed).report
 
 
 def _shown(report: Report) -> str:
-    wrong = [
-        f"{check.id}: {check.outcome}"
-        for check in report.checks
-        if check.outcome in ("failed", "error")
-    ]
+    """The points, the checks that do not pass, and the flags.
+
+    Whether a wrong class raises or gives wrong values can depend on the sizes that come first.
+    """
+    wrong = [check.id for check in report.checks if check.outcome in ("failed", "error")]
     flags = [f"flag {flag.kind}" for flag in report.flags]
     return ", ".join([f"{report.score:g} of {report.max_score:g}", *wrong, *flags])
 
@@ -222,10 +263,10 @@ def judged_near(index: int, what: str) -> tuple[int, float, Marks]:
     """The marks under the seed number ``index``, and the processor time that they took."""
     began = time.process_time()
     signal.signal(signal.SIGPROF, _overdue)
-    # What a gradient is in place of the right one costs no marks, and much time.
+    # No word costs marks, nor on which public inputs the same goes wrong; and they take time.
     with (
-        patch("harness.judging.judge.readings", lambda *_: {}),
-        patch("harness.judging.judge.plan", lambda assignment, _: planned(assignment.name)),
+        patch.object(judging, "_on_public_inputs", lambda *_: None),
+        patch.object(judging, "_advice", lambda *_: ()),
     ):
         marks = marks_near(seed_number(index), training=what == TRAINED)
     forget_cases()
@@ -234,9 +275,11 @@ def judged_near(index: int, what: str) -> tuple[int, float, Marks]:
 
 def forget_cases() -> None:
     """Empties the probes' caches: a grader keeps the cases of one seed, not those of a thousand."""
-    for each in gc.get_objects():
-        if isinstance(each, type(planned)) and each.__module__.startswith("harness.probes"):
-            each.cache_clear()
+    for name, module in tuple(sys.modules.items()):
+        if name.startswith("harness.probes"):
+            for each in vars(module).values():
+                if hasattr(each, "cache_clear"):
+                    each.cache_clear()
 
 
 def judged_walled(index: int, zygote: Zygote) -> tuple[int, float, Marks]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import weakref
 
 import pytest
 import torch
@@ -695,3 +697,12 @@ def test_gradcheck_says_the_same_of_the_same_answers_in_any_precision(dtype):
     assert again == first
     assert first[1]
     assert first[0] is None or dtype == torch.bfloat16  # gradcheck lets half precision pass
+
+
+def test_a_judgement_leaves_nothing_of_what_was_judged_behind():
+    workbench = Workbench(MANY)
+    judge(MANY_NEURONS, workbench, seed=3, only=["chain/whole"])
+    gone = weakref.ref(workbench)
+    del workbench
+    gc.collect()
+    assert gone() is None

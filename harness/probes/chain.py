@@ -10,10 +10,14 @@ import torch
 from torch import Tensor
 
 from harness.candidate.operations import Link
-from harness.probes.cases import generator_for
+from harness.probes.cases import TRIES, generator_for
 from harness.probes.compare import VALUES, difference
 from harness.probes.context import Errored, Failed, StageContext, for_staff, in_words
 from harness.probes.proxy import StageTrouble, proxy
+
+# How far each leaf is moved, relative to its size, and how much further no gradient may go: with
+# float32's roundings, VALUES are then kept to. A gradient of nothing but 0 stays where it is.
+STEP, SENSITIVE, TINY = 1e-4, 8.0, 1e-300
 
 
 @dataclass(frozen=True)
@@ -25,24 +29,51 @@ class ChainContext:
 
     @cached_property
     def leaves(self) -> dict[str, Tensor]:
-        """A value for every name that no link computes, sampled by the first stage that uses it."""
+        """A value for every name that no link computes, sampled by the first stage that uses it.
+
+        Drawn again while a small change of them changes a gradient much: a student's rounding
+        would too.
+        """
+        for attempt in range(TRIES):
+            leaves = self._drawn(attempt)
+            if self._sensitivity(leaves) < SENSITIVE:
+                break
+        return leaves
+
+    def _drawn(self, attempt: int) -> dict[str, Tensor]:
         computed = {link.output for link in self.links}
         leaves: dict[str, Tensor] = {}
         for link in self.links:
             context = self.stages[link.stage]
-            generator = generator_for(context.seed, "chain", link.stage)
+            generator = generator_for(context.seed, "chain", link.stage, attempt)
             values = context.stage.sample(generator, context.sizes_for("chain"))
             for name, value in zip(link.inputs, values, strict=True):
                 if name not in computed:
                     leaves.setdefault(name, value)
         return leaves
 
+    def _sensitivity(self, leaves: dict[str, Tensor]) -> float:
+        """Return by how much more than a leaf, relative to its size, a gradient changes."""
+        right = self.gradients({}, leaves)
+        moved = (
+            self.gradients({}, {**leaves, name: value * (1 + STEP)})
+            for name, value in leaves.items()
+            if value.is_floating_point()
+        )
+        return max(
+            _largest(gradient - right[leaf]) / (_largest(right[leaf]) + TINY) / STEP
+            for each in moved
+            for leaf, gradient in each.items()
+        )
+
     @cached_property
     def right(self) -> dict[str, Tensor]:
         """∂C/∂x for every leaf x, by the references alone."""
-        return self.gradients({})
+        return self.gradients({}, self.leaves)
 
-    def gradients(self, stand_ins: Mapping[str, Callable[..., Tensor]]) -> dict[str, Tensor]:
+    def gradients(
+        self, stand_ins: Mapping[str, Callable[..., Tensor]], leaves: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
         """Return ∂C/∂x for every leaf x; targets, whose gradient is optional, stay constant."""
         targets = {
             given
@@ -50,7 +81,7 @@ class ChainContext:
             for name, given in zip(self.stages[link.stage].stage.inputs, link.inputs, strict=True)
             if name in self.stages[link.stage].stage.optional
         }
-        values = {name: value.clone() for name, value in self.leaves.items()}
+        values = {name: value.clone() for name, value in leaves.items()}
         wrt = {
             name: value.requires_grad_() for name, value in values.items() if name not in targets
         }
@@ -76,9 +107,10 @@ def judge_chain(chain: ChainContext, students: Collection[str]) -> None:
     case = {"seed": context.seed, **context.sizes_for("chain")}
     stopped = f"{who} did not run in the chain: "
     try:
-        got = chain.gradients(
-            {name: proxy(each.candidate, name, each.handles) for name, each in contexts.items()}
-        )
+        proxies = {
+            name: proxy(each.candidate, name, each.handles) for name, each in contexts.items()
+        }
+        got = chain.gradients(proxies, chain.leaves)
     except StageTrouble as trouble:
         said, detail = in_words(trouble.what, trouble.trouble)
         staff = for_staff(trouble.trouble)
@@ -96,3 +128,7 @@ def judge_chain(chain: ChainContext, students: Collection[str]) -> None:
                 case=case,
                 got=off.got,
             )
+
+
+def _largest(values: Tensor) -> float:
+    return float(values.abs().max())

@@ -55,6 +55,8 @@ def difference(
 
     ``size`` is the largest absolute value of what went into them, usually of the upstream.
     """
+    if got.dtype == right.dtype and torch.equal(got, right):
+        return None
     allowed = _allowed(right, tolerance, size)
     got, right = got.detach().to(torch.float64), right.detach().to(torch.float64)
     off = (got - right).abs()

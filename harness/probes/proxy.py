@@ -42,7 +42,9 @@ def proxy(candidate: Candidate, stage: str, handles: Iterator[int]) -> Callable[
     def forward(ctx: FunctionCtx, *inputs: Tensor) -> Tensor:
         ctx.handle = next(handles)  # type: ignore[attr-defined]
         needed = tuple(value.requires_grad for value in inputs)
-        (reply,) = candidate.perform([Forward(ctx.handle, stage, inputs, needed)])  # type: ignore[attr-defined]
+        # A candidate in this process keeps what comes and goes: not the graph, which leads to it.
+        values = tuple(value.detach() for value in inputs)
+        (reply,) = candidate.perform([Forward(ctx.handle, stage, values, needed)])  # type: ignore[attr-defined]
         if isinstance(reply, Trouble):
             raise StageTrouble(f"{stage}.forward", reply)
         assert isinstance(reply, Output)
@@ -50,7 +52,7 @@ def proxy(candidate: Candidate, stage: str, handles: Iterator[int]) -> Callable[
             raise StageTrouble(
                 f"{stage}.forward", Absent(f"{stage}.forward did not return a tensor this time")
             )
-        return reply.value
+        return reply.value.detach()
 
     def backward(ctx: FunctionCtx, upstream: Tensor) -> tuple[Any, ...]:
         (reply,) = candidate.perform([Backward(ctx.handle, upstream)])  # type: ignore[attr-defined]
