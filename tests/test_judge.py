@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import random
 import weakref
 
 import pytest
@@ -15,7 +16,9 @@ from harness.candidate.workbench import Workbench
 from harness.course.assignments import load_assignment
 from harness.course.settings import Settings
 from harness.judging.judge import judge
+from harness.probes.chain import one_stage
 from harness.probes.numerical import gradcheck_case, gradcheck_objection
+from harness.probes.plan import Session
 from tests.right import (
     MANY,
     ONE,
@@ -706,3 +709,19 @@ def test_a_judgement_leaves_nothing_of_what_was_judged_behind():
     del workbench
     gc.collect()
     assert gone() is None
+
+
+def rounded(function):
+    """The stage with an output of float32's digits."""
+    return with_forward(
+        function, lambda ctx, *given: function.forward(ctx, *given).float().double()
+    )
+
+
+@pytest.mark.parametrize("stage", ONE)
+def test_the_rounding_of_one_stage_does_not_grow_along_the_chain(stage):
+    for index in range(300):
+        seed = random.Random(index).getrandbits(53)
+        names = {**ONE, stage: rounded(ONE[stage])}
+        session = Session(ONE_NEURON, Workbench(names), seed)
+        one_stage(session.chain, stage)
