@@ -173,7 +173,7 @@ def checks_of(name: str, stage: str = "", *, training: bool, values: bool = Fals
     if not stage:
         return checks
     slug = load_assignment(name).stage(stage).slug
-    wanted = (f"{slug}/forward", f"{slug}/gradient/")
+    wanted: tuple[str, ...] = (f"{slug}/forward", f"{slug}/gradient/")
     if not values:
         wanted = (f"{slug}/", f"chain/{slug}", "chain/whole", "training")
     own = [each for each in checks if each.id.startswith(wanted)]

@@ -16,7 +16,7 @@ from harness.candidate.workbench import Workbench
 from harness.course.assignments import load_assignment
 from harness.course.settings import Settings
 from harness.judging.judge import judge
-from harness.probes.chain import one_stage
+from harness.probes.chain import judge_chain
 from harness.probes.numerical import gradcheck_case, gradcheck_objection
 from harness.probes.plan import Session
 from tests.right import (
@@ -724,4 +724,4 @@ def test_the_rounding_of_one_stage_does_not_grow_along_the_chain(stage):
         seed = random.Random(index).getrandbits(53)
         names = {**ONE, stage: rounded(ONE[stage])}
         session = Session(ONE_NEURON, Workbench(names), seed)
-        one_stage(session.chain, stage)
+        judge_chain(session.chain, [stage])
