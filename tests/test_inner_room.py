@@ -393,7 +393,7 @@ def test_a_class_can_use_the_packages_of_its_assignment(tmp_path):
     assert advice() == ""
     refused = grade(["not-to-be-had"])
     assert refused.returncode == 2
-    assert "not-to-be-had is not installed here" in refused.stderr
+    assert "not-to-be-had is not installed" in refused.stderr
     assert "Traceback" not in refused.stderr
 
 
