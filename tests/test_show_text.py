@@ -118,7 +118,7 @@ def test_without_a_message_the_title_says_what_does_not_hold():
     [
         ([check("sigmoid/gradient/z", "failed")], "get ∂C/∂z right in Sigmoid.backward"),
         ([check("sigmoid/forward", "failed")], "get Sigmoid.forward right"),
-        ([check("sigmoid/purity", "failed")], "mend “purity” in Sigmoid"),
+        ([check("sigmoid/purity", "failed")], "fix “purity” in Sigmoid"),
         ([check("chain/whole", "failed", None)], "find what goes wrong in the chain"),
         ([check("training", "error", None)], "find what goes wrong in “training”"),
         (

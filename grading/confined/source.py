@@ -90,7 +90,7 @@ def read_source(name: str, data: bytes) -> Source:
 def parse_notebook(data: bytes, decoder: msgspec.json.Decoder[Form]) -> Form:
     """Return a notebook as the decoder's type; the rest is skipped.
 
-    Raise Unreadable if it is no such notebook.
+    Raise Unreadable if it is not such a notebook.
     """
     try:
         return decoder.decode(data.removeprefix(BOM_UTF8))

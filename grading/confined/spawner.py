@@ -32,7 +32,9 @@ class Child(Protocol):
     """A student's process: the judge's end of the channel to it, and how to end it."""
 
     @property
-    def channel(self) -> Channel: ...
+    def channel(self) -> Channel:
+        """The judge's end of the channel to the process."""
+        ...
 
     def cpu_seconds(self) -> float:
         """Return the processor time it has used; wall-clock time where that is all there is."""

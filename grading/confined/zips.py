@@ -80,7 +80,7 @@ def nothing(notes: Sequence[str]) -> Unreadable:
 def contents(name: str, data: bytes) -> Contents:
     """Return what the zip called ``name`` holds.
 
-    Raise Unreadable for what is no zip, is damaged, or holds too much.
+    Raise Unreadable if it is not a zip, is damaged, or holds too much.
     """
     # Each member begins like this, and zipfile would list all of them, in hundreds of megabytes.
     if data.count(_HEAD) > MEMBER_LIMIT:

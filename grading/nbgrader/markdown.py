@@ -1,4 +1,4 @@
-"""Markdown that strangers wrote, as HTML that does nothing: HTML in it stays text."""
+"""Convert untrusted Markdown to inert HTML; HTML in it stays text."""
 
 from __future__ import annotations
 

@@ -248,7 +248,7 @@ class _Run:
         self.journal.keep_only({entry.name for entry in self.entries})
 
     def counts(self) -> Counts:
-        """Return how many were graded now, graded earlier, and left ungraded."""
+        """Return the numbers of submissions graded by this run, graded earlier, and ungraded."""
         return Counts(
             self.graded, len(self.current) - self.graded, len(self.entries) - len(self.current)
         )

@@ -75,7 +75,7 @@ class Budget:
         self._used_now = self._idle_now = 0.0
 
     def answered(self, size: int) -> None:
-        """Note an answer of ``size`` bytes: the next one has its time anew."""
+        """Note an answer of ``size`` bytes: the next one has the full time again."""
         self._output += size
         self._count_clock(time.monotonic())
         self._used_now = self._idle_now = 0.0

@@ -36,8 +36,8 @@ GUESSES = {"text": 0.3, "string": 0.05, "name": 0.4}
 FLOORS = {"unit": 0.01, "text": 0.1, "comment": 0.003, "string": 0.03, "name": 0.15}
 # How many of a kind count: those of one kind come together.
 COUNTED = {"unit": 8, "text": 1, "comment": 4, "string": 2, "name": 3}
-# Without one of these, names and strings are no evidence. In a class smaller than this, functions
-# are none either: there are too few others to tell how common a function is.
+# Without one of these, names and strings prove nothing. In a class smaller than this, neither do
+# functions: there are too few others to tell how common a function is.
 TELLING = ("file", "comment")
 LEAST_CLASS = 10
 # The same for a comment of at least so many words: short ones are common.

@@ -101,7 +101,7 @@ def _wrong_claims(case: Case, result: Result, failed: tuple[str, ...]) -> str:
 def _wrong_edges(case: Case, result: Result) -> str:
     """Return which checks of right values failed, as text.
 
-    An error is no verdict on values: if backward raises, all of its checks have one.
+    An error says nothing about values: if backward raises, all of its checks have one.
     """
     wrong = [id for id in _ids(result.checks, "failed") if _judges_values(id)]
     more = [id for id in wrong if case.claims and id not in case.claims]

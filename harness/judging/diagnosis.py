@@ -30,7 +30,7 @@ from harness.probes.context import Call, StageContext
 
 # How many formulas are tried at fresh inputs.
 TRIES = 12
-# What is larger than any gradient of these sizes, or has more axes, is no formula's.
+# A value that is larger than any gradient of these sizes, or has more axes, fits no formula.
 MOST_ENTRIES, MOST_AXES = 50_000, 6
 NOTHING = (
     "none-returned",

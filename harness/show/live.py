@@ -50,7 +50,7 @@ def _said(done: int, total: int, cost: float | None) -> str:
 
 def _in_notebook() -> bool:
     """Return whether a kernel that somebody watches runs this code."""
-    # Without IPython loaded this is no notebook, and where nbgrader runs one, nobody looks.
+    # Without IPython loaded there is no notebook, and if nbgrader runs one, nobody is watching.
     if "IPython" not in sys.modules or "NBGRADER_EXECUTION" in os.environ:
         return False
     from IPython import get_ipython

@@ -165,7 +165,7 @@ def _fix(report: Report, id: str) -> str:
         return f"get {stage}.forward right"
     if _slug(id) == "chain":
         return "find what goes wrong in the chain"
-    return f"mend “{label}” in {stage}" if stage else f"find what goes wrong in “{label}”"
+    return f"fix “{label}” in {stage}" if stage else f"find what goes wrong in “{label}”"
 
 
 def _stage_name(report: Report, id: str) -> str:

@@ -42,7 +42,7 @@ def load_concave_points() -> tuple[Tensor, Tensor]:
 
 
 def _read(name: str) -> dict[str, NDArray[np.generic]]:
-    """Return the arrays of one packaged file, read anew for each caller."""
+    """Return the arrays of one packaged file, which is read for each caller."""
     path = resources.files("harness.training") / "data" / name
     with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
         return dict(arrays)
