@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from dataclasses import replace
+from dataclasses import astuple, replace
 from pathlib import Path
 
 # One thread: the default is half a core.
@@ -27,14 +27,12 @@ from grading.workers.grader import grade_alone
 from grading.workers.seeds import keyed_seed
 from grading.workers.selftest import judge_known
 from harness.course.assignments import load_assignment
-from harness.course.settings import Settings, settings_beside
+from harness.course.settings import Limits, settings_beside
 
 # Gradescope kills everything after ten minutes or above 768 MB and loses the results; it gives half
 # a core. The judge and the wall need 400 MiB themselves. A submission that only waits, twice over,
-# takes up to 2 * (2.5 * MOST_SECONDS + 8 * MOST_CALL_SECONDS) by the clock.
-MOST_SECONDS = 50.0
-MOST_CALL_SECONDS = 5.0
-MEMORY_MIB = 256
+# takes up to 2 * (2.5 * submission_seconds + 8 * call_seconds) by the clock.
+MOST = Limits(call_seconds=5.0, submission_seconds=50.0, memory_mib=256)
 # Standard output is shown to staff only.
 NOT_LOCKED = (
     "WARNING: nothing can be locked down in this container (isolation: minimal). The submission "
@@ -46,10 +44,11 @@ NOT_LOCKED = (
 def grade(assignment_name: str, base: Path) -> None:
     """Grade ``base/submission``, and write ``base/results/results.json`` at the very end."""
     torch.set_num_threads(1)
-    settings = _within_limits(settings_beside(base / "source", assignment_name))
+    settings = settings_beside(base / "source", assignment_name)
+    limits = Limits(*map(min, astuple(settings.limits), astuple(MOST)))
+    settings = replace(settings, limits=limits)
     entry = Entry("submission", (str(base / "submission"),))
-    memory_mib = settings.limits.memory_mib
-    with Zygote(LEVELS, settings.packages) as spawner, Reader(spawner, memory_mib) as reader:
+    with Zygote(LEVELS, settings.packages) as spawner, Reader(spawner, limits.memory_mib) as reader:
         if spawner.isolation == "minimal":
             print(NOT_LOCKED)
         judge_known(spawner)
@@ -61,17 +60,6 @@ def grade(assignment_name: str, base: Path) -> None:
     results.mkdir(exist_ok=True)
     text = json.dumps(gradescope_results(result), ensure_ascii=False, indent=1)
     (results / "results.json").write_text(text, encoding="utf-8")
-
-
-def _within_limits(settings: Settings) -> Settings:
-    most = {
-        "call_seconds": MOST_CALL_SECONDS,
-        "submission_seconds": MOST_SECONDS,
-        "memory_mib": MEMORY_MIB,
-    }
-    limits = settings.limits
-    lower = {name: min(getattr(limits, name), value) for name, value in most.items()}
-    return replace(settings, limits=replace(limits, **lower))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
 import msgspec
@@ -32,6 +32,8 @@ TOTAL_LIMIT = 64 * 1024 * 1024
 DEPTH_LIMIT = 32
 # What only a student can cause: a path that is too long, a link or a socket instead of a file.
 _THEIRS = (errno.ENAMETOOLONG, errno.ELOOP, errno.ENXIO)
+# Not all systems have all of these.
+_FLAGS = sum(getattr(os, name, 0) for name in ("O_BINARY", "O_NOFOLLOW", "O_NONBLOCK"))
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -220,20 +222,13 @@ def plain_bytes(path: Path, name: str) -> bytes:
         if not stat.S_ISREG(path.lstat().st_mode):
             raise _NotPlain(_link(name) if path.is_symlink() else other)
         # It may be something else by now: a link is refused, a pipe opens without a writer.
-        with os.fdopen(_opened(path), "rb") as file:
+        with os.fdopen(os.open(path, _FLAGS), "rb") as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise _NotPlain(other)
             data = file.read(FILE_LIMIT + 1)
     if len(data) > FILE_LIMIT:
         raise Unreadable(f"{_short(name)} is larger than {FILE_LIMIT // 2**20} MiB.")
     return data
-
-
-def _opened(path: Path) -> int:
-    flags = os.O_RDONLY
-    for name in ("O_BINARY", "O_NOFOLLOW", "O_NONBLOCK"):
-        flags |= getattr(os, name, 0)
-    return os.open(path, flags)
 
 
 def _is_folder(path: Path) -> bool:
@@ -246,12 +241,10 @@ def _is_folder(path: Path) -> bool:
 
 
 def _is_there(path: Path) -> bool:
-    with _theirs(path.name):
-        try:
-            path.lstat()
-        except FileNotFoundError:
-            return False
+    with _theirs(path.name), suppress(FileNotFoundError):
+        path.lstat()
         return True
+    return False
 
 
 @contextmanager
