@@ -17,7 +17,7 @@ from grading.attacks import files
 from grading.cli import main
 from grading.confined.features import details_of
 from grading.confined.source import File
-from grading.similarity.groups import groups, similar_in, told
+from grading.similarity.groups import group_lines, groups, similar_in
 
 COURSE = Path(__file__).parents[1]
 MANY = "many-neurons"
@@ -102,7 +102,7 @@ def test_renamed_work_is_found_among_many(handout):
     assert group.submissions == ["ann", "ben"] and 0 < group.chance < 0.02
     units = [each for each in group.shared if each.kind == "unit"]
     assert [each.what for each in units] and {each.others for each in units} == {0}
-    assert "Sigmoid.backward is the same" in "\n".join(told([group], {}))
+    assert "Sigmoid.backward is the same" in "\n".join(group_lines([group], {}))
 
 
 def test_what_many_write_points_at_nobody(handout):

@@ -24,7 +24,7 @@ from grading.nbgrader.marks import Task, fill_outputs
 from grading.pages import student_page
 from grading.pages.staff import staff_page
 from grading.runs.summary import Counts, print_summary
-from grading.similarity.groups import Group, Shared, told
+from grading.similarity.groups import Group, Shared, group_lines
 from harness.course.assignments import load_assignment
 from harness.course.report import Advice, Check, Flag, Report
 from harness.course.settings import Settings
@@ -131,7 +131,7 @@ def in_the_terminal(_folder):
     console = Console(file=written, width=200)
     print_summary(console, [result()], _folder, Counts(1, 0, 0))
     shared = [Shared("comment", TEXT, 0)]
-    groups = "\n".join(told([Group([TEXT], 0.1, shared)], {TEXT: TEXT}))
+    groups = "\n".join(group_lines([Group([TEXT], 0.1, shared)], {TEXT: TEXT}))
     return report_text(report) + written.getvalue() + groups
 
 

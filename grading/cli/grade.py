@@ -186,7 +186,7 @@ def similar(folder: Path, assignment: str, handout: Path | None, json_file: Path
     Names, comments and layout are ignored, and so is code that is common or was handed out. The
     result is evidence for a person to judge, and does not change any mark.
     """
-    from grading.similarity.groups import similar_in, told
+    from grading.similarity.groups import group_lines, similar_in
 
     handout = handout or Path("assignments", assignment, f"{assignment}.ipynb")
     if not handout.is_file():
@@ -195,7 +195,7 @@ def similar(folder: Path, assignment: str, handout: Path | None, json_file: Path
             "own: run this in the course's folder, or give the handout with --handout."
         )
     groups, unread = similar_in(folder, assignment, handout)
-    for line in told(groups, unread):
+    for line in group_lines(groups, unread):
         click.echo(line)
     if json_file:
         write_json(groups, json_file)

@@ -223,7 +223,7 @@ class SubmittedNotebooks(_Exporter):
                     "autograde it without grading.nbgrader.plugin in nbgrader_config.py."
                 )
             self._judge_gradebook(name, task)
-            self._tell_locked(name)
+            self._log_unreadable(name)
             judge.hidden_seed()
             judge.open(task.settings.packages)
         if judge.isolation == "minimal":
@@ -254,7 +254,7 @@ class SubmittedNotebooks(_Exporter):
                 (copies / name).unlink()
                 self.log.warning("%s is a link, which is not followed", link)
 
-    def _tell_locked(self, name: str) -> None:
+    def _log_unreadable(self, name: str) -> None:
         """Log the folders that nbgrader skips silently because it cannot read them."""
         course = self.parent.coursedir
         step, students = course.submitted_directory, course.student_id

@@ -207,7 +207,7 @@ def _joined(pairs: Sequence[tuple[float, str, str, list[Shared]]]) -> list[Group
     return [Group(sorted(members[number]), *evidence[number]) for number in sorted(members)]
 
 
-def told(groups: Sequence[Group], unread: Mapping[str, str]) -> Iterator[str]:
+def group_lines(groups: Sequence[Group], unread: Mapping[str, str]) -> Iterator[str]:
     """Yield the groups as lines for the terminal."""
     for group in groups:
         yield visible_line(", ".join(group.submissions))
