@@ -203,10 +203,10 @@ class TestRecord:
 
     def test_results_of_a_newer_schema_are_told(self, course, copied):
         change(copied / "run.json", schema=2)
-        assert "schema 2 and this version reads 1" in self.refusal(copied, course)
+        assert "schema 2, and this version reads schema 1" in self.refusal(copied, course)
         change(copied / "run.json", schema=1)
         change(copied / "results.jsonl", name="bob", schema=7)
-        assert "schema 7 and this version reads 1" in self.refusal(copied, course)
+        assert "schema 7, and this version reads schema 1" in self.refusal(copied, course)
 
     def test_a_damaged_line_is_told_and_one_of_others_is_no_matter(self, course, copied):
         change(copied / "results.jsonl", name="bob", score="many")

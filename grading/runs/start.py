@@ -6,7 +6,6 @@ import multiprocessing
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
@@ -21,9 +20,6 @@ from harness.course.assignments import load_assignment
 from harness.course.settings import Settings
 from harness.errors import UserError
 from harness.show.visible import visible_line
-
-if TYPE_CHECKING:
-    pass
 
 NOT_ISOLATED = (
     "[bold]WARNING: submissions are NOT isolated (--isolation minimal).[/bold] Each runs in a "
