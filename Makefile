@@ -61,7 +61,7 @@ mutation: $(STAMPS)/mutation ## Change the judge in small ways that the tests ha
 benchmark: $(STAMPS)/dev ## Measure grading side by side with other graders (ARGS go to the benchmark)
 	$(BIN)/python -m benchmarks $(ARGS)
 
-screenshots: $(STAMPS)/dev ## Take the pictures of README.md and docs/ anew (ARGS name some of them)
+screenshots: $(STAMPS)/dev ## Retake the screenshots of README.md and docs/ (ARGS name some of them)
 	$(BIN)/python -m screenshots $(ARGS)
 
 clean: ## Remove .venv, demo/ and every cache
