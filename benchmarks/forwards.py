@@ -28,8 +28,9 @@ KNOWN = {"torch", "Solved", "len", "float"}
 OF_CTX = {"saved_tensors", "save_for_backward", "needs_input_grad"}
 PLAIN = (ast.Import, ast.ImportFrom, ast.Assign, ast.Expr, ast.Pass, ast.ClassDef, ast.FunctionDef)
 
-# What each forward gave: its inputs, which thus live on, its output, and the ctx of backward.
-Ran = dict[tuple[int, ...], tuple[Sequence[Tensor], Output, Any]]
+# What each forward gave: the reply, and the output in its graph, without which older versions of
+# torch empty the ctx. Inputs are known by identity, so they live on.
+Ran = dict[tuple[int, ...], tuple[Output, Tensor, Sequence[Tensor]]]
 
 
 class CannotShare(Exception):
@@ -105,25 +106,27 @@ class Sharing:
             case Forward():
                 key = tuple(map(id, operation.inputs))
                 if key not in self._ran:
-                    self._ran[key] = (operation.inputs, *self._forward(operation))
-                _, output, self._calls[operation.handle] = self._ran[key]
-                return output
+                    output = self._forward(operation)
+                    self._ran[key] = Output(output.detach()), output, operation.inputs
+                reply, output, _ = self._ran[key]
+                self._calls[operation.handle] = output.grad_fn
+                return reply
             case Backward():
                 return self._backward(self._calls[operation.handle], operation.upstream)
             case _:
                 return Absent("It has no process of its own to tell of")
 
-    def _forward(self, operation: Forward) -> tuple[Output, Any]:
+    def _forward(self, operation: Forward) -> Tensor:
         leaves = [value.detach().clone().requires_grad_() for value in operation.inputs]
         try:
             with torch.enable_grad():
-                output = self._function.apply(*leaves)
+                output: Tensor = self._function.apply(*leaves)
         except Exception:
             raise CannotShare from None
         node = getattr(output, "grad_fn", None)
         if not (all(operation.requires_grad) and isinstance(node, BackwardCFunction)):
             raise CannotShare
-        return Output(output.detach()), node
+        return output
 
     def _backward(self, node: Any, upstream: Tensor) -> Reply:
         try:
