@@ -265,8 +265,8 @@ def judged_near(index: int, what: str) -> tuple[int, float, Marks]:
     signal.signal(signal.SIGPROF, _overdue)
     # No word costs marks, nor on which public inputs the same goes wrong; and they take time.
     with (
-        patch.object(judging, "_on_public_inputs", lambda *_: None),
-        patch.object(judging, "_advice", lambda *_: ()),
+        patch.object(judging._Judging, "_on_public_inputs", lambda *_: None),
+        patch.object(judging._Judging, "_advice", lambda _: ()),
     ):
         marks = marks_near(seed_number(index), training=what == TRAINED)
     forget_cases()
