@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, inf
 
 from harness.course.stage import Stage
 
@@ -36,10 +36,10 @@ class Slopes(NamedTuple):
         """Return ``got`` and the right values nearest to it; both are 0 where any value passes."""
         asked = self.low.isfinite()
         got = torch.where(asked, got.detach().double(), 0.0)
-        # A comparison with NaN is false, so that NaN is answered with the value in the middle.
+        # For NaN the value in the middle is the right one to show.
         middle = (self.low + self.high) / 2
-        right = torch.where(got < self.low, self.low, torch.where(got > self.high, self.high, got))
-        return got, torch.where(asked, torch.where(got.isnan(), middle, right), 0.0)
+        right = torch.where(got.isnan(), middle, got.clamp(self.low, self.high))
+        return got, torch.where(asked, right, 0.0)
 
 
 def slopes_at(
@@ -104,13 +104,9 @@ def _range(
     found = [stage.true_gradients(point, upstream) for point in points]
     stacked = [torch.stack(column) for column in zip(*found, strict=True)]
     return [
-        (_finite(values, torch.inf).amin(0), _finite(values, -torch.inf).amax(0))
+        (values.nan_to_num(inf, inf, inf).amin(0), values.nan_to_num(-inf, -inf, -inf).amax(0))
         for values in stacked
     ]
-
-
-def _finite(values: Tensor, otherwise: float) -> Tensor:
-    return torch.where(values.isfinite(), values, otherwise)
 
 
 def _directions(inputs: Point, generator: torch.Generator) -> Iterator[Point]:
