@@ -62,6 +62,7 @@ def test_a_worker_that_is_killed_loses_no_submission(tmp_path, zygote):
     assert {result.score for result in results} == {10.0}
 
 
+@pytest.mark.proof
 def test_a_zygote_that_is_killed_loses_no_submission(tmp_path, zygote):
     def kill_the_zygote():
         os.kill(zygote.wait()._process.pid, signal.SIGKILL)

@@ -58,6 +58,7 @@ def test_a_sample_is_right_and_wrong_by_turns():
     assert set(sample) <= set(mix)
 
 
+@pytest.mark.proof
 def test_submissions_are_judged_as_they_are_meant(tmp_path):
     mix = make_mix(24)
     write_mix(tmp_path, mix)
@@ -206,6 +207,7 @@ def test_a_mark_that_differs_under_one_seed_is_listed_after_a_restart_too(tmp_pa
     assert "| without training | 2 | 4 | 1 | 1.0 |" in list(kept.table())
 
 
+@pytest.mark.proof
 def test_some_of_everything_gets_the_same_marks_under_two_seeds(monkeypatch):
     some = {}
     for name in NAMES:

@@ -53,7 +53,7 @@ def test_every_known_mistake_is_named_and_its_formula_holds(assignment, stage):
     assert named >= 20
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 @by_stage
 def test_every_formula_made_by_rule_gets_a_formula_that_holds(assignment, stage):
     for name in stage.inputs:

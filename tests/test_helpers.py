@@ -82,7 +82,7 @@ def test_a_worker_that_does_not_end_is_killed(monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("level", ["full", "partial"])
+@pytest.mark.parametrize("level", [pytest.param("full", marks=pytest.mark.proof), "partial"])
 def test_a_killed_run_leaves_no_folder_behind_the_next(tmp_path, monkeypatch, level):
     """Not even where the process that would clean up after it was killed too."""
     if level == "full":

@@ -60,7 +60,7 @@ def mistaken(stage, mistake):
     return type(stage.name, (torch.autograd.Function,), body)
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 @hypothesis_settings(max_examples=60)
 @given(st.sampled_from(MISTAKES), st.sampled_from(FEEDBACK_LEVELS))
 def test_a_mistake_is_told_in_the_same_words_at_any_seed(which, feedback):

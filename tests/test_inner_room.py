@@ -362,7 +362,7 @@ def test_a_package_that_is_not_installed_is_the_graders_fault():
         Zygote(["partial"], ["not-to-be-had"])
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 @ON_LINUX
 def test_a_class_can_use_the_packages_of_its_assignment(tmp_path):
     settings = tmp_path / "solutions" / "many-neurons" / "assignment.toml"
@@ -436,7 +436,9 @@ with Zygote(["full"]) as zygote:
 
 @pytest.mark.slow
 @ON_LINUX
-@pytest.mark.parametrize("how", ["folders", "path", pytest.param("files", marks=pytest.mark.proof)])
+@pytest.mark.parametrize(
+    "how", ["folders", *(pytest.param(each, marks=pytest.mark.proof) for each in ("path", "files"))]
+)
 def test_packages_that_lie_elsewhere_are_there_in_bubblewrap_too(tmp_path, how):
     needs("bwrap")
     python = environment(tmp_path, how)

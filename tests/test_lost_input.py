@@ -129,6 +129,7 @@ def test_a_folder_that_goes_away_stops_the_run_which_goes_on_when_it_is_back(cou
             subprocess.run(["umount", "--lazy", folder], check=False)
 
 
+@pytest.mark.proof
 def test_a_folder_locked_while_it_is_graded_stops_the_run(course):
     hand_in(course, 8)
     give_away(course)

@@ -405,7 +405,7 @@ UNITS = ["\n", " ", "\t\n", "import ", "class ", "%", "! ", "a ", "a=", "/a", "x
 UNITS += ["from harness.", " \n\t", "class\n", "%%time\n", "import harness.x\n"]
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_reading_takes_time_in_proportion_to_the_text():
     """Where it took time in proportion to the square, this would take hours."""
     done = subprocess.run(

@@ -341,6 +341,7 @@ def test_replies_before_a_death_count_though_they_were_kept_back(zygote):
     assert outcome(report, "squared-error/gradient/a") == "passed"
 
 
+@pytest.mark.proof
 def test_a_slow_student_has_the_time_of_a_call_for_each_step(zygote):
     step = SLOW.replace(".4", ".006")
     slow = sigmoid_doing(f"{step} if len(g) == 20 else None")
