@@ -251,7 +251,10 @@ def test_a_child_cannot_read_the_files_of_another_workers_child():
 
 @pytest.mark.slow
 @LOCKED
-@pytest.mark.parametrize("killed", ["supervisor", "warm", "judge"])
+@pytest.mark.parametrize(
+    "killed",
+    ["supervisor", *(pytest.param(each, marks=pytest.mark.proof) for each in ("warm", "judge"))],
+)
 def test_files_are_gone_whatever_is_killed(killed, tmp_path):
     program = """
     import os, time

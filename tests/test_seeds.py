@@ -51,7 +51,7 @@ def graded(course, out, *options):
     return json.loads(line)["score"], run["seed"]
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_replies_recorded_at_home_earn_nothing_under_a_seed_that_nobody_knows(tmp_path):
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "mallory.py").write_text(replaying(0), encoding="utf-8")
