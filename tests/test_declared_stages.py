@@ -59,6 +59,7 @@ def test_declared_gradients_are_those_of_built_in_autograd(stage):
         assert checked(stage, name, expression).outcome == "passed"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "gradient", "wrote", "read", "mistake"), ROWS)
 def test_a_wrong_gradient_is_read_as_the_page_says(name, gradient, wrote, read, mistake):
     check = checked(STAGES[name], gradient, wrote)

@@ -253,6 +253,7 @@ def test_the_reporter_takes_one_submission_only(tmp_path):
     assert done.returncode == 2 and "holds 2 submissions" in done.stderr
 
 
+@pytest.mark.slow
 def test_feedback_is_a_page_a_student_with_their_words_and_nobody_elses(tmp_path):
     publish(
         tmp_path,

@@ -57,6 +57,7 @@ def rounding_of(point, text, value):
     return 4 * np.finfo(float).eps / NUDGE * room
 
 
+@pytest.mark.slow
 @by_stage
 def test_the_table_has_the_values_that_torch_gives_its_expressions(assignment, stage):
     cases = cases_for(stage, 3, load_assignment(assignment).sizes)

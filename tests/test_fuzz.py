@@ -256,6 +256,7 @@ class TestTowardsTheChild:
 class TestTowardsTheWarmProcess:
     """Only the grader's own processes reach it; a broken one must not take the others along."""
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         "junk",
         [

@@ -76,6 +76,7 @@ def key(value):
     return tuple(value.shape), str(value.dtype), tuple(value.detach().flatten().tolist())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("assignment", "names"), ASSIGNMENTS)
 def test_no_tensor_of_one_seed_is_asked_with_another(assignment, names):
     asked = [hidden(assignment, names, seed) for seed in SEEDS]
@@ -89,6 +90,7 @@ def numbers_in(tensors):
     return {abs(number) for _, _, numbers in tensors for number in numbers} - {0.0, 1.0}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("assignment", "names"), ASSIGNMENTS)
 def test_not_even_a_number_of_one_seed_is_asked_with_another(assignment, names):
     """Those of far values included, which are declared."""
@@ -96,6 +98,7 @@ def test_not_even_a_number_of_one_seed_is_asked_with_another(assignment, names):
     assert not one & other
 
 
+@pytest.mark.slow
 def test_the_order_of_the_sizes_is_the_seeds():
     assignment = load_assignment("many-neurons")
     checks = [check.id for check in plan(assignment, Settings()) if check.stage]

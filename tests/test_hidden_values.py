@@ -123,6 +123,7 @@ def failing(candidate):
     return check
 
 
+@pytest.mark.slow
 def test_a_size_for_which_it_is_wrong_is_told_with_values():
     def backward(ctx, g):
         (a,) = ctx.saved_tensors

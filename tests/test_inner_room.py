@@ -56,6 +56,7 @@ def locked(request) -> Iterator[Zygote]:
         yield zygote
 
 
+@pytest.mark.slow
 def test_the_warm_process_imports_the_inner_room_and_no_more_of_this_project():
     program = """
     import sys

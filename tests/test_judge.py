@@ -287,6 +287,7 @@ class TestSinglePrecision:
         assert set(done.values()) == {"passed"}
         assert "Sigmoid.forward" in report.advice[0].text
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(("assignment", "names"), [(MANY_NEURONS, MANY), (ONE_NEURON, ONE)])
     @pytest.mark.parametrize("seed", range(8))
     def test_right_work_is_right_for_every_seed(self, assignment, names, seed):
@@ -414,6 +415,7 @@ def _of_ten_samples(ctx, g):
     return g @ w, g[:10].T @ a_prev[:10], g.sum(0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("backward", "wrong"), [(_by_shape, "a_prev"), (_by_fit, "b"), (_of_ten_samples, "w")]
 )
@@ -674,6 +676,7 @@ def test_a_size_kept_in_the_class_costs_memory():
     assert "with other sizes" in check_of(report, "squared-error/memory").message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(40))
 def test_the_size_of_a_factor_does_not_pass_for_the_factor(seed):
     """Of few single numbers, all might be positive by chance."""

@@ -362,6 +362,7 @@ ZIPS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ZIPS)
 def test_a_zip_made_to_harm_is_code_or_a_reason_within_the_childs_memory(zygote, name):
     file = File("a.zip", bytes(ZIPS[name]()))

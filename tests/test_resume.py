@@ -428,6 +428,7 @@ assert "torch" not in sys.modules
 """
 
 
+@pytest.mark.slow
 def test_the_main_process_of_a_run_needs_no_torch(course):
     command = [sys.executable, "-c", WITHOUT_TORCH]
     done = subprocess.run(
