@@ -75,6 +75,15 @@ def test_stubs_earn_nothing(assignment, names):
     assert "is not written yet" in check_of(report, "sigmoid/gradient/z").message
 
 
+def test_what_torch_does_not_support_is_told_in_its_words():
+    def sparse(ctx, g):
+        return g.to_sparse().cholesky()
+
+    report = report_of(Sigmoid=with_backward(Sigmoid, sparse))
+    message = check_of(report, "sigmoid/gradient/z").message
+    assert "raised NotImplementedError" in message and "Could not run" in message
+
+
 def test_a_report_is_plain_data():
     report = report_of(Sigmoid=with_backward(Sigmoid, lambda ctx, g: g))
     assert json.loads(json.dumps(report.as_dict()))["score"] == report.score

@@ -288,7 +288,8 @@ def in_words(what: str, trouble: Trouble) -> tuple[str, str]:
     match trouble:
         case Raised(kind, text, place, code):
             at = f" at {place}" if place else ""
-            if kind == "NotImplementedError":
+            # Torch raises it too, with a text, for what it does not support.
+            if kind == "NotImplementedError" and (not text or kind in code):
                 return f"{what} is not written yet: it raises NotImplementedError{at}.", ""
             said = f"{what} raised {kind}{at}" + (f": {text}" if text else "")
             return said.removesuffix(".") + ".", f"The line is `{code}`." if code else ""
