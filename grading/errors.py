@@ -1,7 +1,5 @@
 """Sentences for the user: what went wrong, counts, and lists of names."""
 
-from __future__ import annotations
-
 import errno
 import sys
 from collections.abc import Iterator, Sequence

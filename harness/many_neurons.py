@@ -1,7 +1,5 @@
 """The assignment *many neurons*: whole layers, batches, and a cost averaged over the samples."""
 
-from __future__ import annotations
-
 import torch
 
 from harness.candidate.operations import Link

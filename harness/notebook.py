@@ -1,7 +1,5 @@
 """The functions that a handout imports, ``check`` and ``train``; they judge its own classes."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass

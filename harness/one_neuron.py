@@ -1,7 +1,5 @@
 """The assignment *one neuron*: a chain of single neurons, every value a number."""
 
-from __future__ import annotations
-
 import torch
 
 from harness.candidate.operations import Link

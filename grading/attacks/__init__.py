@@ -4,8 +4,6 @@
 kept as text is described in files.toml and made by files.py.
 """
 
-from __future__ import annotations
-
 import re
 import textwrap
 import tomllib

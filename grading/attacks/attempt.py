@@ -1,7 +1,5 @@
 """Grade the class of attackers with the real command, and report what was contained."""
 
-from __future__ import annotations
-
 import ctypes
 import os
 import re

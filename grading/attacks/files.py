@@ -1,7 +1,5 @@
 """Makes the hostile submissions of files.toml: large, deep, or with names that cannot be kept."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import json

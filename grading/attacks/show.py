@@ -1,7 +1,5 @@
 """What `backprop doctor --attack` prints."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Sequence
 

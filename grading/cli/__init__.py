@@ -1,7 +1,5 @@
 """The command ``backprop``: parse arguments, call, print."""
 
-from __future__ import annotations
-
 import io
 import os
 import sys

@@ -1,7 +1,5 @@
 """What an instructor runs on a course and a machine: release, verify, doctor."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

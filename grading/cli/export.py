@@ -1,7 +1,5 @@
 """``backprop export``: what other systems read, from what a grading run wrote."""
 
-from __future__ import annotations
-
 import secrets
 from pathlib import Path
 

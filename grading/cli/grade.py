@@ -1,7 +1,5 @@
 """``backprop grade``, and what else is done with a class: replay, override, similar."""
 
-from __future__ import annotations
-
 import math
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """``backprop report``: make the pages of a run again without grading."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import click

@@ -1,7 +1,5 @@
 """Frames over a socket: four bytes of length, then the payload, with deadlines and caps."""
 
-from __future__ import annotations
-
 import socket
 import struct
 import time

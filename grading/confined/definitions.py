@@ -1,6 +1,5 @@
 """Runs a submission's top-level statements one by one: one that fails hides no other."""
 
-from __future__ import annotations
 import __future__
 
 import ast

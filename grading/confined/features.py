@@ -3,8 +3,6 @@
 A source can exhaust whatever parses it, so this runs where other people's files are parsed.
 """
 
-from __future__ import annotations
-
 import ast
 import copy
 import hashlib

@@ -1,7 +1,5 @@
 """What a student's code can import: modules that are known before the process is locked."""
 
-from __future__ import annotations
-
 import pkgutil
 import re
 import sys

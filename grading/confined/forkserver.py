@@ -4,8 +4,6 @@ It forks a supervisor for each connection, so that workers share its memory and 
 supervisor forks, watches and reaps the children of its worker.
 """
 
-from __future__ import annotations
-
 import contextlib
 import gc
 import importlib

@@ -1,7 +1,5 @@
 """Messages between the judge's side and the warm process, each of them one packet."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Literal
 

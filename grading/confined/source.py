@@ -1,7 +1,5 @@
 """A student's code as text: a module, or the code cells of a notebook. Nothing is run here."""
 
-from __future__ import annotations
-
 import io
 import json
 import re

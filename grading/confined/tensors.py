@@ -1,7 +1,5 @@
 """Tensors as plain data, and back: what arrives is held against caps before it is made."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from functools import lru_cache

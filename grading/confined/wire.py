@@ -4,8 +4,6 @@ Operations and replies are the dataclasses of `harness.candidate.operations`. On
 array of its class's name and its fields, which `_FORMS` bounds by their types.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from functools import lru_cache

@@ -3,8 +3,6 @@
 Names are only names, and one file at most comes out.
 """
 
-from __future__ import annotations
-
 import io
 import stat
 import struct

@@ -3,8 +3,6 @@
 Called as ``python -m grading.exports.autograder ASSIGNMENT /autograder``.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import sys

@@ -1,7 +1,5 @@
 """Results for GitHub Classroom's reporter, and the workflow that asks for them."""
 
-from __future__ import annotations
-
 import base64
 import math
 from typing import Any

@@ -1,7 +1,5 @@
 """A zip of feedback pages, one a student."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 from grading.exports.files import zipped

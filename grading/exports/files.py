@@ -1,7 +1,5 @@
 """What exports have in common: templates, zips, and what to say of a check."""
 
-from __future__ import annotations
-
 import io
 import zipfile
 from collections.abc import Collection, Iterable

@@ -4,8 +4,6 @@ The formats are those of Gradescope's autograder specifications: a zip with ``se
 ``run_autograder`` at its root, and a ``results.json``.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from importlib.metadata import distribution
 from pathlib import Path

@@ -3,8 +3,6 @@
 A suite is a submission, a case a check. The format is that of Jenkins' junit-10 schema.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 from grading.exports.files import message_of

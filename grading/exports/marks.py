@@ -1,7 +1,5 @@
 """Marks as tables that Canvas and Moodle import as they are."""
 
-from __future__ import annotations
-
 import csv
 import io
 from collections.abc import Iterable, Sequence

@@ -4,8 +4,6 @@ What remains is what the harness itself says of the checks. Names and digests ar
 secret, without which nobody can reverse or guess them.
 """
 
-from __future__ import annotations
-
 import hashlib
 import hmac
 import os

@@ -1,7 +1,5 @@
 """nbgrader's gradebook in SQLite or PostgreSQL, one writer at a time."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass

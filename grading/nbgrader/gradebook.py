@@ -3,8 +3,6 @@
 A submission's grades change together, in one transaction that keeps other writers out.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field

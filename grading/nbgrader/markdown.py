@@ -1,7 +1,5 @@
 """Convert untrusted Markdown to inert HTML; HTML in it stays text."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from jinja2 import pass_context

@@ -4,8 +4,6 @@ nbgrader itself trusts a submitted notebook: a cell that was deleted, copied, re
 costs a student the mark, or the whole class the run.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from pathlib import Path

@@ -4,8 +4,6 @@ A page is replaced in one step, and pages that link to others are written after 
 even after a kill, pages are whole and their links work.
 """
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import re

@@ -1,7 +1,5 @@
 """Recorded formulas, set as mathematics."""
 
-from __future__ import annotations
-
 from contextlib import suppress
 from functools import lru_cache
 

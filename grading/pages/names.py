@@ -1,7 +1,5 @@
 """Name the file of a submission's page: safe on every system, and different for every name."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 import unicodedata

@@ -1,7 +1,5 @@
 """Gather what the page of a class says, from one result after the other. Needs no torch."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import statistics

@@ -1,7 +1,5 @@
 """Turn templates into pages: whatever is put into one is text, and is shown in full."""
 
-from __future__ import annotations
-
 from functools import cache
 from importlib.resources import files
 

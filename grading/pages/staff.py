@@ -1,7 +1,5 @@
 """A submission's page for staff: all that is on record, expected answers and hidden inputs too."""
 
-from __future__ import annotations
-
 import shlex
 from functools import lru_cache, partial
 from pathlib import Path

@@ -4,8 +4,6 @@ It shows no more than the assignment's level of feedback allows, and needs no ot
 can be handed out alone.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 from functools import lru_cache
 

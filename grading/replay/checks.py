@@ -1,7 +1,5 @@
 """Run the failed checks on record again, and keep what they saw."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

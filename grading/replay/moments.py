@@ -1,7 +1,5 @@
 """What a student's stage was given, what it returned and what is right, as text for staff."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 
 import numpy as np

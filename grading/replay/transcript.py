@@ -1,7 +1,5 @@
 """A record of what a candidate was asked and what it replied, for an instructor to look at."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property

@@ -4,8 +4,6 @@ A student's folder holds attempts if it holds only folders called ``attempt-1``,
 or only folders named by a date and time. Anything else is not guessed at.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """What a grading run writes: a line for each submission, a table of marks, and run.json."""
 
-from __future__ import annotations
-
 import csv
 import io
 import math

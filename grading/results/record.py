@@ -1,7 +1,5 @@
 """What a grading run has on record of one submission, and the files that it graded."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches

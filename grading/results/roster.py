@@ -1,7 +1,5 @@
 """Who is in the class: a table exported by a course system, or a list of one's own."""
 
-from __future__ import annotations
-
 import csv
 import io
 import unicodedata

@@ -1,7 +1,5 @@
 """The versions that results depend on."""
 
-from __future__ import annotations
-
 import importlib.metadata
 import platform
 

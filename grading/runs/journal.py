@@ -4,8 +4,6 @@ A line is on disk before its submission counts as finished, and a kill at any mo
 line at most. What is read back is checked, and each damaged line costs its own submission only.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 import sys

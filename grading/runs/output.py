@@ -1,7 +1,5 @@
 """The folder that a run writes to: its journal, its seed, and keeping other runs out of it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path

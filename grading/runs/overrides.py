@@ -3,8 +3,6 @@
 They are in a separate file next to the results, which regrading does not change.
 """
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Iterable, Sequence

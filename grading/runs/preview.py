@@ -1,7 +1,5 @@
 """Whose mark would change, and why, if the results of a run were published."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Stop a run cleanly when a person or the system asks for it."""
 
-from __future__ import annotations
-
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """What a run starts: how many workers, the process that students' code comes from, a bar."""
 
-from __future__ import annotations
-
 import multiprocessing
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor

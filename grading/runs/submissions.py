@@ -1,7 +1,5 @@
 """The folder of submissions that a run grades: what it holds, and whether it is still there."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from pathlib import Path

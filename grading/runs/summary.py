@@ -1,7 +1,5 @@
 """What a grading run prints at its end: a table of marks, and where the results are."""
 
-from __future__ import annotations
-
 import statistics
 from collections import Counter
 from collections.abc import Collection, Sequence

@@ -1,7 +1,5 @@
 """One bubblewrap around the warm process: namespaces of its own, and nothing to write to."""
 
-from __future__ import annotations
-
 import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping

@@ -1,7 +1,5 @@
 """Limits of a submission's time and output, kept on the judge's side of the wire."""
 
-from __future__ import annotations
-
 import time
 from collections import defaultdict
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """What this machine can isolate, found by trying, and what to install for more."""
 
-from __future__ import annotations
-
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path

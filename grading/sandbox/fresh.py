@@ -1,7 +1,5 @@
 """A fresh process for each child, on systems that cannot fork: slower, and otherwise the same."""
 
-from __future__ import annotations
-
 import multiprocessing
 import socket
 import time

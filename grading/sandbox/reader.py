@@ -1,7 +1,5 @@
 """Files that cannot be trusted, parsed behind the wall in a child that never runs their code."""
 
-from __future__ import annotations
-
 import contextlib
 import signal
 import time

@@ -4,8 +4,6 @@ A student's code can alter all that its process says. A line's place and text, a
 types, go into messages that students read, so they must not carry hidden inputs out.
 """
 
-from __future__ import annotations
-
 import builtins
 import re
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Which system calls a student's process may make: an allowlist that the kernel enforces."""
 
-from __future__ import annotations
-
 import errno
 import os
 import tomllib

@@ -1,7 +1,5 @@
 """Modules that are slow to import, which are loaded before the fork if a source needs them."""
 
-from __future__ import annotations
-
 import re
 
 from grading.confined.source import Source

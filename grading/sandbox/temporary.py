@@ -1,7 +1,5 @@
 """The temporary folder of this process: whatever ends it, the next one removes what it left."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import sys

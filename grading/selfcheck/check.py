@@ -1,7 +1,5 @@
 """A student's own check: one file, judged in a child process with deadlines."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 

@@ -1,7 +1,5 @@
 """The checks of an assignment as pytest items, which are judged when the first of them is run."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Generator, Iterable, Iterator

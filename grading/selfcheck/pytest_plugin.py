@@ -5,8 +5,6 @@ loaded or done. Both options have a prefix, since a course may have its own `--s
 `--assignment`.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """Notice when a student saves the file they work on."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator
 from contextlib import suppress

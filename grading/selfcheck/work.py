@@ -3,8 +3,6 @@
 It is parsed in this process: students check their own work.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass

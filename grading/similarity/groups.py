@@ -5,8 +5,6 @@ same: what many have, or was in the handout, says nothing, and a group is report
 like it is unlikely by chance in a class of this size.
 """
 
-from __future__ import annotations
-
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence

@@ -6,8 +6,6 @@ permission, gone, a failing disk) is not a student's mistake: it raises OSError,
 open.
 """
 
-from __future__ import annotations
-
 import errno
 import hashlib
 import os

@@ -1,7 +1,5 @@
 """Tell whether a class does exactly what its stage asks for, without the judge."""
 
-from __future__ import annotations
-
 from itertools import islice, pairwise, product
 
 from torch import Tensor

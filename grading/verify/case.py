@@ -1,7 +1,5 @@
 """The cases that the judge is tested on, and the solution that they are made from."""
 
-from __future__ import annotations
-
 import ast
 import json
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """Controls: right submissions in odd styles, drawn by combination."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from grading.verify.equivalents import equivalents_for

@@ -1,7 +1,5 @@
 """Right ways to compute a stage: other formulas and other tools, for classes in any style."""
 
-from __future__ import annotations
-
 from functools import cache
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The mutants of an assignment: known mistakes, formulas and sources changed by rule."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import replace
 

@@ -1,7 +1,5 @@
 """Wrong classes, made by rule from the syntax tree of the solution."""
 
-from __future__ import annotations
-
 import ast
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy

@@ -1,7 +1,5 @@
 """`backprop verify`: grade all cases of an assignment and compare with what is expected."""
 
-from __future__ import annotations
-
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext

@@ -6,8 +6,6 @@ comma), ``«returns»`` (likewise), ``«count»`` (of the inputs), and, on a lin
 returns, each only if it is needed; ``«each:…»`` repeats its text for each return, with ``_``.
 """
 
-from __future__ import annotations
-
 import re
 import textwrap
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """What `backprop verify` prints: mutants by check, and whatever is off."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Tell whether the judge was right about a case."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal

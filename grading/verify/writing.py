@@ -1,7 +1,5 @@
 """Write a stage as a student would, from torch expressions."""
 
-from __future__ import annotations
-
 import ast
 import textwrap
 from collections.abc import Mapping

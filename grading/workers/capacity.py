@@ -1,7 +1,5 @@
 """How many workers this machine, or its container, has cores and memory for."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Grades one submission: its code behind the wall, the judge on this side."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterable
 

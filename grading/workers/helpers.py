@@ -1,7 +1,5 @@
 """The processes that help a run: ending them in time."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import signal

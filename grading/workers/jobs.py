@@ -1,7 +1,5 @@
 """What goes to a worker and what comes back: plain data."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import msgspec

@@ -1,7 +1,5 @@
 """Seeds that no student can know: drawn at random, and kept in a file for later runs."""
 
-from __future__ import annotations
-
 import hmac
 import os
 import re

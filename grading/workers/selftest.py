@@ -3,8 +3,6 @@
 What else is installed, or the machine, can break it so that a whole class seems to fail.
 """
 
-from __future__ import annotations
-
 from functools import cache
 from pathlib import Path
 

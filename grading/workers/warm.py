@@ -4,8 +4,6 @@ That process imports this module before there is any work; the environment tells
 and the seed.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterable
 from typing import Any

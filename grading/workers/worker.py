@@ -3,8 +3,6 @@
 The process that workers are forked from has imported this module, so they share what it loads.
 """
 
-from __future__ import annotations
-
 import gc
 import multiprocessing
 import os

@@ -1,7 +1,5 @@
 """Which lines are a student's own: not those of Python, of its libraries, or of this project."""
 
-from __future__ import annotations
-
 import linecache
 import re
 import sysconfig

@@ -1,7 +1,5 @@
 """An assignment: its stages, the chain they form, its training task and its points."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 

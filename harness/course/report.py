@@ -1,7 +1,5 @@
 """The report on a candidate: frozen, plain data that needs no torch to read."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal

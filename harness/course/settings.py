@@ -1,7 +1,5 @@
 """What an instructor sets for an assignment, read from ``assignment.toml`` and validated."""
 
-from __future__ import annotations
-
 import math
 import re
 import tomllib

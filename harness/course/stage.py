@@ -1,7 +1,5 @@
 """A stage: one step of a neuron, with its formula, its reference and its true gradients."""
 
-from __future__ import annotations
-
 import ast
 import re
 from collections.abc import Callable, Mapping

@@ -1,7 +1,5 @@
 """Formulas with a limit that has to be found: clipped at a number, or zero beyond one."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,5 @@
 """The expressions that formulas are tried with, in the TOML files of this folder."""
 
-from __future__ import annotations
-
 import tomllib
 from functools import cache
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A factor that changes from sample to sample, as an expression of sizes or of what was given."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Find the formula that gives what a backward returned: known ones first, then a search."""
 
-from __future__ import annotations
-
 import ast
 import re
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,5 @@
 """The formulas to try first: the mistakes that teachers know, then neighbours made by rule."""
 
-from __future__ import annotations
-
 import ast
 import re
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """The numbers at which a formula changes, and inputs close to them that show what it does there."""
 
-from __future__ import annotations
-
 import ast
 import math
 from collections.abc import Iterator

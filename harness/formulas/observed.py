@@ -3,8 +3,6 @@
 Where it is right, and how far off it is elsewhere; only what every sample shows.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

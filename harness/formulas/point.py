@@ -1,7 +1,5 @@
 """A few inputs at which formulas are compared first, with the values of all formulas there."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import cached_property, lru_cache
 

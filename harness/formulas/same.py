@@ -1,7 +1,5 @@
 """Compare formulas with a stage's true gradients at generic points of many sizes."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Iterator
 

@@ -1,7 +1,5 @@
 """What a backward was asked and what it returned for one input."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache

@@ -1,7 +1,5 @@
 """Steps from an expression to another one, as text and on many values at once."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass

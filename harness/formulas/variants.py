@@ -1,7 +1,5 @@
 """Wrong formulas, made by rule from the syntax tree of a right one."""
 
-from __future__ import annotations
-
 import ast
 import re
 from collections.abc import Callable, Iterator, Sequence

@@ -4,8 +4,6 @@ Nothing is asked of a stage whose gradients are right. Where one is wrong, the a
 given show which formulas fit them, and fresh inputs, asked about once, which of those hold.
 """
 
-from __future__ import annotations
-
 import ast
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -5,8 +5,6 @@ that a student reads: it uses public inputs, and a process that has seen no hidd
 first session it asks about the examples, and afterwards, where something failed, a fresh process.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """Flags and advice from a stage's introspection, and what the settings make of flags."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache

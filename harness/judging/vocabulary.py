@@ -1,7 +1,5 @@
 """The words that introspection may use; the judge drops all others."""
 
-from __future__ import annotations
-
 from functools import lru_cache
 
 import torch

@@ -11,8 +11,6 @@ Catalogues are merged as dictionaries are: in ``base | own``, an entry of ``own`
 the same name.
 """
 
-from __future__ import annotations
-
 import ast
 import re
 import tomllib

@@ -1,7 +1,5 @@
 """Inputs to try a stage on, with the right answers. Each case is made once per seed."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace

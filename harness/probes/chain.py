@@ -1,7 +1,5 @@
 """Check that the stages work together in torch's graph, from the cost to every parameter."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property

@@ -1,7 +1,5 @@
 """When two answers count as equal."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import lru_cache
 

@@ -1,7 +1,5 @@
 """Check inputs in float32: values count, and a conversion to float64 is worth advice."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -1,7 +1,5 @@
 """Check the output of forward."""
 
-from __future__ import annotations
-
 from torch import Tensor
 
 from harness.candidate.operations import Other, Returned

@@ -1,7 +1,5 @@
 """Check a gradient: the type, shape and values that backward returns, and torch's gradcheck."""
 
-from __future__ import annotations
-
 import math
 from contextlib import suppress
 

@@ -1,7 +1,5 @@
 """Where a reference has a kink, and which gradients are right there: any between its slopes."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """torch's gradcheck on a student's backward, its questions sent to the candidate in one call."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any

@@ -1,7 +1,5 @@
 """A student's stage as a function in the judge's own graph, under torch's engine."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Check what torch relies on beyond the gradients, once the gradients themselves are right."""
 
-from __future__ import annotations
-
 import math
 from itertools import product
 

@@ -1,7 +1,5 @@
 """Check values at which a formula that is right elsewhere may divide 0 by 0, or fail."""
 
-from __future__ import annotations
-
 from torch import Tensor
 
 from harness.candidate.operations import Raised

@@ -1,7 +1,5 @@
 """Cases with special values: zeros, ones, and values that are equal or opposite."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial

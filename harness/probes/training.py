@@ -1,7 +1,5 @@
 """Check that a network learns with the student's functions, at every step as with torch's."""
 
-from __future__ import annotations
-
 from torch import Tensor
 
 from harness.candidate.operations import Candidate

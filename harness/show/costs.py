@@ -1,7 +1,5 @@
 """The cost at each step of a training, beside the cost with torch's own gradients."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 

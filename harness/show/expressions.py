@@ -1,7 +1,5 @@
 """Read a stage's gradient, a torch expression, as the local derivative of mathematics."""
 
-from __future__ import annotations
-
 import ast
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """How sensitive the cost is to each entry of whole matrices, as maps of signed marks."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Where the values of a chain stand, and how they look: numbers, layers and parameters."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise

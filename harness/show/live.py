@@ -4,8 +4,6 @@ Nothing of it stays when it ends, and nothing of it goes to stderr, which nbgrad
 failure.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 import time

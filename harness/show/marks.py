@@ -1,7 +1,5 @@
 """How an outcome looks in a picture: its mark, line and word, which differ without colour too."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 

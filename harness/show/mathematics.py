@@ -4,8 +4,6 @@ A formula is a tuple of pieces on one line. A block has a known width and can be
 is centred on the height of a fraction's bar.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from xml.sax.saxutils import escape

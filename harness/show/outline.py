@@ -1,7 +1,5 @@
 """The content of a report in the order to say it, for every way to show it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import groupby

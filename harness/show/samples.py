@@ -1,7 +1,5 @@
 """Some images that a network has never seen, and what it takes them for."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby

@@ -1,7 +1,5 @@
 """How sensitive the cost is to each parameter, as signed bars."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ No piece has an id or a class, so any number of pictures can stand on one page. 
 take the colour of the text around them, which suits light and dark pages and paper.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import resources

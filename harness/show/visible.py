@@ -1,7 +1,5 @@
 """Make text from others safe to show: nothing in it acts, and nothing hides."""
 
-from __future__ import annotations
-
 import unicodedata
 from collections.abc import Iterator
 from functools import lru_cache

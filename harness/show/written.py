@@ -1,7 +1,5 @@
 """What a student wrote for a gradient, as a tag that stands beside its edge."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import replace
 

@@ -1,7 +1,5 @@
 """The digits task: a 64-16-16-10 sigmoid network on the UCI handwritten digits."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import cache, partial
 from itertools import pairwise

@@ -1,7 +1,5 @@
 """Sigmoid networks as chains of stages: one neuron a layer, or whole layers at once."""
 
-from __future__ import annotations
-
 from torch import Tensor
 
 from harness.candidate.operations import Link

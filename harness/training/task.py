@@ -1,7 +1,5 @@
 """Gradient descent through a chain of stages: the trusted loop, and its reference."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache

@@ -1,7 +1,5 @@
 """The tumours task: a chain of two neurons on one measured feature, with a binary label."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import cache, partial
 

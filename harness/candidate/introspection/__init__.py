@@ -3,8 +3,6 @@
 `harness.judging.policy` makes flags and advice of it, on the judge's side.
 """
 
-from __future__ import annotations
-
 from torch.autograd import Function
 
 from harness.candidate.introspection.derivatives import second_derivatives_of

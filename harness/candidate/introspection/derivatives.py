@@ -3,8 +3,6 @@
 torch.func is not tried: it would import torch's compiler, which takes seconds.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch

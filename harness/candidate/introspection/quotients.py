@@ -1,7 +1,5 @@
 """Difference quotients in a syntax tree: one function called at two points close together."""
 
-from __future__ import annotations
-
 import ast
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Watches a stage run forward and backward once: the operations and the lines they are on."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
