@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import msgspec
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -39,6 +40,7 @@ FORGERIES = st.tuples(
 )
 
 
+@pytest.mark.slow
 @given(FORGERIES)
 def test_no_forged_introspection_tells_anything_but_words_of_the_harness_and_lines(forged):
     text = "first = 1\nsecond = 2"
