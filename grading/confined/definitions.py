@@ -66,8 +66,7 @@ def run_definitions(
     A statement that raises ``ignored`` is not reported, nor are those that need what it would have
     defined. Raise NothingParses if syntax errors leave nothing to run.
     """
-    module = _fresh_module(source)
-    done = Definitions(module)
+    done = Definitions(_fresh_module(source))
     pieces = list(_pieces(source, done.failed))
     if not pieces and done.failed:
         first = done.failed[0]
@@ -79,7 +78,7 @@ def run_definitions(
             continue
         started(index, piece.place)
         try:
-            _run(piece, module)
+            _run(piece, done.module)
         except (Exception, SystemExit) as error:
             lost = isinstance(error, NameError) and error.name in missing
             if lost or isinstance(error, ignored):

@@ -14,7 +14,7 @@ from typing import Annotated
 
 import msgspec
 
-from grading.confined.source import File, Source, read_source
+from grading.confined.source import File, read_source
 from grading.confined.zips import only_file
 
 # Of each kind of detail, and of each text.
@@ -47,11 +47,7 @@ class Details(msgspec.Struct, frozen=True):
 def details_of(files: Sequence[File]) -> Details:
     """Return the details of the one code file. Raise Unreadable if there is none to use."""
     file = only_file(files)
-    return _details(read_source(file.name, file.data), _sha(file.data))
-
-
-def _details(source: Source, file: str) -> Details:
-    texts = [MAGIC.sub("", cell.text) for cell in source.cells]
+    texts = [MAGIC.sub("", cell.text) for cell in read_source(file.name, file.data).cells]
     trees = [tree for tree in map(_parsed, texts) if tree]
     bound = {name for tree in trees for name in _bound(tree)}
     units: dict[str, tuple[str, int]] = {}
@@ -62,14 +58,12 @@ def _details(source: Source, file: str) -> Details:
                 size = sum(1 for _ in ast.walk(bare))
                 units[_sha(ast.dump(bare).encode())] = (name[:MOST_CHARACTERS], size)
     return Details(
-        file=file,
+        file=_sha(file.data),
         text=_sha("\n".join(texts).encode()),
         units=dict(list(units.items())[:MOST_DETAILS]),
         comments=_few(comment for text in texts for comment in _comments(text)),
         names=_few(name for name in bound if len(name) >= LEAST_NAME),
-        strings=_few(
-            text for tree in trees for text in _strings(tree) if len(text) >= LEAST_STRING
-        ),
+        strings=_few(text for tree in trees for text in _strings(tree)),
     )
 
 

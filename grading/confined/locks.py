@@ -103,7 +103,11 @@ class Locks:
         """
         os.setsid()
         _offer_to_the_kernel()
-        self._settle()
+        assert self.folder is not None
+        # The private folder becomes this process's own: where it is, and where its files go.
+        os.chdir(self.folder)
+        os.environ.update(TMPDIR=str(self.folder), HOME=str(self.folder))
+        tempfile.tempdir = str(self.folder)
         if self.identity is not None:
             self.identity.take_on()
         _limit(memory_mib, cpu_seconds)
@@ -119,13 +123,6 @@ class Locks:
         if self.setup.seccomp:
             _load_filter(self.setup.seccomp)
         return answering
-
-    def _settle(self) -> None:
-        """Make the private folder this process's own: where it is, and where its files go."""
-        assert self.folder is not None
-        os.chdir(self.folder)
-        os.environ.update(TMPDIR=str(self.folder), HOME=str(self.folder))
-        tempfile.tempdir = str(self.folder)
 
 
 def _offer_to_the_kernel() -> None:

@@ -26,7 +26,6 @@ _DAMAGED = (
     struct.error,
     EOFError,
     LookupError,
-    NotImplementedError,
     OSError,
     OverflowError,
     RuntimeError,

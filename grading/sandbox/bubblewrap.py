@@ -29,7 +29,9 @@ def around_all(environment: Mapping[str, str], software: Software) -> list[str]:
     for name, value in environment.items():
         line += ["--setenv", name, value]
     line += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", SCRATCH]
-    line += [each for path in SYSTEM for each in _linked(Path(path))]
+    # Links such as /lib are made again.
+    for path in filter(Path.is_symlink, map(Path, SYSTEM)):
+        line += ["--symlink", str(path.readlink()), str(path)]
     masks = []
     for path in outermost((*map(Path, software.libraries), *_prefixes())):
         line += ["--ro-bind", str(path), str(path)]
@@ -41,12 +43,6 @@ def around_all(environment: Mapping[str, str], software: Software) -> list[str]:
         line += ["--ro-bind", str(path), str(path)]
     line += [each for mask in ("/", *masks) for each in ("--remount-ro", mask)]
     return [*line, "--chdir", "/", "--"]
-
-
-def _linked(path: Path) -> Iterator[str]:
-    """Yield the arguments that recreate a link such as ``/lib``."""
-    if path.is_symlink():
-        yield from ("--symlink", str(path.readlink()), str(path))
 
 
 def _prefixes() -> list[Path]:

@@ -41,11 +41,5 @@ def _tried(level: Isolation) -> Finding:
             return Finding(level, True, cure=_TEXTS["as_root"] if zygote.as_root else "")
     except SpawnerError as error:
         why = str(error).removeprefix(f"{level}: ")
-        return Finding(level, False, why, _cure(why))
-
-
-def _cure(why: str) -> str:
-    found: str = next(
-        (cure for sign, cure in _TEXTS["cures"].items() if sign.lower() in why.lower()), ""
-    )
-    return found
+        cures = (cure for sign, cure in _TEXTS["cures"].items() if sign.lower() in why.lower())
+        return Finding(level, False, why, next(cures, ""))

@@ -11,18 +11,8 @@ from dataclasses import replace
 
 from grading.confined.source import Source
 from grading.confined.wire import Statement
+from harness.candidate import operations as ops
 from harness.candidate.lines import CODE_LIMIT
-from harness.candidate.operations import (
-    Absent,
-    Observed,
-    Other,
-    Output,
-    Raised,
-    Reply,
-    Returned,
-    Returns,
-    Seen,
-)
 from harness.candidate.workbench import TEXT_LIMIT, scrub
 from harness.judging.vocabulary import is_node, is_word
 
@@ -50,10 +40,6 @@ def plain(text: str) -> str:
     return _FOLDERS.sub("…/", scrub(text[:TEXT_LIMIT]))
 
 
-def _node(name: str) -> str:
-    return name if not name or is_node(name) else "function"
-
-
 class Redactor:
     """Knows the names and the lines of a source, and the ``stages`` that were asked for."""
 
@@ -66,28 +52,28 @@ class Redactor:
         self.stages: set[str] = set()
         self._names = {name for cell in cells for name in re.findall(r"[^\W\d]\w*", cell.text)}
 
-    def own(self, reply: Reply) -> Reply:
+    def own(self, reply: ops.Reply) -> ops.Reply:
         """Return the reply with no other words in it than those of the source and of Python."""
         match reply:
-            case Raised(kind, text, place):
+            case ops.Raised(kind, text, place):
                 kind = self.name(kind, MADE_UP)
-                return Raised(kind, plain(text), self.place(place), self._line(place))
-            case Output(value):
-                return Output(self._value(value))
-            case Returns(values):
-                return Returns(tuple(map(self._value, values)))
-            case Observed(named, dispatched, packed, differences):
+                return ops.Raised(kind, plain(text), self.place(place), self._line(place))
+            case ops.Output(value):
+                return ops.Output(self._value(value))
+            case ops.Returns(values):
+                return ops.Returns(tuple(map(self._value, values)))
+            case ops.Observed(named, dispatched, packed, differences, built_in):
                 return replace(
                     reply,
                     named=self._seen(named),
                     dispatched=self._seen(dispatched),
                     packed=self._seen(packed),
                     differences=self._seen(differences),
-                    built_in=_node(reply.built_in),
+                    built_in=built_in if not built_in or is_node(built_in) else "function",
                     second=reply.second and tuple(map(self._value, reply.second)),
                 )
-            case Absent(reason):
-                return Absent(self._reason(reason))
+            case ops.Absent(reason):
+                return ops.Absent(self._reason(reason))
         return reply
 
     def statement(self, failed: Statement) -> Statement:
@@ -113,10 +99,10 @@ class Redactor:
         own = all(name in self.stages or self._is_known(name) for name in names)
         return reason if match and own else NOTHING_THERE
 
-    def _seen(self, seen: Sequence[Seen]) -> tuple[Seen, ...]:
+    def _seen(self, seen: Sequence[ops.Seen]) -> tuple[ops.Seen, ...]:
         """Return what is told in the harness's own words, once: repeating tells nothing."""
         told = (
-            Seen(each.what, self.place(each.place), self._line(each.place))
+            ops.Seen(each.what, self.place(each.place), self._line(each.place))
             for each in seen
             if is_word(each.what)
         )
@@ -132,8 +118,8 @@ class Redactor:
             return None
         return lines[int(match[2]) - 1]
 
-    def _value(self, value: Returned) -> Returned:
-        if not isinstance(value, Other):
+    def _value(self, value: ops.Returned) -> ops.Returned:
+        if not isinstance(value, ops.Other):
             return value
         if _TENSORS.match(value.kind):
             return replace(value, kind="tensor of another kind or size than the engine takes")

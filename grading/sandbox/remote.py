@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -17,24 +18,7 @@ from grading.confined.wire import Answers, Define, Defined, FromChild, Perform, 
 from grading.sandbox.budget import GLANCE_SECONDS, PATIENCE, Budget
 from grading.sandbox.redaction import Redactor, plain
 from grading.sandbox.slow import asked_for
-from harness.candidate.operations import (
-    Absent,
-    Backward,
-    Chain,
-    Chained,
-    Descend,
-    Forward,
-    Lost,
-    Observe,
-    Observed,
-    Operation,
-    Output,
-    Raised,
-    Read,
-    Reply,
-    Returns,
-    Unchanged,
-)
+from harness.candidate import operations as ops
 from harness.course.settings import Limits
 
 KILLS = 3
@@ -90,9 +74,9 @@ class RemoteCandidate(Closing):
         self._budget = Budget(limits)
         self._child: Child | None = None
         self._modules = asked_for(source)
-        self._number = 0
-        self._lost: dict[str, Lost] = {}
-        self._calls: dict[int, Forward] = {}
+        self._numbers = itertools.count()
+        self._lost: dict[str, ops.Lost] = {}
+        self._calls: dict[int, ops.Forward] = {}
         self._here: set[int] = set()
         self._outputs: frozenset[str] = frozenset()
         # Parts whose answers have all come in time so far need not send them one by one.
@@ -126,7 +110,7 @@ class RemoteCandidate(Closing):
         renewed = self._renewed is not None and self._renewed.doubtful
         return not self._second and (self._stopped_by_clock or bool(self.kills) or renewed)
 
-    def perform(self, operations: Sequence[Operation]) -> list[Reply]:
+    def perform(self, operations: Sequence[ops.Operation]) -> list[ops.Reply]:
         """Return one reply for each operation. Raise SpawnerError if the grader itself failed."""
         self._note(operations)
         blamed = self._blamed(operations)
@@ -173,10 +157,10 @@ class RemoteCandidate(Closing):
             self._renewed.close()
 
     def _tried(
-        self, operations: Sequence[Operation], blamed: str, *, at_once: bool
-    ) -> tuple[list[Reply], Lost | None]:
+        self, operations: Sequence[ops.Operation], blamed: str, *, at_once: bool
+    ) -> tuple[list[ops.Reply], ops.Lost | None]:
         """Return the replies that came, and how the child was lost over the first that did not."""
-        replies: list[Reply] = []
+        replies: list[ops.Reply] = []
         try:
             child = self._running_child()
             self._budget.turn_to(blamed, shared=blamed != CHAIN and not self._is_renewed)
@@ -184,41 +168,42 @@ class RemoteCandidate(Closing):
             replies.extend(self._answers(child, operations, at_once))
         except ChildLost as lost:
             self._end_child()
-            return replies, Lost(str(lost))
+            return replies, ops.Lost(str(lost))
         return replies, None
 
-    def _can_repeat(self, operations: Sequence[Operation], blamed: str) -> bool:
+    def _can_repeat(self, operations: Sequence[ops.Operation], blamed: str) -> bool:
         """Return whether a fresh child can give the replies that a lost one may have kept back."""
-        alone = not isinstance(operations[0], Backward | Read | Descend)
+        alone = not isinstance(operations[0], ops.Backward | ops.Read | ops.Descend)
         return blamed in self._quick and alone and len(operations) > 1 and WHOLE not in self._lost
 
-    def _note(self, operations: Sequence[Operation]) -> None:
+    def _note(self, operations: Sequence[ops.Operation]) -> None:
         for operation in operations:
             match operation:
-                case Forward(handle, stage):
+                case ops.Forward(handle, stage):
                     self._calls[handle] = operation
                     self._redactor.stages.add(stage)
-                case Chain(links):
+                case ops.Chain(links):
                     self._redactor.stages |= {link.stage for link in links}
 
-    def _blamed(self, operations: Sequence[Operation]) -> str:
+    def _blamed(self, operations: Sequence[ops.Operation]) -> str:
         match operations[-1]:
-            case Observe():
+            case ops.Observe():
                 return INTROSPECTION
-            case Forward(stage=stage):
+            case ops.Forward(stage=stage):
                 return stage
-            case Backward(handle=handle) | Read(handle=handle):
+            case ops.Backward(handle=handle) | ops.Read(handle=handle):
                 return self._calls[handle].stage
-            case Chain() | Descend():
+            case ops.Chain() | ops.Descend():
                 return CHAIN
 
-    def _refuse_unknown_handles(self, operations: Sequence[Operation]) -> None:
+    def _refuse_unknown_handles(self, operations: Sequence[ops.Operation]) -> None:
         """Raise ChildLost for a graph that was made by a child that is gone."""
         for operation in operations:
-            if isinstance(operation, Forward):
-                self._here.add(operation.handle)
-            elif isinstance(operation, Backward | Read) and operation.handle not in self._here:
-                raise ChildLost("lost its process to another stage")
+            match operation:
+                case ops.Forward(handle):
+                    self._here.add(handle)
+                case ops.Backward(handle) | ops.Read(handle) if handle not in self._here:
+                    raise ChildLost("lost its process to another stage")
 
     def _running_child(self) -> Child:
         if self._child is None:
@@ -237,7 +222,7 @@ class RemoteCandidate(Closing):
 
     def _unusable(self, why: str) -> Definition:
         self._end_child()
-        self._lost.setdefault(WHOLE, Lost("cannot be read", whole=True))
+        self._lost.setdefault(WHOLE, ops.Lost("cannot be read", whole=True))
         return Definition((), why)
 
     def _define(self) -> Definition:
@@ -246,7 +231,7 @@ class RemoteCandidate(Closing):
             child = self._child or self._start_child()
             at: Started | None = None
             try:
-                request = Define(self._next(), self.source, self._skip, self._until)
+                request = Define(next(self._numbers), self.source, self._skip, self._until)
                 for message in self._ask(child, request):
                     if isinstance(message, Started) and _follows(message, at):
                         at = message
@@ -276,15 +261,15 @@ class RemoteCandidate(Closing):
 
     def _defined(self, message: Defined) -> Definition:
         if message.unusable:
-            self._lost[WHOLE] = Lost("cannot be read", whole=True)
+            self._lost[WHOLE] = ops.Lost("cannot be read", whole=True)
         failed = map(self._redactor.statement, message.failed[:MOST_STATEMENTS])
         return Definition((*self._killers, *failed), plain(message.unusable))
 
     def _answers(
-        self, child: Child, operations: Sequence[Operation], at_once: bool
-    ) -> Iterator[Reply]:
+        self, child: Child, operations: Sequence[ops.Operation], at_once: bool
+    ) -> Iterator[ops.Reply]:
         asked = list(map(wire.encode_operation, operations))
-        request = Perform(self._next(), asked, at_once)
+        request = Perform(next(self._numbers), asked, at_once)
         waiting = iter(operations)
         expected = 0
         for message in self._ask(child, request, len(operations)):
@@ -296,8 +281,8 @@ class RemoteCandidate(Closing):
             for data in message.replies:
                 yield self._reply(data, next(waiting))
 
-    def _reply(self, data: msgspec.Raw, operation: Operation) -> Reply:
-        if isinstance(operation, Chain):
+    def _reply(self, data: msgspec.Raw, operation: ops.Operation) -> ops.Reply:
+        if isinstance(operation, ops.Chain):
             self._outputs = frozenset(operation.outputs)
         try:
             reply = wire.decode_reply(data)
@@ -308,21 +293,23 @@ class RemoteCandidate(Closing):
             raise ChildLost("sent an answer of another kind than was asked for")
         return self._explained(self._redactor.own(reply), operation)
 
-    def _fits(self, reply: Reply, operation: Operation) -> bool:
+    def _fits(self, reply: ops.Reply, operation: ops.Operation) -> bool:
         """Return whether the reply is of the kind that the operation asks for."""
         match operation, reply:
-            case (_, Raised() | Absent()) | (Forward(), Output()) | (Backward(), Returns()):
+            case _, ops.Raised() | ops.Absent():
                 return True
-            case Read(handle), Unchanged(inputs):
+            case (ops.Forward(), ops.Output()) | (ops.Backward(), ops.Returns()):
+                return True
+            case ops.Read(handle), ops.Unchanged(inputs):
                 return len(inputs) == len(self._calls[handle].inputs)
-            case Chain() | Descend(), Chained(outputs):
+            case ops.Chain() | ops.Descend(), ops.Chained(outputs):
                 return outputs.keys() <= self._outputs
             case _:
-                return isinstance(operation, Observe) and isinstance(reply, Observed)
+                return isinstance(operation, ops.Observe) and isinstance(reply, ops.Observed)
 
-    def _explained(self, reply: Reply, operation: Operation) -> Reply:
+    def _explained(self, reply: ops.Reply, operation: ops.Operation) -> ops.Reply:
         """Say why a class is absent if a statement that should define it failed."""
-        if isinstance(reply, Absent) and isinstance(operation, Forward):
+        if isinstance(reply, ops.Absent) and isinstance(operation, ops.Forward):
             for failed in self.definition.failed:
                 if operation.stage in failed.defines:
                     why = f"{failed.place} raised {failed.kind}: {failed.text}"
@@ -378,7 +365,7 @@ class RemoteCandidate(Closing):
             return
         self._stopped_by_clock |= passed.by_clock
         if passed.whole:
-            self._lost[WHOLE] = Lost(f"was not run: the submission {passed.text}", whole=True)
+            self._lost[WHOLE] = ops.Lost(f"was not run: the submission {passed.text}", whole=True)
         raise ChildLost(passed.text)
 
     def _loss(self, child: Child) -> ChildLost:
@@ -407,10 +394,6 @@ class RemoteCandidate(Closing):
         if self._child is not None:
             child, self._child = self._child, None
             self._budget.ended(child.end().cpu_seconds)
-
-    def _next(self) -> int:
-        self._number += 1
-        return self._number
 
 
 def _signal_name(number: int) -> str:

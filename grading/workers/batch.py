@@ -8,7 +8,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import socket
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -74,20 +74,15 @@ def _tried_once(
 def start_early(job: Job) -> None:
     """Have the process that workers are forked from prepare in the background what all need."""
     if isinstance(_context(), ForkServerContext):
-        with _environment(FRUGAL | {WARM: f"{job.assignment} {job.seed}"}):
+        told = FRUGAL | {WARM: f"{job.assignment} {job.seed}"}
+        # For that process only; what the user has set stays.
+        added = {name: value for name, value in told.items() if name not in os.environ}
+        os.environ.update(added)
+        try:
             forkserver.ensure_running()
-
-
-@contextmanager
-def _environment(more: Mapping[str, str]) -> Iterator[None]:
-    """Set environment variables for what is started meanwhile; those set by the user stay."""
-    added = {name: value for name, value in more.items() if name not in os.environ}
-    os.environ.update(added)
-    try:
-        yield
-    finally:
-        for name in added:
-            del os.environ[name]
+        finally:
+            for name in added:
+                del os.environ[name]
 
 
 def _grade_alone(entry: Entry, job: Job, zygote: Zygote | None, *, second: bool) -> Graded:

@@ -62,9 +62,7 @@ def grade_submission(
         round(time.perf_counter() - wall, 4),
         round(time.process_time() - cpu + remote.cpu_seconds, 4),
     )
-    result = _result(submission, judgement, remote.definition, seconds)
-    result = msgspec.structs.replace(result, flags=result.flags + _kills(remote))
-    return Graded(result, remote.doubtful)
+    return Graded(_result(submission, judgement, remote, seconds), remote.doubtful)
 
 
 def _kills(remote: RemoteCandidate) -> list[Flag]:
@@ -104,7 +102,7 @@ def unmarked(
 
 
 def _result(
-    submission: Submission, judgement: Judgement, definition: Definition, seconds: Seconds
+    submission: Submission, judgement: Judgement, remote: RemoteCandidate, seconds: Seconds
 ) -> Result:
     report = judgement.report
     return Result(
@@ -114,8 +112,8 @@ def _result(
         score=report.score,
         max_score=report.max_score,
         checks=list(report.checks),
-        advice=[*definition_advice(definition), *report.advice],
-        flags=list(report.flags),
+        advice=[*definition_advice(remote.definition), *report.advice],
+        flags=[*report.flags, *_kills(remote)],
         digest=submission.digest,
         seconds=seconds,
     )

@@ -5,8 +5,7 @@ and the seed.
 """
 
 import os
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Iterable
 
 from grading.workers import selftest, worker
 from grading.workers.jobs import WARM
@@ -18,12 +17,11 @@ from harness.judging.judge import judge
 def make_ready(assignment_name: str, seed: int, only: Iterable[str] | None = None) -> None:
     """Judge the references, so that cases, their right answers and the training are cached."""
     assignment = load_assignment(assignment_name)
-    references = {stage.name: _applied(stage.forward) for stage in assignment.stages}
+    references = {
+        stage.name: type("Reference", (), {"apply": staticmethod(stage.forward)})
+        for stage in assignment.stages
+    }
     judge(assignment, Workbench(references, trusted=True), seed=seed, only=only)
-
-
-def _applied(forward: Callable[..., Any]) -> type:
-    return type("Reference", (), {"apply": staticmethod(forward)})
 
 
 def _make_ready_as_told() -> None:

@@ -57,7 +57,12 @@ class _Workplace:
     def spawner(self) -> Spawner:
         """Return the connection. The first time, known submissions are graded over it."""
         if self._spawner is None:
-            self._spawner = _connected(self.door)
+            if self.door is None:
+                self._spawner = open_spawner(LEVELS)
+            else:
+                from grading.sandbox.zygote import Connection
+
+                self._spawner = Connection(self.door)
         if not self._works:
             judge_known(self._spawner)
             self._works = True
@@ -146,11 +151,3 @@ def _graded(entry: Entry, job: Job, second: bool) -> Graded:
         _workplace.spawner(),
         second=second,
     )
-
-
-def _connected(door: socket.socket | None) -> Spawner:
-    if door is None:
-        return open_spawner(LEVELS)
-    from grading.sandbox.zygote import Connection
-
-    return Connection(door)

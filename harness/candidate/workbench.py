@@ -12,27 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from harness.candidate import operations as ops
 from harness.candidate.introspection import introspect
 from harness.candidate.lines import CODE_LIMIT, code_at, is_students, place_of
-from harness.candidate.operations import (
-    Absent,
-    Backward,
-    Chain,
-    Chained,
-    Descend,
-    Forward,
-    Observe,
-    Operation,
-    Other,
-    Output,
-    Raised,
-    Read,
-    Reply,
-    Returned,
-    Returns,
-    Trouble,
-    Unchanged,
-)
 
 TEXT_LIMIT = 2_000
 
@@ -47,17 +29,11 @@ class _Call:
     upstreams: list[tuple[Tensor, Tensor]] = field(default_factory=list)
     results: list[tuple[Tensor, Tensor]] = field(default_factory=list)
 
-    def keep(self, returned: Sequence[object], values: Sequence[Returned]) -> None:
+    def keep(self, returned: Sequence[object], values: Sequence[ops.Returned]) -> None:
         """Note what was returned, with the values that it has now."""
         for result, value in zip(returned, values, strict=True):
             if isinstance(result, Tensor) and isinstance(value, Tensor):
                 self.results.append((result, value))
-
-
-@dataclass(frozen=True)
-class _Ran:
-    chain: Chain
-    gradients: Sequence[Tensor]
 
 
 class Workbench:
@@ -70,10 +46,11 @@ class Workbench:
     def __init__(self, names: Mapping[str, object], *, trusted: bool = False) -> None:
         self._names = names
         self._trusted = trusted
-        self._calls: dict[int, _Call | Trouble] = {}
-        self._last: _Ran | Trouble = Absent("There is no chain to go on from")
+        self._calls: dict[int, _Call | ops.Trouble] = {}
+        self._last: tuple[ops.Chain, Sequence[Tensor]] | ops.Trouble
+        self._last = ops.Absent("There is no chain to go on from")
 
-    def perform(self, operations: Sequence[Operation]) -> list[Reply]:
+    def perform(self, operations: Sequence[ops.Operation]) -> list[ops.Reply]:
         """Return one reply for each operation. What the student's code raises becomes a reply."""
         return [self.perform_one(operation) for operation in operations]
 
@@ -81,39 +58,39 @@ class Workbench:
         """Return itself: nothing is hidden from this process."""
         return self
 
-    def perform_one(self, operation: Operation) -> Reply:
+    def perform_one(self, operation: ops.Operation) -> ops.Reply:
         """Return the reply to one operation."""
         try:
             # A notebook that has entered inference mode and stayed in it can still be right.
             with torch.inference_mode(False):
                 return self._perform(operation)
         except _NothingToCall as nothing:
-            trouble: Trouble = Absent(str(nothing))
+            trouble: ops.Trouble = ops.Absent(str(nothing))
         except (Exception, SystemExit) as error:
             trouble = describe(error)
         match operation:
-            case Forward(handle):
+            case ops.Forward(handle):
                 self._calls[handle] = trouble
-            case Chain() | Descend():
+            case ops.Chain() | ops.Descend():
                 self._last = trouble
         return trouble
 
-    def _perform(self, operation: Operation) -> Reply:
+    def _perform(self, operation: ops.Operation) -> ops.Reply:
         match operation:
-            case Forward():
+            case ops.Forward():
                 return self._forward(operation)
-            case Backward():
+            case ops.Backward():
                 return self._backward(operation)
-            case Read():
+            case ops.Read():
                 return self._read(operation)
-            case Chain():
+            case ops.Chain():
                 return self._chain(operation)
-            case Descend():
+            case ops.Descend():
                 return self._descend(operation)
-            case Observe():
+            case ops.Observe():
                 return introspect(self._function(operation.stage), operation)
 
-    def _forward(self, op: Forward) -> Reply:
+    def _forward(self, op: ops.Forward) -> ops.Reply:
         function = self._function(op.stage)
         leaves = tuple(
             copy_with_layout(value).requires_grad_(needed)
@@ -126,12 +103,12 @@ class Workbench:
             self._calls[op.handle] = call = _Call(leaves, op.inputs, output)
             call.keep((output,), (value,))
         else:
-            self._calls[op.handle] = Absent(
+            self._calls[op.handle] = ops.Absent(
                 "forward did not return a tensor, so there is no backward to call"
             )
-        return Output(value)
+        return ops.Output(value)
 
-    def _backward(self, op: Backward) -> Reply:
+    def _backward(self, op: ops.Backward) -> ops.Reply:
         call = self._calls[op.handle]
         if not isinstance(call, _Call):
             return call
@@ -155,37 +132,32 @@ class Workbench:
         results = returned if isinstance(returned, tuple) else (returned,)
         values = tuple(_snapshot(result) for result in results)
         call.keep(results, values)
-        return Returns(values)
+        return ops.Returns(values)
 
-    def _read(self, op: Read) -> Reply:
+    def _read(self, op: ops.Read) -> ops.Reply:
         call = self._calls[op.handle]
         if not isinstance(call, _Call):
             return call
-        return Unchanged(
+        return ops.Unchanged(
             tuple(map(_same, call.inputs, call.before)),
             tuple(_same(now, before) for now, before in call.upstreams),
             all(_same(now, before) for now, before in call.results),
         )
 
-    def _chain(self, op: Chain) -> Reply:
-        chained, gradients = self._run(op)
-        self._last = _Ran(op, gradients)
-        return chained
-
-    def _descend(self, op: Descend) -> Reply:
-        last = self._last
-        if not isinstance(last, _Ran):
-            return last
+    def _descend(self, op: ops.Descend) -> ops.Reply:
+        if not isinstance(self._last, tuple):
+            return self._last
+        chain, gradients = self._last
         # Out of place, from values of which the student's code has only seen copies.
-        before = last.chain.tensors
+        before = chain.tensors
         with torch.no_grad():
             moved = {
                 name: before[name].sub(gradient, alpha=op.rate)
-                for name, gradient in zip(last.chain.wrt, last.gradients, strict=False)
+                for name, gradient in zip(chain.wrt, gradients, strict=False)
             }
-        return self._chain(replace(last.chain, tensors={**before, **moved, **op.tensors}))
+        return self._chain(replace(chain, tensors={**before, **moved, **op.tensors}))
 
-    def _run(self, op: Chain) -> tuple[Chained, Sequence[Tensor]]:
+    def _chain(self, op: ops.Chain) -> ops.Reply:
         values: dict[str, Any] = {
             name: _row_major(value).requires_grad_(name in op.wrt)
             for name, value in op.tensors.items()
@@ -204,12 +176,13 @@ class Workbench:
             found = torch.autograd.grad(cost, leaves, allow_unused=True)
             gradients = list(map(_or_nan, found, leaves))
         outputs = {name: _snapshot(values[name]) for name in op.outputs}
-        chained = Chained(
+        chained = ops.Chained(
             {name: value for name, value in outputs.items() if isinstance(value, Tensor)},
             torch.nan if cost is None else float(cost.detach()),
             torch.cat([each.flatten() for each in gradients]).detach() if gradients else None,
         )
-        return chained, gradients
+        self._last = op, gradients
+        return chained
 
     def _function(self, stage: str) -> Any:
         if stage not in self._names:
@@ -264,14 +237,14 @@ def copy_with_layout(value: Tensor, strides: tuple[int, ...] | None = None) -> T
     return copy.expand(value.shape)
 
 
-def describe(error: BaseException) -> Raised:
+def describe(error: BaseException) -> ops.Raised:
     """Return an exception as plain text, with the student's own line that it came from."""
     place, code = _student_line(error.__traceback__)
     if isinstance(error, SyntaxError) and error.lineno and error.filename in linecache.cache:
         # In the student's own text. One in text that their code made has the line that made it.
         place = place_of(error.filename, error.lineno)
         code = code_at(error.filename, error.lineno)
-    return Raised(type(error).__name__, scrub(_text_of(error)), place, code[:CODE_LIMIT])
+    return ops.Raised(type(error).__name__, scrub(_text_of(error)), place, code[:CODE_LIMIT])
 
 
 def scrub(text: str) -> str:
@@ -299,18 +272,18 @@ def _student_line(traceback: TracebackType | None) -> tuple[str, str]:
     return place, code
 
 
-def _snapshot(value: object) -> Returned:
+def _snapshot(value: object) -> ops.Returned:
     if value is None:
         return None
     if not isinstance(value, Tensor):
-        return Other(type(value).__name__)
+        return ops.Other(type(value).__name__)
     if type(value) is Tensor and value.layout == torch.strided and value.device.type == "cpu":
         return value.detach().clone()
     # A subclass may answer through __torch_function__; the data underneath is what counts.
     with torch._C.DisableTorchFunctionSubclass():
         plain = torch.Tensor.as_subclass(torch.Tensor.detach(value), Tensor)
         if plain.layout != torch.strided or plain.device.type != "cpu":
-            return Other(f"{plain.device.type} tensor of layout {plain.layout}")
+            return ops.Other(f"{plain.device.type} tensor of layout {plain.layout}")
         return plain.clone()
 
 

@@ -2,19 +2,9 @@
 
 import ast
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 SMALL = 0.1
 Number = Callable[[str], object]
-
-
-@dataclass(frozen=True)
-class _Call:
-    """A call, its arguments without their small shifts, and those shifts."""
-
-    node: ast.Call
-    base: tuple[str, ...]
-    shifts: tuple[str, ...]
 
 
 def difference_quotients(nodes: Sequence[ast.AST], number: Number) -> list[ast.Call]:
@@ -25,13 +15,12 @@ def difference_quotients(nodes: Sequence[ast.AST], number: Number) -> list[ast.C
     asked = [node for node in nodes if isinstance(node, ast.Call) and node.args]
     if not any(_is_shifted(argument) for node in asked for argument in node.args):
         return []
-    calls = [_split(node, number) for node in asked]
-    first: dict[tuple[str, ...], _Call] = {}
+    first: dict[tuple[str, ...], tuple[str, ...]] = {}
     found: list[ast.Call] = []
-    for call in calls:
-        before = first.setdefault(call.base, call)
-        if before.shifts != call.shifts:
-            found.append(call.node)
+    for call in asked:
+        base, shifts = _split(call, number)
+        if first.setdefault(base, shifts) != shifts:
+            found.append(call)
     return found
 
 
@@ -51,7 +40,8 @@ def _is_shifted(argument: ast.expr) -> bool:
     return isinstance(argument, ast.BinOp) and isinstance(argument.op, ast.Add | ast.Sub)
 
 
-def _split(call: ast.Call, number: Number) -> _Call:
+def _split(call: ast.Call, number: Number) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return what a call is without the small shifts of its arguments, and those shifts."""
     base, shifts = [ast.dump(call.func)], []
     for argument in call.args:
         shift = ""
@@ -62,7 +52,7 @@ def _split(call: ast.Call, number: Number) -> _Call:
         base.append(ast.dump(argument))
         shifts.append(shift)
     base += [ast.dump(each) for each in call.keywords]
-    return _Call(call, tuple(base), tuple(shifts))
+    return tuple(base), tuple(shifts)
 
 
 def _is_small(value: object) -> bool:

@@ -94,19 +94,16 @@ def _own_functions(value: object) -> Iterator[FunctionType]:
 def _texts(function: FunctionType) -> Iterator[_Text]:
     """Yield the function as it is in its source; every lambda if its line has several."""
     code = function.__code__
-    for node in _starting_at(code.co_filename, code.co_firstlineno):
+    text = "".join(linecache.getlines(code.co_filename))
+    if len(text) > MOST_CHARACTERS:
+        return
+    for node in _definitions(text).get(code.co_firstlineno, []):
         name = "<lambda>" if isinstance(node, ast.Lambda) else node.name
         if name == code.co_name:
             yield _Text(function, node)
 
 
 _Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
-
-
-def _starting_at(filename: str, line: int) -> list[_Definition]:
-    lines = linecache.getlines(filename)
-    text = "".join(lines)
-    return _definitions(text).get(line, []) if len(text) <= MOST_CHARACTERS else []
 
 
 @functools.lru_cache(maxsize=4)
