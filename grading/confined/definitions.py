@@ -84,7 +84,9 @@ def run_definitions(
             if lost or isinstance(error, ignored):
                 missing |= piece.defines()
             else:
-                done.failed.append(_failed(piece, error))
+                said = describe(error)
+                place, names = said.place or piece.place, sorted(piece.defines())
+                done.failed.append(Statement(place, said.kind, said.text, names))
     return done
 
 
@@ -121,11 +123,6 @@ def _run(piece: _Piece, module: types.ModuleType) -> None:
     tree = ast.Module([piece.node], type_ignores=[])
     code = compile(tree, piece.cell.name, "exec", flags=piece.flags, dont_inherit=True)
     exec(code, module.__dict__)
-
-
-def _failed(piece: _Piece, error: BaseException) -> Statement:
-    said = describe(error)
-    return Statement(said.place or piece.place, said.kind, said.text, sorted(piece.defines()))
 
 
 def _unparsed(cell: Cell, text: str, error: Exception) -> Statement:

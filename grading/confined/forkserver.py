@@ -198,8 +198,10 @@ class Supervisor:
 
     def _end_orphans(self) -> None:
         """Kill what a child that could start processes (at the level minimal) left behind."""
+        children = Path(f"/proc/self/task/{os.getpid()}/children")
         while self._locks.setup.isolation == "minimal":
-            orphans = set(_children()) - set(self._pids.values())
+            orphans = set(map(int, children.read_text(encoding="ascii").split()))
+            orphans -= set(self._pids.values())
             if not orphans:
                 return
             for pid in orphans:
@@ -207,11 +209,6 @@ class Supervisor:
                     os.kill(pid, signal.SIGKILL)
                 with contextlib.suppress(ChildProcessError):
                     os.waitpid(pid, 0)
-
-
-def _children() -> list[int]:
-    text = Path(f"/proc/self/task/{os.getpid()}/children").read_text(encoding="ascii")
-    return [int(pid) for pid in text.split()]
 
 
 def _cpu_seconds(pid: int) -> float:

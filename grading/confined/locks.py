@@ -102,7 +102,9 @@ class Locks:
         the kernel's own, in case the judge's side cannot keep its deadline.
         """
         os.setsid()
-        _offer_to_the_kernel()
+        # When memory runs out, the kernel ends this process first, and not a grader's.
+        with contextlib.suppress(OSError):  # a system that has no such choice
+            Path("/proc/self/oom_score_adj").write_text(FIRST_TO_GO, encoding="ascii")
         assert self.folder is not None
         # The private folder becomes this process's own: where it is, and where its files go.
         os.chdir(self.folder)
@@ -123,12 +125,6 @@ class Locks:
         if self.setup.seccomp:
             _load_filter(self.setup.seccomp)
         return answering
-
-
-def _offer_to_the_kernel() -> None:
-    """Have the kernel end this process first when memory runs out, and not a grader's."""
-    with contextlib.suppress(OSError):  # a system that has no such choice
-        Path("/proc/self/oom_score_adj").write_text(FIRST_TO_GO, encoding="ascii")
 
 
 def die_with(parent: int) -> None:

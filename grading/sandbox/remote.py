@@ -382,7 +382,9 @@ class RemoteCandidate(Closing):
             return ChildLost("closed the grader's own channel")
         if not ended.signal:
             return ChildLost("ended the process it ran in")
-        name = _signal_name(ended.signal)
+        # Real-time signals have numbers only.
+        named = ended.signal in set(signal.Signals)
+        name = signal.Signals(ended.signal).name if named else f"signal {ended.signal}"
         if name not in OUTSIDE:
             return ChildLost(f"crashed the process it ran in ({name})")
         self.kills[self._budget.part] = name
@@ -394,12 +396,6 @@ class RemoteCandidate(Closing):
         if self._child is not None:
             child, self._child = self._child, None
             self._budget.ended(child.end().cpu_seconds)
-
-
-def _signal_name(number: int) -> str:
-    # Real-time signals have numbers only.
-    named = number in set(signal.Signals)
-    return signal.Signals(number).name if named else f"signal {number}"
 
 
 def _follows(message: Started, before: Started | None) -> bool:

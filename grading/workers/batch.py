@@ -65,7 +65,8 @@ def _tried_once(
                 del waiting[graded.result.submission]
                 yield graded
         except (BrokenProcessPool, SpawnerError):
-            _replace(zygote)
+            if zygote is not None:
+                zygote.restart()
             futile = futile + 1 if len(waiting) == before else 0
     for entry in waiting.values():
         yield _grade_alone(entry, job, zygote, second=False)
@@ -93,15 +94,11 @@ def _grade_alone(entry: Entry, job: Job, zygote: Zygote | None, *, second: bool)
             return graded
         except (BrokenProcessPool, SpawnerError) as error:
             why = f"the grader's own processes died over it: {error}"
-            _replace(zygote)
+            if zygote is not None:
+                zygote.restart()
     from grading.workers.worker import given_up
 
     return Graded(given_up(entry, job, why), again=False)
-
-
-def _replace(zygote: Zygote | None) -> None:
-    if zygote is not None:
-        zygote.restart()
 
 
 def _round(

@@ -259,9 +259,8 @@ def _member(base: object, name: str) -> object:
     """Return an attribute without running the student's code to get it."""
     if base is None:
         return None
-    if isinstance(base, ModuleType) and base.__name__.startswith(("torch.ops", "torch._ops")):
-        return getattr(base, name, None)
-    if isinstance(base, OpOverloadPacket):
+    ops = isinstance(base, ModuleType) and base.__name__.startswith(("torch.ops", "torch._ops"))
+    if ops or isinstance(base, OpOverloadPacket):
         return getattr(base, name, None)
     found = inspect.getattr_static(base, name, None)
     return found.__func__ if isinstance(found, staticmethod | classmethod) else found
