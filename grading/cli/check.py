@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
@@ -13,6 +13,7 @@ import click
 
 from grading.cli.common import ASSIGNMENT, JSON, PATH, UNUSABLE, write_json
 from grading.confined.software import MissingPackage
+from grading.errors import sentence
 from grading.sandbox import Spawner, open_spawner
 from harness.errors import UserError
 
@@ -55,7 +56,7 @@ def check(
             if packages not in opened:
                 stack.close()
                 opened.clear()
-                opened[packages] = stack.enter_context(_spawner_with(packages))
+                opened[packages] = stack.enter_context(open_spawner(packages=packages))
             # The students' side and this one load torch at the same time.
             from grading.selfcheck.check import check_stages
 
@@ -63,13 +64,6 @@ def check(
 
         code = _watched(file, once) if watch else once()
     sys.exit(code)
-
-
-def _spawner_with(packages: Sequence[str]) -> Spawner:
-    try:
-        return open_spawner(packages=packages)
-    except MissingPackage as error:
-        raise UserError(f"{error}.") from None
 
 
 def _shown(judged: Judgement, json_file: Path | None) -> int:
@@ -94,9 +88,9 @@ def _watched(file: Path, once: Callable[[], int]) -> int:
             click.echo(f"── {file}, {datetime.now():%H:%M:%S} ──\n")
             try:
                 code = once()
-            except UserError as error:
+            except (UserError, MissingPackage) as error:
                 code = UNUSABLE
-                click.echo(str(error))
+                click.echo(sentence(error))
             click.echo("\nWaiting for the next save; press Ctrl-C to stop.")
     except KeyboardInterrupt:
         click.echo()

@@ -183,9 +183,12 @@ def feedback(results: Path, out: Path) -> None:
 
     It has one page per student, at the assignment's feedback level.
     """
-    from grading.exports.feedback import feedback_zip
+    from grading.exports.files import zipped
+    from grading.pages import page_name, student_page
     from grading.results.record import read_run
 
     found = read_results(results)
-    write(feedback_zip(found, read_run(results).settings), out)
+    settings = read_run(results).settings
+    pages = ((page_name(each.submission), student_page(each, settings)) for each in found)
+    write(zipped(pages), out)
     click.echo(f"Wrote {out}: {len(found)} pages.")

@@ -4,7 +4,6 @@ The formats are those of Gradescope's autograder specifications: a zip with ``se
 ``run_autograder`` at its root, and a ``results.json``.
 """
 
-from collections.abc import Iterator
 from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
@@ -43,8 +42,12 @@ def autograder_zip(assignment: str, settings: Path | None, index: str | None, se
     }
     if settings:
         files[SETTINGS_FILE] = settings.read_bytes()
-    for name, path in _package_files():
-        files[f"{PACKAGES}/{name}"] = path.read_bytes()
+    for package in (harness, grading):
+        root = Path(package.__file__ or "").parent
+        for path in sorted(root.rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                name = path.relative_to(root.parent).as_posix()
+                files[f"{PACKAGES}/{name}"] = path.read_bytes()
     return zipped(files.items(), programs=("setup.sh", "run_autograder"))
 
 
@@ -58,14 +61,6 @@ def requirements() -> list[str]:
         if (not extra or "grading" in marker) and not name.startswith(LEFT_OUT):
             found.append(requirement)
     return found
-
-
-def _package_files() -> Iterator[tuple[str, Path]]:
-    for package in (harness, grading):
-        root = Path(package.__file__ or "").parent
-        for path in sorted(root.rglob("*")):
-            if path.is_file() and "__pycache__" not in path.parts:
-                yield path.relative_to(root.parent).as_posix(), path
 
 
 def gradescope_results(result: Result) -> dict[str, Any]:

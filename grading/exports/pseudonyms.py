@@ -10,6 +10,7 @@ import os
 import secrets
 from collections.abc import Iterable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ def secret_in(folder: Path) -> bytes:
     Raises UserError where it is damaged, and OSError where it cannot be read or written.
     """
     path = folder / SECRET
-    with suppress(FileExistsError), open(path, "x", opener=_made_private) as new:
+    with suppress(FileExistsError), open(path, "x", opener=partial(os.open, mode=0o600)) as new:
         new.write(secrets.token_hex(BYTES) + "\n")
     try:
         secret = bytes.fromhex(path.read_text(encoding="ascii"))
@@ -43,10 +44,6 @@ def secret_in(folder: Path) -> bytes:
             f"{path} is damaged: restore it from a backup, or delete it to get new pseudonyms."
         )
     return secret
-
-
-def _made_private(name: str, flags: int) -> int:
-    return os.open(name, flags, 0o600)
 
 
 def pseudonymous(results: Iterable[Result], secret: bytes) -> bytes:

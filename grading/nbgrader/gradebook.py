@@ -86,9 +86,32 @@ def export_marks(
 def _prepare(
     assignment: str, checks: Sequence[Check], gradebook: Gradebook
 ) -> tuple[Cells, list[str]]:
-    """Return the cells that get the marks, made worth what their checks are, and what to say."""
+    """Return the cells that get the marks, and what has changed.
+
+    Each is made worth what its checks are, and those missing are added.
+    """
     cells = _cells(gradebook, assignment, checks)
-    return cells, _set_worth(gradebook, assignment, cells)
+    notebook = gradebook.find_notebook(cells.notebook, assignment)
+    known = {cell.name: cell.max_score for cell in notebook.grade_cells}
+    ours = not notebook.source_cells
+    gone = sorted(set(known) - set(cells.checks)) if ours else []
+    if gone:
+        raise UserError(
+            f"The gradebook has cells of {assignment} that these results have no checks "
+            f"for, such as {gone[0]}, and their marks would stay in the sums: remove the "
+            f"assignment with `nbgrader db assignment remove {assignment}` first."
+        )
+    notes = []
+    for name in cells.checks:
+        points, before = cells.worth(name), known.get(name)
+        if before is not None and abs(before - points) <= 1e-9:
+            continue
+        gradebook.update_or_create_grade_cell(
+            name, cells.notebook, assignment, max_score=points, cell_type="code"
+        )
+        if before is not None:
+            notes.append(f"The cell {name} is worth {points:g} now, {before:g} before.")
+    return cells, notes
 
 
 def _cells(gradebook: Gradebook, assignment: str, checks: Sequence[Check]) -> Cells:
@@ -147,31 +170,6 @@ def _without_gaps(cells: Cells, assignment: str, checks: Sequence[Check]) -> Cel
 def cell_name(check: str) -> str:
     """Return the name of a check's own cell: nbgrader takes letters, digits, - and _ only."""
     return re.sub(r"[^A-Za-z0-9_-]", "-", check)
-
-
-def _set_worth(gradebook: Gradebook, assignment: str, cells: Cells) -> list[str]:
-    """Make each cell worth what its checks are, add those missing, and return what has changed."""
-    notebook = gradebook.find_notebook(cells.notebook, assignment)
-    known = {cell.name: cell.max_score for cell in notebook.grade_cells}
-    ours = not notebook.source_cells
-    gone = sorted(set(known) - set(cells.checks)) if ours else []
-    if gone:
-        raise UserError(
-            f"The gradebook has cells of {assignment} that these results have no checks "
-            f"for, such as {gone[0]}, and their marks would stay in the sums: remove the "
-            f"assignment with `nbgrader db assignment remove {assignment}` first."
-        )
-    notes = []
-    for name in cells.checks:
-        points, before = cells.worth(name), known.get(name)
-        if before is not None and abs(before - points) <= 1e-9:
-            continue
-        gradebook.update_or_create_grade_cell(
-            name, cells.notebook, assignment, max_score=points, cell_type="code"
-        )
-        if before is not None:
-            notes.append(f"The cell {name} is worth {points:g} now, {before:g} before.")
-    return notes
 
 
 # Students and their grades

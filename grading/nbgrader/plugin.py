@@ -95,11 +95,7 @@ def configure(config: Config, isolation: Isolation | None = None) -> None:
     config.JudgeBehindWall.isolation = isolation
     # The formgrader shows students' words in the browser of someone who can set every mark.
     config.HTMLExporter.filters = {"markdown2html": inert_markdown}
-    _put_alembic_on_path()
-
-
-def _put_alembic_on_path() -> None:
-    """Let nbgrader find the program for a new gradebook, which it leaves half made without it."""
+    # Let nbgrader find the program for a new gradebook, which it leaves half made without it.
     if shutil.which("alembic") is None:
         scripts = sysconfig.get_path("scripts")
         os.environ["PATH"] = os.pathsep.join(filter(None, (os.environ.get("PATH"), scripts)))
@@ -148,7 +144,8 @@ class _Exporter(NotebookExporter):
         self._tasks: dict[str, Task | None] = {}
         notebooks = chain.from_iterable(self.parent.assignments.values())
         try:
-            self.prepare(dict.fromkeys(map(self._assignment, notebooks)))
+            resources = map(self.parent.init_single_notebook_resources, notebooks)
+            self.prepare(dict.fromkeys(str(each["nbgrader"]["assignment"]) for each in resources))
         except (UserError, SpawnerError) as error:
             self.log.error(sentence(error))
             raise NbGraderException(sentence(error)) from None
@@ -167,10 +164,6 @@ class _Exporter(NotebookExporter):
         """Return the folder of an assignment in ``solutions/``."""
         course = self.parent.coursedir
         return Path(course.format_path(course.source_directory, ".", assignment))
-
-    def _assignment(self, notebook: str) -> str:
-        resources = self.parent.init_single_notebook_resources(notebook)
-        return str(resources["nbgrader"]["assignment"])
 
 
 class SourceNotebooks(_Exporter):

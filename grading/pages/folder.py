@@ -64,7 +64,8 @@ def make_report(out: Path, executors: Executors) -> Path:
         index = _digest(*keys.values())
         if stale or manifest.index != index or not (folder / INDEX).is_file():
             # First on record: what is made, but not finished, is never taken for somebody else's.
-            _write_manifest(folder, _Manifest("", manifest.pages | dict.fromkeys(stale, "")))
+            begun = _Manifest("", manifest.pages | dict.fromkeys(stale, ""))
+            _replace(folder / MANIFEST, msgspec.json.encode(begun))
             with executors(min(len(stale) // CHUNK + 1, 64)) as executor:
                 wanted = [places[name] for name in stale]
                 chunks = [wanted[at : at + CHUNK] for at in range(0, len(wanted), CHUNK)]
@@ -73,7 +74,7 @@ def make_report(out: Path, executors: Executors) -> Path:
         for name in filter(_OWN.fullmatch, manifest.pages.keys() - keys.keys()):
             for part in (STUDENTS, STAFF):
                 (folder / part / name).unlink(missing_ok=True)
-        _write_manifest(folder, _Manifest(index, keys))
+        _replace(folder / MANIFEST, msgspec.json.encode(_Manifest(index, keys)))
     return folder / INDEX
 
 
@@ -125,10 +126,6 @@ def _read_manifest(folder: Path) -> _Manifest:
     with contextlib.suppress(FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):
         return msgspec.json.decode((folder / MANIFEST).read_bytes(), type=_Manifest)
     return _Manifest()
-
-
-def _write_manifest(folder: Path, manifest: _Manifest) -> None:
-    _replace(folder / MANIFEST, msgspec.json.encode(manifest))
 
 
 def _replace(path: Path, data: bytes) -> None:

@@ -182,7 +182,7 @@ class Overview:
                 for id, check in self.checks.items()
             ],
             "mistakes": [
-                {"key": _key(each), "said": visible_line(f"{each[0]} ∂C/∂{each[1]}: {each[2]}")}
+                {"key": "|".join(each), "said": visible_line(f"{each[0]} ∂C/∂{each[1]}: {each[2]}")}
                 for each in self._mistake_at
             ],
             "rows": self.rows,
@@ -192,10 +192,6 @@ class Overview:
 def _stage(check: Check) -> str:
     """Return the stage of a check, or the part of the assignment that it belongs to."""
     return visible_line(check.stage or check.id.partition("/")[0])
-
-
-def _key(mistake: Mistake) -> str:
-    return "|".join(mistake)
 
 
 def _link(**filters: str) -> str:

@@ -36,7 +36,9 @@ def replay_text(
 def _blocks(record: Record, replays: Sequence[Replay]) -> Iterator[RenderableType]:
     run = record.run
     yield Text(f"{visible(record.result.submission)}, {run.assignment}", style="bold")
-    yield from _other_versions(run.versions)
+    for what, now in versions().items():
+        if what in run.versions and run.versions[what] != now:
+            yield Text(f"It was graded with {what} {visible(run.versions[what])}; now it is {now}.")
     before: Replay | None = None
     for each in replays:
         yield ""
@@ -46,12 +48,6 @@ def _blocks(record: Record, replays: Sequence[Replay]) -> Iterator[RenderableTyp
         else:
             yield from moment_lines(each.moments)
         before = each
-
-
-def _other_versions(then: Mapping[str, str]) -> Iterator[RenderableType]:
-    for what, now in versions().items():
-        if what in then and then[what] != now:
-            yield Text(f"It was graded with {what} {visible(then[what])}; now it is {now}.")
 
 
 def _check(each: Replay) -> Iterator[RenderableType]:

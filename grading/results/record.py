@@ -94,7 +94,7 @@ def each_line(results: Path) -> Iterator[tuple[bytes, Result]]:
     path = results / LINES
     number = 0
     for number, line in enumerate(_lines(path), 1):
-        yield line, _decoded_line(line, number, path)
+        yield line, _decoded(line, Result, path, f"Line {number} of {path}")
     if not number:
         raise UserError(f"{path} is empty: grade something first.")
 
@@ -102,9 +102,7 @@ def each_line(results: Path) -> Iterator[tuple[bytes, Result]]:
 def read_run(results: Path) -> Run:
     """Return how the run in ``results`` was made. Raise UserError if that cannot be read."""
     path = results / RUN
-    data = b"".join(_lines(path))
-    _check_schema(_decoded(data, _Head, str(path)), path)
-    run = _decoded(data, Run, str(path))
+    run = _decoded(b"".join(_lines(path)), Run, path, str(path))
     if run.assignment not in NAMES:
         raise UserError(
             f"{path} is for assignment {visible(run.assignment)}, which this version does not "
@@ -124,7 +122,7 @@ def _result(path: Path, name: str) -> Result:
             damaged = damaged or number
             continue
         if head.submission == name:
-            return _decoded_line(line, number, path)
+            return _decoded(line, Result, path, f"Line {number} of {path}")
         names.append(head.submission)
     what = f"{path} has no submission called {visible(name)}"
     if damaged:
@@ -191,25 +189,18 @@ def _lines(path: Path) -> Iterator[bytes]:
             yield from file
 
 
-def _decoded_line(line: bytes, number: int, path: Path) -> Result:
-    what = f"Line {number} of {path}"
-    _check_schema(_decoded(line, _Head, what), path)
-    return _decoded(line, Result, what)
-
-
-def _decoded(data: bytes, kind: type[Data], what: str) -> Data:
+def _decoded(data: bytes, kind: type[Data], path: Path, what: str) -> Data:
+    """Return the data in ``path``, called ``what`` if damaged. Another schema is told first."""
     try:
+        head = msgspec.json.decode(data, type=_Head)
+        if head.schema != SCHEMA:
+            raise UserError(
+                f"{path} has schema {head.schema}, and this version reads schema {SCHEMA}: use the "
+                "version of backprop-harness that wrote it."
+            )
         return msgspec.json.decode(data, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{what} is damaged ({error}): grade again.") from None
-
-
-def _check_schema(head: _Head, path: Path) -> None:
-    if head.schema != SCHEMA:
-        raise UserError(
-            f"{path} has schema {head.schema}, and this version reads schema {SCHEMA}: use the "
-            "version of backprop-harness that wrote it."
-        )
 
 
 def hint(name: str, known: Iterable[str], otherwise: str = "check the spelling.") -> str:

@@ -4,7 +4,7 @@ import csv
 import io
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mode
@@ -93,7 +93,8 @@ def read_roster(path: Path) -> Roster:
             "username, id or email whose values match the names of the submissions."
         )
     people = [[_cell(row, column) for column in columns] for row in rows[1:]]
-    people = [person for person in people if any(person) and not _is_heading(person)]
+    # Without empty rows, and Canvas's row of points.
+    people = [each for each in people if {cell.lower() for cell in each} - {"", POINTS_POSSIBLE}]
     if not people:
         raise UserError(f"{path} has a header row but no students.")
     for person, count in Counter(map(tuple, people)).items():
@@ -122,11 +123,6 @@ def table_rows(path: Path, text: str, separator: str = ",") -> list[list[str]]:
 
 def _cell(row: Sequence[str], column: int) -> str:
     return row[column].strip() if column < len(row) else ""
-
-
-def _is_heading(person: Collection[str]) -> bool:
-    """Return whether it is Canvas's row of points."""
-    return {cell.lower() for cell in person if cell} == {POINTS_POSSIBLE}
 
 
 def _called(person: Sequence[str], column: int) -> str:

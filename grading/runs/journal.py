@@ -161,11 +161,13 @@ class Journal:
 
     def forget(self, names: Collection[str]) -> None:
         """Remove these submissions, in one step."""
-        self._leave([name for name in self._places if name not in names])
+        self.keep_only(self._places.keys() - names)
 
     def keep_only(self, names: Collection[str]) -> None:
         """Remove all other submissions, in one step."""
-        self._leave([name for name in self._places if name in names])
+        kept = [name for name in self._places if name in names]
+        if len(kept) < len(self._places):
+            self._keep(kept)
 
     def close(self) -> None:
         """Close the file, with everything on disk."""
@@ -215,10 +217,6 @@ class Journal:
         place = Place(line.key, line.isolation, finished, self._end, length, line.by)
         self._places[result.submission] = place
         self._end += length
-
-    def _leave(self, names: Collection[str]) -> None:
-        if len(names) < len(self._places):
-            self._keep(names)
 
     def _keep(self, names: Iterable[str]) -> None:
         """Replace the file by one with only the latest lines of these submissions."""

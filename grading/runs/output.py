@@ -29,7 +29,12 @@ def open_journal(out: Path) -> Iterator[Journal]:
     Raise UserError if the folder cannot be written, or another run is writing to it.
     """
     with refusals(out, "written"):
-        _prepare(out)
+        if out.exists() and not out.is_dir():
+            raise UserError(f"{out} is a file: give --out a folder for the results.")
+        out.mkdir(parents=True, exist_ok=True)
+        for name in (LINES, GRADES, RUN, journals.FILE):
+            if (out / name).is_dir():
+                raise UserError(f"{out / name} is a folder: move it away, or give another --out.")
     with only_run_in(out):
         with refusals(out, "written"):
             for name in (LINES, GRADES, RUN, OVERRIDES, journals.FILE):
@@ -41,15 +46,6 @@ def open_journal(out: Path) -> Iterator[Journal]:
         finally:
             with refusals(out, "written"):
                 journal.close()
-
-
-def _prepare(out: Path) -> None:
-    if out.exists() and not out.is_dir():
-        raise UserError(f"{out} is a file: give --out a folder for the results.")
-    out.mkdir(parents=True, exist_ok=True)
-    for name in (LINES, GRADES, RUN, journals.FILE):
-        if (out / name).is_dir():
-            raise UserError(f"{out / name} is a folder: move it away, or give another --out.")
 
 
 def seed_for(out: Path, wanted: int | None, *, keep: bool) -> int:

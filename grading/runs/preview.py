@@ -45,17 +45,8 @@ class Moves:
         return bool(self.moved or self.new or self.gone)
 
 
-@dataclass(frozen=True)
-class Published:
-    """The results in a folder, how they were made, and what could not be read of them."""
-
-    results: list[Result]
-    run: dict[str, Any]
-    troubles: list[str]
-
-
-def published(folder: Path) -> Published:
-    """Read what was published in the folder, which may be nothing.
+def published(folder: Path) -> tuple[list[Result], dict[str, Any], list[str]]:
+    """Return the results in a folder, if any, how they were made, and what could not be read.
 
     Damage is reported and the rest is used. Raise UserError if a file may not be read.
     """
@@ -78,7 +69,7 @@ def published(folder: Path) -> Published:
         )
     if lines and trouble:
         troubles.append(f"{trouble} Changes to the grading are unknown.")
-    return Published([line for line in lines if line], run, troubles)
+    return [line for line in lines if line], run, troubles
 
 
 def compared(

@@ -26,13 +26,7 @@ from grading.runs.output import open_journal, seed_for
 from grading.runs.overrides import Overrides, read_overrides
 from grading.runs.preview import compared, print_moves, published
 from grading.runs.signals import Stopped, stoppable, unstoppable
-from grading.runs.start import (
-    check_points,
-    isolated,
-    progress,
-    warn_not_isolated,
-    worker_count,
-)
+from grading.runs.start import check_points, isolated, progress, warn_not_isolated, worker_count
 from grading.runs.submissions import Folder
 from grading.runs.summary import Counts, print_summary
 from grading.sandbox import LEVELS, LOCKED, Isolation, open_zygote
@@ -73,7 +67,7 @@ def grade_folder(folder: Path, assignment: str, out: Path, options: Options) -> 
         results = run.results()
         with unstoppable(), refusals(out, "written"):
             publish(out, results, run.facts())
-            run.forget_others()
+            run.journal.keep_only({entry.name for entry in run.entries})
         # From here on nothing can harm the marks.
         report, trouble = _report(out, options.workers or cores())
         print_summary(Console(), results, out, run.counts(), report)
@@ -91,9 +85,9 @@ def preview_folder(folder: Path, assignment: str, out: Path, options: Options) -
     is kept for the run that publishes. Raise as `grade_folder` does.
     """
     with stoppable(), _finished(folder, assignment, out, options, publishes=False) as run:
-        before = published(out)
-        moves = compared((before.results, before.run), run.results(), run.facts())
-        for line in before.troubles:
+        results, facts, troubles = published(out)
+        moves = compared((results, facts), run.results(), run.facts())
+        for line in troubles:
             click.echo(line, err=True)
         print_moves(Console(), moves)
         return run.is_complete(), moves.any()
@@ -242,10 +236,6 @@ class _Run:
     def attendance(self) -> Attendance:
         """Who on the roster is missing, and who is not on it; empty without a roster."""
         return attendance(self.roster, self.students) if self.roster else Attendance([], [])
-
-    def forget_others(self) -> None:
-        """Remove from the journal what is no longer in the folder."""
-        self.journal.keep_only({entry.name for entry in self.entries})
 
     def counts(self) -> Counts:
         """Return the numbers of submissions graded by this run, graded earlier, and ungraded."""

@@ -41,9 +41,7 @@ def unstoppable() -> Iterator[None]:
 
 
 @contextmanager
-def _handled_by(
-    handler: Callable[[int, FrameType | None], None],
-) -> Iterator[None]:
+def _handled_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
     # What is ignored already (by nohup, say) stays ignored.
     caught = [each for each in SIGNALS if signal.getsignal(each) is not signal.SIG_IGN]
     before = {each: signal.signal(each, handler) for each in caught}
