@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -131,12 +132,13 @@ class TestJournal:
 FULL = """
 import resource, sys
 from pathlib import Path
+from contextlib import closing
 from grading.runs.journal import Journal
 from grading.pages.folder import _replace
 from grading.results.lines import publish
 from tests.test_journal import result
 out, limit = Path(sys.argv[1]), int(sys.argv[2])
-with Journal(out / "journal.jsonl") as journal:
+with closing(Journal(out / "journal.jsonl")) as journal:
     journal.append("k", "full", result("alice", reason="x" * 3000))
     journal.append("k", "full", result("bob", reason="x" * 3000))
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
@@ -162,7 +164,7 @@ def test_a_disk_that_is_full_leaves_nothing_half_written_behind(tmp_path):
     done = subprocess.run(line, env=environment, capture_output=True, text=True, check=False)
     assert done.stdout.splitlines() == ["File too large"] * 4, done.stderr
     assert [path.name for path in out.iterdir()] == [FILE]
-    with Journal(out / FILE) as journal:
+    with closing(Journal(out / FILE)) as journal:
         assert journal.read("alice").submission == "alice"
         assert journal.read("bob").submission == "bob"
         assert list(journal.troubles([], 0)) == []

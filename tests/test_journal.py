@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -48,7 +49,7 @@ results = st.builds(
 def written(path, each_result):
     """The lines that the results make, in order."""
     lines = []
-    with Journal(path) as journal:
+    with closing(Journal(path)) as journal:
         for each in each_result:
             before = path.read_bytes()
             journal.append("k", "full", each)
@@ -57,7 +58,7 @@ def written(path, each_result):
 
 
 def read_back(path):
-    with Journal(path) as journal:
+    with closing(Journal(path)) as journal:
         return {name: journal.read(name) for name in list(journal._places)}
 
 
@@ -104,11 +105,11 @@ def test_what_is_forgotten_is_gone_and_the_rest_stays(path, each_result, gone):
     path.unlink(missing_ok=True)
     written(path, each_result)
     expected = {name: each for name, each in latest(each_result).items() if name not in gone}
-    with Journal(path) as journal:
+    with closing(Journal(path)) as journal:
         journal.forget(gone)
         journal.append("k", "full", result("new"))
     assert read_back(path) == expected | {"new": result("new")}
-    with Journal(path) as journal:
+    with closing(Journal(path)) as journal:
         journal.keep_only({"new"})
     assert read_back(path) == {"new": result("new")}
 
@@ -130,7 +131,7 @@ def test_a_score_altered_on_disk_is_not_believed(tmp_path):
 
 
 def test_results_are_read_in_the_order_of_their_names(tmp_path):
-    with Journal(tmp_path / FILE) as journal:
+    with closing(Journal(tmp_path / FILE)) as journal:
         for name in "cab":
             journal.append("k", "full", result(name))
         kept = LazyResults(["c", "a"], journal.read)
@@ -226,7 +227,7 @@ from harness.errors import UserError
 from tests.test_journal import result
 path = Path(sys.argv[1])
 for turn in count():
-    with Journal(path) as journal:
+    with closing(Journal(path)) as journal:
         for n in range(20):
             journal.append("k", "full", result(f"s{n}", float(turn)))
             print(turn * 20 + n, flush=True)

@@ -28,6 +28,7 @@ from grading.similarity.groups import Group, Shared, group_lines
 from harness.course.assignments import load_assignment
 from harness.course.report import Advice, Check, Flag, Report
 from harness.course.settings import Settings
+from harness.probes import plan
 from harness.show import report_text
 from harness.show.notebook import report_html
 from harness.show.visible import MOST_MARKS, visible, visible_line
@@ -170,7 +171,8 @@ def test_nothing_hides_wherever_text_of_students_is_shown(place, tmp_path):
 
 
 def test_nothing_hides_in_what_nbgrader_is_given(tmp_path):
-    task = Task(tmp_path, load_assignment("many-neurons"), Settings())
+    assignment, settings = load_assignment("many-neurons"), Settings()
+    task = Task(tmp_path, assignment, settings, plan(assignment, settings))
     notebook = checked_notebook()
     points = sum(check.max_points for check in task.planned if check.stage == "Sigmoid")
     notebook.cells[0].metadata.nbgrader.points = points

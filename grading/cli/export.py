@@ -172,11 +172,7 @@ def pseudonymous(results: Path, out: Path | None) -> None:
 @export.command()
 @RESULTS
 @click.option(
-    "--out",
-    type=PATH,
-    default=Path("feedback.zip"),
-    show_default=True,
-    help="The zip to write.",
+    "--out", type=PATH, default=Path("feedback.zip"), show_default=True, help="The zip to write."
 )
 def feedback(results: Path, out: Path) -> None:
     """Write a zip of feedback pages.

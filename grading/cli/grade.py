@@ -173,9 +173,7 @@ def override(
 @FOLDER
 @FOR_ASSIGNMENT
 @click.option(
-    "--handout",
-    type=PATH,
-    help="What students started from. Default: assignments/NAME/NAME.ipynb.",
+    "--handout", type=PATH, help="What students started from. Default: assignments/NAME/NAME.ipynb."
 )
 @JSON
 def similar(folder: Path, assignment: str, handout: Path | None, json_file: Path | None) -> None:

@@ -5,7 +5,7 @@ import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from grading.results.lines import Result, inert
+from grading.results.lines import Result, inert, mark_cell
 from grading.results.roster import finder, table_rows
 from harness.errors import UserError
 
@@ -22,7 +22,7 @@ def moodle(results: Iterable[Result], column: str) -> str:
     """
     head = ["username", column, f"{column} (feedback)"]
     rows = [
-        [inert(result.submission), _mark(result), inert(_feedback(result))]
+        [inert(result.submission), mark_cell(result.score), inert(_feedback(result))]
         for result in results
         if result.score is not None
     ]
@@ -42,7 +42,7 @@ def canvas(results: Sequence[Result], column: str, roster: Path | None) -> str:
     if roster is None:
         names = [inert(result.submission) for result in results]
         people = [[name, "", "", name, ""] for name in names]
-        marks = [_mark(result) for result in results]
+        marks = [mark_cell(result.score) for result in results]
     else:
         people = _people(roster)
         marks = _marks_of(people, results, roster)
@@ -79,17 +79,13 @@ def _marks_of(
         if place is None:
             unknown.append(result.submission)
         else:
-            found[place[0]] = _mark(result)
+            found[place[0]] = mark_cell(result.score)
     if unknown:
         raise UserError(
             f"{roster} has no student for {len(unknown)} of the submissions, such as "
             f"{unknown[0]!r}: rename them to a {', '.join(KEYS[:-1])} or student in it."
         )
     return [found.get(place, "") for place in range(len(people))]
-
-
-def _mark(result: Result) -> str:
-    return "" if result.score is None else f"{result.score:g}"
 
 
 def _feedback(result: Result) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Collection
 from dataclasses import dataclass
-from functools import cached_property
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,18 +33,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Task:
-    """An assignment of the harness's in a course, and what its instructor has set for it."""
+    """An assignment of the harness's in a course, its instructor's settings, and its checks."""
 
     folder: Path
     assignment: Assignment
     settings: Settings
-
-    @cached_property
-    def planned(self) -> tuple[Planned, ...]:
-        """The checks that are made."""
-        from harness.probes import plan
-
-        return plan(self.assignment, self.settings)
+    planned: tuple[Planned, ...]
 
 
 def find_task(folder: Path) -> Task | None:
@@ -57,9 +50,10 @@ def find_task(folder: Path) -> Task | None:
     name = _named(folder)
     if name not in NAMES:
         return None
-    task = Task(folder, load_assignment(name), settings_beside(folder, name))
-    _ = task.planned  # raises for points of unknown checks
-    return task
+    from harness.probes import plan
+
+    assignment, settings = load_assignment(name), settings_beside(folder, name)
+    return Task(folder, assignment, settings, plan(assignment, settings))
 
 
 def judge_points(task: Task, id: str, source: str, points: float) -> None:

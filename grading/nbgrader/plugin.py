@@ -381,7 +381,6 @@ def _submission(nb: NotebookNode, student: str) -> Submission:
         return Submission(student, "", reason=nb.metadata[REASON])
     try:
         text: str = nbformat.writes(nb)  # type: ignore[no-untyped-call]
-        source = read_source("notebook.ipynb", text.encode())
+        return Submission(student, "", source=read_source("notebook.ipynb", text.encode()))
     except Unreadable as why:
         return Submission(student, "", reason=str(why))
-    return Submission(student, "", source=source)

@@ -16,15 +16,12 @@ def page_name(submission: str) -> str:
     A plain name is kept: ``alice.html``. Of any other the plain characters are kept, for people,
     and a hash is added: no two names share a file, not even where case is ignored.
     """
-    if len(submission) <= LONGEST and _PLAIN.fullmatch(submission) and not _is_device(submission):
+    plain = _PLAIN.fullmatch(submission) and not _DEVICE.fullmatch(submission)
+    if plain and len(submission) <= LONGEST:
         return f"{submission}.html"
     letters = unicodedata.normalize("NFKD", submission[: 4 * LONGEST]).encode("ascii", "ignore")
     kept = re.sub(r"[^a-z0-9_]+", "-", letters.decode().lower()).strip("-")[:LONGEST].strip("-")
-    kept = f"page-{kept}" if _is_device(kept) else kept or "page"
+    kept = f"page-{kept}" if _DEVICE.fullmatch(kept) else kept or "page"
     # A plain name has no dot, so it is never one of these.
     mark = hashlib.sha256(submission.encode("utf-8", "surrogatepass")).hexdigest()[:16]
     return f"{kept}.{mark}.html"
-
-
-def _is_device(name: str) -> bool:
-    return _DEVICE.fullmatch(name) is not None

@@ -115,12 +115,14 @@ class Overview:
     def page(self, title: str, formulas: Sequence[str]) -> str:
         """Return the page as HTML. ``formulas`` are those of ``common``, set as mathematics."""
         script = asset("class.js")
+        digest = hashlib.sha256(script.encode()).digest()
         common = self.common()
         return render(
             "class.html",
             style=asset("page.css") + asset("class.css"),
             script=script,
-            script_hash=Markup(_allowed(script)),
+            # What allows this script, and no other, to run in the page.
+            script_hash=Markup(f"sha256-{base64.b64encode(digest).decode()}"),
             data=Markup(_embedded(self._data())),
             title=title,
             overview=self,
@@ -196,12 +198,6 @@ def _stage(check: Check) -> str:
 
 def _link(**filters: str) -> str:
     return f"#{urlencode(filters)}"
-
-
-def _allowed(script: str) -> str:
-    """Return what allows this script, and no other, to run in the page."""
-    digest = hashlib.sha256(script.encode()).digest()
-    return f"sha256-{base64.b64encode(digest).decode()}"
 
 
 def _embedded(data: object) -> str:

@@ -194,15 +194,16 @@ def _cells(result: Result, ids: Sequence[str]) -> list[str]:
     )
     counts = [each.attempt for each in result.attempts or () if each.counts]
     return [
-        *(result.submission, result.status, _number(marked.score), f"{result.max_score:g}"),
+        *(result.submission, result.status, mark_cell(marked.score), f"{result.max_score:g}"),
         *(points.get(id, "") for id in ids),
         *(mistakes, result.reason or ""),
-        *((_number(result.score), override_text(result)) if result.override else ("", "")),
+        *((mark_cell(result.score), override_text(result)) if result.override else ("", "")),
         *(counts or [""]),
     ]
 
 
-def _number(score: float | None) -> str:
+def mark_cell(score: float | None) -> str:
+    """Return a mark as the cell of a table, empty if it is open."""
     return "" if score is None else f"{score:g}"
 
 

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import msgspec
 
@@ -100,7 +100,7 @@ class Place(NamedTuple):
 
 
 class Journal:
-    """The results in a file, by submission; the latest of each counts. Use it with ``with``.
+    """The results in a file, by submission; the latest of each counts. Close it in the end.
 
     ``by`` names the versions that write it now. Raises OSError if the file cannot be read or
     written.
@@ -174,12 +174,6 @@ class Journal:
         self._reader.close()
         with self._writer:
             os.fsync(self._writer.fileno())
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self.close()
 
     def _open(self) -> None:
         self._writer = self._path.open("ab", buffering=0)

@@ -12,7 +12,7 @@ from harness.course.assignments import load_assignment
 from harness.course.settings import for_student
 from harness.errors import UserError
 from harness.judging.judge import Judgement, judge
-from harness.probes import Planned, plan
+from harness.probes import plan
 
 
 def check_stages(work: Work, stages: Sequence[str], spawner: Spawner) -> Judgement:
@@ -20,18 +20,15 @@ def check_stages(work: Work, stages: Sequence[str], spawner: Spawner) -> Judgeme
 
     Raises UserError for a stage that the assignment does not have, or code that cannot be used.
     """
-    known = [stage.name for stage in load_assignment(work.assignment).stages]
+    assignment = load_assignment(work.assignment)
+    known = [stage.name for stage in assignment.stages]
     if unknown := [stage for stage in stages if stage not in known]:
         raise UserError(
             f"{work.assignment} has no stage {unknown[0]}; its stages are {', '.join(known)}."
         )
-    only = {check.id for check in checks_of(work) if not stages or check.stage in stages}
+    planned = plan(assignment, work.settings)
+    only = {check.id for check in planned if not stages or check.stage in stages}
     return check_work(work, only, spawner)
-
-
-def checks_of(work: Work) -> tuple[Planned, ...]:
-    """Return the checks to make. Raises UserError where the settings do not fit the assignment."""
-    return plan(load_assignment(work.assignment), work.settings)
 
 
 def check_work(work: Work, only: Iterable[str], spawner: Spawner) -> Judgement:

@@ -10,12 +10,13 @@ import pytest
 
 from grading.errors import sentence
 from grading.sandbox import SpawnerError, open_spawner
-from grading.selfcheck.check import check_work, checks_of
+from grading.selfcheck.check import check_work
 from grading.selfcheck.work import Work
+from harness.course.assignments import load_assignment
 from harness.course.numbers import decimal
 from harness.course.report import Check, Report
 from harness.errors import UserError
-from harness.probes import Planned
+from harness.probes import Planned, plan
 from harness.show.outline import MARKS, advice
 from harness.show.visible import visible
 
@@ -34,7 +35,7 @@ class Checks:
 
     def __init__(self, config: pytest.Config, work: Work) -> None:
         self.work = work
-        self._all = checks_of(work)
+        self._all = plan(load_assignment(work.assignment), work.settings)
         self._path = Path(os.path.abspath(work.file))  # noqa: PTH100 - leaves links as they are
         self._said: list[str] = []
         # What the call names, which workers of pytest-xdist get too, without any default paths.
