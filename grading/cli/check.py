@@ -30,11 +30,7 @@ if TYPE_CHECKING:
 @JSON
 @click.option("--watch", is_flag=True, help="Check again whenever FILE is saved, until Ctrl-C.")
 def check(
-    file: Path,
-    assignment: str | None,
-    stages: tuple[str, ...],
-    json_file: Path | None,
-    watch: bool,
+    file: Path, assignment: str | None, stages: tuple[str, ...], json_file: Path | None, watch: bool
 ) -> None:
     """Check a student's module or notebook.
 

@@ -156,8 +156,7 @@ def _publish(
 
 
 def _named(results: Sequence[Result], name: str, folder: Path) -> Result:
-    for result in results:
-        if result.submission == name:
-            return result
-    names = [result.submission for result in results]
-    raise UserError(f"{folder} has no submission called {visible(name)}: {hint(name, names)}")
+    named = {result.submission: result for result in results}
+    if name not in named:
+        raise UserError(f"{folder} has no submission called {visible(name)}: {hint(name, named)}")
+    return named[name]

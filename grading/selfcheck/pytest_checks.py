@@ -197,9 +197,8 @@ class CheckItem(pytest.Item):
 def _points(made: list[dict[str, Any]], planned: int) -> str:
     got = decimal(sum(facts[POINTS] for facts in made))
     most = decimal(sum(facts[MAX_POINTS] for facts in made))
-    left = (
-        f" ({planned - len(made)} of {planned} checks not selected)" if len(made) < planned else ""
-    )
+    rest = planned - len(made)
+    left = f" ({rest} of {planned} checks not selected)" if rest > 0 else ""
     return f"{got} of {most} points{left}"
 
 
