@@ -1,21 +1,22 @@
 """Check that the stages work together in torch's graph, from the cost to every parameter."""
 
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 
 import torch
 from torch import Tensor
 
 from harness.candidate.operations import Link
 from harness.probes.cases import TRIES, generator_for
-from harness.probes.compare import VALUES, difference
+from harness.probes.compare import VALUES, Tolerance, difference
 from harness.probes.context import Errored, Failed, StageContext, for_staff, in_words
 from harness.probes.proxy import StageTrouble, proxy
 
-# How far each leaf is moved, relative to its size, and how much further no gradient may go: with
-# float32's roundings, VALUES are then kept to. A gradient of nothing but 0 stays where it is.
-STEP, SENSITIVE, TINY = 1e-4, 8.0, 1e-300
+# VALUES leave room for float32, of which a sample takes a part only.
+STEADY = Tolerance(VALUES.relative / 4, VALUES.room / 4)
 
 
 @dataclass(frozen=True)
@@ -29,12 +30,11 @@ class ChainContext:
     def leaves(self) -> dict[str, Tensor]:
         """A value for every name that no link computes, sampled by the first stage that uses it.
 
-        Drawn again while a small change of them changes a gradient much: a student's rounding
-        would too.
+        Drawn again while rounding to float32 changes a gradient: a student's would too.
         """
         for attempt in range(TRIES):
             leaves = self._drawn(attempt)
-            if self._sensitivity(leaves) < SENSITIVE:
+            if self._are_steady(leaves):
                 break
         return leaves
 
@@ -50,19 +50,34 @@ class ChainContext:
                     leaves.setdefault(name, value)
         return leaves
 
-    def _sensitivity(self, leaves: dict[str, Tensor]) -> float:
-        """Return by how much more than a leaf, relative to its size, a gradient changes."""
+    def _are_steady(self, leaves: Mapping[str, Tensor]) -> bool:
+        """Return whether any one stage could work in float32 with little effect on a gradient."""
         right = self.gradients({}, leaves)
-        moved = (
-            self.gradients({}, {**leaves, name: value * (1 + STEP)})
-            for name, value in leaves.items()
-            if value.is_floating_point()
+        ways = product({link.stage for link in self.links}, (True, False))
+        return all(
+            difference(gradient, right[leaf], STEADY, size=_largest(right[leaf])) is None
+            for stage, stays in ways
+            for leaf, gradient in self._with_float32(stage, stays, leaves).items()
         )
-        return max(
-            _largest(gradient - right[leaf]) / (_largest(right[leaf]) + TINY) / STEP
-            for each in moved
-            for leaf, gradient in each.items()
-        )
+
+    def _with_float32(
+        self, stage: str, stays: bool, leaves: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """Return the gradients with a stage in float32, whose output ``stays`` so.
+
+        They are empty if the other stages refuse it.
+        """
+        forward = self.stages[stage].stage.forward
+
+        def rounded(*values: Tensor) -> Tensor:
+            output = forward(
+                *(each.float() if each.is_floating_point() else each for each in values)
+            )
+            return output if stays else output.double()
+
+        with suppress(RuntimeError):
+            return self.gradients({stage: rounded}, leaves)
+        return {}
 
     @cached_property
     def right(self) -> dict[str, Tensor]:
@@ -118,7 +133,7 @@ def judge_chain(chain: ChainContext, students: Collection[str]) -> None:
         said = f"torch says: {refusal}"
         raise Failed(where, said, staff=str(refusal), case=case) from None
     for name, gradient in got.items():
-        off = difference(gradient, right[name], VALUES, size=float(right[name].abs().max()))
+        off = difference(gradient, right[name], VALUES, size=_largest(right[name]))
         if off:
             raise Failed(
                 f"In the chain, ∂C/∂{name} is wrong when {who} computes it.",
