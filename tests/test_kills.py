@@ -158,14 +158,17 @@ while True:
     until = time.process_time() + 0.01
     while time.process_time() < until:
         pass
-    time.sleep(0.25)
+    time.sleep(0.3)
 """
 
 
 def test_who_computes_a_little_now_and_then_is_ended_by_the_clock(zygote):
     source = read_source("a.py", (BURSTS * 9).encode())
-    limits = Limits(call_seconds=0.3, submission_seconds=2.0)
+    limits = Limits(call_seconds=0.3, submission_seconds=1.5)
     with RemoteCandidate(zygote, source, limits) as remote:
         assert remote.doubtful
     with RemoteCandidate(zygote, source, limits, second=True) as remote:
-        assert not remote.doubtful and remote.definition.unusable
+        assert not remote.doubtful
+        # On a busy machine bursts can look like waiting, which ends them earlier.
+        stopped = {statement.kind for statement in remote.definition.failed}
+        assert remote.definition.unusable or stopped == {"stopped"}

@@ -4,6 +4,7 @@ import ast
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
 
 from harness.formulas import variants
@@ -25,7 +26,9 @@ def rewrites_of(solved: ast.ClassDef, *, shaped: bool) -> tuple[Rewrite, ...]:
 
     ``shaped`` says whether it works on more than single numbers, so that axes matter.
     """
-    rules = (*RULES, _shapes) if shaped else RULES
+    rules: tuple[Rule, ...] = RULES
+    if shaped:
+        rules += (partial(_as_formula, variants.SHAPED_RULES),)
     found: dict[str, str] = {}
     for function in solved.body:
         if not isinstance(function, ast.FunctionDef):
@@ -74,14 +77,6 @@ def _compiles(text: str) -> bool:
     except (SyntaxError, ValueError):
         return False
     return True
-
-
-def _expressions(node: ast.AST, names: frozenset[str]) -> Iterator[Change]:
-    yield from _as_formula(variants.RULES, node, names)
-
-
-def _shapes(node: ast.AST, names: frozenset[str]) -> Iterator[Change]:
-    yield from _as_formula(variants.SHAPED_RULES, node, names)
 
 
 def _as_formula(
@@ -178,7 +173,7 @@ def _in_place(node: ast.AST, names: frozenset[str]) -> Iterator[Change]:
 
 
 RULES: tuple[Rule, ...] = (
-    _expressions,
+    partial(_as_formula, variants.RULES),
     _other_names,
     _functions,
     _statements,

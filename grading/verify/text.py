@@ -28,7 +28,10 @@ def verify_and_print(course: Path, names: Sequence[str], workers: int, seed: int
 
 
 def _one(course: Path, name: str, workers: int, seed: int) -> Proof:
-    with _bar() as bar:
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
+    with Progress(
+        *columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True
+    ) as bar:
         task = bar.add_task(name, total=None)
 
         def progress(doing: str, done: int, of: int) -> None:
@@ -37,16 +40,6 @@ def _one(course: Path, name: str, workers: int, seed: int) -> Proof:
         proof = verify(course, name, workers, seed, progress)
     print_proof(Console(), proof)
     return proof
-
-
-def _bar() -> Progress:
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    return Progress(*columns, console=Console(stderr=True), transient=True)
 
 
 def print_proof(console: Console, proof: Proof) -> None:

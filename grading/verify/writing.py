@@ -3,36 +3,12 @@
 import ast
 import textwrap
 from collections.abc import Mapping
+from pathlib import Path
 
 from harness.course.stage import Stage
 
-HEAD = """import numpy as np
-import torch
-from torch.autograd import Function
-
-Solved = {name}
-
-
-"""
-
-CLASS = '''class Right(Function):
-    """{formula}"""
-
-    @staticmethod
-    def forward(ctx, {inputs}):
-        {output} = {forward}
-        ctx.save_for_backward({inputs}, {output})
-        return {output}
-
-    @staticmethod
-    def backward(ctx, g):
-        {inputs}, {output} = ctx.saved_tensors
-        return ({gradients},)
-
-
-class {name}(Right):
-{code}
-'''
+# A class after the solution's, and one derived from it.
+CLASS = Path(__file__).with_name("class.txt").read_text(encoding="utf-8")
 
 
 def stage_text(
@@ -44,7 +20,7 @@ def stage_text(
     body of a class derived from it.
     """
     filled = {**stage.gradients, **gradients}
-    text = CLASS.format(
+    return CLASS.format(
         name=stage.name,
         formula=stage.formula,
         inputs=", ".join(stage.inputs),
@@ -53,7 +29,6 @@ def stage_text(
         gradients=", ".join(spelled(stage, filled[name]) for name in stage.inputs),
         code=textwrap.indent(code.strip() or "pass", "    "),
     )
-    return HEAD.format(name=stage.name) + text
 
 
 def spelled(stage: Stage, expression: str) -> str:

@@ -38,12 +38,8 @@ def reproduces(
     stage: Stage, expression: str, samples: Sequence[Sample], tolerance: float = EXACT
 ) -> bool:
     """Return whether the expression has the returned shape and values in every sample."""
-    return all(_agrees(stage, expression, sample, tolerance) for sample in samples)
-
-
-def _agrees(stage: Stage, expression: str, sample: Sample, tolerance: float) -> bool:
-    value = value_at(stage, expression, sample)
-    return value is not None and same_values(value, sample.got, tolerance)
+    values = ((value_at(stage, expression, sample), sample.got) for sample in samples)
+    return all(value is not None and same_values(value, got, tolerance) for value, got in values)
 
 
 def same_values(value: Tensor, got: Tensor, tolerance: float) -> bool:

@@ -78,7 +78,8 @@ def _factors(factors: Sequence[ast.expr], names: Mapping[str, Formula]) -> Formu
 
 def _enclosed(node: ast.expr, names: Mapping[str, Formula]) -> Formula:
     inner = _set(node, names)
-    if isinstance(node, _IN_BRACKETS) and not _is_power(node):
+    power = isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow)
+    if isinstance(node, _IN_BRACKETS) and not power:
         return (Piece("("), *inner, Piece(")"))
     return inner
 
@@ -105,7 +106,3 @@ def _set(node: ast.expr, names: Mapping[str, Formula]) -> Formula:
         case ast.Call(func=ast.Name(id=function), args=[argument], keywords=[]):
             return (Piece(f"{function}("), *_set(argument, names), Piece(")"))
     return upright(ast.unparse(node))
-
-
-def _is_power(node: ast.expr) -> bool:
-    return isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow)
