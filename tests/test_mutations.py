@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from grading.verify.behaviour import same_behaviour
-from grading.verify.controls import HEAD, controls_for
+from grading.verify.controls import controls_for
 from grading.verify.equivalents import equivalents_for
 from grading.verify.rewrites import rewrites_of
-from grading.verify.styles import Style, frames, styles, written
+from grading.verify.styles import Style, catalogue, styles, written
 from grading.verify.writing import stage_text
 from harness.candidate.workbench import Workbench
 from harness.course.assignments import NAMES, load_assignment
@@ -259,7 +259,7 @@ def test_a_stage_written_from_its_own_formulas_is_right(assignment, stage):
 
 def behaves(assignment, stage, way, style):
     """Whether the control's class is right, whatever the judge says of it."""
-    code = HEAD + f"Solved{stage.name} = {stage.name}\n" + written(stage, way, style)
+    code = catalogue().head + f"Solved{stage.name} = {stage.name}\n" + written(stage, way, style)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return same_behaviour(stage, Workbench(defined(code, RIGHT[assignment])))
@@ -295,6 +295,6 @@ def test_controls_bring_every_style_to_every_stage(name):
         assert all(any(part.endswith(f", {style}") for part in used) for style in styles())
         ways = equivalents_for(name, stage)
         assert all(any(part.startswith(f"{stage.name}: {way},") for part in used) for way in ways)
-    assert all(any(text.endswith(frame) for text in said) for frame in frames())
+    assert all(any(text.endswith(frame) for text in said) for frame in catalogue().frame)
     for _, code in controls:
         compile(code, "<control>", "exec")

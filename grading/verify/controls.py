@@ -3,16 +3,8 @@
 from collections.abc import Iterator
 
 from grading.verify.equivalents import equivalents_for
-from grading.verify.styles import frames, styles, written
+from grading.verify.styles import catalogue, styles, written
 from harness.course.assignment import Assignment
-
-HEAD = """import numpy as np
-import torch
-import torch.nn.functional as F
-from torch import nn
-from torch.autograd import Function
-
-"""
 
 
 def controls_for(assignment: Assignment) -> Iterator[tuple[str, str]]:
@@ -20,13 +12,13 @@ def controls_for(assignment: Assignment) -> Iterator[tuple[str, str]]:
 
     Every style occurs in every stage, together with different equivalents and other styles.
     """
-    names, around, stages = list(styles()), list(frames()), assignment.stages
+    names, around, stages = list(styles()), list(catalogue().frame), assignment.stages
     known = {stage.name: list(equivalents_for(assignment.name, stage).items()) for stage in stages}
     count = max(len(names), *map(len, known.values()))
     stride = len(names) // (len(stages) + 1)
     for number in range(count):
-        frame = frames()[name := around[number % len(around)]]
-        code, said = HEAD + frame.above.replace("«Name»", stages[0].name), []
+        frame = catalogue().frame[name := around[number % len(around)]]
+        code, said = catalogue().head + frame.above.replace("«Name»", stages[0].name), []
         code += "".join(f"Solved{stage.name} = {stage.name}\n" for stage in stages) + "\n"
         for at, stage in enumerate(stages):
             style = names[(number + at * stride) % len(names)]

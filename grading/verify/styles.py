@@ -44,26 +44,25 @@ class Frame(msgspec.Struct, forbid_unknown_fields=True):
     below: str = ""
 
 
-class _File(msgspec.Struct, forbid_unknown_fields=True):
+class Catalogue(msgspec.Struct, forbid_unknown_fields=True):
+    """The head of every control, the styles and their bases, and what can stand around them."""
+
+    head: str
     base: dict[str, str]
     style: dict[str, Style]
     frame: dict[str, Frame]
 
 
 @cache
-def _known() -> _File:
-    return msgspec.toml.decode(Path(__file__).with_name("styles.toml").read_bytes(), type=_File)
+def catalogue() -> Catalogue:
+    """Return what styles.toml holds."""
+    return msgspec.toml.decode(Path(__file__).with_name("styles.toml").read_bytes(), type=Catalogue)
 
 
 @cache
 def styles() -> dict[str, str]:
     """Return the texts of all styles by name. Raise ValueError if one does not fit its base."""
-    return {name: style.filled(name, _known().base) for name, style in _known().style.items()}
-
-
-def frames() -> dict[str, Frame]:
-    """Return what can stand around the classes, by name."""
-    return _known().frame
+    return {name: style.filled(name, catalogue().base) for name, style in catalogue().style.items()}
 
 
 def written(stage: Stage, solved: Equivalent, style: str) -> str:
@@ -84,17 +83,13 @@ def written(stage: Stage, solved: Equivalent, style: str) -> str:
         "output": stage.output,
         "saves": ", ".join(solved.saves) + ",",
         "returns": ", ".join(solved.returns) + ",",
-        "needed": _needed(solved),
+        "needed": ", ".join(
+            f"({value}) if ctx.needs_input_grad[{at}] else None"
+            for at, value in enumerate(solved.returns)
+        ),
         "count": str(len(stage.inputs)),
     }
     return re.sub(r"«(\w+)»", lambda match: gaps[match[1]], text) + "\n"
-
-
-def _needed(solved: Equivalent) -> str:
-    return ", ".join(
-        f"({value}) if ctx.needs_input_grad[{at}] else None"
-        for at, value in enumerate(solved.returns)
-    )
 
 
 def _each(solved: Equivalent, pattern: str) -> str:

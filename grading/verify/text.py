@@ -55,7 +55,8 @@ def print_proof(console: Console, proof: Proof) -> None:
     if proof.off:
         console.print("\nUnexpected outcomes:")
     for verdict in proof.off[:OFF_SHOWN]:
-        console.print(_off(verdict))
+        text = f", {verdict.case.text}," if verdict.case.text else ""
+        console.print(Text(visible(f"✗ {verdict.case.name}{text} {verdict.why}")))
     if len(proof.off) > OFF_SHOWN:
         console.print(f"… and {len(proof.off) - OFF_SHOWN} more; --json FILE has them all.")
 
@@ -119,9 +120,3 @@ def _summary(proof: Proof, mutants: Sequence[Verdict]) -> Iterator[str]:
 
 def _mark(right: bool) -> str:
     return "✓" if right else "✗"
-
-
-def _off(verdict: Verdict) -> Text:
-    each = verdict.case
-    text = f", {each.text}," if each.text else ""
-    return Text(visible(f"✗ {each.name}{text} {verdict.why}"))

@@ -188,7 +188,9 @@ def _fault_in(table: Mapping[str, Any]) -> str:
     for key, value in table.items():
         if key not in _KEYS:
             return f"{key} is not a key of a mistake; the keys are {', '.join(_KEYS)}"
-        if not _is(_KEYS[key], value):
+        of_strings = isinstance(value, list) and all(isinstance(each, str) for each in value)
+        kinds = {_LIST: of_strings, _TEXT: isinstance(value, str)}
+        if not kinds.get(_KEYS[key], isinstance(value, dict)):
             return f"{key} must be {_KEYS[key]}"
         if key == "only" and value not in _ONLY:
             return f"only must be one of {', '.join(_ONLY)}"
@@ -199,9 +201,3 @@ def _fault_in(table: Mapping[str, Any]) -> str:
         if not texts or not all(isinstance(text, str) for text in texts):
             return f"gradients.{name} must be an expression or a table of replacements"
     return ""
-
-
-def _is(kind: str, value: object) -> bool:
-    if kind == _LIST:
-        return isinstance(value, list) and all(isinstance(each, str) for each in value)
-    return isinstance(value, str if kind == _TEXT else dict)

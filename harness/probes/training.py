@@ -43,17 +43,11 @@ def training(task: Task, candidate: Candidate, reference: Run) -> Run:
 
 def first_wrong_step(run: Run, reference: Run) -> int | None:
     """Return the first step after which a parameter differs from the reference's, or None."""
-    wrong = [
-        int(step)
-        for name, right in reference.path.items()
-        for step in (~_is_near(run.path[name], right)).nonzero()[:1]
-    ]
+    wrong: list[int] = []
+    for name, right in reference.path.items():
+        near = _max_abs(run.path[name] - right) <= PATH * (_max_abs(right) + 1e-3)
+        wrong += map(int, (~near).nonzero()[:1])  # nan is not near
     return min(wrong, default=None)
-
-
-def _is_near(mine: Tensor, right: Tensor) -> Tensor:
-    """Return for each step whether the parameter is near enough; nan is not."""
-    return _max_abs(mine - right) <= PATH * (_max_abs(right) + 1e-3)
 
 
 def _max_abs(rows: Tensor) -> Tensor:

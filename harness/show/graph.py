@@ -92,12 +92,8 @@ def graph_of(assignment: Assignment) -> Graph:
             dimensions.setdefault(source, tuple(stage.inputs[name].split()))
             names.setdefault(source, source)
         dimensions[link.output] = stage.output_dimensions
-        names[link.output] = _written(stage.formula, link.output)
+        # C₀ for ``C₀ = (a − y)²`` and the output C; the output if the formula's differs.
+        left = stage.formula.partition("=")[0].strip()
+        names[link.output] = left if left.rstrip(SUBSCRIPTS) == link.output else link.output
         spine.append(link.output)
     return Graph(tuple(spine), tuple(edges), dimensions, names)
-
-
-def _written(formula: str, output: str) -> str:
-    """Return C₀ for ``C₀ = (a − y)²`` and the output C; the output if the formula's differs."""
-    left = formula.partition("=")[0].strip()
-    return left if left.rstrip(SUBSCRIPTS) == output else output
