@@ -85,11 +85,6 @@ def refusal(error: OSError, where: Path | str, done: str = "read") -> str:
     return f"{visible_line(path)} cannot be {done}: {error.strerror or error}."
 
 
-def plural(count: int, noun: str) -> str:
-    """Return the count with the noun, as in "1 line" or "3 lines"."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
 def listed(names: Sequence[str], most: int = 10) -> str:
     """Return the names on one line, only the first of them if there are many."""
     more = f" and {len(names) - most} more" if len(names) > most else ""

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import mode
 
-from grading.errors import listed, plural
+from grading.errors import listed
+from harness.course.numbers import plural
 from harness.errors import UserError
 from harness.show.visible import visible_line
 

@@ -17,10 +17,11 @@ from typing import NamedTuple
 
 import msgspec
 
-from grading.errors import plural, refusals
+from grading.errors import refusals
 from grading.results.lines import OPEN, Result, decode_result, encode_result, replaced
 from grading.sandbox import Isolation
 from grading.workers.jobs import Job
+from harness.course.numbers import plural
 from harness.errors import UserError
 
 if sys.platform != "win32":

@@ -10,11 +10,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from grading.confined.software import MissingPackage
-from grading.errors import plural
 from grading.sandbox import SpawnerError
 from grading.workers.capacity import available_mib, cores, needed_mib, workers_that_fit
 from grading.workers.jobs import Job
 from harness.course.assignments import load_assignment
+from harness.course.numbers import plural
 from harness.course.settings import Settings
 from harness.errors import UserError
 from harness.show.visible import visible_line

@@ -11,8 +11,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from grading.errors import listed, plural
+from grading.errors import listed
 from grading.results.lines import GRADES, LINES, RUN, Result, mistakes_of
+from harness.course.numbers import plural
 from harness.course.report import Check, Outcome
 from harness.show.outline import MARKS
 from harness.show.visible import visible_line

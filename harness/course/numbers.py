@@ -27,7 +27,7 @@ def decimal(value: float) -> str:
     return f"{value:.2f}".rstrip("0").rstrip(".")
 
 
-def count(amount: int, noun: str) -> str:
+def plural(amount: int, noun: str) -> str:
     """Return the amount with its noun, such as ``1 check`` or ``2 checks``."""
     return f"{amount} {noun}{'s' * (amount != 1)}"
 

@@ -6,7 +6,7 @@ from contextlib import suppress
 from torch import Tensor
 
 from harness.candidate.operations import Other, Returned, Returns
-from harness.course.numbers import count, number, numbers, shape
+from harness.course.numbers import number, numbers, plural, shape
 from harness.probes.compare import VALUES, Difference, Tolerance, difference
 from harness.probes.context import Call, Failed, StageContext, circumstances
 from harness.probes.numerical import gradcheck_objection
@@ -103,7 +103,7 @@ def _judge_count(call: Call, name: str, values: tuple[Returned, ...]) -> None:
         return
     sentence = _refusal(call, values) or "torch's engine would drop the rest"
     text = (
-        f"backward returned {count(len(values), 'value')} for {count(expected, 'input')} "
+        f"backward returned {plural(len(values), 'value')} for {plural(expected, 'input')} "
         f"({', '.join(inputs)}); {sentence}."
     )
     raise _failed(call, name, text)

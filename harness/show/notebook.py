@@ -8,7 +8,7 @@ from html import escape
 from importlib import resources
 from typing import TYPE_CHECKING
 
-from harness.course.numbers import count
+from harness.course.numbers import plural
 from harness.course.report import Report
 from harness.formulas.notation import BEHAVES, RIGHT, Formula, as_written, plain
 from harness.show.chain import chain_picture
@@ -110,13 +110,13 @@ def _training(run: Run, reference: Run | None, assignment: Assignment) -> str:
 def _waiting(said: Sequence[Part]) -> str:
     waiting = sum(max(len(wait.labels), 1) for part in said for wait in part.waits)
     lines = [f"{part.title} {wait}" for part in said for wait in part.waits]
-    return _folded(f"{MARKS['not_run']} {count(waiting, 'check')} not made yet", lines)
+    return _folded(f"{MARKS['not_run']} {plural(waiting, 'check')} not made yet", lines)
 
 
 def _passed(said: Sequence[Part]) -> str:
     passed = sum(len(part.passed) for part in said)
     lines = [f"{part.title}: {', '.join(part.passed)}" for part in said if part.passed]
-    return _folded(f"{MARKS['passed']} {count(passed, 'check')} passed", lines)
+    return _folded(f"{MARKS['passed']} {plural(passed, 'check')} passed", lines)
 
 
 def _advice(found: Sequence[str]) -> str:

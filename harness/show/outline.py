@@ -66,8 +66,11 @@ def verdict(report: Report) -> str:
 def parts(report: Report) -> tuple[Part, ...]:
     """Return the report's checks, stage by stage, then the chain and the training."""
     made: dict[str, list[Check]] = {}
+    titles = {"chain": "The chain", "training": TRAINING}
     for check in report.checks:
-        made.setdefault(_part_title(check), []).append(check)
+        title = check.stage and visible(check.stage)
+        title = title or titles.get(_slug(check.id), check_label(check.id))
+        made.setdefault(title, []).append(check)
     return tuple(
         Part(
             title,
@@ -108,13 +111,6 @@ def check_label(id: str) -> str:
     elif slug == "chain":
         rest = "whole chain" if rest == "whole" else _class_name(rest)
     return visible(rest or slug)
-
-
-def _part_title(check: Check) -> str:
-    if check.stage:
-        return visible(check.stage)
-    titles = {"chain": "The chain", "training": TRAINING}
-    return titles.get(_slug(check.id), check_label(check.id))
 
 
 def _findings(checks: list[Check]) -> Iterable[Finding]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from harness.formulas.notation import symbol
-from harness.show.mathematics import Block, set_formula
+from harness.show.mathematics import set_formula
 from harness.show.svg import Picture, box, caption, line, picture
 
 WIDTH = 400.0
@@ -60,7 +60,8 @@ class _Scale:
 
 
 def _bars(shown: list[tuple[str, float]]) -> tuple[list[str], float]:
-    names = [_name(name) for name, _ in shown]
+    short = [n if len(n) <= LONGEST_NAME else f"{n[: LONGEST_NAME - 1]}…" for n, _ in shown]
+    names = [set_formula(symbol(name)) for name in short]
     scale = _scale([value for _, value in shown], 20 + max(name.width for name in names))
     bottom = TOP + (len(shown) - 0.5) * STEP + 4
     drawn = [_axis(scale, TOP - 0.5 * STEP, bottom)]
@@ -68,11 +69,6 @@ def _bars(shown: list[tuple[str, float]]) -> tuple[list[str], float]:
         middle = TOP + at * STEP
         drawn += [names[at].draw(8, middle), _bar(scale, value, middle)]
     return drawn, bottom
-
-
-def _name(name: str) -> Block:
-    short = name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
-    return set_formula(symbol(short))
 
 
 def _scale(values: list[float], left: float) -> _Scale:
