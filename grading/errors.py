@@ -1,4 +1,4 @@
-"""Sentences for the user: what went wrong, counts, and lists of names."""
+"""Sentences for the user: what went wrong, and lists of names."""
 
 import errno
 import sys
