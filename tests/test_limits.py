@@ -36,6 +36,8 @@ from harness.candidate.workbench import Workbench
 from harness.course.settings import Limits, Settings
 from tests.test_remote import MANY_NEURONS, RIGHT
 
+pytestmark = pytest.mark.slow
+
 LIMITS = Limits(call_seconds=5.0, submission_seconds=20.0)
 SHARE = budget.STAGE_SHARE * LIMITS.submission_seconds
 CODE = "".join(RIGHT)

@@ -25,6 +25,8 @@ from grading.workers.seeds import kept_seed
 from harness.errors import UserError
 from tests.test_remote import RIGHT
 
+pytestmark = pytest.mark.slow
+
 MANY = "many-neurons"
 ROOT = str(Path(__file__).resolve().parent.parent)
 

@@ -32,6 +32,8 @@ from tests.right import (
     WeightedSum,
 )
 
+pytestmark = pytest.mark.slow
+
 MANY_NEURONS = load_assignment("many-neurons")
 ONE_NEURON = load_assignment("one-neuron")
 
