@@ -25,7 +25,7 @@ from tests.postgres import postgresql
 from tests.test_exports import RUN, check, result
 
 # Tests ask for what the module makes once by its name, which conftest.py cannot see.
-pytestmark = pytest.mark.xdist_group("test_gradebook")
+pytestmark = [pytest.mark.xdist_group("test_gradebook"), pytest.mark.slow]
 COURSE = Path(__file__).parents[1]
 STAGES = ("WeightedSum", "Sigmoid", "SquaredError")
 WORKS = ["a/forward", "a/gradient/z", "b/gradient/y", "training"]
