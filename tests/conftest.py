@@ -23,6 +23,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
+LONGEST_ID = 60
 # These start first, the longest of them at the top, so that only short tests are left at the end.
 LONGEST = (
     "test_containers",
@@ -63,6 +64,13 @@ def _shares(item: pytest.Item) -> bool:
         return False
     fixtures = item._fixtureinfo.name2fixturedefs.values()
     return any(each[-1].scope in ("class", "module") for each in fixtures)
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Name a long text by its beginning: some are of many thousand characters."""
+    if isinstance(val, str | bytes) and len(val) > LONGEST_ID:
+        return f"{ascii(val[:LONGEST_ID])}..."
+    return None
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:

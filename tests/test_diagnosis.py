@@ -211,6 +211,7 @@ OBSERVED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("said", OBSERVED)
 def test_where_no_formula_fits_it_says_what_is_plain(said):
     stage = MANY_NEURONS.stage("Sigmoid")

@@ -223,6 +223,7 @@ on_linux = pytest.mark.skipif(sys.platform != "linux", reason="children are fork
 class TestTowardsTheChild:
     """The child's side has no more to lose than its submission, but must not outlive its use."""
 
+    @pytest.mark.slow
     @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(mutate=MUTATIONS)
     def test_a_request_altered_at_random_is_answered_or_ends_the_child(self, zygote, mutate):
@@ -236,6 +237,7 @@ class TestTowardsTheChild:
         ended = child.end(grace=60.0)
         assert not ended.killed and ended.signal is None
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("payload", [b"", NESTED, b"\xdd\xff\xff\xff\xff", b"\xa1\xff"])
     def test_a_request_that_is_none_ends_the_child(self, zygote, payload):
         child = zygote.child(512, 5.0)

@@ -76,6 +76,7 @@ def test_each_zip_has_a_secret_of_its_own_and_is_made_again_from_it(tmp_path):
     assert autograder_zip("one-neuron", None, None, first) == made[0] != made[1]
 
 
+@pytest.mark.slow
 @given(st.binary(min_size=1, max_size=64), st.text(max_size=64), st.text(max_size=64))
 def test_a_seed_follows_from_the_secret_and_the_files_together(secret, one, other):
     seed = keyed_seed(secret, one)

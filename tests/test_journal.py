@@ -236,6 +236,7 @@ for turn in count():
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_a_kill_at_any_moment_loses_nothing_that_was_taken_in(tmp_path, seed):
     path = tmp_path / FILE

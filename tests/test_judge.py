@@ -733,6 +733,7 @@ def in_float32(function, stays):
     return with_forward(function, forward)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stays", [True, False])
 @pytest.mark.parametrize("stage", ONE)
 def test_the_rounding_of_one_stage_does_not_grow_along_the_chain(stage, stays):

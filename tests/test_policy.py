@@ -301,6 +301,7 @@ WAYS_ROUND = [
 ]
 
 
+@pytest.mark.slow
 # A student's process ignores warnings.
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(

@@ -178,6 +178,7 @@ def test_memory_and_time_that_run_out_are_the_files_own_reason(zygote, monkeypat
         assert one.source([CODE]).cells
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("file", "reason"),
     [

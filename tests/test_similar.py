@@ -126,6 +126,7 @@ def test_the_same_file_is_pointed_out_whoever_else_has_it(handout):
     assert group.shared[0].kind == "file" and group.chance == 0.0
 
 
+@pytest.mark.slow
 def test_the_handout_as_it_was_given_is_nobodys_work(tmp_path, handout):
     for name in ("ann", "ben"):
         (tmp_path / f"{name}.ipynb").write_bytes(HANDOUT.read_bytes())
@@ -155,6 +156,7 @@ def test_what_exhausts_a_parser_costs_itself_only(tmp_path):
     assert "bomb" in unread or "bomb-json-nested" in unread
 
 
+@pytest.mark.slow
 def test_the_command_says_it_in_words_and_in_json(tmp_path):
     for name in ("ann", "ben"):
         (tmp_path / f"{name}.py").write_text(work(*ODD, comment="# [bold]a\u202e comment of mine"))

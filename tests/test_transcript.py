@@ -120,6 +120,7 @@ def test_the_record_makes_the_inputs_again_to_the_last_bit(id):
         assert moments[-1].is_off
 
 
+@pytest.mark.slow
 def test_a_wrong_gradient_is_shown_at_the_case_where_it_failed():
     names = {**MANY, "Sigmoid": with_backward(Sigmoid, for_small_batches)}
     check, (forward, backward) = judged(names)["sigmoid/gradient/z"]

@@ -94,6 +94,7 @@ def test_there_is_nothing_to_replay(dora, tmp_path):
         find_record(tmp_path, "dora", tmp_path, [])
 
 
+@pytest.mark.slow
 def test_a_run_ends_with_1_until_the_instructor_has_decided(dora, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     submit(tmp_path / "in", alice="1")

@@ -165,6 +165,7 @@ SHOWN = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", SHOWN)
 def test_nothing_hides_wherever_text_of_students_is_shown(place, tmp_path):
     assert hides(html.unescape(SHOWN[place](tmp_path)).replace("\r\n", "\n")) is None

@@ -133,6 +133,7 @@ class TestRoster:
         with pytest.raises(UserError, match=f"a stray quotation mark in line {line}"):
             read_roster(Path("class.csv"))
 
+    @pytest.mark.slow
     def test_without_a_roster_nobody_is_missing(self):
         grade()
         assert "missing" not in run_json()
