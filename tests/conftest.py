@@ -69,7 +69,7 @@ def _shares(item: pytest.Item) -> bool:
 def pytest_make_parametrize_id(val: object) -> str | None:
     """Name a long text by its beginning: some are of many thousand characters."""
     if isinstance(val, str | bytes) and len(val) > LONGEST_ID:
-        return f"{ascii(val[:LONGEST_ID])}..."
+        return f"{val[:LONGEST_ID]!a}..."
     return None
 
 
