@@ -33,18 +33,18 @@ kept = mmap.mmap(-1, 10**9)
 for at in range(0, 10**9, 4096): kept[at] = 1"""
 SENDS = """
 import msgspec
-def send(name, **news):
+def send(**news):
     frame = sys._getframe()
-    while frame.f_code.co_name != name:
+    while not {"channel", "request"} <= frame.f_locals.keys():
         frame = frame.f_back
     call = frame.f_locals["request"].call
     frame.f_locals["channel"].send(msgspec.msgpack.encode({"call": call} | news))
 """
 FLOOD = f"""{SENDS}
 for index in range(99, 999):
-    send("_define", type="started", index=index, place=" " * 2**23)
+    send(type="started", index=index, place=" " * 2**23)
 """
-FORGERY = """send("_perform", type="answers", first=0, replies=[{"type": "none"}] * 10**4)"""
+FORGERY = """send(type="answers", first=0, replies=[["Returns", []]] * 10**4)"""
 LARGE = "return torch.zeros(1000, 1000, dtype=torch.float64)"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import textwrap
 import time
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from grading.attacks import FOLDER, read
 from grading.confined import wire
 from grading.confined.source import Cell, Source
 from grading.sandbox import SpawnerError
@@ -19,6 +21,7 @@ from harness.candidate.operations import Reply
 from harness.course.assignments import load_assignment
 from harness.course.settings import Limits
 from harness.judging.judge import judge
+from tests.right import MANY
 
 pytestmark = pytest.mark.slow
 
@@ -30,40 +33,7 @@ import torch
 from torch.autograd import Function
 from harness.many_neurons import check, train
 """
-WEIGHTED_SUM = """
-class WeightedSum(Function):
-    @staticmethod
-    def forward(ctx, a_prev, w, b):
-        ctx.save_for_backward(a_prev, w)
-        return a_prev @ w.T + b
-    @staticmethod
-    def backward(ctx, g):
-        a_prev, w = ctx.saved_tensors
-        return g @ w, g.T @ a_prev, g.sum(0)
-"""
-SIGMOID = """
-class Sigmoid(Function):
-    @staticmethod
-    def forward(ctx, z):
-        a = torch.sigmoid(z)
-        ctx.save_for_backward(a)
-        return a
-    @staticmethod
-    def backward(ctx, g):
-        (a,) = ctx.saved_tensors
-        return g * a * (1 - a)
-"""
-SQUARED_ERROR = """
-class SquaredError(Function):
-    @staticmethod
-    def forward(ctx, a, y):
-        ctx.save_for_backward(a, y)
-        return ((a - y) ** 2).sum() / len(a)
-    @staticmethod
-    def backward(ctx, g):
-        a, y = ctx.saved_tensors
-        return g * 2 * (a - y) / len(a), None
-"""
+WEIGHTED_SUM, SIGMOID, SQUARED_ERROR = (f"\n{inspect.getsource(each)}" for each in MANY.values())
 RIGHT = (HEAD, WEIGHTED_SUM, SIGMOID, SQUARED_ERROR)
 
 
@@ -285,39 +255,35 @@ def test_a_dead_zygote_is_the_graders_fault_not_the_students():
             RemoteCandidate(doomed, source(*RIGHT), LIMITS)
 
 
-FORGE = """
-import msgspec
-def forge(**answer):
-    frame = sys._getframe()
-    while frame.f_code.co_name != "_perform":
-        frame = frame.f_back
-    here = frame.f_locals
-    answer["replies"] = [answer.pop("reply", {"type": "none"})]
-    answer = {"type": "answers", "call": here["request"].call, "first": here["index"]} | answer
-    here["channel"].send(msgspec.msgpack.encode(answer))
-"""
-
-
-TRUNCATED = {"type": "tensor", "dtype": "float64", "shape": [9], "data": b""}
+FORGE = read(FOLDER / "parts.toml")["tools"]["forge"]
+ANOTHER_KIND = "sent an answer of another kind than was asked for"
+MALFORMED = "sent a malformed answer"
+NOT_ASKED_FOR = "sent an answer that nobody asked for"
 
 
 @pytest.mark.parametrize(
-    "forged",
+    ("forged", "said"),
     [
-        "forge(reply={'type': 'output', 'value': {'type': 'none'}})",
-        "forge(reply={'type': 'unchanged', 'inputs': [], 'upstreams': []})",
-        "forge(reply={'type': 'chained', 'outputs': [], 'cost': 0.0, 'gradient': None})",
-        "forge(first=99, reply={'type': 'returns', 'values': []})",
-        "forge(call=99, reply={'type': 'returns', 'values': []})",
-        "forge(type='defined', failed=[], unusable='')",
-        "forge(type='started', index=0, place='')",
-        "forge(type='nonsense')",
-        f"forge(reply={{'type': 'returns', 'values': [{TRUNCATED}]}})",
+        ("['Output', None]", ANOTHER_KIND),
+        ("['Unchanged', [], [], True]", ANOTHER_KIND),
+        ("['Unchanged', [], []]", MALFORMED),
+        ("['Chained', [], 0.0, None]", ANOTHER_KIND),
+        ("['Lost', 'its process']", MALFORMED),
+        ("['Returns', []], first=99", NOT_ASKED_FOR),
+        ("['Returns', []], call=99", "answered another call"),
+        ("None, type='defined', failed=[], unusable=''", NOT_ASKED_FOR),
+        ("None, type='started', index=0, place=''", NOT_ASKED_FOR),
+        ("None, type='nonsense'", "wrote to the grader's own channel"),
+        ("['Returns', [['float64', [9], b'']]]", MALFORMED),
+        ("['Returns', [['float64', [1], bytes(8), [1]]]]", MALFORMED),
+        ("['Returns', [None] * 101]", MALFORMED),
     ],
 )
-def test_a_forged_answer_costs_its_stage_and_never_the_grader(zygote, forged):
-    report, _ = graded(zygote, HEAD, FORGE, WEIGHTED_SUM, sigmoid_doing(forged), SQUARED_ERROR)
+def test_a_forged_answer_costs_its_stage_and_never_the_grader(zygote, forged, said):
+    sigmoid = sigmoid_doing(f"forge({forged})")
+    report, _ = graded(zygote, HEAD, FORGE, WEIGHTED_SUM, sigmoid, SQUARED_ERROR)
     assert outcome(report, "sigmoid/gradient/z") == "error"
+    assert said in message(report, "sigmoid/gradient/z")
     assert outcome(report, "squared-error/gradient/a") == "passed"
     wrong = {check.stage for check in report.checks if check.outcome in ("failed", "error")}
     assert wrong == {"Sigmoid"}
