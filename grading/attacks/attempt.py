@@ -1,6 +1,5 @@
 """Grade the class of attackers with the real command, and report what was contained."""
 
-import ctypes
 import os
 import re
 import select
@@ -19,6 +18,7 @@ import msgspec
 
 from grading.attacks import ASSIGNMENT, Attack, attacks
 from grading.attacks.files import NAMES, make_files
+from grading.confined.locks import adopt_orphans
 from grading.confined.software import PACKAGE_ROOT
 from grading.sandbox import Isolation
 from grading.sandbox.temporary import room
@@ -28,7 +28,6 @@ SECRET = "a-secret-of-the-grader's"
 SETTINGS = f'assignment = "{ASSIGNMENT}"\n[limits]\ncall_seconds = 1.0\nsubmission_seconds = 20.0\n'
 TRACES = ("/tmp/backprop-attack", "/dev/shm/backprop-attack")
 BACKPROP = (sys.executable, "-m", "grading.cli")
-PR_SET_CHILD_SUBREAPER = 36
 
 
 class AttackError(Exception):
@@ -101,7 +100,7 @@ def attempt(
     files are there. Processes left running become children of this one. Raise AttackError if
     grading wrote no results.
     """
-    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    adopt_orphans()
     before = _own_children()
     with Doors() as doors:
         _lay_out(course, doors, project, names or attacks())
