@@ -26,8 +26,8 @@ class Channel:
 
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
-        # The length of the next frame, followed by the frame when that is known; and how many
-        # bytes of it have arrived.
+        # Room for the length of the next frame, and for the frame when that is known; and how
+        # many bytes have arrived.
         self._data = bytearray(LENGTH.size)
         self._filled = 0
 
@@ -60,7 +60,7 @@ class Channel:
             (length,) = LENGTH.unpack(self._data)
             if length > limit:
                 raise ProtocolError(f"a frame of {length} bytes")
-            self._data += bytes(length)
+            self._data = bytearray(LENGTH.size + length)
         self._fill(timeout)
         frame = memoryview(self._data)[LENGTH.size :]
         self._data, self._filled = bytearray(LENGTH.size), 0
