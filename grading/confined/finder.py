@@ -1,7 +1,6 @@
 """What a student's code can import: modules that are known before the process is locked."""
 
 import pkgutil
-import re
 import sys
 from collections.abc import Iterator, Sequence
 from importlib.abc import MetaPathFinder
@@ -10,7 +9,7 @@ from importlib.metadata import Distribution, DistributionFinder, PathDistributio
 from importlib.util import spec_from_file_location
 from pathlib import Path
 
-from grading.confined.software import Software, standard_library
+from grading.confined.software import Software, normalized, standard_library
 
 
 class Finder(MetaPathFinder):
@@ -56,15 +55,11 @@ class Finder(MetaPathFinder):
         self, context: DistributionFinder.Context | None = None
     ) -> Iterator[Distribution]:
         """Yield the distributions that may be used, for importlib.metadata."""
-        wanted = None if context is None or context.name is None else _normal(context.name)
+        wanted = None if context is None or context.name is None else normalized(context.name)
         for folder in self._metadata:
             made = PathDistribution(folder)
-            if wanted is None or _normal(made.metadata["Name"]) == wanted:
+            if wanted is None or normalized(made.metadata["Name"]) == wanted:
                 yield made
-
-
-def _normal(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _standard_folders() -> list[str]:

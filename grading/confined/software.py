@@ -157,6 +157,11 @@ def inner_room() -> list[Path]:
     return [*sources, *filter(Path.is_file, compiled)]
 
 
+def normalized(name: str) -> str:
+    """Return a distribution's name in the one spelling that all its spellings have in common."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
 def _with_requirements(names: Iterable[str], *, optional: bool = False) -> list[Distribution]:
     """Return the distributions with these names and all that they require, without extras."""
     from importlib.metadata import PackageNotFoundError, distribution
@@ -165,7 +170,7 @@ def _with_requirements(names: Iterable[str], *, optional: bool = False) -> list[
     waiting = [(name, optional) for name in names]
     while waiting:
         name, may_lack = waiting.pop()
-        key = re.sub(r"[-_.]+", "-", name).lower()
+        key = normalized(name)
         if key in found:
             continue
         try:
