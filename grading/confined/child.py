@@ -68,8 +68,7 @@ def prepare(finder: Finder | None = None) -> None:
     children are forked from does this once for all of them.
     """
     seed()
-    # It would start a compiler: return the function as it is.
-    torch.compile = lambda model=None, **_: (lambda later: later) if model is None else model  # type: ignore[assignment]
+    torch.compile = _uncompiled
     # Names of temporary files, which messages can contain, are the same in every run.
     tempfile._name_sequence = map("{:08}".format, itertools.count())  # type: ignore[attr-defined]
     warnings.simplefilter("ignore")
@@ -88,6 +87,11 @@ def seed() -> None:
     random.seed(0)
     numpy.random.seed(0)  # noqa: NPY002 - students use the global generator
     torch.manual_seed(0)
+
+
+def _uncompiled(model: Any = None, **_options: object) -> Any:
+    """Stand for torch.compile, which would start a compiler: return the function as it is."""
+    return _uncompiled if model is None else model
 
 
 def _parsed(channel: Channel, request: Parse) -> Parsed:
