@@ -59,10 +59,7 @@ class Identity:
 
 @dataclass
 class Locks:
-    """The locks of one isolation level: prepared in the warm process, and closed in each child.
-
-    ``as_root`` tells that children keep the rights of root's files, as no other user will do.
-    """
+    """The locks of one isolation level: prepared in the warm process, and closed in each child."""
 
     setup: Setup
     readable: Sequence[Path] = ()
@@ -84,7 +81,7 @@ class Locks:
 
     @property
     def as_root(self) -> bool:
-        """Whether locked children stay root."""
+        """Whether locked children stay root, as no other user can read what they import."""
         return self.setup.isolation != "minimal" and self.identity is None and not os.geteuid()
 
     def of_this_process(self) -> Locks:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from harness.candidate import operations as ops
 from harness.candidate.introspection import introspect
-from harness.candidate.lines import CODE_LIMIT, code_at, is_students, place_of
+from harness.candidate.lines import code_at, is_students, place_of
 
 TEXT_LIMIT = 2_000
 
@@ -244,7 +244,7 @@ def describe(error: BaseException) -> ops.Raised:
         # In the student's own text. One in text that their code made has the line that made it.
         place = place_of(error.filename, error.lineno)
         code = code_at(error.filename, error.lineno)
-    return ops.Raised(type(error).__name__, scrub(_text_of(error)), place, code[:CODE_LIMIT])
+    return ops.Raised(type(error).__name__, scrub(_text_of(error)), place, code)
 
 
 def scrub(text: str) -> str:
