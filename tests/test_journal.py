@@ -188,12 +188,13 @@ def test_the_key_covers_the_source_of_what_judges(tmp_path):
     keys = [key(), key()]
     assert keys[0] == keys[1]
     changes = ("harness/probes/compare.py", "grading/sandbox/remote.py")
-    for changed in (*changes, "harness/mistakes/sigmoid.toml"):
+    data = ("harness/mistakes/sigmoid.toml", "harness/training/data/digits.npz")
+    for changed in (*changes, *data):
         with (tmp_path / changed).open("a") as file:
             file.write("# another tolerance\n")
         keys.append(key())
     (tmp_path / "harness" / "new.py").touch()
-    assert len({*keys, key()}) == 5
+    assert len({*keys, key()}) == 6
 
 
 SITTER = """

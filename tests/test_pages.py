@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from grading.pages import page_name, student_page
+from grading.pages import folder, page_name, student_page
 from grading.pages.folder import CHUNK, make_report
 from grading.pages.staff import staff_page
 from grading.results.lines import Given, Overridden
@@ -29,6 +30,7 @@ from tests.published import (
     wrong_line,
 )
 
+ROOT = Path(__file__).resolve().parent.parent
 NAMES = (
     "alice", "Alice", "ALICE", "alice.", "alice ", " alice", "ali/ce", "../alice", "..", ".", "",
     "con", "CON", "con.html", "nul", "com1", "-x", "a\nb", 'a"b', "a'b", "<b>", "a?b#c", "100%",
@@ -63,10 +65,10 @@ def test_a_name_that_looks_like_another_ones_file_gets_its_own(name):
     assert page_name(name) != f"{name}.html"
 
 
-def everything(folder):
+def everything(out):
     return {
-        path.relative_to(folder).as_posix(): (path.read_bytes(), path.stat().st_mtime_ns)
-        for path in sorted((folder / "report").rglob("*.html"))
+        path.relative_to(out).as_posix(): (path.read_bytes(), path.stat().st_mtime_ns)
+        for path in sorted((out / "report").rglob("*.html"))
     }
 
 
@@ -148,6 +150,23 @@ def test_a_report_that_is_right_is_left_alone_and_a_change_changes_its_pages_onl
     after = everything(tmp_path)
     changed = {name for name in after if after[name] != before.get(name)}
     assert changed == {"report/index.html", "report/staff/bob.html", "report/students/bob.html"}
+
+
+@pytest.mark.parametrize("name", ["show/report.css", "formulas/table.toml", "show/marks.py"])
+def test_a_checkout_with_other_code_or_data_makes_every_page_again(tmp_path, monkeypatch, name):
+    source, out = tmp_path / "source", tmp_path / "out"
+    for package in ("grading/pages", "harness"):
+        shutil.copytree(ROOT / package, source / package)
+    monkeypatch.setattr(folder, "__file__", str(source / "grading/pages/folder.py"))
+    out.mkdir()
+    published(out, [result_of("alice", RIGHT)])
+    report_on(out)
+    before = everything(out)
+    with (source / "harness" / name).open("a") as file:
+        file.write("\n")
+    report_on(out)
+    after = everything(out)
+    assert [each for each in before if after[each] == before[each]] == []
 
 
 def test_pages_of_who_is_gone_go_and_what_others_put_there_stays(tmp_path):

@@ -154,7 +154,7 @@ def _own_source() -> str:
     """Return a digest of what makes pages: a checkout changes without a new version."""
     pages = Path(__file__).parent
     harness = pages.parent.parent / "harness"
-    found = [*pages.rglob("*.*"), *harness.rglob("*.py")]
+    found = [*pages.rglob("*.*"), *harness.rglob("*.*")]
     return _digest(*(path.read_bytes() for path in sorted(found) if path.suffix != ".pyc"))
 
 
