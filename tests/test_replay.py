@@ -216,6 +216,10 @@ class TestRecord:
         (copied / "results.jsonl").write_text("\n".join(["{", *lines[1:]]))
         assert find_record(copied, "bob", course / "handed-in", ()).result.score == 6.0
         assert "line 1 is damaged" in self.refusal(copied, course, "alice")
+        data = (copied / "results.jsonl").read_bytes()
+        (copied / "results.jsonl").write_bytes(b'{"schema":1,"submission":"\xff' + data[1:])
+        assert find_record(copied, "bob", course / "handed-in", ()).result.score == 6.0
+        assert "line 1 is damaged" in self.refusal(copied, course, "alice")
         (copied / "run.json").write_text("{}")
         assert "is damaged" in self.refusal(copied, course)
         change(copied / "run.json", schema=1, assignment="no-neurons")

@@ -118,7 +118,7 @@ def _result(path: Path, name: str) -> Result:
     for number, line in enumerate(_lines(path), 1):
         try:
             head = msgspec.json.decode(line, type=_Head)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError):
             damaged = damaged or number
             continue
         if head.submission == name:

@@ -88,7 +88,7 @@ def read_overrides(folder: Path) -> list[Override]:
     try:
         with refusals(path):
             return msgspec.json.decode(path.read_bytes(), type=_File).overrides
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise UserError(
             f"{path} is damaged ({error}): repair it, or move it away to use no overrides."
         ) from None
