@@ -52,11 +52,7 @@ def canvas(results: Sequence[Result], column: str, roster: Path | None) -> str:
 
 def _people(roster: Path) -> list[list[str]]:
     """Return the students in a gradebook that Canvas exported."""
-    try:
-        text = roster.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{roster} is not UTF-8 text ({error}): save it as UTF-8.") from None
-    head, *found = table_rows(roster, text) or [[]]
+    head, *found = table_rows(roster) or [[]]
     rows = [dict(zip(head, row, strict=False)) for row in found if row]
     missing = [name for name in CANVAS if not rows or name not in head]
     if missing:

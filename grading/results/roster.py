@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import mode
 
-from grading.errors import listed
+from grading.errors import listed, refusals
 from harness.course.numbers import plural
 from harness.errors import UserError
 from harness.show.visible import visible_line
@@ -79,13 +79,7 @@ def _composed(name: str) -> str:
 
 def read_roster(path: Path) -> Roster:
     """Read the roster in a CSV file. Raise UserError if it names no students."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read as UTF-8 text: {error}.") from None
-    head, _, _ = text.partition("\n")
-    separator = max(",;\t", key=head.count)
-    rows = table_rows(path, text, separator)
+    rows = table_rows(path, ",;\t")
     headings = [heading.strip().lower() for heading in rows[0]] if rows else []
     columns = [headings.index(key) for key in KEYS if key in headings]
     if not columns:
@@ -105,9 +99,19 @@ def read_roster(path: Path) -> Roster:
     return people
 
 
-def table_rows(path: Path, text: str, separator: str = ",") -> list[list[str]]:
-    """Return the rows of a table. Raise UserError if a quotation mark is not closed."""
+def table_rows(path: Path, separators: str = ",") -> list[list[str]]:
+    """Return the rows of a CSV file with that one of ``separators`` which its first line has most.
+
+    Raise UserError if it cannot be read, is not UTF-8 text, or has an unclosed quotation mark.
+    """
+    try:
+        with refusals(path):
+            text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 text ({error}): save it as UTF-8.") from None
+    head, _, _ = text.partition("\n")
     rows: list[list[str]] = []
+    separator = max(separators, key=head.count)
     reader = csv.reader(io.StringIO(text), delimiter=separator, strict=True)
     line = 1
     try:
