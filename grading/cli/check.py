@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,19 +45,18 @@ def check(
     # A file that cannot be used is reported before torch is loaded.
     work = None if watch else read_work(file, assignment)
     with ExitStack() as stack:
-        opened: dict[tuple[str, ...], Spawner] = {}
+
+        @cache
+        def spawner(packages: tuple[str, ...]) -> Spawner:
+            return stack.enter_context(open_spawner(packages=packages))
 
         def once() -> int:
             current = work or read_work(file, assignment)
-            packages = tuple(current.settings.packages)
-            if packages not in opened:
-                stack.close()
-                opened.clear()
-                opened[packages] = stack.enter_context(open_spawner(packages=packages))
+            opened = spawner(tuple(current.settings.packages))
             # The students' side and this one load torch at the same time.
             from grading.selfcheck.check import check_stages
 
-            return _shown(check_stages(current, stages, opened[packages]), json_file)
+            return _shown(check_stages(current, stages, opened), json_file)
 
         code = _watched(file, once) if watch else once()
     sys.exit(code)
