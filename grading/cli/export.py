@@ -90,10 +90,9 @@ def gradescope(assignment: str, index: str | None, out: Path | None) -> None:
     Run it in the course's folder: the zip includes solutions/ASSIGNMENT/assignment.toml.
     """
     from grading.exports.gradescope import autograder_zip
-    from harness.course.settings import SETTINGS_FILE, settings_beside
+    from harness.course.settings import SETTINGS_FILE
 
     settings = Path("solutions", assignment, SETTINGS_FILE)
-    settings_beside(settings.parent, assignment)  # raises if they cannot be used
     out = out or Path(f"gradescope-{assignment}.zip")
     found = settings if settings.is_file() else None
     write(autograder_zip(assignment, found, index, secrets.token_hex(32)), out)

@@ -1,7 +1,7 @@
 """The folder that a run writes to: its journal, its seed, and keeping other runs out of it."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import click
@@ -57,7 +57,9 @@ def seed_for(out: Path, wanted: int | None, *, keep: bool) -> int:
     if wanted is not None and not keep:
         return wanted
     if wanted is None and not (out / SEED).exists():
-        wanted = _published_seed(out)
+        # It may have no results, or a run.json that this run replaces.
+        with suppress(UserError):
+            wanted = read_run(out).seed
         if wanted == PUBLIC_SEED:
             click.echo(
                 f"{out} was graded with seed 0, which is public: everything is graded again with "
@@ -66,10 +68,3 @@ def seed_for(out: Path, wanted: int | None, *, keep: bool) -> int:
             wanted = None
     with refusals(out, "written"):
         return kept_seed(out / SEED, wanted)
-
-
-def _published_seed(out: Path) -> int | None:
-    try:
-        return read_run(out).seed
-    except UserError:
-        return None  # a folder without results, or with a run.json that this run replaces
