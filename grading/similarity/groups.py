@@ -70,7 +70,8 @@ class Group:
 def similar_in(folder: Path, assignment: str, handout: Path) -> tuple[list[Group], dict[str, str]]:
     """Return the groups in a folder of submissions, and why others could not be read, by name.
 
-    Of several attempts, the latest is compared. Raises UserError where the handout cannot be read.
+    Of several attempts, the latest is compared. Raise UserError if ``folder`` is not a folder or
+    the handout cannot be read.
     """
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder: give the folder that holds the submissions.")
