@@ -2,7 +2,7 @@
 
 import errno
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -40,10 +40,8 @@ _LIMITS = {
 def sentence(error: BaseException) -> str:
     """Return what to tell the user about an error; "" if it is a bug in this program."""
     match error:
-        case UserError():
+        case UserError() | MissingPackage():
             return str(error)
-        case MissingPackage():
-            return f"{error}."
         case SpawnerError():
             return (
                 f"A process for the code could not be started ({error}): `backprop doctor` says "
@@ -59,6 +57,17 @@ def sentence(error: BaseException) -> str:
             around = visible_line(error.object[max(error.start - 20, 0) : error.end + 20])
             return f"{around} is not UTF-8 text: write it in UTF-8."
     return ""
+
+
+@contextmanager
+def refused_as(kind: Callable[[str], BaseException]) -> Iterator[None]:
+    """Turn an error in the block that `sentence` explains into ``kind`` of that sentence."""
+    try:
+        yield
+    except Exception as error:
+        if not (said := sentence(error)):
+            raise
+        raise kind(said) from None
 
 
 def hinted(sentence: str) -> str:
@@ -89,6 +98,32 @@ def listed(names: Sequence[str], most: int = 10) -> str:
     """Return the names on one line, only the first of them if there are many."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return visible_line(", ".join(names[:most])) + more
+
+
+def not_isolated(readable: str, advice: str = "Grade only code that you trust.") -> str:
+    """Return the warning that submissions run without isolation, and can read ``readable``."""
+    return (
+        "WARNING: submissions are NOT isolated (isolation: minimal). Each runs in a process of "
+        f"its own with limits on time and memory, but it can read {readable} and use the "
+        f"network. {advice}"
+    )
+
+
+@contextmanager
+def isolated(instead: str = "--isolation minimal") -> Iterator[None]:
+    """Turn errors of starting isolated processes in the block into UserErrors with advice.
+
+    ``instead`` names what runs code without isolation.
+    """
+    try:
+        yield
+    except MissingPackage:
+        raise  # it says what to do
+    except SpawnerError as error:
+        raise UserError(
+            f"This machine cannot isolate submissions ({error}). `backprop doctor` says what to "
+            f"install; {instead} runs code without isolation, for code you trust."
+        ) from None
 
 
 @contextmanager

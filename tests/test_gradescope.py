@@ -223,6 +223,7 @@ class TestInGradescopesLayout:
         assert done.returncode == 1 and not (base / "results" / "results.json").exists()
         said = done.stderr.decode()
         assert "The grader does not work on this machine" in said and "Traceback" not in said
+        assert "There is no mark: run the autograder again." in said
 
     def test_a_fault_of_the_grader_is_no_zero(self, tmp_path):
         base = unpacked(tmp_path)

@@ -289,7 +289,7 @@ def test_a_machine_that_cannot_lock_submissions_down_stops_with_one_sentence(
 ):
     other = copied(course, tmp_path / "course", "alice")
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(NbGraderException, match=r"could not be started .*backprop doctor"):
+    with pytest.raises(NbGraderException, match=r"cannot isolate submissions .*backprop doctor"):
         converter(Autograde, other.folder, isolation="full").start()
     assert (other.folder / "autograded" / "alice").is_dir()
 
@@ -297,7 +297,8 @@ def test_a_machine_that_cannot_lock_submissions_down_stops_with_one_sentence(
 def test_a_run_without_locks_has_to_be_asked_for_and_says_so(course, tmp_path, caplog):
     other = copied(course, tmp_path / "course", "alice")
     converter(Autograde, other.folder, isolation="minimal").start()
-    assert "submissions are NOT locked down" in caplog.text
+    assert "submissions are NOT isolated" in caplog.text
+    assert "including the gradebook" in caplog.text
 
 
 def test_no_execute_is_refused_because_it_would_give_everyone_full_marks(course, tmp_path):
@@ -383,7 +384,8 @@ def test_a_seed_that_cannot_be_had_stops_with_one_sentence(course, tmp_path):
         converter(Autograde, other.folder).start()
     kept.unlink()
     kept.mkdir()
-    with pytest.raises(NbGraderException, match="cannot be read or written: Is a directory"):
+    told = r"cannot be read or written: Is a directory.*everyone who grades"
+    with pytest.raises(NbGraderException, match=told):
         converter(Autograde, other.folder).start()
 
 

@@ -14,7 +14,7 @@ from grading.cli.course import doctor, release, verify
 from grading.cli.export import export
 from grading.cli.grade import grade, override, replay, similar
 from grading.cli.report import report
-from grading.errors import sentence
+from grading.errors import refused_as
 
 __all__ = ["main"]
 
@@ -27,12 +27,8 @@ class _Commands(click.Group):
     """End a command that fails because of the user or the system with one sentence."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        try:
+        with refused_as(_Refused):
             return super().invoke(ctx)
-        except Exception as error:
-            if not (said := sentence(error)):
-                raise
-            raise _Refused(said) from None
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

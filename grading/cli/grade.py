@@ -19,6 +19,7 @@ from grading.cli.common import (
     write_json,
 )
 from grading.cli.report import update_report
+from grading.errors import isolated
 from grading.sandbox import LOCKED, Isolation, open_spawner
 from harness.errors import UserError
 from harness.show.visible import visible_line
@@ -114,7 +115,7 @@ def replay(
     record, cannot be used.
     """
     from grading.results.record import find_record
-    from grading.runs.start import isolated, warn_not_isolated
+    from grading.runs.start import warn_not_isolated
 
     record = find_record(results, name, folder, checks)
     if isolation == "minimal":

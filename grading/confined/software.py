@@ -181,7 +181,7 @@ def _with_requirements(names: Iterable[str], *, optional: bool = False) -> list[
                 continue
             raise MissingPackage(
                 f"{name} is not installed, but the assignment's packages name it: install it "
-                "with pip, or remove it from assignment.toml"
+                "with pip, or remove it from assignment.toml."
             ) from None
         for line in found[key].requires or ():
             required = _NAME.match(line)

@@ -15,7 +15,7 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 
 import torch
 
-from grading.errors import sentence
+from grading.errors import not_isolated, refused_as
 from grading.exports.gradescope import SECRET_FILE, gradescope_results
 from grading.sandbox import LEVELS
 from grading.sandbox.reader import Reader
@@ -31,12 +31,7 @@ from harness.course.settings import Limits, settings_beside
 # a core. The judge and the wall need 400 MiB themselves. A submission that only waits, twice over,
 # takes up to 2 * (2.5 * submission_seconds + 8 * call_seconds) by the clock.
 MOST = Limits(call_seconds=5.0, submission_seconds=50.0, memory_mib=256)
-# Standard output is shown to staff only.
-NOT_LOCKED = (
-    "WARNING: nothing can be locked down in this container (isolation: minimal). The submission "
-    "ran in a process of its own, limited in time and memory, that could read the autograder's "
-    "files and use the network. Where much is at stake, regrade with `backprop grade` elsewhere."
-)
+ELSEWHERE = "Where much is at stake, regrade with `backprop grade` on another machine."
 
 
 def grade(assignment_name: str, base: Path) -> None:
@@ -48,7 +43,8 @@ def grade(assignment_name: str, base: Path) -> None:
     entry = Entry("submission", (str(base / "submission"),))
     with Zygote(LEVELS, settings.packages) as spawner, Reader(spawner, limits.memory_mib) as reader:
         if spawner.isolation == "minimal":
-            print(NOT_LOCKED)
+            # Standard output is shown to staff only.
+            print(not_isolated("the autograder's files", ELSEWHERE))
         judge_known(spawner)
         submission = read_submission(entry, assignment_name, reader.source)
         # Attempts are unlimited: what one reveals of its hidden inputs must not help the next.
@@ -61,10 +57,6 @@ def grade(assignment_name: str, base: Path) -> None:
 
 
 if __name__ == "__main__":
-    try:
+    # Without a results.json Gradescope gives no mark.
+    with refused_as(lambda said: SystemExit(f"{said} There is no mark: run the autograder again.")):
         grade(sys.argv[1], Path(sys.argv[2]))
-    except Exception as error:
-        if not (said := sentence(error)):
-            raise
-        # Without a results.json Gradescope gives no mark.
-        sys.exit(said)

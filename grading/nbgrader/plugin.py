@@ -38,7 +38,7 @@ from nbgrader.preprocessors.base import NbGraderPreprocessor
 from traitlets import Enum, Integer
 
 from grading.confined.source import Unreadable, read_source
-from grading.errors import refusal, refusals, sentence
+from grading.errors import isolated, not_isolated, refusal, refused_as
 from grading.nbgrader.markdown import inert_markdown
 from grading.nbgrader.marks import Task, fill_outputs, find_task, judge_points
 from grading.nbgrader.notebooks import REASON, add_missing, fix_cells, read_submitted
@@ -58,10 +58,6 @@ if TYPE_CHECKING:
 IGNORED = ["*.pyc", "__pycache__", "feedback", ".*"]
 # In the course's folder, from which nbgrader hands nothing out.
 SEED = ".backprop-seed"
-NOT_LOCKED = (
-    "WARNING: submissions are NOT locked down (isolation: minimal). Each runs in a process of its "
-    "own that can read your files, the gradebook among them. Grade only code you trust."
-)
 
 
 def configure(config: Config, isolation: Isolation | None = None) -> None:
@@ -143,12 +139,13 @@ class _Exporter(NotebookExporter):
         super().__init__(**options)  # type: ignore[no-untyped-call]
         self._tasks: dict[str, Task | None] = {}
         notebooks = chain.from_iterable(self.parent.assignments.values())
-        try:
+        with refused_as(self._refused):
             resources = map(self.parent.init_single_notebook_resources, notebooks)
             self.prepare(dict.fromkeys(str(each["nbgrader"]["assignment"]) for each in resources))
-        except (UserError, SpawnerError) as error:
-            self.log.error(sentence(error))
-            raise NbGraderException(sentence(error)) from None
+
+    def _refused(self, said: str) -> NbGraderException:
+        self.log.error(said)
+        return NbGraderException(said)
 
     def prepare(self, assignments: Iterable[str]) -> None:
         """Raise UserError where the command cannot be run on these assignments."""
@@ -217,10 +214,12 @@ class SubmittedNotebooks(_Exporter):
                 )
             self._judge_gradebook(name, task)
             self._log_unreadable(name)
-            judge.hidden_seed()
-            judge.open(task.settings.packages)
+        judge.hidden_seed()
+        with isolated('isolation="minimal" in nbgrader_config.py'):
+            for task in filter(None, map(self.task, assignments)):
+                judge.open(task.settings.packages)
         if judge.isolation == "minimal":
-            self.log.warning(NOT_LOCKED)
+            self.log.warning(not_isolated("your files, including the gradebook,"))
 
     def from_filename(self, filename: str, resources: Any = None, **options: Any) -> Any:
         """Read a submitted notebook as data, and a sanitised one as nbgrader does."""
@@ -336,8 +335,13 @@ class JudgeBehindWall(Execute):  # type: ignore[misc]
         if self.seed is not None:
             return int(self.seed)
         path = Path(self.parent.parent.coursedir.root, SEED)
-        with refusals(path, "read or written"):
+        try:
             return kept_seed(path)
+        except OSError as error:
+            raise UserError(
+                f"{refusal(error, path, 'read or written')} It keeps the seed of the course's "
+                "hidden inputs: everyone who grades the course needs access to it."
+            ) from None
 
     def open(self, packages: Sequence[str]) -> Spawner:
         """Return what starts students' processes, which can import ``packages`` too.

@@ -15,7 +15,7 @@ from typing import Any
 import click
 from rich.console import Console
 
-from grading.errors import refusals
+from grading.errors import isolated, refusals
 from grading.results.attempts import attempts_of, combined
 from grading.results.lines import OPEN, Result, publish
 from grading.results.record import read_run, readable_results
@@ -26,7 +26,7 @@ from grading.runs.output import open_journal, seed_for
 from grading.runs.overrides import Overrides, read_overrides
 from grading.runs.preview import compared, print_moves, published
 from grading.runs.signals import Stopped, stoppable, unstoppable
-from grading.runs.start import check_points, isolated, progress, warn_not_isolated, worker_count
+from grading.runs.start import check_points, progress, warn_not_isolated, worker_count
 from grading.runs.submissions import Folder
 from grading.runs.summary import Counts, print_summary
 from grading.sandbox import LEVELS, LOCKED, Isolation, open_zygote

@@ -9,40 +9,18 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from grading.confined.software import MissingPackage
-from grading.sandbox import SpawnerError
+from grading.errors import not_isolated
 from grading.workers.capacity import available_mib, cores, needed_mib, workers_that_fit
 from grading.workers.jobs import Job
 from harness.course.assignments import load_assignment
 from harness.course.numbers import plural
 from harness.course.settings import Settings
-from harness.errors import UserError
 from harness.show.visible import visible_line
-
-NOT_ISOLATED = (
-    "[bold]WARNING: submissions are NOT isolated (--isolation minimal).[/bold] Each runs in a "
-    "process of its own with limits on time and memory, but it can read your files, including "
-    "other submissions, and use the network as you can. Grade only code that you trust."
-)
 
 
 def warn_not_isolated() -> None:
     """Say on standard error that submissions run without isolation."""
-    Console(stderr=True).print(NOT_ISOLATED, highlight=False)
-
-
-@contextmanager
-def isolated() -> Iterator[None]:
-    """Turn errors of starting isolated processes in the block into UserErrors with advice."""
-    try:
-        yield
-    except MissingPackage as error:
-        raise UserError(f"{error}.") from None
-    except SpawnerError as error:
-        raise UserError(
-            f"This machine cannot isolate submissions ({error}). `backprop doctor` says what to "
-            "install; --isolation minimal runs code without isolation, for code you trust."
-        ) from None
+    click.secho(not_isolated("your files, including other submissions,"), bold=True, err=True)
 
 
 def worker_count(asked: int | None, waiting: int, memory_mib: int) -> int:

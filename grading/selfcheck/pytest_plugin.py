@@ -36,19 +36,18 @@ def pytest_configure(config: pytest.Config) -> None:
                 "--backprop-assignment needs --backprop-submission FILE: add it."
             )
         return
-    from grading.errors import sentence
+    from grading.errors import refused_as
     from grading.selfcheck.work import read_work
 
-    try:
+    with refused_as(_usage_error):
         work = read_work(Path(file), assignment)
         # Nobody waits for torch to be told of a file that cannot be used.
         from grading.selfcheck.pytest_checks import Checks
 
         checks = Checks(config, work)
-    except Exception as error:
-        # The sentence names the option of `backprop check`.
-        said = sentence(error).replace(" --assignment ", " --backprop-assignment ")
-        if not said:
-            raise
-        raise pytest.UsageError(said) from None
     config.pluginmanager.register(checks, "backprop-checks")
+
+
+def _usage_error(said: str) -> pytest.UsageError:
+    # The sentence names the option of `backprop check`.
+    return pytest.UsageError(said.replace(" --assignment ", " --backprop-assignment "))
