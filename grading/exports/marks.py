@@ -33,7 +33,7 @@ def canvas(results: Sequence[Result], column: str, roster: Path | None) -> str:
     """Return a table with the columns of Canvas's own gradebook export and one of marks.
 
     ``roster`` is such an export: its rows are kept, and every submission must belong to a student
-    in it. Without one, a submission's name is the ``SIS Login ID``. Raises UserError where the
+    in it. Without one, a submission's name is the ``SIS Login ID``. Raise UserError if the
     roster cannot be used.
     """
     most = f"{max((result.max_score for result in results), default=0.0):g}"

@@ -30,7 +30,7 @@ DIAGNOSED = ("mistake", "formula")
 def secret_in(folder: Path) -> bytes:
     """Return the secret kept beside the results, which is drawn the first time.
 
-    Raises UserError where it is damaged, and OSError where it cannot be read or written.
+    Raise UserError if it is damaged, and OSError if it cannot be read or written.
     """
     path = folder / SECRET
     with suppress(FileExistsError), open(path, "x", opener=partial(os.open, mode=0o600)) as new:

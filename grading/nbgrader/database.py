@@ -67,7 +67,7 @@ class Database:
 def opened(url: str, course_id: str) -> Iterator[Database]:
     """Open the gradebook at ``url``, which is made where there is none, whole or not at all.
 
-    Raises UserError where that, or anything done in the block, is refused.
+    Raise UserError if that, or anything done in the block, is refused.
     """
     address = _address(url)
     shown = address.render_as_string()  # without the password

@@ -59,7 +59,8 @@ def export_marks(
     """Write the marks of results into the gradebook at ``url``, which is made where there is none.
 
     Existing manual scores and extra credit are kept. An open mark is left to be graded by hand.
-    ``missing`` become students without a submission. Raises UserError.
+    ``missing`` become students without a submission. Raise UserError if the gradebook cannot be
+    used, or its cells do not fit the checks.
     """
     checks = next((each.checks for each in results if each.checks), None)
     if not checks:

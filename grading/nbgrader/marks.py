@@ -44,7 +44,7 @@ class Task:
 def find_task(folder: Path) -> Task | None:
     """Return the assignment whose source is ``folder``; None where it is none of the harness's.
 
-    The settings in the folder name it; without settings, the folder's own name does. Raises
+    The settings in the folder name it; without settings, the folder's own name does. Raise
     SettingsError for invalid settings.
     """
     name = _named(folder)

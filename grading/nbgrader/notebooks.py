@@ -46,7 +46,7 @@ def read_submitted(path: Path) -> NotebookNode:
     """Return the notebook at ``path`` with nothing in it but text and nbgrader's marks.
 
     Outputs and all other metadata are dropped. A notebook that cannot be used becomes an empty one
-    whose metadata say why. Raises OSError where this machine is at fault.
+    whose metadata say why. Raise OSError if this machine is at fault.
     """
     try:
         data = plain_bytes(path, path.name)

@@ -104,7 +104,7 @@ _places = ExitStack()
 def place(levels: tuple[Isolation, ...], packages: tuple[str, ...]) -> Spawner:
     """Return what starts students' processes, the same for all submissions of this process.
 
-    They can import ``packages`` too. Raises SpawnerError where none of ``levels`` is available.
+    They can import ``packages`` too. Raise SpawnerError if none of ``levels`` is available.
     """
     return _places.enter_context(_opened(levels, packages))
 
@@ -148,7 +148,7 @@ class _Exporter(NotebookExporter):
         return NbGraderException(said)
 
     def prepare(self, assignments: Iterable[str]) -> None:
-        """Raise UserError where the command cannot be run on these assignments."""
+        """Raise UserError if the command cannot be run on these assignments."""
         raise NotImplementedError
 
     def task(self, assignment: str) -> Task | None:
@@ -330,7 +330,7 @@ class JudgeBehindWall(Execute):  # type: ignore[misc]
     def hidden_seed(self) -> int:
         """Return the seed that is set, else the course's.
 
-        Raises UserError where the course's is damaged or cannot be read or written.
+        Raise UserError if the course's is damaged or cannot be read or written.
         """
         if self.seed is not None:
             return int(self.seed)
@@ -346,7 +346,7 @@ class JudgeBehindWall(Execute):  # type: ignore[misc]
     def open(self, packages: Sequence[str]) -> Spawner:
         """Return what starts students' processes, which can import ``packages`` too.
 
-        Raises SpawnerError where it cannot be started.
+        Raise SpawnerError if it cannot be started.
         """
         return place((self.isolation,) if self.isolation else LOCKED, tuple(packages))
 

@@ -26,8 +26,8 @@ SOURCE, RELEASE = "solutions", "assignments"
 def release_assignment(course: Path, name: str) -> list[Path]:
     """Write ``assignments/NAME`` of the course from its ``solutions/NAME``; return the files.
 
-    The points of the check cells are set from the assignment, in the source too. Raises UserError
-    where nbgrader refuses, or a file would give the solution away.
+    The points of the check cells are set from the assignment, in the source too. Raise UserError
+    if nbgrader refuses, or a file would give the solution away.
     """
     from harness.probes import plan
 
@@ -63,7 +63,7 @@ def _set_points(notebook: Path, planned: tuple[Planned, ...]) -> None:
 def give_points(content: NotebookNode, planned: tuple[Planned, ...], notebook: Path) -> bool:
     """Give each check cell of a notebook's content its points; return whether any changed.
 
-    Raises UserError, which names ``notebook``, for a check cell that makes no checks.
+    Raise UserError, which names ``notebook``, for a check cell that makes no checks.
     """
     changed = False
     for cell in check_cells(content):

@@ -44,7 +44,7 @@ def make_report(out: Path, executors: Executors) -> Path:
     """Make the report on the run in ``out``, or bring it up to date; return its first page.
 
     This process needs no torch; the ones that ``executors`` starts do, and are started only where
-    a page has to be made. Raises UserError where the results cannot be read or the report cannot
+    a page has to be made. Raise UserError if the results cannot be read or the report cannot
     be written.
     """
     run = read_run(out)

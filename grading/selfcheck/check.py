@@ -18,7 +18,7 @@ from harness.probes import plan
 def check_stages(work: Work, stages: Sequence[str], spawner: Spawner) -> Judgement:
     """Judge a student's code, all of it or only the given stages.
 
-    Raises UserError for a stage that the assignment does not have, or code that cannot be used.
+    Raise UserError for a stage that the assignment does not have, or code that cannot be used.
     """
     assignment = load_assignment(work.assignment)
     known = [stage.name for stage in assignment.stages]
@@ -34,7 +34,7 @@ def check_stages(work: Work, stages: Sequence[str], spawner: Spawner) -> Judgeme
 def check_work(work: Work, only: Iterable[str], spawner: Spawner) -> Judgement:
     """Make the checks named by ``only``; return the report as a student may see it.
 
-    The training is part of what is returned, if it was run. Raises UserError for code that cannot
+    The training is part of what is returned, if it was run. Raise UserError for code that cannot
     be used.
     """
     assignment, wanted = load_assignment(work.assignment), set(only)

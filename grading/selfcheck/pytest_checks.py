@@ -48,7 +48,7 @@ class Checks:
     def result(self, item: pytest.Item) -> Check:
         """Return the result of a check. The first time, all the session's checks are made.
 
-        Raises NotPassed where none could be made.
+        Raise NotPassed if none could be made.
         """
         if not self._report:
             chosen = {each.name for each in item.session.items if isinstance(each, CheckItem)}
@@ -88,7 +88,7 @@ class Checks:
     def _named_checks(self) -> list[Planned]:
         """Return the checks that the call names, all where it names none.
 
-        Raises UsageError for an unknown name.
+        Raise UsageError for an unknown name.
         """
         here = [name.partition("::")[2] for name in self._names if self._is_here(name)]
         ids = {id for id in here if id}

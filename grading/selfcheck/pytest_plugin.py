@@ -27,7 +27,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Check the submission, if there is one. Raises UsageError for one that cannot be used."""
+    """Check the submission, if there is one. Raise UsageError for one that cannot be used."""
     file = config.getoption("--backprop-submission")
     assignment = config.getoption("--backprop-assignment")
     if file is None:

@@ -33,7 +33,7 @@ class Work:
 def read_work(file: Path, assignment: str | None) -> Work:
     """Return the code in ``file``: a module, a notebook, or a zip or folder that holds one.
 
-    Raises UserError where it cannot be read, it does not say which assignment it is and none is
+    Raise UserError if it cannot be read, it does not say which assignment it is and none is
     given, or the settings are invalid.
     """
     if assignment is not None and assignment not in NAMES:
@@ -46,7 +46,7 @@ def read_work(file: Path, assignment: str | None) -> Work:
 def assignment_of(file: Path, source: Source) -> str:
     """Return the assignment of the code: by its import, else by the file's or folder's name.
 
-    Raises UserError where neither says it, or the imports name more than one.
+    Raise UserError if neither says it, or the imports name more than one.
     """
     modules = [name.replace("-", "_") for name in NAMES]
     text = "\n".join(cell.text for cell in source.cells)

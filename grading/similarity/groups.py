@@ -94,7 +94,7 @@ def similar_in(folder: Path, assignment: str, handout: Path) -> tuple[list[Group
 
 
 def _details_of(entry: Entry, assignment: str, reader: Reader) -> Details:
-    """Return what can be compared of a submission. Raise Unreadable where there is nothing."""
+    """Return what can be compared of a submission. Raise Unreadable if there is nothing."""
     try:
         files, reason = read_files(entry, assignment)
     except OSError as error:

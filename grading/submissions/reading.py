@@ -67,7 +67,7 @@ class Submission(msgspec.Struct, frozen=True):
 def find_submissions(folder: Path) -> list[Entry]:
     """Return the submissions in a folder, by name: files, zips, or a folder for each student.
 
-    Raises OSError where the folder cannot be read.
+    Raise OSError if the folder cannot be read.
     """
     found: dict[str, list[str]] = {}
     with os.scandir(folder) as entries:
