@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from grading.cli.common import ASSIGNMENT, OUT, PATH, RESULTS, read_results, write
+from harness.course.numbers import plural
 from harness.errors import UserError
 
 
@@ -186,4 +187,4 @@ def feedback(results: Path, out: Path) -> None:
     settings = read_run(results).settings
     pages = ((page_name(each.submission), student_page(each, settings)) for each in found)
     write(zipped(pages), out)
-    click.echo(f"Wrote {out}: {len(found)} pages.")
+    click.echo(f"Wrote {out}: {plural(len(found), 'page')}.")

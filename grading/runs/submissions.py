@@ -15,14 +15,13 @@ class Folder:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        try:
-            self._identity = _identity(path)
-        except (FileNotFoundError, NotADirectoryError):
-            raise UserError(
-                f"{path} is not a folder: give the folder that holds the submissions."
-            ) from None
-        except OSError as error:
-            raise UserError(refusal(error, path)) from None
+        with refusals(path):
+            try:
+                self._identity = _identity(path)
+            except (FileNotFoundError, NotADirectoryError):
+                raise UserError(
+                    f"{path} is not a folder: give the folder that holds the submissions."
+                ) from None
 
     def entries(self, assignment: str, out: Path) -> list[Entry]:
         """Return what the folder holds, in order. Raise UserError if that cannot be graded."""

@@ -19,6 +19,7 @@ from grading.results.attempts import attempts_of
 from grading.sandbox import open_spawner
 from grading.sandbox.reader import Reader
 from grading.submissions.reading import Entry, find_submissions, read_files
+from harness.course.numbers import plural
 from harness.errors import UserError
 from harness.show.visible import visible_line
 
@@ -214,7 +215,7 @@ def group_lines(groups: Sequence[Group], unread: Mapping[str, str]) -> Iterator[
             yield f"  {_said(each)}"
         if group.chance:
             yield f"  By chance, {group.chance:g} such pairs would be expected in this class."
-    yield f"{len(groups)} groups. They are evidence for a person to judge and change no mark."
+    yield f"{plural(len(groups), 'group')}: evidence for a person to judge, which changes no mark."
     for name, why in sorted(unread.items()):
         yield visible_line(f"Not compared: {name}: {why}")[:MOST_LINE]
 
