@@ -191,6 +191,15 @@ def test_leading_axes_of_size_one_are_part_of_the_formula():
     assert reproduces(stage, "b", candidate, check.diagnosis.formula)
 
 
+@pytest.mark.parametrize("decay", [1e-3, 1e-4, 3e-5, 1e-5, 1e-7])
+def test_a_part_that_large_upstreams_hide_is_read_from_the_small_ones(decay):
+    stage = MANY_NEURONS.stage("WeightedSum")
+    candidate = candidate_for("many-neurons", stage, {"w": f"g.T @ a_prev + {decay} * w"})
+    check = gradient_checks("many-neurons", stage, candidate)["w"]
+    assert reproduces(stage, "w", candidate, check.diagnosis.formula)
+    assert "w + w" not in check.diagnosis.formula
+
+
 OBSERVED = {
     "The same question gets another answer the second time.": "g * a * (1 - a) * (1 + rand(()))",
     "It is right for a single sample (N = 1), and wrong for more samples.": (

@@ -26,6 +26,8 @@ TRIES = 30
 FIRST = 9
 # How far a value may be off, relative to the largest, and still count as equal.
 NEAR = 1e-6
+# Rounding of a sum takes too many digits from the factor of a part that is smaller than this.
+LEAST_PART = 1e-6
 OTHER = ("another-formula", hint_for(""))
 FACTOR = (
     "off-by-a-factor",
@@ -210,7 +212,7 @@ class _Search:
             found = _coefficients(*row, len(parts))
             if found is None:
                 return None
-            columns.append(found)
+            columns.append(_with_all_digits(found, *row))
         if rows:
             # Two factors need more than one number; there are no sizes that they could depend on.
             found = _together(rows, len(parts))
@@ -271,3 +273,12 @@ def _coefficients(row: Tensor, got: Tensor, count: int) -> list[float | None] | 
     if float((units @ solution - got).abs().max()) > NEAR * float(got.abs().max()):
         return None
     return [*(solution / sizes).tolist()]
+
+
+def _with_all_digits(
+    factors: Sequence[float | None], row: Tensor, got: Tensor
+) -> list[float | None]:
+    """Return the factors, with None for those whose digits are lost in the rounding of the sum."""
+    least = LEAST_PART * float(got.norm())
+    sizes = zip(factors, row.norm(dim=0).tolist(), strict=True)
+    return [each if each and abs(each) * size >= least else None for each, size in sizes]
