@@ -14,6 +14,7 @@ from harness.probes.kinks import Slopes, is_near_kink
 
 T = TypeVar("T")
 S = TypeVar("S")
+C = TypeVar("C", bound=Hashable)
 # Anyone who knows the source knows these inputs: the example, and the other public cases.
 EXAMPLE_SEED = -1
 PUBLIC_SEED = -2
@@ -86,17 +87,18 @@ class Keyed(Generic[T]):
     value: T = field(compare=False)
 
 
-def cached(make: Callable[[Stage, int, S], T]) -> Callable[[Stage, int, S], T]:
-    """Keep what a function of a stage, a seed, and sizes (one or several) has made."""
+def cached(make: Callable[[C, int, S], T]) -> Callable[[C, int, S], T]:
+    """Keep what a function of a stage or a chain, a seed, and sizes (one or several) has made."""
 
     @lru_cache(maxsize=256)
-    def made(stage: Stage, seed: int, sizes: Keyed[S]) -> T:
-        return make(stage, seed, sizes.value)
+    def made(of: C, seed: int, sizes: Keyed[S]) -> T:
+        return make(of, seed, sizes.value)
 
     @wraps(make)
-    def found(stage: Stage, seed: int, sizes: S) -> T:
-        return made(stage, seed, Keyed(_key(sizes), sizes))
+    def found(of: C, seed: int, sizes: S) -> T:
+        return made(of, seed, Keyed(_key(sizes), sizes))
 
+    found.cache_clear = made.cache_clear  # type: ignore[attr-defined]
     return found
 
 

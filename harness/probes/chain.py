@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from harness.candidate.operations import Link
-from harness.probes.cases import TRIES, generator_for
+from harness.course.stage import Sizes, Stage
+from harness.probes.cases import TRIES, cached, generator_for
 from harness.probes.compare import VALUES, Tolerance, difference
 from harness.probes.context import Errored, Failed, StageContext, for_staff, in_words
 from harness.probes.proxy import StageTrouble, proxy
@@ -19,40 +20,37 @@ from harness.probes.proxy import StageTrouble, proxy
 STEADY = Tolerance(VALUES.relative / 4, VALUES.room / 4)
 
 
-@dataclass(frozen=True)
-class ChainContext:
-    """The contexts of all stages, and the links that connect them, in order."""
+Values = dict[str, Tensor]
 
-    stages: Mapping[str, StageContext]
+
+@dataclass(frozen=True)
+class Chain:
+    """Stages, and the links that connect them, in order."""
+
+    stages: tuple[Stage, ...]
     links: tuple[Link, ...]
 
     @cached_property
-    def leaves(self) -> dict[str, Tensor]:
-        """A value for every name that no link computes, sampled by the first stage that uses it.
+    def _stages(self) -> dict[str, Stage]:
+        return {stage.name: stage for stage in self.stages}
 
-        Drawn again while rounding to float32 changes a gradient: a student's would too.
+    def sample(self, seed: int, sizes: Sizes, attempt: int) -> Values:
+        """Return a value for every name that no link computes.
+
+        It is sampled by the first stage that uses it.
         """
-        for attempt in range(TRIES):
-            leaves = self._drawn(attempt)
-            if self._are_steady(leaves):
-                break
-        return leaves
-
-    def _drawn(self, attempt: int) -> dict[str, Tensor]:
         computed = {link.output for link in self.links}
-        leaves: dict[str, Tensor] = {}
+        leaves: Values = {}
         for link in self.links:
-            context = self.stages[link.stage]
-            generator = generator_for(context.seed, "chain", link.stage, attempt)
-            values = context.stage.sample(generator, context.sizes_for("chain"))
+            generator = generator_for(seed, "chain", link.stage, attempt)
+            values = self._stages[link.stage].sample(generator, sizes)
             for name, value in zip(link.inputs, values, strict=True):
                 if name not in computed:
                     leaves.setdefault(name, value)
         return leaves
 
-    def _are_steady(self, leaves: Mapping[str, Tensor]) -> bool:
+    def are_steady(self, leaves: Values, right: Values) -> bool:
         """Return whether any one stage could work in float32 with little effect on a gradient."""
-        right = self.gradients({}, leaves)
         ways = product({link.stage for link in self.links}, (True, False))
         return all(
             difference(gradient, right[leaf], STEADY, size=_largest(right[leaf])) is None
@@ -60,14 +58,12 @@ class ChainContext:
             for leaf, gradient in self._with_float32(stage, stays, leaves).items()
         )
 
-    def _with_float32(
-        self, stage: str, stays: bool, leaves: Mapping[str, Tensor]
-    ) -> dict[str, Tensor]:
+    def _with_float32(self, stage: str, stays: bool, leaves: Values) -> Values:
         """Return the gradients with a stage in float32, whose output ``stays`` so.
 
         They are empty if the other stages refuse it.
         """
-        forward = self.stages[stage].stage.forward
+        forward = self._stages[stage].forward
 
         def rounded(*values: Tensor) -> Tensor:
             output = forward(
@@ -79,27 +75,20 @@ class ChainContext:
             return self.gradients({stage: rounded}, leaves)
         return {}
 
-    @cached_property
-    def right(self) -> dict[str, Tensor]:
-        """∂C/∂x for every leaf x, by the references alone."""
-        return self.gradients({}, self.leaves)
-
-    def gradients(
-        self, stand_ins: Mapping[str, Callable[..., Tensor]], leaves: Mapping[str, Tensor]
-    ) -> dict[str, Tensor]:
+    def gradients(self, stand_ins: Mapping[str, Callable[..., Tensor]], leaves: Values) -> Values:
         """Return ∂C/∂x for every leaf x; targets, whose gradient is optional, stay constant."""
         targets = {
             given
             for link in self.links
-            for name, given in zip(self.stages[link.stage].stage.inputs, link.inputs, strict=True)
-            if name in self.stages[link.stage].stage.optional
+            for name, given in zip(self._stages[link.stage].inputs, link.inputs, strict=True)
+            if name in self._stages[link.stage].optional
         }
         values = {name: value.clone() for name, value in leaves.items()}
         wrt = {
             name: value.requires_grad_() for name, value in values.items() if name not in targets
         }
         for link in self.links:
-            function = stand_ins.get(link.stage, self.stages[link.stage].stage.forward)
+            function = stand_ins.get(link.stage, self._stages[link.stage].forward)
             values[link.output] = function(*(values[name] for name in link.inputs))
         cost = values[self.links[-1].output]
         found = torch.autograd.grad(
@@ -108,22 +97,39 @@ class ChainContext:
         return dict(zip(wrt, found, strict=True))
 
 
-def judge_chain(chain: ChainContext, students: Collection[str]) -> None:
+@cached
+def chain_case(chain: Chain, seed: int, sizes: Sizes) -> tuple[Values, Values]:
+    """Return values for the chain, and ∂C/∂x for each value x by the references alone.
+
+    They are drawn again while rounding to float32 changes a gradient: a student's would too.
+    """
+    for attempt in range(TRIES):
+        leaves = chain.sample(seed, sizes, attempt)
+        right = chain.gradients({}, leaves)
+        if chain.are_steady(leaves, right):
+            break
+    return leaves, right
+
+
+def judge_chain(
+    links: tuple[Link, ...], contexts: Mapping[str, StageContext], students: Collection[str]
+) -> None:
     """Raise Failed unless ∂C/∂x is right for every leaf x.
 
     ``students`` names the stages that are the student's; references stand in for the others.
     """
-    right = chain.right
-    contexts = {name: chain.stages[name] for name in students}
-    context = next(iter(contexts.values()))
+    chain = Chain(tuple(each.stage for each in contexts.values()), links)
+    context = contexts[next(iter(students))]
+    seed, sizes = context.seed, context.sizes_for("chain")
+    leaves, right = chain_case(chain, seed, sizes)
     who = context.stage.name if len(students) == 1 else "The chain of your stages"
-    case = {"seed": context.seed, **context.sizes_for("chain")}
+    case = {"seed": seed, **sizes}
     stopped = f"{who} did not run in the chain: "
     try:
         proxies = {
-            name: proxy(each.candidate, name, each.handles) for name, each in contexts.items()
+            name: proxy(contexts[name].candidate, name, contexts[name].handles) for name in students
         }
-        got = chain.gradients(proxies, chain.leaves)
+        got = chain.gradients(proxies, leaves)
     except StageTrouble as trouble:
         said, detail = in_words(trouble.what, trouble.trouble)
         staff = for_staff(trouble.trouble)

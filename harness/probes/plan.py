@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import partial
 from itertools import count
 
 from harness.candidate.operations import Candidate
@@ -12,7 +12,7 @@ from harness.course.assignment import Assignment
 from harness.course.settings import Settings, SettingsError
 from harness.course.stage import Stage
 from harness.probes import robustness
-from harness.probes.chain import ChainContext, judge_chain
+from harness.probes.chain import judge_chain
 from harness.probes.context import StageContext
 from harness.probes.forward import forward
 from harness.probes.gradient import gradient
@@ -50,11 +50,6 @@ class Session:
             )
             for stage in assignment.stages
         }
-
-    @cached_property
-    def chain(self) -> ChainContext:
-        """The contexts, linked as the assignment says."""
-        return ChainContext(self.contexts, self.assignment.chain)
 
     def train(self) -> None:
         """Run the training probe; keep its run and the reference's if it passes."""
@@ -179,4 +174,4 @@ def _in_context(stage: str, probe: Probe, session: Session) -> None:
 
 
 def _in_chain(students: tuple[str, ...], session: Session) -> None:
-    judge_chain(session.chain, students)
+    judge_chain(session.assignment.chain, session.contexts, students)
