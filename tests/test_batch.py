@@ -78,6 +78,8 @@ def test_no_process_is_left_when_a_batch_is_given_up(tmp_path, zygote):
     both = [*entries(tmp_path, "loop", code=loop), *entries(tmp_path, "right")]
     results = grade_entries(both, JOB, 2, zygote)
     assert next(results).submission == "right"
+    assert workers()
+    assert students()
     results.close()
     assert not workers()
     assert not students()
@@ -115,13 +117,13 @@ def test_the_main_process_of_a_batch_needs_no_torch():
 
 def workers():
     """The process ids of this process's workers: of the forks of the one they come from."""
-    return [pid for pid in descendants(os.getpid()) if "forkserver" in command(parent(pid))]
+    return [pid for pid in descendants(os.getpid()) if "multiprocessing" in command(parent(pid))]
 
 
 def students():
     """The process ids of what the warm process's supervisors have started."""
     here = set(descendants(os.getpid())) - OTHERS
-    forks = [pid for pid in here if "sandbox.forks" in command(pid)]
+    forks = [pid for pid in here if "confined.forkserver" in command(pid)]
     return [pid for pid in forks if parent(parent(pid)) in forks]
 
 
