@@ -102,12 +102,7 @@ def _grade_alone(entry: Entry, job: Job, zygote: Zygote | None, *, second: bool)
 
 
 def _round(
-    entries: Sequence[Entry],
-    job: Job,
-    workers: int,
-    zygote: Zygote | None,
-    *,
-    second: bool = False,
+    entries: Sequence[Entry], job: Job, workers: int, zygote: Zygote | None, *, second: bool = False
 ) -> Iterator[Graded]:
     door = zygote.door if zygote else None
     with executor(min(workers, len(entries)), door) as workplaces:

@@ -344,10 +344,7 @@ def _products(rows: Rows, wanted: Array, most: int = SIDES) -> Iterator[Sketch]:
     """Yield two expressions multiplied, divided, added."""
     sides = rows.simplest(most)
     values = rows.values[sides]
-    for queries, pattern in (
-        (wanted / values, "({}) * ({})"),
-        (values / wanted, "({}) / ({})"),
-    ):
+    for queries, pattern in ((wanted / values, "({}) * ({})"), (values / wanted, "({}) / ({})")):
         asked, found = rows.find(queries)
         yield from _pairs(rows, sides[asked], found, pattern)
     sides = sides[np.abs(values).max(1) < MOST_LARGER * np.abs(wanted).max()]

@@ -19,7 +19,6 @@ from harness.probes.proxy import StageTrouble, proxy
 # VALUES leave room for float32, of which a sample takes a part only.
 STEADY = Tolerance(VALUES.relative / 4, VALUES.room / 4)
 
-
 Values = dict[str, Tensor]
 
 
@@ -35,10 +34,7 @@ class Chain:
         return {stage.name: stage for stage in self.stages}
 
     def sample(self, seed: int, sizes: Sizes, attempt: int) -> Values:
-        """Return a value for every name that no link computes.
-
-        It is sampled by the first stage that uses it.
-        """
+        """Return a value for every name that no link computes, sampled by its first stage."""
         computed = {link.output for link in self.links}
         leaves: Values = {}
         for link in self.links:
