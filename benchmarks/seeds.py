@@ -199,13 +199,13 @@ def _overdue(_number: int, _frame: object) -> None:
     raise Overdue
 
 
-def marks_near(seed: int, *, training: bool) -> Marks:
+def marks_near(seed: int, *, training: bool, mutants: bool = True) -> Marks:
     """The marks of everything that is judged in this process, under one seed."""
     marks: Marks = {}
     for name in NAMES:
         assignment, solved, judged = prepared(name)
         ran: dict[str, Ran] = defaultdict(dict)
-        for each in judged:
+        for each in judged if mutants else (each for each in judged if not each.stage):
             scope = run(each.own, dict(solved) if each.follows else {"__name__": "submission"})
             # In processor time: a busy machine changes no mark.
             signal.setitimer(signal.ITIMER_PROF, PATIENCE_SECONDS)
@@ -260,7 +260,7 @@ def _shown(report: Report) -> str:
     return ", ".join([f"{report.score:g} of {report.max_score:g}", *wrong, *flags])
 
 
-def judged_near(index: int, what: str) -> tuple[int, float, Marks]:
+def judged_near(index: int, what: str, mutants: bool = True) -> tuple[int, float, Marks]:
     """The marks under the seed number ``index``, and the processor time that they took."""
     began = time.process_time()
     signal.signal(signal.SIGPROF, _overdue)
@@ -269,7 +269,7 @@ def judged_near(index: int, what: str) -> tuple[int, float, Marks]:
         patch.object(judging._Judging, "_on_public_inputs", lambda *_: None),
         patch.object(judging._Judging, "_advice", lambda _: ()),
     ):
-        marks = marks_near(seed_number(index), training=what == TRAINED)
+        marks = marks_near(seed_number(index), training=what == TRAINED, mutants=mutants)
     forget_cases()
     return index, time.process_time() - began, marks
 
@@ -367,8 +367,11 @@ class Kept:
 @click.option("--trained", type=click.IntRange(min=0), default=50, help="How many, with training.")
 @click.option("--walled", type=click.IntRange(min=0), default=5, help="How many, behind the wall.")
 @click.option("--start", type=click.IntRange(min=0), default=0, help="The number of the first.")
+@click.option("--mutants/--no-mutants", default=True, help="Whether mutants are judged too.")
 @click.option("--workers", type=click.IntRange(min=1), default=2)
-def main(out: Path, seeds: int, trained: int, walled: int, start: int, workers: int) -> None:
+def main(
+    out: Path, seeds: int, trained: int, walled: int, start: int, mutants: bool, workers: int
+) -> None:
     """Judges everything under many seeds, and lists every mark that differs from the usual one.
 
     Exit code 0: no mark differs; 1: some do.
@@ -383,7 +386,7 @@ def main(out: Path, seeds: int, trained: int, walled: int, start: int, workers: 
         with ProcessPoolExecutor(
             workers, context, initializer=prepare, max_tasks_per_child=20
         ) as pool:
-            futures = {pool.submit(judged_near, index, what): what for what, index in todo}
+            futures = {pool.submit(judged_near, index, what, mutants): what for what, index in todo}
             for future in as_completed(futures):
                 _say(kept, futures[future], *future.result())
     left = [start + n for n in range(walled) if start + n not in kept.done[WALLED]]
