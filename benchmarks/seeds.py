@@ -22,7 +22,6 @@ import types
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
@@ -274,6 +273,10 @@ def judged_near(index: int, what: str, mutants: bool = True) -> tuple[int, float
     return index, time.process_time() - began, marks
 
 
+def _judged(job: tuple[int, str, bool]) -> tuple[str, int, float, Marks]:
+    return job[1], *judged_near(*job)
+
+
 def forget_cases() -> None:
     """Empties the probes' caches: a grader keeps the cases of one seed, not those of a thousand."""
     for name, module in tuple(sys.modules.items()):
@@ -381,14 +384,12 @@ def main(
     wanted += [(TRAINED, start + n) for n in range(trained)]
     todo = [(what, index) for what, index in wanted if index not in kept.done[what]]
     if todo:
-        context = get_context("spawn")
-        # Each seed makes thousands of classes: processes are replaced before they grow.
-        with ProcessPoolExecutor(
-            workers, context, initializer=prepare, max_tasks_per_child=20
-        ) as pool:
-            futures = {pool.submit(judged_near, index, what, mutants): what for what, index in todo}
-            for future in as_completed(futures):
-                _say(kept, futures[future], *future.result())
+        # Each seed makes thousands of classes: processes are replaced before they grow. A
+        # ProcessPoolExecutor of Python 3.11 can wait for ever for one that it has replaced.
+        with get_context("spawn").Pool(workers, prepare, maxtasksperchild=20) as pool:
+            jobs = ((index, what, mutants) for what, index in todo)
+            for what, index, seconds, marks in pool.imap_unordered(_judged, jobs):
+                _say(kept, what, index, seconds, marks)
     left = [start + n for n in range(walled) if start + n not in kept.done[WALLED]]
     if left:
         with Zygote() as zygote:
