@@ -204,7 +204,7 @@ def marks_near(seed: int, *, training: bool, mutants: bool = True) -> Marks:
     for name in NAMES:
         assignment, solved, judged = prepared(name)
         ran: dict[str, Ran] = defaultdict(dict)
-        for each in judged if mutants else (each for each in judged if not each.stage):
+        for each in (each for each in judged if mutants or not each.stage):
             scope = run(each.own, dict(solved) if each.follows else {"__name__": "submission"})
             # In processor time: a busy machine changes no mark.
             signal.setitimer(signal.ITIMER_PROF, PATIENCE_SECONDS)
@@ -312,16 +312,20 @@ def seed_number(index: int) -> int:
 class Kept:
     """What is done, in a file: of each part the first marks, and then what differs from those."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, mutants: bool = True) -> None:
         self.path = path
         self.first: dict[str, Marks] = {}
         self.done: dict[str, dict[int, Marks]] = {PLAIN: {}, TRAINED: {}, WALLED: {}}
         self.seconds: dict[str, list[float]] = {PLAIN: [], TRAINED: [], WALLED: []}
-        key = Keys(Job("", Settings(), 0), versions()).key("", "")
+        part = "" if mutants else "without mutants"
+        key = Keys(Job("", Settings(), 0), versions()).key(part, "")
         if path.exists():
             head, *lines = path.read_text(encoding="utf-8").split("\n")[:-1]
             if json.loads(head) != key:
-                raise click.ClickException(f"{path} is of another version: name another file.")
+                raise click.ClickException(
+                    f"{path} is of another version, or of a run with other mutants: name another "
+                    "file."
+                )
             for line in lines:
                 self._take(*json.loads(line))
         else:
@@ -379,7 +383,7 @@ def main(
 
     Exit code 0: no mark differs; 1: some do.
     """
-    kept = Kept(out)
+    kept = Kept(out, mutants=mutants)
     wanted = [(PLAIN, start + n) for n in range(seeds)]
     wanted += [(TRAINED, start + n) for n in range(trained)]
     todo = [(what, index) for what, index in wanted if index not in kept.done[what]]

@@ -9,6 +9,7 @@ import sys
 import types
 from dataclasses import replace
 
+import click
 import pytest
 import torch
 from torch.autograd.gradcheck import GradcheckError
@@ -205,6 +206,12 @@ def test_a_mark_that_differs_under_one_seed_is_listed_after_a_restart_too(tmp_pa
     assert list(kept.odd(PLAIN)) == [("b", seed_number(odd), "9 of 10", "10 of 10")]
     assert set(kept.done[PLAIN]) == set(range(4))
     assert "| without training | 2 | 4 | 1 | 1.0 |" in list(kept.table())
+
+
+def test_marks_with_mutants_are_not_added_to_marks_without(tmp_path):
+    Kept(tmp_path / "kept", mutants=False)
+    with pytest.raises(click.ClickException, match="other mutants: name another file"):
+        Kept(tmp_path / "kept")
 
 
 @pytest.mark.proof
