@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.meter import descendants
 from grading.results.lines import Result
 from grading.sandbox.zygote import Zygote
 from grading.submissions.reading import Entry
@@ -17,7 +19,7 @@ from grading.workers import worker
 from grading.workers.batch import grade_entries
 from grading.workers.jobs import Job, decode_graded
 from harness.course.settings import Limits, Settings
-from tests.test_remote import HEAD, RIGHT, SQUARED_ERROR, WEIGHTED_SUM, descendants, sigmoid_doing
+from tests.test_remote import HEAD, RIGHT, SQUARED_ERROR, WEIGHTED_SUM, sigmoid_doing
 
 pytestmark = pytest.mark.slow
 
@@ -128,8 +130,15 @@ def students():
 
 
 def parent(pid):
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    return int((entry(pid, "stat") or "(gone) Z 0").rpartition(")")[2].split()[1])
 
 
 def command(pid):
-    return Path(f"/proc/{pid}/cmdline").read_text()
+    return entry(pid, "cmdline")
+
+
+def entry(pid, name):
+    """What ``/proc`` says of a process: nothing once it is gone."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{pid}/{name}").read_text()
+    return ""

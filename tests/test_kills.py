@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.meter import descendants
 from grading.confined import wire
 from grading.confined.source import read_source
 from grading.confined.wire import Define, Perform
@@ -26,7 +27,6 @@ from tests.test_remote import (
     RIGHT,
     SQUARED_ERROR,
     WEIGHTED_SUM,
-    descendants,
     sigmoid_doing,
 )
 

@@ -20,6 +20,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from benchmarks.meter import descendants
 from grading.confined import wire
 from grading.confined.channel import LENGTH, Channel, ChannelClosed
 from grading.confined.features import Details, details_of
@@ -32,7 +33,7 @@ from grading.submissions.reading import Entry, read_submission
 from grading.workers.grader import grade_submission
 from harness.course.assignments import load_assignment
 from harness.course.settings import Settings
-from tests.test_remote import RIGHT, descendants
+from tests.test_remote import RIGHT
 from tests.test_source import code, notebook
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="children are forked on Linux only")

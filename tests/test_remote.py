@@ -6,10 +6,10 @@ import inspect
 import os
 import textwrap
 import time
-from pathlib import Path
 
 import pytest
 
+from benchmarks.meter import descendants
 from grading.attacks import FOLDER, read
 from grading.confined import wire
 from grading.confined.source import Cell, Source
@@ -39,15 +39,6 @@ RIGHT = (HEAD, WEIGHTED_SUM, SIGMOID, SQUARED_ERROR)
 
 def source(*parts):
     return Source((Cell("submission.py", "".join(parts)),), notebook=False)
-
-
-def descendants(pid):
-    children = [
-        int(child)
-        for task in Path(f"/proc/{pid}/task").iterdir()
-        for child in (task / "children").read_text().split()
-    ]
-    return sorted(children + [each for child in children for each in descendants(child)])
 
 
 def graded(zygote, *parts, limits=LIMITS):
