@@ -20,7 +20,9 @@ from harness.candidate.operations import (
     Reply,
     Returned,
     Returns,
+    Value,
 )
+from harness.candidate.values import copied
 from harness.candidate.workbench import describe
 
 # What a function may use beside its own names, and what it may ask of ctx.
@@ -30,7 +32,7 @@ PLAIN = (ast.Import, ast.ImportFrom, ast.Assign, ast.Expr, ast.Pass, ast.ClassDe
 
 # What each forward gave: the reply, and the output in its graph, without which older versions of
 # torch empty the ctx. Inputs are known by identity, so they live on.
-Ran = dict[tuple[int, ...], tuple[Output, Tensor, Sequence[Tensor]]]
+Ran = dict[tuple[int, ...], tuple[Output, Tensor, Sequence[Value]]]
 
 
 class CannotShare(Exception):
@@ -107,17 +109,17 @@ class Sharing:
                 key = tuple(map(id, operation.inputs))
                 if key not in self._ran:
                     output = self._forward(operation)
-                    self._ran[key] = Output(output.detach()), output, operation.inputs
+                    self._ran[key] = Output((output.detach(),)), output, operation.inputs
                 reply, output, _ = self._ran[key]
                 self._calls[operation.handle] = output.grad_fn
                 return reply
             case Backward():
-                return self._backward(self._calls[operation.handle], operation.upstream)
+                return self._backward(self._calls[operation.handle], operation.upstream[0])
             case _:
                 return Absent("It has no process of its own to tell of")
 
     def _forward(self, operation: Forward) -> Tensor:
-        leaves = [value.detach().clone().requires_grad_() for value in operation.inputs]
+        leaves = [copied(value, True) for value in operation.inputs]
         try:
             with torch.enable_grad():
                 output: Tensor = self._function.apply(*leaves)
@@ -128,7 +130,7 @@ class Sharing:
             raise CannotShare
         return output
 
-    def _backward(self, node: Any, upstream: Tensor) -> Reply:
+    def _backward(self, node: Any, upstream: Tensor | None) -> Reply:
         try:
             found = self._function.backward(node, upstream)
         except (Exception, SystemExit) as error:

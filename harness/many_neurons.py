@@ -62,9 +62,9 @@ MANY_NEURONS = Assignment(
         {"N": 20, "n_in": 11, "K": 12},
     ),
     chain=(
-        Link("WeightedSum", ("a_prev", "w", "b"), "z"),
-        Link("Sigmoid", ("z",), "a"),
-        Link("SquaredError", ("a", "y"), "C"),
+        Link("WeightedSum", ("a_prev", "w", "b"), ("z",)),
+        Link("Sigmoid", ("z",), ("a",)),
+        Link("SquaredError", ("a", "y"), ("C",)),
     ),
     task=DIGITS,
     points={

@@ -52,9 +52,9 @@ ONE_NEURON = Assignment(
     ),
     sizes=({},) * 9,
     chain=(
-        Link("WeightedSum", ("a_prev", "w", "b"), "z"),
-        Link("Sigmoid", ("z",), "a"),
-        Link("SquaredError", ("a", "y"), "C"),
+        Link("WeightedSum", ("a_prev", "w", "b"), ("z",)),
+        Link("Sigmoid", ("z",), ("a",)),
+        Link("SquaredError", ("a", "y"), ("C",)),
     ),
     task=TUMOURS,
     points={

@@ -41,7 +41,7 @@ LIMITS = Limits(call_seconds=0.3, submission_seconds=20.0)
 ONES = torch.ones(2, 3, dtype=torch.float64)
 OPERATIONS: list[Operation] = [
     Forward(1, "Sigmoid", (ONES,), (True,)),
-    Backward(1, ONES),
+    Backward(1, (ONES,)),
     Read(1),
 ]
 ANSWERS = (Output, Returns, Unchanged)

@@ -35,7 +35,7 @@ class Recorder(Workbench):
             if isinstance(each, Forward):
                 self.asked.append((each.stage, each.inputs))
             elif isinstance(each, Backward):
-                self.asked.append(("", (each.upstream,)))
+                self.asked.append(("", each.upstream))
             elif isinstance(each, Observe):
                 self.asked.append((each.stage, ()))
         return super().perform(operations)

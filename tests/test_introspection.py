@@ -53,7 +53,7 @@ def test_no_forged_introspection_tells_anything_but_words_of_the_harness_and_lin
 
     source = Source((Cell("submission.py", text),), notebook=False)
     with RemoteCandidate(Scripted(instead), source, Limits(call_seconds=1.0)) as remote:
-        (told,) = remote.perform([Observe("Sigmoid", (Z,), Z, (True,))])
+        (told,) = remote.perform([Observe("Sigmoid", (Z,), (True,), (Z,), (True,))])
     if isinstance(told, Lost):
         return
     assert isinstance(told, Observed)

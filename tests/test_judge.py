@@ -482,7 +482,7 @@ def test_inference_mode_that_was_entered_for_good_costs_nothing():
     z, g = torch.randn(2, 3), torch.randn(2, 3)
     with torch.inference_mode():
         output, returned = Workbench(MANY).perform(
-            [Forward(1, "Sigmoid", (z,), (True,)), Backward(1, g)]
+            [Forward(1, "Sigmoid", (z,), (True,)), Backward(1, (g,))]
         )
     assert isinstance(output, Output)
     assert isinstance(returned, Returns)

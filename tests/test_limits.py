@@ -86,16 +86,16 @@ FROM_OUTSIDE = (
 OF_A_FILE = ("memory, as Python notices", "a crash", "a closed channel")
 PHASES = ("before the reply", "in the reply", "after the reply", "while it ends", "after its end")
 ENDING = PHASES[3:]
-LINKS = (Link("Sigmoid", ("z",), "a"), Link("SquaredError", ("a", "y"), "C"))
+LINKS = (Link("Sigmoid", ("z",), ("a",)), Link("SquaredError", ("a", "y"), ("C",)))
 TENSORS = {"z": ONES, "y": ONES / 2}
 OPERATIONS = {
     "Define": (),
     "Forward": (Forward(1, "Sigmoid", (ONES,), (True,)),),
-    "Backward": (Forward(1, "Sigmoid", (ONES,), (True,)), Backward(1, ONES)),
+    "Backward": (Forward(1, "Sigmoid", (ONES,), (True,)), Backward(1, (ONES,))),
     "Read": (Forward(1, "Sigmoid", (ONES,), (True,)), Read(1)),
     "Chain": (Chain(LINKS, TENSORS, ("a",), ("z",), {"C": 1.0}),),
     "Descend": (Chain(LINKS, TENSORS, ("a",), ("z",), {"C": 1.0}), Descend(0.1, {})),
-    "Observe": (Observe("Sigmoid", (ONES,), ONES, (True,)),),
+    "Observe": (Observe("Sigmoid", (ONES,), (True,), (ONES,), (True,)),),
 }
 
 

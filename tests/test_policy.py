@@ -672,7 +672,7 @@ def test_introspection_is_told_in_words_of_the_source():
 @pytest.mark.parametrize("code", DELEGATING.values(), ids=DELEGATING)
 def test_all_that_testimony_honestly_says_passes(code):
     z = torch.ones(2, 3, dtype=torch.float64)
-    (told,) = Workbench(classes(code)).perform([Observe("Sigmoid", (z,), z, (True,))])
+    (told,) = Workbench(classes(code)).perform([Observe("Sigmoid", (z,), (True,), (z,), (True,))])
     assert isinstance(told, Observed)
     words = Redactor(Source((Cell("submission.py", code),), notebook=False)).own(told)
     assert isinstance(words, Observed)

@@ -128,9 +128,9 @@ def test_a_declared_stage_is_drawn_without_more_ado():
     )
     weighted_sum, _, squared_error = MANY_NEURONS.stages
     links = (
-        Link("WeightedSum", ("a_prev", "w", "b"), "z"),
-        Link("ReLU", ("z",), "h"),
-        Link("SquaredError", ("h", "y"), "C"),
+        Link("WeightedSum", ("a_prev", "w", "b"), ("z",)),
+        Link("ReLU", ("z",), ("h",)),
+        Link("SquaredError", ("h", "y"), ("C",)),
     )
     stages = (weighted_sum, relu, squared_error)
     written = said(
@@ -143,7 +143,7 @@ def test_a_declared_stage_is_drawn_without_more_ado():
 def test_a_value_is_written_as_its_formula_writes_it_unless_the_chain_renames_it():
     assert "|C0|" in said(chain_picture(ONE_NEURON))
     *links, last = ONE_NEURON.chain
-    renamed = replace(ONE_NEURON, chain=(*links, replace(last, output="D")))
+    renamed = replace(ONE_NEURON, chain=(*links, replace(last, outputs=("D",))))
     assert "|D|" in said(chain_picture(renamed))
 
 

@@ -177,7 +177,7 @@ def test_trouble_at_a_step_ends_the_run_there(steps):
 
 def chain(**more):
     x = torch.tensor([1.0, -2.0], dtype=torch.float64)
-    link = Link("Double", ("x",), "c")
+    link = Link("Double", ("x",), ("c",))
     return Chain((link,), {"x": x, "unused": x}, ("c",), ("x", "unused"), {"c": 1.0}, **more)
 
 

@@ -59,10 +59,10 @@ def test_operations_survive():
     x = torch.ones(2, 3, dtype=torch.float64)
     operations: list[Any] = [
         Forward(1, "Sigmoid", (x.T,), (True,)),
-        Backward(1, x),
-        Chain((Link("Sigmoid", ("z",), "a"),), {"z": x}, ("a",), ("z",), {"a": 0.5}),
+        Backward(1, (x, None)),
+        Chain((Link("Sigmoid", ("z",), ("a",)),), {"z": x}, ("a",), ("z",), {"a": 0.5}),
         Descend(0.25, {"z": 2 * x}),
-        Observe("Sigmoid", (x,), 3 * x, (True,)),
+        Observe("Sigmoid", (x,), (False,), (3 * x,), (True,)),
     ]
     request = wire.Perform(7, list(map(wire.encode_operation, operations)), at_once=False)
     back = wire.decode_request(wire.encode(request))
@@ -70,11 +70,12 @@ def test_operations_survive():
     made: list[Any] = list(map(wire.decode_operation, back.operations))
     forward, backward, chain, descend, testify = made
     assert forward.inputs[0].stride() == x.T.stride()
-    assert torch.equal(backward.upstream, x)
+    assert torch.equal(backward.upstream[0], x) and backward.upstream[1] is None
     assert chain.links == operations[2].links and chain.costs == {"a": 0.5}
     assert descend.rate == 0.25 and torch.equal(descend.tensors["z"], 2 * x)
-    assert (testify.stage, testify.required) == ("Sigmoid", (True,))
-    assert torch.equal(testify.inputs[0], x) and torch.equal(testify.upstream, 3 * x)
+    assert testify.stage == "Sigmoid"
+    assert (testify.requires_grad, testify.required) == ((False,), (True,))
+    assert torch.equal(testify.inputs[0], x) and torch.equal(testify.upstream[0], 3 * x)
 
 
 def sent_and_received(replies) -> list[Any]:

@@ -235,8 +235,8 @@ def _warm() -> None:
     Workbench({"Twice": Twice}).perform(
         [
             Forward(1, "Twice", (ones,), (True,)),
-            Backward(1, upstream),
-            Observe("Twice", (ones,), upstream, (True,)),
+            Backward(1, (upstream,)),
+            Observe("Twice", (ones,), (True,), (upstream,), (True,)),
         ]
     )
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated, Literal, get_args
 
@@ -10,8 +11,8 @@ import torch
 from torch import Tensor
 
 from grading.confined.channel import ProtocolError
-from harness.candidate.operations import Other, Returned
-from harness.candidate.workbench import copy_with_layout
+from harness.candidate.operations import Other, Returned, Value
+from harness.candidate.values import copy_with_layout
 
 TENSOR_LIMIT = 8 * 1024 * 1024
 KIND_LIMIT = 200  # letters of the name of a type
@@ -20,6 +21,10 @@ MOST_DIMENSIONS = 16
 MOST_BUNDLES = 12  # one for each dtype
 # Tensors by name in one bundle: more would take up far more memory here than their bytes do.
 MOST_NAMES = 10_000
+# Of what is given beside tensors: letters of a text, items of a tuple, tuples in each other.
+MOST_LETTERS = 1_000
+MOST_ITEMS = 100
+MOST_DEPTH = 3
 
 Dtype = Literal[
     "float64", "float32", "float16", "bfloat16", "complex128", "complex64",
@@ -36,6 +41,16 @@ class TensorData(msgspec.Struct, frozen=True, array_like=True):
     strides: list[int] | None = None
 
 
+# A dataclass, as one untagged Struct is all that a union may have.
+@dataclass(frozen=True)
+class Items:
+    """A tuple's items."""
+
+    items: "Annotated[list[ValueData], msgspec.Meta(max_length=MOST_ITEMS)]"
+
+
+Text = Annotated[str, msgspec.Meta(max_length=MOST_LETTERS)]
+ValueData = TensorData | Items | int | float | bool | Text | None
 # What is neither a tensor nor None is told by the name of its type.
 ReturnedData = TensorData | Other | None
 
@@ -64,6 +79,34 @@ def tensor_of(data: TensorData) -> Tensor:
         raise ProtocolError("a tensor whose bytes do not fit its shape")
     values = _values(dtype, data.data).view(data.shape)
     return values if data.strides is None else copy_with_layout(values, tuple(data.strides))
+
+
+# Cases are made once and never altered. A tensor's hash is its identity.
+asked_data = lru_cache(maxsize=4096)(tensor_data)
+
+
+def value_data(value: Value, depth: int = MOST_DEPTH) -> ValueData:
+    """Return an input as plain data. Raise ProtocolError for what is over the caps."""
+    if isinstance(value, Tensor):
+        return asked_data(value)
+    if isinstance(value, tuple):
+        if not depth or len(value) > MOST_ITEMS:
+            raise ProtocolError("a tuple of too many items, or too deep")
+        return Items([value_data(each, depth - 1) for each in value])
+    if isinstance(value, str) and len(value) > MOST_LETTERS:
+        raise ProtocolError("a text of too many letters")
+    return value
+
+
+def value_of(data: ValueData, depth: int = MOST_DEPTH) -> Value:
+    """Return the input. Raise ProtocolError for a malformed tensor, or tuples too deep."""
+    if isinstance(data, TensorData):
+        return tensor_of(data)
+    if isinstance(data, Items):
+        if not depth:
+            raise ProtocolError("tuples too deep in each other")
+        return tuple(value_of(each, depth - 1) for each in data.items)
+    return data
 
 
 def bundles(tensors: Mapping[str, Tensor]) -> list[Bundle]:

@@ -18,17 +18,31 @@ from grading.confined.channel import ProtocolError
 from grading.confined.features import Details
 from grading.confined.source import CODE_LIMIT, Source
 from grading.confined.tensors import (
+    MOST_ITEMS,
     Bundles,
     ReturnedData,
     TensorData,
+    ValueData,
+    asked_data,
     bundles,
     returned_data,
     returned_of,
     tensor_data,
     tensor_of,
     unbundled,
+    value_data,
+    value_of,
 )
-from harness.candidate.operations import Descend, Lost, Observed, Operation, Reply, Returned, Seen
+from harness.candidate.operations import (
+    Descend,
+    Forward,
+    Lost,
+    Observed,
+    Operation,
+    Reply,
+    Returned,
+    Seen,
+)
 
 REQUEST_LIMIT = 64 * 1024 * 1024
 REPLY_LIMIT = 16 * 1024 * 1024
@@ -160,9 +174,6 @@ def _each(convert: Callable[[Any], Any], most: int | None = None) -> Callable[[A
     return lambda values: None if values is None else tuple(map(convert, values[:most]))
 
 
-# Cases are made once and never altered. A tensor's hash is its identity.
-_asked_data = lru_cache(maxsize=4096)(tensor_data)
-
 Word = Annotated[str, msgspec.Meta(max_length=MOST_LETTERS)]
 _Values = Annotated[list[ReturnedData], msgspec.Meta(max_length=MOST_VALUES)]
 _Lines = Annotated[list[tuple[Word, Word]], msgspec.Meta(max_length=MOST_SEEN)]
@@ -170,8 +181,16 @@ _returned = _each(returned_data, MOST_VALUES), _each(returned_of)
 
 # By the type of a field. Those of other types are sent as they are.
 _FORMS: dict[Any, _Form] = {
-    Tensor: _Form(TensorData, _asked_data, tensor_of),
-    tuple[Tensor, ...]: _Form(list[TensorData], _each(_asked_data), _each(tensor_of)),
+    get_type_hints(Forward)["inputs"]: _Form(
+        Annotated[list[ValueData], msgspec.Meta(max_length=MOST_ITEMS)],
+        _each(value_data),
+        _each(value_of),
+    ),
+    tuple[Tensor | None, ...]: _Form(
+        Annotated[list[TensorData | None], msgspec.Meta(max_length=MOST_ITEMS)],
+        _each(lambda value: None if value is None else asked_data(value)),
+        _each(lambda data: None if data is None else tensor_of(data)),
+    ),
     Mapping[str, Tensor]: _Form(Bundles, bundles, unbundled),
     Tensor | None: _Form(
         TensorData | None, lambda value: None if value is None else tensor_data(value), returned_of

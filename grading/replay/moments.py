@@ -72,8 +72,8 @@ def _told(moment: Moment) -> Iterator[str]:
     else:
         yield named("g", moment.upstream)
     match moment.reply:
-        case Output(value):
-            yield from _compared(moment.stage.output, value, moment.right[0])
+        case Output():
+            yield from _compared(moment.stage.output, moment.reply.value, moment.right[0])
         case Returns(values):
             yield from _gradients(moment, values)
         case Raised() | Absent() | Lost():

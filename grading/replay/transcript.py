@@ -16,6 +16,7 @@ from harness.candidate.operations import (
     Reply,
     Returns,
 )
+from harness.candidate.values import same
 from harness.course.assignment import Assignment
 from harness.course.stage import Stage
 from harness.probes.cases import (
@@ -50,12 +51,12 @@ class Moment:
     @property
     def upstream(self) -> Tensor | None:
         """The upstream gradient of a backward; None for a forward."""
-        return self.operation.upstream if isinstance(self.operation, Backward) else None
+        return self.operation.upstream[0] if isinstance(self.operation, Backward) else None
 
     @cached_property
     def inputs(self) -> tuple[Tensor, ...]:
         """The inputs of the forward."""
-        return tuple(value.detach() for value in self.forward.inputs)
+        return tuple(each for each in self.forward.inputs if isinstance(each, Tensor))
 
     @cached_property
     def right(self) -> tuple[Tensor, ...]:
@@ -68,8 +69,8 @@ class Moment:
     def is_off(self) -> bool:
         """Whether a value that was asked for is wrong."""
         match self.reply:
-            case Output(value):
-                return not agree(value, self.right[0])
+            case Output():
+                return not agree(self.reply.value, self.right[0])
             case Returns(values):
                 pairs = zip(
                     self.stage.inputs, self.forward.requires_grad, values, self.right, strict=False
@@ -189,7 +190,7 @@ def _of_case(seen: Sequence[Moment], case: Case) -> list[Moment]:
 
 def _is_on(moment: Moment, case: Case) -> bool:
     given = moment.forward.inputs
-    return len(given) == len(case.inputs) and all(map(torch.equal, given, case.inputs))
+    return len(given) == len(case.inputs) and all(map(same, given, case.inputs))
 
 
 def agree(value: object, right: Tensor, tolerance: Tolerance = VALUES) -> bool:

@@ -27,7 +27,7 @@ _PLACE = re.compile(r"(?:cell ([1-9][0-9]{0,5}), )?line ([1-9][0-9]{0,6})")
 _ABSENT = re.compile(
     r"There is no class (\w+)|(\w+) is an? (\w+), not a class"
     r"|The class (\w+) is not a torch\.autograd\.Function"
-    r"|forward did not return a tensor, so there is no backward to call"
+    r"|forward did not return a tensor(?: for each output)?, so there is no backward to call"
     r"|The output has no backward: torch cannot trace it to the inputs"
     r"|There is no chain to go on from"
 )
@@ -58,8 +58,8 @@ class Redactor:
             case ops.Raised(kind, text, place):
                 kind = self.name(kind, MADE_UP)
                 return ops.Raised(kind, plain(text), self.place(place), self._line(place))
-            case ops.Output(value):
-                return ops.Output(self._value(value))
+            case ops.Output(values, several):
+                return ops.Output(tuple(map(self._value, values)), several)
             case ops.Returns(values):
                 return ops.Returns(tuple(map(self._value, values)))
             case ops.Observed(named, dispatched, packed, differences, built_in):

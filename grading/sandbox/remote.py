@@ -298,7 +298,9 @@ class RemoteCandidate(Closing):
         match operation, reply:
             case _, ops.Raised() | ops.Absent():
                 return True
-            case (ops.Forward(), ops.Output()) | (ops.Backward(), ops.Returns()):
+            case ops.Forward(), ops.Output(values, several):
+                return several or len(values) == 1
+            case ops.Backward(), ops.Returns():
                 return True
             case ops.Read(handle), ops.Unchanged(inputs):
                 return len(inputs) == len(self._calls[handle].inputs)

@@ -49,7 +49,7 @@ def _pair_is_right(
         Forward(handle + at, stage.name, inputs, mask) for at, (inputs, _) in enumerate(pair)
     ]
     script += [
-        Backward(handle + at, SCALES[number] * pair[at][1]) for number, at in enumerate(asked)
+        Backward(handle + at, (SCALES[number] * pair[at][1],)) for number, at in enumerate(asked)
     ]
     script += [Read(handle), Read(handle + 1)]
     replies = candidate.perform(script)

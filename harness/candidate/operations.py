@@ -12,23 +12,35 @@ from typing import Protocol
 
 from torch import Tensor
 
+# The value of an input. A tuple of tensors is a variable number of them: see `Forward`.
+Value = Tensor | int | float | bool | str | None | tuple["Value", ...]
+
 
 @dataclass(frozen=True)
 class Forward:
-    """Call ``stage`` on ``inputs`` (layout kept) and keep the graph under ``handle``."""
+    """Call ``stage`` on ``inputs`` (layout kept) and keep the graph under ``handle``.
+
+    ``apply`` is given each tensor of a tuple of tensors as an argument of its own, in its place:
+    torch tracks no others. So backward returns a gradient for each of them. What a tuple holds
+    shares its flag of ``requires_grad``, which means nothing for values other than real tensors.
+    """
 
     handle: int
     stage: str
-    inputs: tuple[Tensor, ...]
+    inputs: tuple[Value, ...]
     requires_grad: tuple[bool, ...]
 
 
 @dataclass(frozen=True)
 class Backward:
-    """Ask what the backward of the call ``handle`` returns for ``upstream``; can be repeated."""
+    """Ask what the backward of the call ``handle`` returns for ``upstream``; can be repeated.
+
+    There is an upstream for each output, None for one that is not used: backward is given what
+    torch's engine gives in its place.
+    """
 
     handle: int
-    upstream: Tensor
+    upstream: tuple[Tensor | None, ...]
 
 
 @dataclass(frozen=True)
@@ -40,11 +52,11 @@ class Read:
 
 @dataclass(frozen=True)
 class Link:
-    """One use of a stage in a chain: names of values in, a name for the value out."""
+    """One use of a stage in a chain: names of values in, names for its outputs."""
 
     stage: str
     inputs: tuple[str, ...]
-    output: str
+    outputs: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -79,14 +91,15 @@ class Descend:
 class Observe:
     """Ask what only its own process can know of ``stage``, tried on ``inputs``.
 
-    Its backward is given ``upstream``. The second derivatives are asked for too, of the inputs that
-    are ``required`` to have a gradient. It comes last of the operations asked with it, and what
-    they cost the process costs no stage.
+    Its backward is given ``upstream``, as in `Backward`. The second derivatives are asked for too,
+    of the inputs that are ``required`` to have a gradient. It comes last of the operations asked
+    with it, and what they cost the process costs no stage.
     """
 
     stage: str
-    inputs: tuple[Tensor, ...]
-    upstream: Tensor
+    inputs: tuple[Value, ...]
+    requires_grad: tuple[bool, ...]
+    upstream: tuple[Tensor | None, ...]
     required: tuple[bool, ...]
 
 
@@ -105,9 +118,15 @@ Returned = Tensor | Other | None
 
 @dataclass(frozen=True)
 class Output:
-    """What forward returned."""
+    """What forward returned: one value, or ``several`` in a tuple."""
 
-    value: Returned
+    values: tuple[Returned, ...]
+    several: bool = False
+
+    @property
+    def value(self) -> Returned:
+        """What forward returned, as the one output that it should return."""
+        return Other("tuple") if self.several else self.values[0]
 
 
 @dataclass(frozen=True)
@@ -121,7 +140,7 @@ class Returns:
 class Unchanged:
     """Whether the inputs, the upstreams and the results of a call still have their values.
 
-    This is introspection: the process can lie.
+    There is a flag for each input, whatever it is. This is introspection: the process can lie.
     """
 
     inputs: tuple[bool, ...]

@@ -13,21 +13,33 @@ import torch
 from torch import Tensor
 
 from harness.candidate import operations as ops
+from harness.candidate.backward import built_in_gradients, call_backward, node_of
 from harness.candidate.introspection import introspect
 from harness.candidate.lines import code_at, is_students, place_of
+from harness.candidate.values import arguments, copied, copy_with_layout, outputs_of, same
 
 TEXT_LIMIT = 2_000
+NO_TENSOR = "forward did not return a tensor, so there is no backward to call"
+NOT_ALL = "forward did not return a tensor for each output, so there is no backward to call"
 
 
 @dataclass
 class _Call:
     """What the student's code was given, and the values it was copied from."""
 
-    inputs: tuple[Tensor, ...]
-    before: tuple[Tensor, ...]
-    output: Tensor
-    upstreams: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+    inputs: tuple[ops.Value, ...]
+    before: tuple[ops.Value, ...]
+    output: ops.Output
+    outputs: tuple[Any, ...]
+    upstreams: list[tuple[Tensor | None, Tensor | None]] = field(default_factory=list)
     results: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+
+    def check(self, outputs: int) -> None:
+        """Raise _NothingToCall unless forward returned as many tensors as it has outputs."""
+        several, values = outputs > 1, self.output.values
+        fits = len(values) == outputs and self.output.several == several
+        if not fits or not all(isinstance(each, Tensor) for each in values):
+            raise _NothingToCall(NOT_ALL if several else NO_TENSOR)
 
     def keep(self, returned: Sequence[object], values: Sequence[ops.Returned]) -> None:
         """Note what was returned, with the values that it has now."""
@@ -92,44 +104,30 @@ class Workbench:
 
     def _forward(self, op: ops.Forward) -> ops.Reply:
         function = self._function(op.stage)
-        leaves = tuple(
-            copy_with_layout(value).requires_grad_(needed)
-            for value, needed in zip(op.inputs, op.requires_grad, strict=True)
-        )
+        inputs = tuple(map(copied, op.inputs, op.requires_grad))
         with torch.enable_grad():
-            output = function.apply(*leaves)
-        value = _snapshot(output)
-        if isinstance(value, Tensor):
-            self._calls[op.handle] = call = _Call(leaves, op.inputs, output)
-            call.keep((output,), (value,))
-        else:
-            self._calls[op.handle] = ops.Absent(
-                "forward did not return a tensor, so there is no backward to call"
-            )
-        return ops.Output(value)
+            returned = function.apply(*arguments(inputs))
+        outputs = outputs_of(returned)
+        output = ops.Output(tuple(map(_snapshot, outputs)), isinstance(returned, tuple))
+        self._calls[op.handle] = call = _Call(inputs, op.inputs, output, outputs)
+        call.keep(outputs, output.values)
+        return output
 
     def _backward(self, op: ops.Backward) -> ops.Reply:
         call = self._calls[op.handle]
         if not isinstance(call, _Call):
             return call
-        node: Any = call.output.grad_fn
-        if node is None:
-            raise _NothingToCall("The output has no backward: torch cannot trace it to the inputs")
-        upstream = copy_with_layout(op.upstream)
-        call.upstreams.append((upstream, op.upstream))
-        if isinstance(node, torch.autograd.function.BackwardCFunction):
-            # As torch's engine calls it, which runs backward without grad mode.
-            with torch.no_grad():
-                returned: Any = node.apply(upstream)
+        call.check(len(op.upstream))
+        upstreams = [None if each is None else copy_with_layout(each) for each in op.upstream]
+        call.upstreams += zip(upstreams, op.upstream, strict=True)
+        node = node_of(call.outputs)
+        if node is not None:
+            returned = call_backward(node, call.outputs, upstreams)
+        elif any(each.grad_fn is not None for each in call.outputs):
+            returned = built_in_gradients(call.outputs, upstreams, arguments(call.inputs))
         else:
-            needed = [leaf for leaf in call.inputs if leaf.requires_grad]
-            found = iter(
-                torch.autograd.grad(
-                    call.output, needed, upstream, retain_graph=True, allow_unused=True
-                )
-            )
-            returned = tuple(next(found) if leaf.requires_grad else None for leaf in call.inputs)
-        results = returned if isinstance(returned, tuple) else (returned,)
+            raise _NothingToCall("The output has no backward: torch cannot trace it to the inputs")
+        results = outputs_of(returned)
         values = tuple(_snapshot(result) for result in results)
         call.keep(results, values)
         return ops.Returns(values)
@@ -139,9 +137,9 @@ class Workbench:
         if not isinstance(call, _Call):
             return call
         return ops.Unchanged(
-            tuple(map(_same, call.inputs, call.before)),
-            tuple(_same(now, before) for now, before in call.upstreams),
-            all(_same(now, before) for now, before in call.results),
+            tuple(map(same, call.inputs, call.before)),
+            tuple(same(now, before) for now, before in call.upstreams),
+            all(same(now, before) for now, before in call.results),
         )
 
     def _descend(self, op: ops.Descend) -> ops.Reply:
@@ -166,9 +164,8 @@ class Workbench:
         functions = {stage: self._function(stage) for stage in stages}
         with torch.set_grad_enabled(bool(op.wrt)):
             for link in op.links:
-                values[link.output] = functions[link.stage].apply(
-                    *[values[name] for name in link.inputs]
-                )
+                returned = functions[link.stage].apply(*[values[name] for name in link.inputs])
+                values |= _named(link.outputs, returned)
         cost = _weighted_sum(values, op.costs) if op.costs else None
         gradients: list[Tensor] = []
         if op.wrt and cost is not None:
@@ -206,6 +203,13 @@ def _row_major(value: Tensor) -> Tensor:
     return plain.clone() if plain.is_contiguous() else plain.contiguous()
 
 
+def _named(outputs: tuple[str, ...], returned: object) -> dict[str, object]:
+    values = (returned,) if len(outputs) == 1 else outputs_of(returned)
+    if len(values) != len(outputs):
+        raise _NothingToCall(NOT_ALL)
+    return dict(zip(outputs, values, strict=True))
+
+
 def _or_nan(gradient: Tensor | None, leaf: Tensor) -> Tensor:
     return torch.full_like(leaf, torch.nan) if gradient is None else gradient
 
@@ -221,20 +225,6 @@ def _weighted_sum(values: Mapping[str, Tensor], weights: Mapping[str, float]) ->
             return numbers[0]
         shares = torch.tensor(list(weights.values()), dtype=torch.float64, device="cpu")
         return (torch.stack(numbers) * shares).sum()
-
-
-def copy_with_layout(value: Tensor, strides: tuple[int, ...] | None = None) -> Tensor:
-    """Return a detached copy with the given strides, by default its own.
-
-    Zero strides, of an expanded tensor, are kept.
-    """
-    if strides is None and value.is_contiguous():
-        return value.detach().clone()
-    strides = value.stride() if strides is None else strides
-    index = tuple(slice(0, 1) if stride == 0 else slice(None) for stride in strides)
-    base = value.detach()[index]
-    copy = torch.empty_strided(base.shape, strides, dtype=value.dtype, device="cpu").copy_(base)
-    return copy.expand(value.shape)
 
 
 def describe(error: BaseException) -> ops.Raised:
@@ -285,11 +275,6 @@ def _snapshot(value: object) -> ops.Returned:
         if plain.layout != torch.strided or plain.device.type != "cpu":
             return ops.Other(f"{plain.device.type} tensor of layout {plain.layout}")
         return plain.clone()
-
-
-def _same(now: Tensor, before: Tensor) -> bool:
-    with torch._C.DisableTorchFunctionSubclass():
-        return bool(torch.equal(now.detach().nan_to_num(), before.nan_to_num()))
 
 
 def _a(noun: str) -> str:

@@ -66,7 +66,7 @@ def introspect(context: StageContext) -> Introspection | None:
     output, returns, observed = context.candidate.perform(
         [
             context.forward_of(case, handle),
-            Backward(handle, case.upstreams[0]),
+            Backward(handle, (case.upstreams[0],)),
             _question(context.stage, context.cases[0]),
         ]
     )
@@ -185,7 +185,8 @@ def _second_is_right(context: StageContext, found: Sequence[object]) -> bool:
 @lru_cache(maxsize=256)
 def _question(stage: Stage, case: Case) -> Observe:
     required = tuple(name in stage.required for name in stage.inputs)
-    return Observe(stage.name, case.inputs, case.upstreams[0], required)
+    everything = (True,) * len(case.inputs)
+    return Observe(stage.name, case.inputs, everything, (case.upstreams[0],), required)
 
 
 @lru_cache(maxsize=256)

@@ -35,7 +35,7 @@ class Chain:
 
     def sample(self, seed: int, sizes: Sizes, attempt: int) -> Values:
         """Return a value for every name that no link computes, sampled by its first stage."""
-        computed = {link.output for link in self.links}
+        computed = {name for link in self.links for name in link.outputs}
         leaves: Values = {}
         for link in self.links:
             generator = generator_for(seed, "chain", link.stage, attempt)
@@ -85,8 +85,8 @@ class Chain:
         }
         for link in self.links:
             function = stand_ins.get(link.stage, self._stages[link.stage].forward)
-            values[link.output] = function(*(values[name] for name in link.inputs))
-        cost = values[self.links[-1].output]
+            values[link.outputs[0]] = function(*(values[name] for name in link.inputs))
+        cost = values[self.links[-1].outputs[0]]
         found = torch.autograd.grad(
             cost, list(wrt.values()), allow_unused=True, materialize_grads=True
         )

@@ -250,7 +250,7 @@ class StageContext:
         for case, index in asked:
             handle = next(self.handles)
             script.append(self.forward_of(case, handle, requires_grad))
-            script.append(Backward(handle, case.upstreams[index]))
+            script.append(Backward(handle, (case.upstreams[index],)))
         replies = iter(self.candidate.perform(script))
         return [Call(self, *each, next(replies), next(replies)) for each in asked]
 

@@ -49,8 +49,8 @@ def _stays_in_float32(call: Call, phase: str, reply: Reply) -> bool:
     """Return whether all it returns is in float32; give advice if not."""
     values: tuple[Returned, ...] = ()
     match reply:
-        case Output(value):
-            values = (value,)
+        case Output(values):
+            pass
         case Returns():
             values = reply.values
         case Raised():

@@ -111,7 +111,9 @@ def _judge_count(call: Call, name: str, values: tuple[Returned, ...]) -> None:
 
 def _refusal(call: Call, values: tuple[Returned, ...]) -> str:
     """Return the sentence of torch's engine, or "" if it accepts the values."""
-    said = engine_refusal(call.context.stage.name, call.case.inputs, call.upstream, values)
+    inputs = call.case.inputs
+    needed = (True,) * len(inputs)
+    said = engine_refusal(call.context.stage.name, inputs, needed, (call.upstream,), values)
     return said and f"torch says: {said}"
 
 

@@ -17,7 +17,9 @@ from harness.candidate.operations import (
     Returned,
     Returns,
     Trouble,
+    Value,
 )
+from harness.candidate.values import arguments, copied
 
 # Stands for any object that torch's engine refuses as a gradient; it never reaches a student.
 _NO_TENSOR = object()
@@ -31,28 +33,36 @@ class StageTrouble(Exception):
         self.what, self.trouble = what, trouble
 
 
-def proxy(candidate: Candidate, stage: str, handles: Iterator[int]) -> Callable[..., Tensor]:
+def proxy(
+    candidate: Candidate, stage: str, handles: Iterator[int], outputs: int = 1
+) -> Callable[..., Any]:
     """Return a differentiable function that has ``candidate`` run ``stage``.
 
-    The call, or the graph's backward, raises StageTrouble if the candidate fails.
+    It takes the arguments of ``apply``, and returns a tuple if there are several ``outputs``. The
+    call, or the graph's backward, raises StageTrouble if the candidate fails.
     """
 
-    def forward(ctx: FunctionCtx, *inputs: Tensor) -> Tensor:
+    def forward(ctx: FunctionCtx, *inputs: Any) -> Any:
+        # Whoever has written the candidate's backward has chosen what stands in for no upstream.
+        ctx.set_materialize_grads(False)
         ctx.handle = next(handles)  # type: ignore[attr-defined]
-        needed = tuple(value.requires_grad for value in inputs)
+        needed = tuple(isinstance(each, Tensor) and each.requires_grad for each in inputs)
         # A candidate in this process keeps what comes and goes: not the graph, which leads to it.
-        values = tuple(value.detach() for value in inputs)
+        values = tuple(each.detach() if isinstance(each, Tensor) else each for each in inputs)
         (reply,) = candidate.perform([Forward(ctx.handle, stage, values, needed)])  # type: ignore[attr-defined]
         if isinstance(reply, Trouble):
             raise StageTrouble(f"{stage}.forward", reply)
         assert isinstance(reply, Output)
-        if not isinstance(reply.value, Tensor):
+        returned = reply.values if outputs > 1 else (reply.value,)
+        tensors = tuple(each.detach() for each in returned if isinstance(each, Tensor))
+        if len(tensors) < len(returned) or len(returned) != outputs:
+            what = "a tensor for each output" if outputs > 1 else "a tensor"
             raise StageTrouble(
-                f"{stage}.forward", Absent(f"{stage}.forward did not return a tensor this time")
+                f"{stage}.forward", Absent(f"{stage}.forward did not return {what} this time")
             )
-        return reply.value.detach()
+        return tensors if outputs > 1 else tensors[0]
 
-    def backward(ctx: FunctionCtx, upstream: Tensor) -> tuple[Any, ...]:
+    def backward(ctx: FunctionCtx, *upstream: Tensor | None) -> tuple[Any, ...]:
         (reply,) = candidate.perform([Backward(ctx.handle, upstream)])  # type: ignore[attr-defined]
         if isinstance(reply, Trouble):
             raise StageTrouble(f"{stage}.backward", reply)
@@ -63,23 +73,30 @@ def proxy(candidate: Candidate, stage: str, handles: Iterator[int]) -> Callable[
 
 
 def engine_refusal(
-    stage: str, inputs: tuple[Tensor, ...], upstream: Tensor, values: tuple[Returned, ...]
+    stage: str,
+    inputs: tuple[Value, ...],
+    requires_grad: tuple[bool, ...],
+    upstream: tuple[Tensor | None, ...],
+    values: tuple[Returned, ...],
 ) -> str:
     """Return what torch's engine says against ``values`` returned by a backward.
 
-    Return "" if it accepts them; it sums what it can broadcast, and casts.
+    Return "" if it accepts them; it sums what it can broadcast, casts, and ignores what it is given
+    for a tensor that requires no gradient.
     """
+    used = [each for each in upstream if each is not None]
 
-    def forward(ctx: FunctionCtx, *given: Tensor) -> Tensor:
-        return upstream.clone()
+    def forward(ctx: FunctionCtx, *given: Value) -> tuple[Tensor, ...]:
+        return tuple(each.clone() for each in used)
 
-    def backward(ctx: FunctionCtx, _upstream: Tensor) -> tuple[Any, ...]:
+    def backward(ctx: FunctionCtx, *_upstream: Tensor) -> tuple[Any, ...]:
         return tuple(_for_engine(value) for value in values)
 
-    leaves = tuple(value.detach().clone().requires_grad_() for value in inputs)
-    output = function_of(stage, forward, backward)(*leaves)
+    given = arguments(map(copied, inputs, requires_grad))
+    leaves = [each for each in given if isinstance(each, Tensor) and each.requires_grad]
+    outputs = function_of(stage, forward, backward)(*given)
     try:
-        torch.autograd.grad(output, leaves, upstream, allow_unused=True)
+        torch.autograd.grad(outputs, leaves, used, allow_unused=True)
     except (RuntimeError, TypeError) as refusal:
         return str(refusal) or type(refusal).__name__
     return ""
@@ -87,11 +104,11 @@ def engine_refusal(
 
 def function_of(
     name: str, forward: Callable[..., Any], backward: Callable[..., Any]
-) -> Callable[..., Tensor]:
+) -> Callable[..., Any]:
     """Return the ``apply`` of a new ``torch.autograd.Function`` of that name."""
     body = {"forward": staticmethod(forward), "backward": staticmethod(backward)}
     function: Any = type(name, (torch.autograd.Function,), body)
-    apply: Callable[..., Tensor] = function.apply
+    apply: Callable[..., Any] = function.apply
     return apply
 
 

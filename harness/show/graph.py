@@ -88,12 +88,13 @@ def graph_of(assignment: Assignment) -> Graph:
     for link in assignment.chain:
         stage = assignment.stage(link.stage)
         for name, source in zip(stage.inputs, link.inputs, strict=True):
-            edges.append(Edge(stage, name, source, link.output))
+            edges.append(Edge(stage, name, source, link.outputs[0]))
             dimensions.setdefault(source, tuple(stage.inputs[name].split()))
             names.setdefault(source, source)
-        dimensions[link.output] = stage.output_dimensions
+        (output,) = link.outputs
+        dimensions[output] = stage.output_dimensions
         # C₀ for ``C₀ = (a − y)²`` and the output C; the output if the formula's differs.
         left = stage.formula.partition("=")[0].strip()
-        names[link.output] = left if left.rstrip(SUBSCRIPTS) == link.output else link.output
-        spine.append(link.output)
+        names[output] = left if left.rstrip(SUBSCRIPTS) == output else output
+        spine.append(output)
     return Graph(tuple(spine), tuple(edges), dimensions, names)

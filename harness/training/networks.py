@@ -16,8 +16,8 @@ def layer_links(layers: int, tag: str = "") -> tuple[Link, ...]:
     for layer in range(1, layers + 1):
         z, a = f"z{layer}{tag}", f"a{layer}{tag}"
         inputs = (f"a{layer - 1}{tag}", f"w{layer}", f"b{layer}")
-        links += [Link("WeightedSum", inputs, z), Link("Sigmoid", (z,), a)]
-    return (*links, Link("SquaredError", (f"a{layers}{tag}", f"y{tag}"), f"C{tag}"))
+        links += [Link("WeightedSum", inputs, (z,)), Link("Sigmoid", (z,), (a,))]
+    return (*links, Link("SquaredError", (f"a{layers}{tag}", f"y{tag}"), (f"C{tag}",)))
 
 
 def batch_network(layers: int, inputs: Tensor, targets: Tensor) -> Network:

@@ -143,7 +143,7 @@ def _exam(task: Task) -> tuple[tuple[Network, Tensor], ...]:
 
 def _answering(network: Network) -> Network:
     """Return the network without its costs."""
-    links = tuple(link for link in network.links if link.output not in network.costs)
+    links = tuple(link for link in network.links if not set(network.costs) & set(link.outputs))
     used = {name for link in links for name in link.inputs}
     tensors = {name: value for name, value in network.tensors.items() if name in used}
     return Network(links, tensors, (), network.answers)

@@ -4,49 +4,53 @@ torch.func is not tried: it would import torch's compiler, which takes seconds.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd import Function
 
 from harness.candidate.operations import Observe
+from harness.candidate.values import arguments, copied, outputs_of
 
 
 class OnceOnly(Exception):
     """The function is marked as not twice differentiable."""
 
 
-def second_derivatives(function: Callable[..., Tensor], op: Observe) -> tuple[Tensor, ...]:
+def second_derivatives(function: Callable[..., Any], op: Observe) -> tuple[Tensor, ...]:
     """Return the gradients of a weighted sum of the required gradients.
 
-    They are those with respect to the required inputs and the upstream; zero where the sum does not
-    depend on one. The weights are 1, 2, 3 …, so that no two entries can be confused. Raise OnceOnly
-    if the function is marked once_differentiable, and otherwise what it or torch raises.
+    They are those with respect to the required inputs and the upstreams; zero where the sum does
+    not depend on one. The weights are 1, 2, 3 …, so that no two entries can be confused. Raise
+    OnceOnly if the function is marked once_differentiable, and otherwise what it or torch raises.
     """
-    given = op.upstream.detach().clone().requires_grad_()
-    values = [
-        value.detach().clone().requires_grad_(needed)
-        for value, needed in zip(op.inputs, op.required, strict=True)
-    ]
-    leaves = [value for value in values if value.requires_grad]
-    # The upstream is part of the graph: given grad_outputs, torch imports far more.
+    upstreams = [copied(each, True) for each in op.upstream]
+    given = arguments(map(copied, op.inputs, op.required))
+    leaves = [each for each in given if isinstance(each, Tensor) and each.requires_grad]
+    moving = [*leaves, *(each for each in upstreams if isinstance(each, Tensor))]
+    # The upstreams are part of the graph: given grad_outputs, torch imports far more.
     with torch.enable_grad():
-        total = (function(*values) * given).sum()
+        sums = [
+            (output * upstream).sum()
+            for output, upstream in zip(outputs_of(function(*given)), upstreams, strict=True)
+            if isinstance(upstream, Tensor)
+        ]
         first: tuple[Tensor | None, ...] = torch.autograd.grad(
-            total, leaves, create_graph=True, allow_unused=True
+            torch.stack(sums).sum(), leaves, create_graph=True, allow_unused=True
         )
         if any(map(_refuses_more, first)):
             raise OnceOnly
         weighted = [(each * _weights(each)).sum() for each in first if each is not None]
-        moving = [each for each in weighted if each.requires_grad]
-        if not moving:
-            return tuple(map(torch.zeros_like, (*leaves, given)))
+        total = [each for each in weighted if each.requires_grad]
+        if not total:
+            return tuple(map(torch.zeros_like, moving))
         found: tuple[Tensor | None, ...] = torch.autograd.grad(
-            torch.stack(moving).sum(), (*leaves, given), allow_unused=True
+            torch.stack(total).sum(), moving, allow_unused=True
         )
     return tuple(
         torch.zeros_like(leaf) if each is None else each.detach()
-        for each, leaf in zip(found, (*leaves, given), strict=True)
+        for each, leaf in zip(found, moving, strict=True)
     )
 
 

@@ -10,12 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd import Function
-from torch.autograd.function import BackwardCFunction
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from harness.candidate.backward import call_backward, node_of
 from harness.candidate.lines import code_at, is_students, place_of
 from harness.candidate.operations import Observe, Seen
+from harness.candidate.values import arguments, copied, copy_with_layout, outputs_of
 
 MOST_OPERATIONS = 64
 MOST_LINES = 8
@@ -61,17 +62,17 @@ def watched(function: type[Function], op: Observe) -> Watched:
 
 
 def _run(function: type[Function], op: Observe, seen: Watched) -> None:
-    leaves = [value.detach().clone().requires_grad_() for value in op.inputs]
-    given = op.upstream.detach().clone()
+    inputs = tuple(map(copied, op.inputs, op.requires_grad))
+    upstreams = [None if each is None else copy_with_layout(each) for each in op.upstream]
     with torch.enable_grad():
-        output: Any = function.apply(*leaves)
-    node = output.grad_fn
-    if not isinstance(node, BackwardCFunction):
-        seen.built_in = "" if node is None else type(node).__name__
+        outputs = outputs_of(function.apply(*arguments(inputs)))
+    node = node_of(outputs)
+    if node is None:
+        nodes = (each.grad_fn for each in outputs if each.grad_fn is not None)
+        seen.built_in = next((type(each).__name__ for each in nodes), "")
         return
     seen.on_ctx = any(map(_holds_tensor, vars(node).values()))
-    with torch.no_grad():
-        node.apply(given)
+    call_backward(node, outputs, upstreams)
 
 
 class _Dispatched(TorchDispatchMode):

@@ -1,0 +1,65 @@
+"""What a student's functions are given, and what they return."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import chain
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from harness.candidate.operations import Value
+
+
+def arguments(inputs: Iterable[Value]) -> tuple[Value, ...]:
+    """Return the arguments of ``apply``: each of a variable number of tensors is one of its own."""
+    return tuple(chain.from_iterable(_apart(each) for each in inputs))
+
+
+def _apart(value: Value) -> tuple[Value, ...]:
+    if isinstance(value, tuple) and value and all(isinstance(each, Tensor) for each in value):
+        return value
+    return (value,)
+
+
+def copied(value: Value, needed: bool = False) -> Value:
+    """Return a copy with its layout, whose tensors require a gradient if it is ``needed``.
+
+    Those of integers and booleans cannot.
+    """
+    if isinstance(value, tuple):
+        return tuple(copied(each, needed) for each in value)
+    if not isinstance(value, Tensor):
+        return value
+    copy = copy_with_layout(value)
+    return copy.requires_grad_(needed and (copy.is_floating_point() or copy.is_complex()))
+
+
+def copy_with_layout(value: Tensor, strides: tuple[int, ...] | None = None) -> Tensor:
+    """Return a detached copy with the given strides, by default its own.
+
+    Zero strides, of an expanded tensor, are kept.
+    """
+    if strides is None and value.is_contiguous():
+        return value.detach().clone()
+    strides = value.stride() if strides is None else strides
+    index = tuple(slice(0, 1) if stride == 0 else slice(None) for stride in strides)
+    base = value.detach()[index]
+    copy = torch.empty_strided(base.shape, strides, dtype=value.dtype, device="cpu").copy_(base)
+    return copy.expand(value.shape)
+
+
+def outputs_of(returned: object) -> tuple[Any, ...]:
+    """Return the outputs of a function, which returns a tuple if there are several."""
+    return tuple(returned) if isinstance(returned, tuple) else (returned,)
+
+
+def same(one: Value, other: Value) -> bool:
+    """Return whether two values are equal, entry by entry; a nan is like another."""
+    if isinstance(one, tuple) and isinstance(other, tuple):
+        return len(one) == len(other) and all(map(same, one, other))
+    if isinstance(one, Tensor) and isinstance(other, Tensor):
+        with torch._C.DisableTorchFunctionSubclass():
+            return bool(torch.equal(one.detach().nan_to_num(), other.nan_to_num()))
+    return one is other or bool(one == other)
