@@ -255,7 +255,7 @@ NOT_ASKED_FOR = "sent an answer that nobody asked for"
 @pytest.mark.parametrize(
     ("forged", "said"),
     [
-        ("['Output', None]", ANOTHER_KIND),
+        ("['Output', [None], False]", ANOTHER_KIND),
         ("['Unchanged', [], [], True]", ANOTHER_KIND),
         ("['Unchanged', [], []]", MALFORMED),
         ("['Chained', [], 0.0, None]", ANOTHER_KIND),
