@@ -3,53 +3,52 @@
 import torch
 
 from harness.candidate.operations import Link
-from harness.course.assignment import Assignment
-from harness.course.stage import Stage, spread_far
+from harness.course.inputs import spread_far
+from harness.declare import assignment, real, stage, target
 from harness.mistakes import with_known_mistakes
 from harness.notebook import Handout
 from harness.training.digits import DIGITS
 
-WEIGHTED_SUM = Stage(
-    name="WeightedSum",
+FAR = (-800, -100, -28, -20, -14, -10, -5, 5, 10, 14, 20, 28, 100, 800)
+
+WEIGHTED_SUM = stage(
+    "WeightedSum",
+    "a_prev[N n_in], w[K n_in], b[K] -> z",
+    lambda a_prev, w, b: a_prev @ w.T + b,
     formula="z = a_prev @ w.T + b",
-    inputs={"a_prev": "N n_in", "w": "K n_in", "b": "K"},
-    output="z",
-    forward=lambda a_prev, w, b: a_prev @ w.T + b,
     gradients={"a_prev": "g @ w", "w": "g.T @ a_prev", "b": "g.sum(0)"},
     points={"a_prev": 1.0, "w": 1.0, "b": 1.0},
 )
 
-SIGMOID = Stage(
-    name="Sigmoid",
+SIGMOID = stage(
+    "Sigmoid",
+    "z[N K] -> a",
+    torch.sigmoid,
     formula="a = σ(z)",
-    inputs={"z": "N K"},
-    output="a",
-    forward=torch.sigmoid,
+    inputs={"z": real(sampler=spread_far)},
     gradients={"z": "g * a * (1 - a)"},
+    extremes={"z": FAR},
     points={"z": 1.5},
-    samples={"z": spread_far},
-    extremes={"z": (-800, -100, -28, -20, -14, -10, -5, 5, 10, 14, 20, 28, 100, 800)},
 )
 
-SQUARED_ERROR = Stage(
-    name="SquaredError",
+SQUARED_ERROR = stage(
+    "SquaredError",
+    "a[N K], y[N K] -> C",
+    lambda a, y: ((a - y) ** 2).sum() / len(a),
     formula="C = (1/N) Σₙ Σⱼ (a − y)²",
-    inputs={"a": "N K", "y": "N K"},
-    output="C",
-    forward=lambda a, y: ((a - y) ** 2).sum() / len(a),
+    inputs={"y": target()},
     gradients={"a": "g * 2 * (a - y) / N", "y": "-g * 2 * (a - y) / N"},
     points={"a": 1.2, "y": 0.2},
-    optional=frozenset({"y"}),
 )
 
-MANY_NEURONS = Assignment(
-    name="many-neurons",
-    title="Many neurons a layer",
-    stages=(
+MANY_NEURONS = assignment(
+    "Many neurons a layer",
+    (
         with_known_mistakes(WEIGHTED_SUM, "weighted_sum"),
         with_known_mistakes(SIGMOID, "sigmoid"),
         with_known_mistakes(SQUARED_ERROR, "squared_error"),
     ),
+    name="many-neurons",
     sizes=(
         {"N": 5, "n_in": 3, "K": 7},
         {"N": 7, "n_in": 5, "K": 3},
@@ -66,7 +65,7 @@ MANY_NEURONS = Assignment(
         Link("Sigmoid", ("z",), ("a",)),
         Link("SquaredError", ("a", "y"), ("C",)),
     ),
-    task=DIGITS,
+    train=DIGITS,
     points={
         "forward": 0.2,
         "precision": 0.05,

@@ -3,60 +3,59 @@
 import torch
 
 from harness.candidate.operations import Link
-from harness.course.assignment import Assignment
-from harness.course.stage import Stage, spread_far
+from harness.course.inputs import spread_far
+from harness.declare import assignment, real, stage, target
 from harness.mistakes import with_known_mistakes
 from harness.notebook import Handout
 from harness.training.tumours import TUMOURS
 
-WEIGHTED_SUM = Stage(
-    name="WeightedSum",
+FAR = (-800, -100, -28, -20, -14, -10, -5, 5, 10, 14, 20, 28, 100, 800)
+
+WEIGHTED_SUM = stage(
+    "WeightedSum",
+    "a_prev[], w[], b[] -> z",
+    lambda a_prev, w, b: w * a_prev + b,
     formula="z = w·a_prev + b",
-    inputs={"a_prev": "", "w": "", "b": ""},
-    output="z",
-    forward=lambda a_prev, w, b: w * a_prev + b,
     gradients={"a_prev": "g * w", "w": "g * a_prev", "b": "g"},
     points={"a_prev": 1.0, "w": 1.0, "b": 1.0},
 )
 
-SIGMOID = Stage(
-    name="Sigmoid",
+SIGMOID = stage(
+    "Sigmoid",
+    "z[] -> a",
+    torch.sigmoid,
     formula="a = σ(z)",
-    inputs={"z": ""},
-    output="a",
-    forward=torch.sigmoid,
+    inputs={"z": real(sampler=spread_far)},
     gradients={"z": "g * a * (1 - a)"},
+    extremes={"z": FAR},
     points={"z": 1.5},
-    samples={"z": spread_far},
-    extremes={"z": (-800, -100, -28, -20, -14, -10, -5, 5, 10, 14, 20, 28, 100, 800)},
 )
 
-SQUARED_ERROR = Stage(
-    name="SquaredError",
+SQUARED_ERROR = stage(
+    "SquaredError",
+    "a[], y[] -> C",
+    lambda a, y: (a - y) ** 2,
     formula="C₀ = (a − y)²",
-    inputs={"a": "", "y": ""},
-    output="C",
-    forward=lambda a, y: (a - y) ** 2,
+    inputs={"y": target()},
     gradients={"a": "g * 2 * (a - y)", "y": "-g * 2 * (a - y)"},
     points={"a": 1.4, "y": 0.2},
-    optional=frozenset({"y"}),
 )
 
-ONE_NEURON = Assignment(
-    name="one-neuron",
-    title="One neuron a layer",
-    stages=(
+ONE_NEURON = assignment(
+    "One neuron a layer",
+    (
         with_known_mistakes(WEIGHTED_SUM, "weighted_sum"),
         with_known_mistakes(SIGMOID, "sigmoid"),
         with_known_mistakes(SQUARED_ERROR, "squared_error"),
     ),
+    name="one-neuron",
     sizes=({},) * 9,
     chain=(
         Link("WeightedSum", ("a_prev", "w", "b"), ("z",)),
         Link("Sigmoid", ("z",), ("a",)),
         Link("SquaredError", ("a", "y"), ("C",)),
     ),
-    task=TUMOURS,
+    train=TUMOURS,
     points={
         "forward": 0.2,
         "precision": 0.05,

@@ -66,14 +66,22 @@ def largest_difference(got: Tensor, right: Tensor) -> str:
 
 def _told(moment: Moment) -> Iterator[str]:
     if moment.upstream is None:
-        rows = zip(moment.stage.inputs, moment.inputs, moment.forward.requires_grad, strict=True)
+        names = moment.stage.names_of(moment.inputs)
+        rows = zip(names, moment.inputs, moment.forward.requires_grad, strict=True)
         for name, given, need in rows:
-            yield named(name if need else f"{name}, a constant", given)
+            if not isinstance(given, Tensor):
+                yield f"  {name}  {given!r}"
+            else:
+                yield named(name if need else f"{name}, a constant", given)
     else:
-        yield named("g", moment.upstream)
+        for name, upstream in zip(moment.stage.upstreams, moment.upstream, strict=True):
+            yield f"  {name}  not used" if upstream is None else named(name, upstream)
     match moment.reply:
-        case Output():
-            yield from _compared(moment.stage.output, moment.reply.value, moment.right[0])
+        case Output(values):
+            rights = zip(moment.stage.outputs, moment.right, strict=True)
+            for place, (name, right) in enumerate(rights):
+                value = values[place] if place < len(values) else None
+                yield from _compared(name, value, right)
         case Returns(values):
             yield from _gradients(moment, values)
         case Raised() | Absent() | Lost():
@@ -81,10 +89,11 @@ def _told(moment: Moment) -> Iterator[str]:
 
 
 def _gradients(moment: Moment, values: Sequence[Returned]) -> Iterator[str]:
-    count = len(moment.stage.inputs)
+    names = moment.stage.names_of(moment.inputs)
+    count = len(names)
     if len(values) != count:
         yield f"  returned  {len(values)} values, {count} expected"
-    rows = zip(moment.stage.inputs, moment.forward.requires_grad, moment.right, strict=True)
+    rows = zip(names, moment.forward.requires_grad, moment.right, strict=True)
     for place, (name, need, right) in enumerate(rows):
         value = values[place] if place < len(values) else None
         if not need:
@@ -95,8 +104,9 @@ def _gradients(moment: Moment, values: Sequence[Returned]) -> Iterator[str]:
             yield from _compared(f"∂C/∂{name}", value, right)
 
 
-def _compared(name: str, value: Returned, right: Tensor) -> Iterator[str]:
+def _compared(name: str, value: Returned, right: Tensor | None) -> Iterator[str]:
     """Yield the returned and the expected value; values that agree are shown once."""
+    assert right is not None
     if not isinstance(value, Tensor):
         kind = f"a {visible(value.kind)}" if isinstance(value, Other) else "None"
         yield f"  {name} returned  {kind}"

@@ -18,7 +18,7 @@ from harness.candidate.operations import (
 )
 from harness.candidate.values import same
 from harness.course.assignment import Assignment
-from harness.course.stage import Stage
+from harness.course.stage import Stage, Upstream, Values
 from harness.probes.cases import (
     IN_FLOAT32,
     Case,
@@ -49,37 +49,41 @@ class Moment:
     reply: Reply
 
     @property
-    def upstream(self) -> Tensor | None:
+    def upstream(self) -> Upstream | None:
         """The upstream gradient of a backward; None for a forward."""
-        return self.operation.upstream[0] if isinstance(self.operation, Backward) else None
+        return self.operation.upstream if isinstance(self.operation, Backward) else None
 
     @cached_property
-    def inputs(self) -> tuple[Tensor, ...]:
+    def inputs(self) -> Values:
         """The inputs of the forward."""
-        return tuple(each for each in self.forward.inputs if isinstance(each, Tensor))
+        return tuple(
+            value.detach() if isinstance(value, Tensor) else value for value in self.forward.inputs
+        )
 
     @cached_property
-    def right(self) -> tuple[Tensor, ...]:
-        """The right output of a forward, or the right gradient for each input."""
+    def right(self) -> tuple[Tensor | None, ...]:
+        """The right outputs of a forward, or the right gradient for each argument that has one."""
         if self.upstream is None:
-            return (self.stage.forward(*self.inputs).detach(),)
+            return tuple(each.detach() for each in self.stage.run(self.inputs))
         return self.stage.true_gradients(self.inputs, self.upstream)
 
     @property
     def is_off(self) -> bool:
         """Whether a value that was asked for is wrong."""
         match self.reply:
-            case Output():
-                return not agree(self.reply.value, self.right[0])
-            case Returns(values):
-                pairs = zip(
-                    self.stage.inputs, self.forward.requires_grad, values, self.right, strict=False
+            case Output(values):
+                pairs = zip(values, self.right, strict=False)
+                return len(values) != len(self.right) or not all(
+                    right is not None and agree(value, right) for value, right in pairs
                 )
+            case Returns(values):
+                names = self.stage.names_of(self.inputs)
+                rows = zip(names, self.forward.requires_grad, values, self.right, strict=False)
                 return len(values) < len(self.right) or any(
                     need
                     and not (value is None and name in self.stage.optional)
-                    and not agree(value, right)
-                    for name, need, value, right in pairs
+                    and not (right is not None and agree(value, right))
+                    for name, need, value, right in rows
                 )
         return True
 
@@ -156,7 +160,11 @@ def case_again(assignment: Assignment, check: str, facts: Mapping[str, int]) -> 
     """
     slug, _, kind = check.partition("/")
     stage = {each.slug: each for each in assignment.stages}[slug]
-    sizes = {name: facts[name] for name in assignment.sizes[0]}
+    # JSON has no tuples.
+    sizes = {
+        name: tuple(facts[name]) if isinstance(facts[name], list) else facts[name]
+        for name in stage.sizes[0]
+    }
     seed, index = facts["seed"], facts["index"]
     match kind:
         case "layout":
@@ -171,12 +179,12 @@ def case_again(assignment: Assignment, check: str, facts: Mapping[str, int]) -> 
             return make_case(stage, seed, sizes, index)
 
 
-def _of_upstream(seen: Sequence[Moment], case: Case, upstream: Tensor) -> list[Moment]:
+def _of_upstream(seen: Sequence[Moment], case: Case, upstream: Upstream) -> list[Moment]:
     """Return the last call on the case with this upstream: its forward and that backward."""
     asked = [
         each
         for each in seen
-        if _is_on(each, case) and each.upstream is not None and torch.equal(each.upstream, upstream)
+        if _is_on(each, case) and each.upstream is not None and _are_same(each.upstream, upstream)
     ]
     forward = [each for each in seen if asked and each.operation is asked[-1].forward]
     return [*forward[:1], *asked[-1:]]
@@ -190,7 +198,11 @@ def _of_case(seen: Sequence[Moment], case: Case) -> list[Moment]:
 
 def _is_on(moment: Moment, case: Case) -> bool:
     given = moment.forward.inputs
-    return len(given) == len(case.inputs) and all(map(same, given, case.inputs))
+    return _are_same(given, case.inputs)
+
+
+def _are_same(ones: Values, others: Values) -> bool:
+    return len(ones) == len(others) and all(map(same, ones, others))
 
 
 def agree(value: object, right: Tensor, tolerance: Tolerance = VALUES) -> bool:

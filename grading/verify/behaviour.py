@@ -1,5 +1,6 @@
 """Tell whether a class does exactly what its stage asks for, without the judge."""
 
+from collections.abc import Sequence
 from itertools import islice, pairwise, product
 
 from torch import Tensor
@@ -15,10 +16,10 @@ from harness.candidate.operations import (
     Returns,
     Unchanged,
 )
-from harness.course.stage import Stage
+from harness.course.stage import Stage, Upstream, Values
 from harness.formulas.same import close, generic_points
 
-Point = tuple[tuple[Tensor, ...], Tensor]
+Point = tuple[Values, Upstream]
 Mask = tuple[bool, ...]
 POINTS = 6
 SCALES = (1.0, -2.0, 3.0)
@@ -31,7 +32,9 @@ def same_behaviour(stage: Stage, candidate: Candidate) -> bool:
     needs a gradient once, and neither inputs nor upstreams may change.
     """
     points = list(islice(generic_points(stage), POINTS))
-    masks = [mask for mask in product((True, False), repeat=len(stage.inputs)) if any(mask)]
+    has = stage.with_gradient(points[0][0])
+    subsets = product(*((True, False) if each else (False,) for each in has))
+    masks = [mask for mask in subsets if any(mask)]
     everything = masks[0]
     pairs = [(one, other, everything) for one, other in pairwise(points)]
     pairs += [(points[0], points[1], mask) for mask in masks[1:]]
@@ -49,17 +52,17 @@ def _pair_is_right(
         Forward(handle + at, stage.name, inputs, mask) for at, (inputs, _) in enumerate(pair)
     ]
     script += [
-        Backward(handle + at, (SCALES[number] * pair[at][1],)) for number, at in enumerate(asked)
+        Backward(handle + at, _scaled(pair[at][1], number)) for number, at in enumerate(asked)
     ]
     script += [Read(handle), Read(handle + 1)]
     replies = candidate.perform(script)
     outputs, returned, read = replies[:2], replies[2:5], replies[5:]
     right_outputs = all(
-        _is_output(reply, stage.forward(*inputs))
+        _are_outputs(reply, stage.run(inputs))
         for reply, (inputs, _) in zip(outputs, pair, strict=True)
     )
     right_gradients = all(
-        _are_gradients(stage, reply, (pair[at][0], SCALES[number] * pair[at][1]), mask)
+        _are_gradients(stage, reply, (pair[at][0], _scaled(pair[at][1], number)), mask)
         for number, (at, reply) in enumerate(zip(asked, returned, strict=True))
     )
     untouched = all(
@@ -69,24 +72,32 @@ def _pair_is_right(
     return right_outputs and right_gradients and untouched
 
 
-def _is_output(reply: Reply, right: Tensor) -> bool:
-    if not (isinstance(reply, Output) and isinstance(reply.value, Tensor)):
+def _scaled(upstream: Upstream, number: int) -> Upstream:
+    return tuple(None if each is None else SCALES[number] * each for each in upstream)
+
+
+def _are_outputs(reply: Reply, right: Sequence[Tensor]) -> bool:
+    if not isinstance(reply, Output) or len(reply.values) != len(right):
         return False
-    return reply.value.shape == right.shape and close(reply.value, right)
+    return all(
+        isinstance(value, Tensor) and value.shape == each.shape and close(value, each)
+        for value, each in zip(reply.values, right, strict=True)
+    )
 
 
 def _are_gradients(stage: Stage, reply: Reply, point: Point, mask: Mask) -> bool:
     if not isinstance(reply, Returns):
         return False
-    values, more = reply.values[: len(stage.inputs)], reply.values[len(stage.inputs) :]
+    names = stage.names_of(point[0])
+    values, more = reply.values[: len(names)], reply.values[len(names) :]
     # Torch ignores None beyond the last input.
-    if len(values) < len(stage.inputs) or any(value is not None for value in more):
+    if len(values) < len(names) or any(value is not None for value in more):
         return False
     true = stage.true_gradients(*point)
-    rows = zip(stage.inputs, values, true, mask, strict=True)
+    rows = zip(names, values, true, mask, strict=True)
     return all(
         not needed
         or (value is None and name in stage.optional)
-        or (isinstance(value, Tensor) and close(value, right))
+        or (isinstance(value, Tensor) and right is not None and close(value, right))
         for name, value, right, needed in rows
     )

@@ -40,7 +40,7 @@ def mistakes_of(stage: Stage, solution: Solution) -> Iterator[Case]:
 
 def formulas_of(stage: Stage, solution: Solution) -> Iterator[Case]:
     """Yield a mutant for each formula near a true gradient, with whether its value is the same."""
-    for name in stage.inputs:
+    for name in stage.differentiable:
         for number, variant in enumerate(variants_of(stage, name), start=1):
             code = stage_text(stage, {name: variant.expression})
             yield replace(
@@ -71,7 +71,7 @@ def claims_of(stage: Stage, mistake: Mistake) -> tuple[str, ...]:
         if check == "*":
             continue
         if check == "gradient/*":
-            ids += [f"{stage.slug}/gradient/{name}" for name in stage.inputs]
+            ids += [f"{stage.slug}/gradient/{name}" for name in stage.differentiable]
         else:
             ids.append(check if check == "training" else f"{stage.slug}/{check}")
     return tuple(ids)

@@ -40,8 +40,8 @@ def spelled(stage: Stage, expression: str) -> str:
 
 class _Spelled(ast.NodeTransformer):
     def __init__(self, stage: Stage) -> None:
-        self.known = {*stage.inputs, stage.output, "g"}
-        self.counts = {name: _count(stage, name) for name in ("N", "K")}
+        self.known = {*stage.inputs, *stage.outputs, *stage.upstreams}
+        self.counts = {name: _count(stage, name) for name in stage.dimensions}
 
     def visit_Name(self, node: ast.Name) -> ast.expr:
         if node.id in self.known:
@@ -51,8 +51,8 @@ class _Spelled(ast.NodeTransformer):
 
 
 def _count(stage: Stage, dimension: str) -> str:
-    """Return how to read a size from the inputs, or from the output if they do not have it."""
-    for name, dimensions in stage.inputs.items():
-        if dimension in dimensions.split():
-            return f"{name}.shape[{dimensions.split().index(dimension)}]"
-    return f"{stage.output}.shape[{0 if dimension == 'N' else -1}]"
+    """Return how to read a size from the inputs."""
+    places = ((name, each.axes) for name, each in stage.inputs.items())
+    return next(
+        f"{name}.shape[{axes.index(dimension)}]" for name, axes in places if dimension in axes
+    )

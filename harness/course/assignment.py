@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from harness.candidate.operations import Link
-from harness.course.stage import Sizes, Stage
+from harness.course.stage import Stage
 from harness.training.task import Task
 
 
@@ -12,19 +13,20 @@ from harness.training.task import Task
 class Assignment:
     """An assignment, declared whole.
 
-    Every stage is tried at all ``sizes``; the public example has the first. ``chain`` connects the
-    stages, from input to cost, for one layer. ``points`` maps the kinds of check that are worth
-    the same in every stage ("forward", "purity" …) and ids of single checks ("training") to
-    points; a stage's own ``points`` (by gradient) add to them.
+    ``chain`` connects the stages, from the inputs to the cost; without it each stage stands by
+    itself. ``points`` maps the kinds of check that are worth the same in every stage ("forward",
+    "purity" …) and ids of single checks ("training") to points; a stage's own ``points`` (by
+    gradient) add to them. Without any, 10 points are shared out. ``handout`` says what the module
+    of an instructor's own assignment carries: what names mistakes at home, or signatures only.
     """
 
     name: str
     title: str
     stages: tuple[Stage, ...]
-    sizes: tuple[Sizes, ...]
-    chain: tuple[Link, ...]
-    task: Task
+    chain: tuple[Link, ...] = ()
+    task: Task | None = None
     points: Mapping[str, float] = field(default_factory=dict)
+    handout: Literal["mistakes", "signatures"] = "mistakes"
 
     def stage(self, name: str) -> Stage:
         """Return the stage of that class name. Raise KeyError if there is none."""

@@ -1,38 +1,22 @@
-"""A stage: one step of a neuron, with its formula, its reference and its true gradients."""
+"""A stage: one function that a student writes, with its reference and its true gradients."""
 
 import ast
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from types import CodeType, MappingProxyType
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-Sizes = Mapping[str, int]
-Sampler = Callable[[torch.Generator, tuple[int, ...], int], Tensor]
+from harness.candidate.operations import Value
+from harness.course.inputs import Input, Real, Sizes, spread, spread_far
 
-
-def spread(generator: torch.Generator, shape: tuple[int, ...], variant: int) -> Tensor:
-    """Return signed values: normal with standard deviation 1.5, float64."""
-    return 1.5 * torch.randn(shape, generator=generator, dtype=torch.float64)
-
-
-def spread_far(generator: torch.Generator, shape: tuple[int, ...], variant: int) -> Tensor:
-    """Return values as ``spread`` does, with every third one moved out to 4 to 12.
-
-    There the slope of a sigmoid can still be distinguished from 0 when it is computed in float32.
-    Single numbers are moved out in some variants.
-    """
-    values = spread(generator, shape, variant)
-    room = torch.rand(shape, generator=generator, dtype=torch.float64)
-    if not shape:
-        ends = _MAGNITUDES.get(variant, (4, 12) if variant % 2 else None)
-        return values.sign() * (ends[0] + (ends[1] - ends[0]) * room) if ends else values
-    moved = torch.arange(values.numel()).reshape(shape) % 3 == 0
-    return torch.where(moved, values.sign() * (4 + 8 * room), values)
-
+# One for each output; None for an output that is not used.
+Upstream = tuple[Tensor | None, ...]
+Values = tuple[Value, ...]
 
 # The signs of the first three inputs in variants 1 to 8: all eight combinations.
 _SIGNS = (
@@ -44,10 +28,6 @@ _SIGNS = (
 # in one place only.
 _FAR = ((2, 4, 5), (2, 4, 5), (2, 3))
 _NEAR = (6, 7)
-# The magnitudes to which ``spread_far`` moves a number in these variants: each range once with
-# either sign. Later variants move every other number.
-_MAGNITUDES: dict[int, tuple[int, int] | None] = dict.fromkeys(range(9))
-_MAGNITUDES |= {1: (8, 12), 3: (8, 12), 4: (4, 8), 5: (4, 8)}
 
 
 @dataclass(frozen=True)
@@ -57,7 +37,7 @@ class Mistake:
     ``gradients`` gives a wrong torch expression for some gradients, over the names that
     ``Stage.gradients`` may use ("None" for a gradient that is not returned); the others are right.
     ``hint`` is for a student: it leads on without giving the answer. ``forward`` is a wrong
-    expression over the inputs, ``N`` and ``K``; the output's name then stands for its value.
+    expression over the inputs and dimensions; the output's name then stands for its value.
     ``code`` is for what no expression can say: the body of a class derived from ``Right``, whose
     backward returns the right gradients as a tuple.
 
@@ -87,41 +67,71 @@ class Mistake:
 class Stage:
     """One function that a student writes, and everything a judge needs to know about it.
 
-    ``inputs`` maps each input, in the order of ``apply``, to the names of its dimensions
-    ("N n_in"; "" for a 0-dim tensor). ``gradients`` gives, for each input, the true
-    vector-Jacobian product as a torch expression over ``g`` (the upstream gradient), the inputs
-    and the output by name, ``N`` (samples) and ``K`` (outputs). ``optional`` names inputs for
-    which ``None`` is a right gradient. ``extremes`` lists values of an input near which the stage
+    ``inputs`` are those of ``apply``, in order; the text "N n_in" stands for a real tensor of these
+    dimensions, "" for a 0-dim one. ``outputs`` names what ``forward``, plain differentiable torch,
+    returns: a tensor, or a tuple of them. ``gradients`` gives, for some inputs or all, the true
+    vector-Jacobian product as a torch expression over ``g`` (the upstream gradient; ``g_h`` of each
+    output ``h`` if there are several), the inputs and outputs, the dimensions, the given values,
+    and ``where``, expressions by name. ``extremes`` lists values of an input near which the stage
     must stay finite and right; the judge uses three quarters of each value up to the value itself.
-    ``samples`` maps inputs to samplers (default: ``spread``). ``mistakes`` are those that teachers
-    know.
+    ``mistakes`` are those that teachers know. ``sizes`` are those that the stage is tried at, of
+    which the public example has the first; by default they are derived, under the ``conditions``.
+    With ``ties``, the reference alone says which gradient is right at a kink.
     """
 
     name: str
     formula: str
-    inputs: Mapping[str, str]
-    output: str
-    forward: Callable[..., Tensor]
-    gradients: Mapping[str, str]
+    inputs: Mapping[str, Input]
+    outputs: tuple[str, ...]
+    forward: Callable[..., Any]
+    gradients: Mapping[str, str] = field(default_factory=dict)
     points: Mapping[str, float] = field(default_factory=dict)
-    optional: frozenset[str] = frozenset()
     extremes: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
-    samples: Mapping[str, Sampler] = field(default_factory=dict)
     mistakes: tuple[Mistake, ...] = ()
+    where: Mapping[str, str] = field(default_factory=dict)
+    sizes: tuple[Sizes, ...] = ()
+    conditions: tuple[str, ...] = ()
+    ties: Literal["any", "reference"] = "any"
 
     def __post_init__(self) -> None:
-        if set(self.gradients) != set(self.inputs):
-            raise ValueError(
-                f"{self.name}: every input needs a gradient and nothing else does; the inputs are "
-                f"{', '.join(self.inputs)}, the gradients {', '.join(self.gradients)}"
-            )
-        named = {name for mistake in self.mistakes for name in mistake.gradients}
-        named |= set(self.extremes) | set(self.samples) | self.optional
-        unknown = named - set(self.inputs)
-        if unknown:
-            raise ValueError(f"{self.name} has no input {', '.join(sorted(unknown))}")
-        for name in ("inputs", "gradients", "points", "extremes", "samples"):
+        inputs = {
+            name: each if isinstance(each, Input) else Input(name, tuple(str(each).split()))
+            for name, each in self.inputs.items()
+        }
+        outputs = self.outputs
+        object.__setattr__(
+            self, "outputs", tuple(outputs.split(", ")) if isinstance(outputs, str) else outputs
+        )
+        object.__setattr__(self, "inputs", MappingProxyType(inputs))
+        for name in ("gradients", "points", "extremes", "where"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
+        self._check_names()
+        if not self.sizes:
+            from harness.course.sizes import derived_sizes
+
+            object.__setattr__(self, "sizes", derived_sizes(self))
+
+    def _check_names(self) -> None:
+        """Raise ValueError for a name that means nothing or two things."""
+        named = {name for mistake in self.mistakes for name in mistake.gradients}
+        named |= {*self.gradients, *self.points}
+        if unknown := sorted(named - set(self.differentiable)):
+            raise ValueError(
+                f"{self.name}: {unknown[0]} is not an input with a gradient; those are "
+                f"{', '.join(self.differentiable)}"
+            )
+        if unknown := sorted(set(self.extremes) - set(self.inputs)):
+            raise ValueError(f"{self.name} has no input {unknown[0]}")
+        names = [*self.inputs, *self.outputs, *self.upstreams, *self.where, *self.dimensions]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"{self.name}: {twice[0]} means two things; choose another name")
+        several = [name for name, each in self.inputs.items() if each.several]
+        if several and several != list(self.inputs)[-1:]:
+            raise ValueError(f"{self.name}: a variable number of tensors must come last")
+
+    def __call__(self, *inputs: Any) -> Any:
+        """Return the reference's output, as `apply` would."""
+        return self.forward(*inputs)
 
     @property
     def slug(self) -> str:
@@ -129,102 +139,236 @@ class Stage:
         return re.sub(r"(?<=[a-z0-9])(?=[A-Z][a-z])", "-", self.name).lower()
 
     @property
+    def output(self) -> str:
+        """The name of the first output."""
+        return self.outputs[0]
+
+    @cached_property
+    def differentiable(self) -> tuple[str, ...]:
+        """The inputs that have a gradient, in order."""
+        return tuple(name for name, each in self.inputs.items() if each.kind.has_gradient)
+
+    @property
+    def optional(self) -> frozenset[str]:
+        """The inputs with a gradient for which ``None`` is right too: targets."""
+        roles = {name: each.kind.role for name, each in self.inputs.items()}
+        return frozenset(name for name in self.differentiable if roles[name] == "target")
+
+    @property
     def required(self) -> tuple[str, ...]:
         """The inputs whose gradient backward must return, in order."""
-        return tuple(name for name in self.inputs if name not in self.optional)
+        return tuple(name for name in self.differentiable if name not in self.optional)
+
+    @cached_property
+    def upstreams(self) -> tuple[str, ...]:
+        """The name of each output's upstream gradient in expressions."""
+        if len(self.outputs) == 1:
+            return ("g",)
+        return tuple(f"g_{name}" for name in self.outputs)
+
+    @cached_property
+    def quantities(self) -> tuple[str, ...]:
+        """The names of real tensors that expressions are made of: inputs, then outputs."""
+        real = (each for each in self.inputs.values() if each.kind.is_real and not each.several)
+        return (*(each.name for each in real), *self.outputs)
+
+    @cached_property
+    def dimensions(self) -> tuple[str, ...]:
+        """The names of all dimensions, those in expressions included, in order."""
+        parts = (part for each in self.inputs.values() for part in each.axes)
+        names = (name for part in parts for name in re.findall(r"[^\W\d]\w*", part))
+        return tuple(dict.fromkeys(name for name in names if name not in self.inputs))
 
     @property
     def is_scalar(self) -> bool:
         """True if every input is a 0-dim tensor."""
-        return not any(self.inputs.values())
+        return not any(each.dimensions != () or each.several for each in self.inputs.values())
+
+    def names_of(self, inputs: Values) -> tuple[str, ...]:
+        """Return the name of each of some arguments; several tensors have the same."""
+        names = tuple(self.inputs)
+        return names + names[-1:] * (len(inputs) - len(names))
+
+    def places(self, name: str, inputs: Values) -> tuple[int, ...]:
+        """Return where input ``name`` is among the arguments: in one place, or in several."""
+        return tuple(at for at, each in enumerate(self.names_of(inputs)) if each == name)
 
     def position(self, name: str) -> int:
-        """Return the place of input ``name`` among the arguments of ``apply``."""
+        """Return the first place of input ``name`` among the arguments of ``apply``."""
         return list(self.inputs).index(name)
 
-    def shape(self, name: str, sizes: Sizes) -> tuple[int, ...]:
-        """Return the shape of input ``name`` for the given sizes of the dimensions."""
-        return tuple(sizes[dimension] for dimension in self.inputs[name].split())
+    def with_gradient(self, inputs: Values) -> tuple[bool, ...]:
+        """Return which arguments are tensors that have a gradient."""
+        return tuple(
+            isinstance(value, Tensor) and name in self.differentiable
+            for name, value in zip(self.names_of(inputs), inputs, strict=True)
+        )
 
     @cached_property
     def output_dimensions(self) -> tuple[str, ...]:
-        """The names of the output's dimensions, found by trying sizes that are all different."""
-        names = dict.fromkeys(" ".join(self.inputs.values()).split())
-        sizes = dict(zip(names, range(3, 3 + len(names)), strict=True))
-        shape = self.forward(*self.sample(torch.Generator().manual_seed(0), sizes)).shape
-        named = {size: name for name, size in sizes.items()}
-        return tuple(named.get(size, str(size)) for size in shape)
+        """The names of the first output's dimensions, found by trying sizes that all differ."""
+        sizes: Sizes = dict(zip(self.dimensions, range(3, 3 + len(self.dimensions)), strict=True))
+        if self.conditions or any(each.is_given or each.several for each in self.inputs.values()):
+            sizes = self.sizes[0]
+        inputs = self.sample(torch.Generator().manual_seed(0), sizes)
+        named = {sizes[name]: name for name in reversed(self.dimensions)}
+        return tuple(named.get(size, str(size)) for size in self.run(inputs)[0].shape)
 
-    def sample(
-        self, generator: torch.Generator, sizes: Sizes, variant: int = 0
-    ) -> tuple[Tensor, ...]:
-        """Return inputs to try the stage on: float64 and signed, one tensor an input.
+    def sample(self, generator: torch.Generator, sizes: Sizes, variant: int = 0) -> Values:
+        """Return arguments to try the stage on, real ones in float64.
 
         ``variant`` numbers the cases, for samplers that alternate between kinds of values. The
         variants 1 to 8 bring single numbers of either sign, far from zero and near it.
         """
-        values = (
-            self.samples.get(name, spread)(generator, self.shape(name, sizes), variant)
-            for name in self.inputs
+        return tuple(
+            self._signed(value, each, place, variant)
+            for place, each in enumerate(self.inputs.values())
+            for value in _drawn(each, generator, sizes, variant)
         )
-        return tuple(self._signed(value, place, variant) for place, value in enumerate(values))
 
-    def _signed(self, value: Tensor, place: int, variant: int) -> Tensor:
+    def _signed(self, value: Value, of: Input, place: int, variant: int) -> Value:
         """Return a single number with the sign and the magnitude of this variant.
 
         Otherwise |w| might pass for w, or what holds for small numbers for what holds for all.
         Tensors hold enough numbers of both kinds, and a sampler of the stage's own knows best.
         """
-        sampler = self.samples.get(tuple(self.inputs)[place], spread)
-        if value.dim() or sampler not in (spread, spread_far) or place >= len(_FAR):
+        kind = of.kind
+        if not isinstance(value, Tensor) or value.dim() or place >= len(_FAR):
+            return value
+        if not (isinstance(kind, Real) and kind.is_free and kind.sampler in (spread, spread_far)):
             return value
         if not 1 <= variant <= len(_SIGNS):
             return value
         if variant in _NEAR:
             return (0.05 + 0.2 * torch.exp(-value.abs())) * _SIGNS[variant - 1][place]
-        far = sampler is spread and variant in _FAR[place]
+        far = kind.sampler is spread and variant in _FAR[place]
         # No two of them are far away and near each other, where a difference has few digits.
         return (value.abs() + 4 * (place + 1) * far) * _SIGNS[variant - 1][place]
 
-    def true_gradients(self, inputs: tuple[Tensor, ...], upstream: Tensor) -> tuple[Tensor, ...]:
-        """Return the vector-Jacobian products by built-in autograd, one for each input."""
-        leaves = tuple(value.detach().clone().requires_grad_() for value in inputs)
-        with torch.enable_grad():
-            output = self.forward(*leaves)
-        return tuple(
-            torch.autograd.grad(output, leaves, upstream, allow_unused=True, materialize_grads=True)
+    def run(self, inputs: Values) -> tuple[Tensor, ...]:
+        """Return the reference's outputs, without changing a buffer."""
+        found = self.forward(
+            *(
+                value.clone()
+                if isinstance(value, Tensor) and self.inputs[name].kind.role == "buffer"
+                else value
+                for name, value in zip(self.names_of(inputs), inputs, strict=True)
+            )
         )
+        return (found,) if isinstance(found, Tensor) else tuple(found)
+
+    def true_gradients(self, inputs: Values, upstream: Upstream) -> tuple[Tensor | None, ...]:
+        """Return the vector-Jacobian products by built-in autograd, one for each argument.
+
+        None stands for an argument that has no gradient.
+        """
+        masks = self.with_gradient(inputs)
+        copies = tuple(
+            value.detach().clone().requires_grad_(has) if isinstance(value, Tensor) else value
+            for value, has in zip(inputs, masks, strict=True)
+        )
+        leaves = [value for value, has in zip(copies, masks, strict=True) if has]
+        with torch.enable_grad():
+            outputs = self.run(copies)
+        used = [
+            (output, given)
+            for output, given in zip(outputs, upstream, strict=True)
+            if given is not None and output.requires_grad
+        ]
+        if not used:
+            return tuple(
+                torch.zeros_like(value) if isinstance(value, Tensor) and has else None
+                for value, has in zip(copies, masks, strict=True)
+            )
+        found = iter(
+            torch.autograd.grad(
+                [output for output, _ in used],
+                leaves,
+                [given for _, given in used],
+                allow_unused=True,
+                materialize_grads=True,
+            )
+        )
+        return tuple(next(found) if has else None for has in masks)
+
+    def scope(
+        self, inputs: Values, upstream: Upstream, outputs: Sequence[Tensor] | None = None
+    ) -> dict[str, Any]:
+        """Return the value of every name that an expression may use, apart from ``where``.
+
+        The outputs' names stand for ``outputs``, or for the reference's by default.
+        """
+        values = self.run(inputs) if outputs is None else tuple(outputs)
+        names: dict[str, Any] = dict(zip(self.inputs, inputs, strict=False))
+        for name, each in self.inputs.items():
+            if each.several:
+                names[name] = tuple(inputs[self.position(name) :])
+            value = names[name]
+            if isinstance(value, Tensor) and len(each.axes) == value.dim():
+                names |= {
+                    dimension: size
+                    for dimension, size in zip(each.axes, value.shape, strict=True)
+                    if dimension in self.dimensions
+                }
+        given = (
+            torch.zeros_like(value) if each is None else each
+            for value, each in zip(values, upstream, strict=True)
+        )
+        return {
+            **names,
+            **dict(zip(self.outputs, values, strict=True)),
+            **dict(zip(self.upstreams, given, strict=True)),
+        }
 
     def evaluate(
         self,
         expression: str,
-        inputs: tuple[Tensor, ...],
-        upstream: Tensor,
-        output: Tensor | None = None,
+        inputs: Values,
+        upstream: Upstream,
+        outputs: Sequence[Tensor] | None = None,
     ) -> Tensor:
-        """Return the value of a torch expression over ``g``, the stage's names, ``N`` and ``K``.
+        """Return the value of a torch expression over the names of ``scope`` and ``where``.
 
-        The output's name stands for ``output``, or for the reference's output by default. Raise
-        NameError if the expression uses an unknown name.
+        Raise NameError if the expression uses an unknown name.
         """
-        names = dict(zip(self.inputs, inputs, strict=True))
-        names[self.output] = self.forward(*inputs) if output is None else output
-        widest = max((*inputs, names[self.output]), key=lambda value: value.dim())
-        counts = {"N": widest.shape[0], "K": self._outputs(names)} if widest.dim() == 2 else {}
-        scope = {**_TORCH, **counts, **names, "g": upstream}
-        code, used = _compiled(expression)
-        unknown = sorted(used - set(scope))
-        if unknown:
-            raise NameError(f"unknown name {unknown[0]} in {expression}")
+        scope = {**TORCH, **self.scope(inputs, upstream, outputs)}
         # Torch itself imports modules when it is first asked to compare with a float.
         scope["__builtins__"] = {"__import__": __import__}
-        return eval(code, scope)  # type: ignore[no-any-return]
+        for name in self._intermediates(expression):
+            scope[name] = eval(_known(self.where[name], scope), scope)
+        return eval(_known(expression, scope), scope)  # type: ignore[no-any-return]
 
-    def _outputs(self, names: Mapping[str, Tensor]) -> int:
-        for name, dimensions in self.inputs.items():
-            if "K" in dimensions.split():
-                return names[name].shape[dimensions.split().index("K")]
-        return names[self.output].shape[-1]
+    def _intermediates(self, expression: str) -> Iterator[str]:
+        """Yield the names in ``where`` that an expression uses, each after those that it uses."""
+        if not self.where:
+            return
+        names = list(self.where)
+        used, waiting = set[str](), {*_compiled(expression)[1]} & set(names)
+        while waiting:
+            used |= waiting
+            waiting = {each for name in waiting for each in _compiled(self.where[name])[1]}
+            waiting = (waiting & set(names)) - used
+        # They are declared in an order in which each can be computed.
+        yield from (name for name in names if name in used)
+
+
+def _drawn(each: Input, generator: torch.Generator, sizes: Sizes, variant: int) -> Iterator[Value]:
+    """Yield the values of one input: one, or several tensors."""
+    if each.is_given:
+        yield sizes[each.name]
+    elif each.optional and not sizes.get(f"{each.name}?", True):
+        yield None
+    else:
+        for _ in range(sizes.get(f"{each.name}*", 1)):
+            yield each.kind.draw(generator, each.shape(sizes), sizes, variant)
+
+
+def _known(expression: str, scope: Mapping[str, Any]) -> CodeType:
+    """Return the compiled expression. Raise NameError if it uses a name that is not in scope."""
+    code, used = _compiled(expression)
+    if unknown := sorted(used - scope.keys()):
+        raise NameError(f"unknown name {unknown[0]} in {expression}")
+    return code
 
 
 @lru_cache(maxsize=4096)
@@ -235,8 +379,10 @@ def _compiled(expression: str) -> tuple[CodeType, frozenset[str]]:
     return compile(tree, "<gradient>", "eval"), names
 
 
-_TORCH = {
-    name: getattr(torch, name)
-    for name in dir(torch)
-    if not name.startswith("_") and callable(getattr(torch, name))
+# What expressions may call: the functions of torch, and of torch.nn.functional.
+TORCH: Mapping[str, Any] = {
+    name: getattr(module, name)
+    for module in (torch.nn.functional, torch)
+    for name in dir(module)
+    if not name.startswith("_") and callable(getattr(module, name))
 }

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from harness.course.stage import Stage
-from harness.formulas.samples import EXACT, Sample, reproduces, value_at
+from harness.formulas.samples import EXACT, Sample, largest, reproduces, value_at
 
 # How many entries must show a limit, or what is true of two quantities, before it is named.
 LEAST = 3
@@ -31,7 +31,7 @@ def _clipped(stage: Stage, true: str, samples: Sequence[Sample]) -> Iterator[str
         yield f"({true}).clamp(-{largest}, {largest})"
         yield f"{largest} * tanh({true})"
     signs = re.sub(r"\bg\b", "sign(g)", true)
-    steepest = max(samples, key=lambda sample: float(sample.upstream.abs().max()))
+    steepest = max(samples, key=lambda sample: largest(sample.upstream))
     value = value_at(stage, signs, steepest)
     if value is not None and value.shape == steepest.got.shape:
         limit = _limit([steepest.got / value])
@@ -64,7 +64,7 @@ def _inside_clipped(stage: Stage, true: str, samples: Sequence[Sample]) -> Itera
     if not LEAST <= int(same.sum()) <= len(same) - LEAST:
         return
     for text in _ways_to_write(stage, true):
-        for name in (*stage.inputs, stage.output):
+        for name in stage.quantities:
             values = _together(stage, name, samples)
             if re.search(rf"\b{name}\b", text) and values is not None and len(values) == len(same):
                 limits = _limits_between(values[same], values[~same])
@@ -76,7 +76,7 @@ def _ways_to_write(stage: Stage, true: str) -> Iterator[str]:
     """Yield the true gradient with the output by name, and as a function of the input."""
     yield true
     function = getattr(stage.forward, "__name__", "")
-    if len(stage.inputs) == 1 and getattr(torch, function, None) is stage.forward:
+    if len(stage.inputs) == len(stage.outputs) == 1 and getattr(torch, function, None) is stage.forward:
         yield re.sub(rf"\b{stage.output}\b", f"{function}({next(iter(stage.inputs))})", true)
 
 
@@ -106,16 +106,16 @@ def conditions(stage: Stage, name: str, samples: Sequence[Sample]) -> Iterator[s
 
 
 def _places(stage: Stage, name: str) -> Iterator[str]:
-    dimensions = stage.inputs[name].split()
+    dimensions = stage.inputs[name].axes
     for axis, dimension in enumerate(dimensions):
-        size = dimension if dimension in ("N", "K") else f"{name}.shape[{axis}]"
+        size = dimension if dimension in stage.dimensions else f"{name}.shape[{axis}]"
         index = f"arange({size})" + "[:, None]" * (axis + 1 < len(dimensions))
         for test in ("== 0", f"== {size} - 1", "> 0", f"< {size} - 1"):
             yield f"{index} {test}"
 
 
 def _sides(stage: Stage, samples: Sequence[Sample], kept: Tensor) -> Iterator[str]:
-    names = (*stage.inputs, stage.output, "g")
+    names = (*stage.quantities, *stage.upstreams)
     pairs = [f"{one} {sign} {two}" for one, two in combinations(names, 2) for sign in "*-+"]
     # With few numbers, too many combinations of two quantities fit.
     several = LEAST_FOR_PAIRS <= int(kept.sum()) <= len(kept) - LEAST_FOR_PAIRS

@@ -14,7 +14,7 @@ from torch import Tensor
 from harness.course.stage import Stage
 from harness.formulas.data import data
 from harness.formulas.same import close
-from harness.formulas.samples import EXACT, Sample, value_at
+from harness.formulas.samples import EXACT, Sample, is_right, value_at
 from harness.formulas.steps import Array
 from harness.formulas.variants import parts_of, without_factor
 
@@ -167,9 +167,9 @@ class Factors:
     def _sizes(self) -> list[tuple[str, Array]]:
         """The sizes of the inputs' axes as expressions, with their values."""
         seen: dict[str, str] = {}
-        for name, dimensions in self._stage.inputs.items():
-            for axis, dimension in enumerate(dimensions.split()):
-                short = dimension in ("N", "K")
+        for name, each in self._stage.inputs.items():
+            for axis, dimension in enumerate(each.axes):
+                short = dimension in self._stage.dimensions
                 seen.setdefault(dimension, dimension if short else f"{name}.shape[{axis}]")
         return self._known(seen.values())
 
@@ -183,7 +183,7 @@ class Factors:
 
     @cached_property
     def _scalars(self) -> list[tuple[str, Array]]:
-        names = ("g", *self._stage.inputs, self._stage.output)
+        names = (*self._stage.upstreams, *self._stage.quantities)
         products = (f"{one} * {other}" for one, other in combinations(names, 2))
         single = (
             pattern.format(name)
@@ -198,12 +198,13 @@ class Factors:
         true = self._stage.gradients[self._name]
         slope = without_factor("g", true)
         parts = (f"({part})" for part in parts_of(true, *([slope] if slope else [])))
-        return ("g", *self._stage.inputs, self._stage.output, *dict.fromkeys(parts))
+        names = (*self._stage.upstreams, *self._stage.quantities)
+        return (*names, *dict.fromkeys(parts))
 
     @cached_property
     def _norms(self) -> list[tuple[str, Array]]:
         """The norms of one gradient and of several together."""
-        names = [name for name in self._stage.inputs if name not in self._stage.optional]
+        names = [name for name in self._stage.required if name in self._stage.gradients]
         texts = [f"({self._stage.gradients[self._name]}).norm()", "g.norm()"]
         for count in range(2, len(names) + 1):
             for some in combinations(names, count):
@@ -229,7 +230,7 @@ class Factors:
 
 def factors_for(stage: Stage, name: str, samples: Sequence[Sample]) -> Factors:
     """Return the factors for some samples, which are shared if forward is right in all of them."""
-    if all(close(sample.output, stage.forward(*sample.inputs)) for sample in samples):
+    if all(is_right(stage, sample) for sample in samples):
         places = tuple((sample.inputs, sample.upstream) for sample in samples)
         return _reference_factors(stage, name, places)
     return Factors(stage, name, samples)
@@ -238,9 +239,10 @@ def factors_for(stage: Stage, name: str, samples: Sequence[Sample]) -> Factors:
 # The cache compares tensors by identity; cases are made once.
 @lru_cache(maxsize=64)
 def _reference_factors(
-    stage: Stage, name: str, places: tuple[tuple[tuple[Tensor, ...], Tensor], ...]
+    stage: Stage, name: str, places: tuple[tuple[Values, Upstream], ...]
 ) -> Factors:
-    samples = [Sample(given, stage.forward(*given), g, got=g) for given, g in places]
+    nothing = torch.zeros(())
+    samples = [Sample(given, stage.run(given), g, got=nothing) for given, g in places]
     return Factors(stage, name, samples)
 
 

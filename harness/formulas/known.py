@@ -68,7 +68,7 @@ def _named(stage: Stage, name: str) -> Iterator[NamedFormula]:
 def _neighbours(stage: Stage, name: str) -> Iterator[tuple[str, str]]:
     """Yield how a formula near the true gradient differs from it, and the formula."""
     true, rules = stage.gradients[name], data("neighbours")
-    quantities = (*stage.inputs, stage.output)
+    quantities = stage.quantities
     for variant in variants_of(stage, name):
         yield variant.how, variant.expression
     for other, expression in stage.gradients.items():

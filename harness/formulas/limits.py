@@ -3,11 +3,13 @@
 import ast
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from harness.course.stage import Stage
+from harness.course.inputs import is_real_tensor
+from harness.course.stage import Stage, Upstream, Values
 
 # At which multiples of a limit a formula is tried, and at which numbers besides.
 NEAR = (0.98, 1.02, 0.9, 1.1, 0.75, 1.3)
@@ -15,7 +17,7 @@ BESIDES = (0.03, 0.15, 0.35, 0.6, 0.9, 1.2, 1.8, 2.7, 4.5)
 # What makes a function piecewise.
 BENDS = {"round", "sign", "abs", "relu", "clamp", "amax"}
 
-Place = tuple[tuple[Tensor, ...], Tensor]
+Place = tuple[Values, Upstream]
 
 
 def near_limits(stage: Stage, expression: str, place: Place) -> Iterator[Place]:
@@ -25,17 +27,17 @@ def near_limits(stage: Stage, expression: str, place: Place) -> Iterator[Place]:
     also moved around zero by itself.
     """
     inputs, upstream = place
-    names = ("g", *stage.inputs)
+    names = (*stage.upstreams, *stage.names_of(inputs))
     tree = ast.parse(expression, mode="eval")
     limits = [*_limits(tree), *((name, 0.0) for name in names if _bends(tree))]
     for name, limit in dict.fromkeys(limits):
-        if name not in names:
+        values: list[Any] = [*upstream, *inputs]
+        at = names.index(name) if name in names else -1
+        if at < 0 or not is_real_tensor(values[at]):
             continue
-        values = [upstream, *inputs]
-        at = names.index(name)
         for around in _around(limit, values[at]):
             values[at] = around
-            yield tuple(values[1:]), values[0]
+            yield tuple(values[len(upstream) :]), tuple(values[: len(upstream)])
 
 
 def _bends(tree: ast.AST) -> bool:

@@ -111,8 +111,8 @@ _COMPARISONS: Mapping[type[ast.cmpop], str] = MappingProxyType(
 class _Writer:
     def __init__(self, stage: Stage) -> None:
         output = stage.output_dimensions
-        self._axes = {name: tuple(each.split()) for name, each in stage.inputs.items()}
-        self._axes |= {stage.output: output, "g": output}
+        self._axes = {name: each.axes for name, each in stage.inputs.items()}
+        self._axes |= {stage.output: output, stage.upstreams[0]: output}
 
     def set(self, node: ast.expr) -> _Set:
         match node:

@@ -39,9 +39,14 @@ class Seen:
     @cached_property
     def values(self) -> dict[str, Tensor]:
         """The inputs, the output and the upstream that have the gradient's shape, by name."""
-        names = dict(zip(self.stage.inputs, self.sample.inputs, strict=True))
-        names |= {self.stage.output: self.sample.output, "g": self.sample.upstream}
-        return {name: value for name, value in names.items() if value.shape == self.right.shape}
+        sample = self.sample
+        scope = self.stage.scope(sample.inputs, sample.upstream, sample.outputs)
+        names = {name: scope[name] for name in (*self.stage.quantities, *self.stage.upstreams)}
+        return {
+            name: value
+            for name, value in names.items()
+            if isinstance(value, Tensor) and value.shape == self.right.shape
+        }
 
     @cached_property
     def factor(self) -> float | None:
@@ -58,11 +63,11 @@ class Seen:
 
 def observed(stage: Stage, name: str, samples: Sequence[Sample]) -> str:
     """Return a sentence about what came back for input ``name``, or an empty text."""
-    at = tuple(stage.inputs).index(name)
+    at = stage.position(name)
     seen: list[Seen] = []
     for sample in samples:
         right = stage.true_gradients(sample.inputs, sample.upstream)[at]
-        if sample.got.shape != right.shape or not right.numel():
+        if right is None or sample.got.shape != right.shape or not right.numel():
             return ""
         seen.append(Seen(stage, sample, right))
     if not any(bool(each.wrong.any()) for each in seen):
@@ -162,8 +167,5 @@ def _by_digits(seen: Sequence[Seen]) -> Iterator[str]:
 
 
 def _size(stage: Stage, sample: Sample, dimension: str) -> int:
-    for name, value in zip(stage.inputs, sample.inputs, strict=True):
-        dimensions = stage.inputs[name].split()
-        if dimension in dimensions:
-            return int(value.shape[dimensions.index(dimension)])
-    return 0
+    scope = stage.scope(sample.inputs, sample.upstream, sample.outputs)
+    return int(scope.get(dimension, 0))

@@ -7,15 +7,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness.course.stage import Stage
+from harness.course.stage import Stage, Upstream, Values
 from harness.formulas.known import NamedFormula, known_formulas
 from harness.formulas.same import close, value_of
-from harness.formulas.samples import Sample
+from harness.formulas.samples import Sample, is_right, largest
 from harness.formulas.steps import Array
 from harness.formulas.table import Block, Rows, Shape, Table, Term
 from harness.formulas.variants import parts_of
 
-Place = tuple[tuple[Tensor, ...], Tensor]
+Place = tuple[Values, Upstream]
 # Only upstreams of this size are compared together: the others differ too much from them.
 LEAST, MOST = 0.05, 20.0
 # How many sizes are tried: matrix products can be undone in some sizes only.
@@ -26,17 +26,20 @@ class Point:
     """A stage at one place, or, if it works on single numbers, at several side by side."""
 
     def __init__(
-        self, stage: Stage, places: Sequence[Place], outputs: Sequence[Tensor] | None = None
+        self,
+        stage: Stage,
+        places: Sequence[Place],
+        outputs: Sequence[tuple[Tensor, ...]] | None = None,
     ) -> None:
         self._stage, self._places = stage, tuple(places)
-        self._outputs = outputs or [stage.forward(*inputs) for inputs, _ in places]
+        self._outputs = outputs or [stage.run(inputs) for inputs, _ in places]
         self._known: dict[str, dict[Shape, tuple[tuple[NamedFormula, ...], Rows]]] = {}
 
     def value(self, expression: str) -> Array | None:
         """Return the value of an expression, or None if it has none that is a tensor of numbers."""
         found: list[Tensor] = []
-        for (inputs, upstream), output in zip(self._places, self._outputs, strict=True):
-            value = value_of(self._stage, expression, inputs, upstream, output)
+        for (inputs, upstream), outputs in zip(self._places, self._outputs, strict=True):
+            value = value_of(self._stage, expression, inputs, upstream, outputs)
             if value is None or value.is_complex() or (self._stage.is_scalar and value.dim()):
                 return None
             found.append(value.detach().double())
@@ -60,17 +63,20 @@ class Point:
 
     @cached_property
     def names(self) -> dict[str, Array]:
-        """The values of ``g``, the inputs and the output by name, as they are compared."""
-        places = zip(self._places, self._outputs, strict=True)
-        columns = zip(*((up, *inputs, output) for (inputs, up), output in places), strict=True)
-        names = ("g", *self._stage.inputs, self._stage.output)
-        values = {
-            name: self.joined([value.detach().double() for value in column])
-            for name, column in zip(names, columns, strict=True)
-        }
+        """The values of the upstreams, inputs and outputs by name, as they are compared."""
+        scopes = [
+            self._stage.scope(inputs, upstream, outputs)
+            for (inputs, upstream), outputs in zip(self._places, self._outputs, strict=True)
+        ]
+        values: dict[str, Array] = {}
+        for name in (*self._stage.upstreams, *self._stage.quantities):
+            column = [scope[name] for scope in scopes]
+            if all(isinstance(value, Tensor) for value in column):
+                values[name] = self.joined([value.detach().double() for value in column])
         # An output of another shape than the upstream's has no place in sums and products.
-        if values[names[-1]].shape != values["g"].shape:
-            del values[names[-1]]
+        for upstream, output in zip(self._stage.upstreams, self._stage.outputs, strict=True):
+            if values[output].shape != values[upstream].shape:
+                del values[output]
         return values
 
     @cached_property
@@ -108,22 +114,23 @@ def points_for(stage: Stage, samples: Sequence[Sample]) -> list[tuple[Point, Arr
 
 def _at(stage: Stage, chosen: Sequence[Sample]) -> tuple[Point, Array]:
     places = tuple((sample.inputs, sample.upstream) for sample in chosen)
-    if all(close(sample.output, stage.forward(*sample.inputs)) for sample in chosen):
+    if all(is_right(stage, sample) for sample in chosen):
         point = _reference_point(stage, places)
     else:
-        point = Point(stage, places, [sample.output for sample in chosen])
+        point = Point(stage, places, [sample.outputs for sample in chosen])
     return point, point.joined([sample.got for sample in chosen])
 
 
 def _chosen(stage: Stage, samples: Sequence[Sample]) -> list[Sequence[Sample]]:
     """Return one sample of each of the first few sizes; of numbers, all whose g is near 1."""
-    near = [sample for sample in samples if LEAST < float(sample.upstream.abs().max()) < MOST]
+    near = [sample for sample in samples if LEAST < largest(sample.upstream) < MOST]
     near = near or list(samples[:1])
     if stage.is_scalar:
         return [near]
     sizes: dict[object, Sequence[Sample]] = {}
     for sample in near:
-        sizes.setdefault(tuple(value.shape for value in sample.inputs), (sample,))
+        shapes = (value.shape for value in sample.inputs if isinstance(value, Tensor))
+        sizes.setdefault(tuple(shapes), (sample,))
     return list(sizes.values())[:PLACES]
 
 

@@ -1,12 +1,13 @@
 """Compare formulas with a stage's true gradients at generic points of many sizes."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
-from harness.course.stage import Sizes, Stage
+from harness.course.inputs import Sizes
+from harness.course.stage import Stage, Upstream, Values
 
 POINTS = 12
 RELATIVE, ROOM = 1e-12, 1e-14
@@ -20,9 +21,9 @@ def same_as_true(stage: Stage, name: str, expression: str) -> str | None:
     """
     wider = False
     for inputs, upstream in generic_points(stage):
-        true = stage.true_gradients(inputs, upstream)[tuple(stage.inputs).index(name)]
+        true = stage.true_gradients(inputs, upstream)[stage.position(name)]
         value = value_of(stage, expression, inputs, upstream)
-        if value is None or not close(value, true):
+        if value is None or true is None or not close(value, true):
             return None
         wider |= value.shape != true.shape
     why = f"the same value at {POINTS} generic points"
@@ -32,16 +33,16 @@ def same_as_true(stage: Stage, name: str, expression: str) -> str | None:
 def value_of(
     stage: Stage,
     expression: str,
-    inputs: tuple[Tensor, ...],
-    upstream: Tensor,
-    output: Tensor | None = None,
+    inputs: Values,
+    upstream: Upstream,
+    outputs: Sequence[Tensor] | None = None,
 ) -> Tensor | None:
     """Return the value of an expression, or None if it raises or is not a tensor."""
     try:
         with warnings.catch_warnings():
             # Transposing what is not a matrix is deprecated, not wrong.
             warnings.simplefilter("ignore")
-            value: object = stage.evaluate(expression, inputs, upstream, output)
+            value: object = stage.evaluate(expression, inputs, upstream, outputs)
     except Exception:
         # Shapes that do not fit, and whatever else a wrong formula may run into.
         return None
@@ -60,17 +61,26 @@ def close(value: Tensor, true: Tensor) -> bool:
     return bool(((value - true).abs() <= RELATIVE * true.abs() + room).all())
 
 
-def generic_points(stage: Stage) -> Iterator[tuple[tuple[Tensor, ...], Tensor]]:
-    """Yield inputs and an upstream of sizes that are all different, at last with axes of size 1."""
+def generic_points(stage: Stage) -> Iterator[tuple[Values, Upstream]]:
+    """Yield inputs and upstreams of sizes that are all different, at last with axes of size 1."""
     for number in range(POINTS):
         generator = torch.Generator().manual_seed(7919 * number + 17)
         inputs = stage.sample(generator, _sizes(stage, number), number)
-        shape = stage.forward(*inputs).shape
-        yield inputs, 2 * torch.randn(shape, generator=generator, dtype=torch.float64)
+        yield (
+            inputs,
+            tuple(
+                2 * torch.randn(output.shape, generator=generator, dtype=torch.float64)
+                if output.is_floating_point()
+                else None
+                for output in stage.run(inputs)
+            ),
+        )
 
 
 def _sizes(stage: Stage, number: int) -> Sizes:
-    dimensions = dict.fromkeys(" ".join(stage.inputs.values()).split())
+    dimensions = stage.dimensions
+    if stage.conditions or any(each.is_given or each.several for each in stage.inputs.values()):
+        return stage.sizes[number % len(stage.sizes)]
     if number == POINTS - 1:
         return dict.fromkeys(dimensions, 1)
     spread = (2, 5, 3, 7, 6, 4)

@@ -7,8 +7,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from harness.course.stage import Stage
-from harness.formulas.same import value_of
+from harness.course.stage import Stage, Upstream, Values
+from harness.formulas.same import close, value_of
 
 # The tolerances for entries: 9 digits for a formula in float64, 5 for one in float32.
 EXACT, SINGLE = 1e-9, 1e-5
@@ -16,22 +16,34 @@ EXACT, SINGLE = 1e-9, 1e-5
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """One call: the inputs, what forward returned, the upstream, and the raw return.
+    """One call: the inputs, what forward returned, the upstreams, and the raw return.
 
     ``got`` is the return for the input in question: float64, with leading axes of size 1 as they
     came, of any shape.
     """
 
-    inputs: tuple[Tensor, ...]
-    output: Tensor
-    upstream: Tensor
+    inputs: Values
+    outputs: tuple[Tensor, ...]
+    upstream: Upstream
     got: Tensor
 
 
 def value_at(stage: Stage, expression: str, sample: Sample) -> Tensor | None:
     """Return the value of an expression where the sample was taken, or None if it has none."""
-    value = value_of(stage, expression, sample.inputs, sample.upstream, sample.output)
+    value = value_of(stage, expression, sample.inputs, sample.upstream, sample.outputs)
     return None if value is None or value.is_complex() else value.detach().double()
+
+
+def largest(upstream: Upstream) -> float:
+    """Return the largest absolute value of an upstream of any output."""
+    used = [each for each in upstream if each is not None and each.numel()]
+    return max((float(each.abs().max()) for each in used), default=0.0)
+
+
+def is_right(stage: Stage, sample: Sample) -> bool:
+    """Return whether forward returned what the reference does."""
+    pairs = zip(sample.outputs, stage.run(sample.inputs), strict=True)
+    return all(close(output, right) for output, right in pairs)
 
 
 def reproduces(

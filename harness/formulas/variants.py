@@ -142,7 +142,7 @@ def _calls(node: ast.expr) -> Iterator[Change]:
 
 
 def _names(stage: Stage) -> Rule:
-    known = (*stage.inputs, stage.output, "g")
+    known = (*stage.quantities, *stage.upstreams)
 
     def names(node: ast.expr) -> Iterator[Change]:
         if isinstance(node, ast.Name) and node.id in (*known, *_counts(stage)):
@@ -195,7 +195,7 @@ SHAPED_RULES = (_transposes, _reductions)
 def _wholes(stage: Stage) -> Iterator[tuple[str, str]]:
     """Yield what is done to a true gradient, which stands for _, as a whole."""
     rules = data("neighbours")["wholes"]
-    quantities = (*stage.inputs, stage.output)
+    quantities = stage.quantities
     yield from rules["always"].items()
     for name in (*quantities, *_counts(stage)):
         yield f"times {name}", f"(_) * {name}"
@@ -208,7 +208,7 @@ def _wholes(stage: Stage) -> Iterator[tuple[str, str]]:
 
 def _counts(stage: Stage) -> tuple[str, ...]:
     """Return the sizes that an expression of the stage may use."""
-    return () if stage.is_scalar else ("N", "K")
+    return stage.dimensions
 
 
 def _call(function: ast.expr, *arguments: ast.expr) -> ast.Call:

@@ -90,7 +90,7 @@ def readings(context: StageContext, names: Sequence[str]) -> dict[str, Reading]:
     The candidate has answered all cases already.
     """
     calls = list(context.calls)
-    columns = {name: _column(context, name, calls) for name in context.stage.inputs}
+    columns = {name: _column(context, name, calls) for name in context.stage.differentiable}
     fresh = fresh_cases(context.stage, context.seed, context.sizes[0])
     again = context.ask((context.cases[0], *fresh))
     found: dict[str, Reading] = {}
@@ -109,10 +109,11 @@ def _column(context: StageContext, name: str, calls: Sequence[Call]) -> Column |
     for call in calls:
         if not isinstance(call.backward, Returns) or at >= len(call.backward.values):
             return None
-        value, output = call.backward.values[at], _tensor(call.forward)
+        value, outputs = call.backward.values[at], _tensors(call.forward)
         nothing += value is None
-        if isinstance(value, Tensor) and _can_be_read(value) and output is not None:
-            samples.append(Sample(call.case.inputs, output, call.upstream, value.detach().double()))
+        if isinstance(value, Tensor) and _can_be_read(value) and outputs:
+            got = value.detach().double()
+            samples.append(Sample(call.case.inputs, outputs, call.upstream, got))
     if nothing == len(calls):
         return Column()
     return Column(tuple(samples)) if len(samples) == len(calls) else None
@@ -125,10 +126,11 @@ def _can_be_read(value: Tensor) -> bool:
     return plain_numbers and small and not value.is_complex()
 
 
-def _tensor(reply: object) -> Tensor | None:
-    """Return the output of forward if it can be read."""
-    value = reply.value if isinstance(reply, Output) else None
-    return value if isinstance(value, Tensor) and _can_be_read(value) else None
+def _tensors(reply: object) -> tuple[Tensor, ...]:
+    """Return the outputs of forward if they can be read."""
+    values = reply.values if isinstance(reply, Output) else ()
+    found = tuple(each for each in values if isinstance(each, Tensor) and _can_be_read(each))
+    return found if len(found) == len(values) else ()
 
 
 def _read(
@@ -193,8 +195,8 @@ def _goes_with(context: StageContext, formula: NamedFormula, columns: Columns) -
 def _matches_output(context: StageContext, expression: str) -> bool:
     for case, reply in context.outputs_one_by_one:
         value = value_of(context.stage, expression, case.inputs, case.upstreams[0])
-        output = _tensor(reply)
-        if value is None or output is None or not same_values(value, output.detach(), EXACT):
+        outputs = _tensors(reply)
+        if value is None or not outputs or not same_values(value, outputs[0].detach(), EXACT):
             return False
     return True
 

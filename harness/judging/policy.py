@@ -184,9 +184,12 @@ def _second_is_right(context: StageContext, found: Sequence[object]) -> bool:
 
 @lru_cache(maxsize=256)
 def _question(stage: Stage, case: Case) -> Observe:
-    required = tuple(name in stage.required for name in stage.inputs)
-    everything = (True,) * len(case.inputs)
-    return Observe(stage.name, case.inputs, everything, (case.upstreams[0],), required)
+    has = stage.with_gradient(case.inputs)
+    names = stage.names_of(case.inputs)
+    required = tuple(
+        each and name in stage.required for name, each in zip(names, has, strict=True)
+    )
+    return Observe(stage.name, case.inputs, has, case.upstreams[0], required)
 
 
 @lru_cache(maxsize=256)

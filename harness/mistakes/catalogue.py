@@ -20,9 +20,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from harness.course.stage import Mistake, Stage
+from harness.course.stage import TORCH, Mistake, Stage
 from harness.errors import UserError
 
 Edit = str | Mapping[str, str]
@@ -173,9 +171,16 @@ def _check_expression(stage: Stage, text: str) -> None:
         tree = ast.parse(text, mode="eval")
     except SyntaxError:
         raise ValueError(f"{text} is not an expression") from None
-    known = {*stage.inputs, stage.output, "g", "N", "K"}
+    known = {
+        *stage.inputs,
+        *stage.outputs,
+        *stage.upstreams,
+        *stage.dimensions,
+        *stage.where,
+        *TORCH,
+    }
     for node in ast.walk(tree):
-        if isinstance(node, ast.Name) and node.id not in known and not hasattr(torch, node.id):
+        if isinstance(node, ast.Name) and node.id not in known:
             raise ValueError(f"{node.id} means nothing in {text}")
 
 

@@ -4,12 +4,14 @@ import hashlib
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache, wraps
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
 
-from harness.course.stage import Sizes, Stage
+from harness.course.inputs import Sizes, is_real_tensor
+from harness.course.sizes import fresh_sizes
+from harness.course.stage import Stage, Upstream, Values
 from harness.probes.kinks import Slopes, is_near_kink
 
 T = TypeVar("T")
@@ -21,9 +23,8 @@ PUBLIC_SEED = -2
 SCALES = (1.0, 1e-3, 1e3)
 # The index of the one case in float32.
 IN_FLOAT32 = -1
-# The indices of cases that only the diagnosis uses, and their sizes, dimension by dimension.
+# The indices of cases that only the diagnosis uses.
 FRESH = (101, 102)
-FRESH_SIZES = (4, 8, 9, 2)
 NEAR_LIMITS = 201
 # More cases of stages that work on single numbers.
 MORE_NUMBERS = range(301, 331)
@@ -43,20 +44,20 @@ TRIES = 20
 class Case:
     """One set of inputs, several upstream gradients, and the right answers.
 
-    ``gradients[u][i]`` is the right gradient of input ``i`` for upstream ``u``. ``index`` numbers
-    the cases of one purpose and seed. A case of special values describes them in ``kind``, and has
-    the ``slopes`` for its only upstream.
+    ``gradients[u][i]`` is the right gradient of argument ``i`` for upstream ``u``, or None if that
+    argument has none. ``index`` numbers the cases of one purpose and seed. A case of special values
+    describes them in ``kind``, and has the ``slopes`` for its only upstream.
     """
 
     seed: int
     sizes: Sizes
     index: int
-    inputs: tuple[Tensor, ...]
-    upstreams: tuple[Tensor, ...]
-    output: Tensor
-    gradients: tuple[tuple[Tensor, ...], ...]
+    inputs: Values
+    upstreams: tuple[Upstream, ...]
+    outputs: tuple[Tensor, ...]
+    gradients: tuple[tuple[Tensor | None, ...], ...]
     kind: str = ""
-    slopes: tuple[Slopes, ...] = ()
+    slopes: tuple[Slopes | None, ...] = ()
 
     @property
     def is_example(self) -> bool:
@@ -65,18 +66,24 @@ class Case:
 
     @cached_property
     def input_max_abs(self) -> float:
-        """Return the largest absolute value of any input."""
-        return max(float(each.abs().max()) for each in self.inputs)
+        """Return the largest absolute value of any real input, 1 if there is none."""
+        return largest(each for each in self.inputs if is_real_tensor(each)) or 1.0
 
     @cached_property
     def max_abs(self) -> tuple[float, ...]:
         """Return the largest absolute value of each upstream."""
-        return tuple(float(upstream.abs().max()) for upstream in self.upstreams)
+        return tuple(largest(upstream) for upstream in self.upstreams)
 
-    def facts(self, upstream_index: int | None = None) -> dict[str, int]:
+    def facts(self, upstream_index: int | None = None) -> dict[str, Any]:
         """Return what reproduces the case, and names one of its upstreams, for the record."""
         upstream = {} if upstream_index is None else {"upstream": upstream_index}
         return {"seed": self.seed, **self.sizes, "index": self.index, **upstream}
+
+
+def largest(values: Iterable[object]) -> float:
+    """Return the largest absolute value in the tensors among some values."""
+    sizes = (float(each.abs().max()) for each in values if isinstance(each, Tensor) and each.numel())
+    return max(sizes, default=0.0)
 
 
 @dataclass(frozen=True)
@@ -127,13 +134,19 @@ def shuffled(values: Iterable[T], seed: int, *names: object) -> list[T]:
     return [known[place] for place in order.tolist()]
 
 
-def sizes_for(purpose: str, seed: int, sizes: Sequence[Sizes]) -> tuple[Sizes, ...]:
+def sizes_for(purpose: str, seed: int, stage: Stage, sizes: Sequence[Sizes]) -> tuple[Sizes, ...]:
     """Return the small sizes without a dimension of 1, in the seed's order.
 
     Return all sizes where none are like that.
     """
-    fit = [each for each in sizes if all(1 < size <= SMALL for size in each.values())]
+    fit = [
+        each for each in sizes if all(1 < side <= SMALL for side in _sides(stage, each))
+    ]
     return tuple(shuffled(fit or sizes, seed, purpose, "sizes"))
+
+
+def _sides(stage: Stage, sizes: Sizes) -> list[int]:
+    return [size for name, size in sizes.items() if type(size) is int and name not in stage.inputs]
 
 
 def make_case(stage: Stage, seed: int, sizes: Sizes, index: int) -> Case:
@@ -147,15 +160,28 @@ def make_case(stage: Stage, seed: int, sizes: Sizes, index: int) -> Case:
     scales = shuffled(SCALES, seed, stage.name, index, "scales")
     for attempt in range(TRIES):
         inputs = stage.sample(generator, sizes, variant)
-        shape = stage.forward(*inputs).shape
+        outputs = stage.run(inputs)
         upstreams = tuple(
-            scale * upstream_for(generator, shape, negative=(variant + place) % 2 == 0)
+            upstream_for(generator, outputs, negative=(variant + place) % 2 == 0, scale=scale)
             for place, scale in enumerate(scales)
         )
         moves = generator_for(seed, stage.name, index, "kinks", attempt)
         if not is_near_kink(stage, inputs, upstreams[0], moves):
             break
-    return case_of(stage, seed, sizes, index, inputs, upstreams)
+    return case_of(stage, seed, sizes, index, inputs, (*upstreams, *_alone(upstreams[0])))
+
+
+def _alone(upstream: Upstream) -> tuple[Upstream, ...]:
+    """Return the upstreams in which a part of several outputs is used: each of them, all but it."""
+    used = [place for place, each in enumerate(upstream) if each is not None]
+    if len(used) < 2:
+        return ()
+    kept = [{place} for place in used]
+    kept += [{*used} - {place} for place in used] if len(used) > 2 else []
+    return tuple(
+        tuple(each if place in some else None for place, each in enumerate(upstream))
+        for some in kept
+    )
 
 
 def case_of(
@@ -163,12 +189,12 @@ def case_of(
     seed: int,
     sizes: Sizes,
     index: int,
-    inputs: tuple[Tensor, ...],
-    upstreams: tuple[Tensor, ...],
+    inputs: Values,
+    upstreams: tuple[Upstream, ...],
 ) -> Case:
     """Return a case of the given inputs and upstreams, with the reference's answers."""
     gradients = tuple(stage.true_gradients(inputs, upstream) for upstream in upstreams)
-    return Case(seed, sizes, index, inputs, upstreams, stage.forward(*inputs), gradients)
+    return Case(seed, sizes, index, inputs, upstreams, stage.run(inputs), gradients)
 
 
 @cached
@@ -182,7 +208,7 @@ def cases_for(stage: Stage, seed: int, sizes: tuple[Sizes, ...]) -> tuple[Case, 
 @cached
 def memory_cases(stage: Stage, seed: int, sizes: tuple[Sizes, ...]) -> tuple[Case, ...]:
     """Return two cases of equal sizes and, where there are any, a third of other sizes."""
-    own, *others = sizes_for("memory", seed, sizes)
+    own, *others = sizes_for("memory", seed, stage, sizes)
     asked = [own, own, *(each for each in others if each != own)][: len(MEMORY)]
     return tuple(make_case(stage, seed, *each) for each in zip(asked, MEMORY, strict=False))
 
@@ -190,7 +216,7 @@ def memory_cases(stage: Stage, seed: int, sizes: tuple[Sizes, ...]) -> tuple[Cas
 @cached
 def fresh_cases(stage: Stage, seed: int, sizes: Sizes) -> tuple[Case, ...]:
     """Return two cases whose dimensions all differ, which no check uses."""
-    fresh = dict(zip(sizes, FRESH_SIZES, strict=False))
+    fresh = fresh_sizes(stage, sizes)
     return tuple(make_case(stage, seed, fresh, index) for index in FRESH)
 
 
@@ -208,12 +234,12 @@ def extreme_cases(stage: Stage, seed: int, sizes: Sizes) -> tuple[Case, ...]:
     for name, declared in stage.extremes.items():
         # At 0 itself a reference may have a kink: that is a special value.
         values = tuple(value for value in declared if value)
-        for extreme in _extremes(values, stage.shape(name, sizes), generator):
-            inputs = list(stage.sample(generator, sizes))
-            inputs[stage.position(name)] = extreme
-            shape = stage.forward(*inputs).shape
-            upstream = upstream_for(generator, shape, negative=coin(generator))
-            cases.append(case_of(stage, seed, sizes, len(cases), tuple(inputs), (upstream,)))
+        for extreme in _extremes(values, stage.inputs[name].shape(sizes), generator):
+            drawn = list(stage.sample(generator, sizes))
+            drawn[stage.position(name)] = extreme
+            inputs = tuple(drawn)
+            upstream = upstream_for(generator, stage.run(inputs), negative=coin(generator))
+            cases.append(case_of(stage, seed, sizes, len(cases), inputs, (upstream,)))
     return tuple(cases)
 
 
@@ -239,11 +265,16 @@ def _extremes(
 def float32_case(stage: Stage, seed: int, sizes: Sizes) -> Case:
     """Return a case of inputs and an upstream in float32, with answers in float64."""
     case = make_case(stage, seed, sizes, IN_FLOAT32)
-    inputs = tuple(value.float() for value in case.inputs)
-    upstream = case.upstreams[0].float()
-    exact = tuple(value.double() for value in inputs)
-    answers = case_of(stage, seed, sizes, IN_FLOAT32, exact, (upstream.double(),))
+    inputs, exact = _in_float32(case.inputs)
+    upstream, exact_upstream = _in_float32(case.upstreams[0])
+    answers = case_of(stage, seed, sizes, IN_FLOAT32, exact, (exact_upstream,))
     return replace(answers, inputs=inputs, upstreams=(upstream,))
+
+
+def _in_float32(values: tuple[Any, ...]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """Return values with real tensors in float32, and those rounded alike in float64."""
+    rounded = tuple(each.float() if is_real_tensor(each) else each for each in values)
+    return rounded, tuple(each.double() if is_real_tensor(each) else each for each in rounded)
 
 
 @cached
@@ -251,22 +282,65 @@ def layout_cases(stage: Stage, seed: int, sizes: Sizes) -> tuple[Case, ...]:
     """Return a case of transposed tensors and, if every input has rows to repeat, expanded ones."""
     generator = generator_for(seed, stage.name, "layout")
     inputs = stage.sample(generator, sizes)
-    output = stage.forward(*inputs)
-    upstream = torch.randn(output.shape, generator=generator, dtype=torch.float64)
-    one = torch.randn((), generator=generator, dtype=torch.float64).expand(output.shape)
-    rows = tuple(value[:1].expand(value.shape) for value in inputs if value.dim() == 2)
-    upstreams = shuffled((_transposed(upstream), one), seed, stage.name, "layout")
-    turned = (tuple(map(_transposed, inputs)), tuple(upstreams))
-    made = [turned, (rows, (upstream,))] if len(rows) == len(inputs) else [turned]
+    outputs = stage.run(inputs)
+    upstream = tuple(_like(output, generator) for output in outputs)
+    one = tuple(_expanded(output, generator) for output in outputs)
+    turned = tuple(_transposed(each) for each in upstream)
+    upstreams = shuffled((turned, one), seed, stage.name, "layout")
+    made: list[tuple[Values, tuple[Upstream, ...]]]
+    made = [(tuple(map(_transposed, inputs)), tuple(upstreams))]
+    rows = tuple(
+        value[:1].expand(value.shape)
+        if isinstance(value, Tensor) and is_real_tensor(value) and value.dim() > 1
+        else value
+        for value in inputs
+    )
+    if all(
+        one is not other or not is_real_tensor(one)
+        for one, other in zip(rows, inputs, strict=True)
+    ):
+        moves = generator_for(seed, stage.name, "layout", "kinks")
+        if not is_near_kink(stage, rows, upstream, moves):
+            made.append((rows, (upstream,)))
     return tuple(case_of(stage, seed, sizes, index, *each) for index, each in enumerate(made))
 
 
-def _transposed(value: Tensor) -> Tensor:
-    return value.T.contiguous().T if value.dim() == 2 else value
+def _transposed(value: Any) -> Any:
+    """Return a tensor with its first and last axes swapped in memory; anything else as it is."""
+    if not isinstance(value, Tensor) or value.dim() < 2:
+        return value
+    return value.transpose(0, -1).contiguous().transpose(0, -1)
 
 
-def upstream_for(generator: torch.Generator, shape: torch.Size, *, negative: bool) -> Tensor:
-    """Return a random upstream: signed entries, or a single number of the given sign."""
+def _like(output: Tensor, generator: torch.Generator) -> Tensor | None:
+    if not output.is_floating_point():
+        return None
+    return torch.randn(output.shape, generator=generator, dtype=torch.float64)
+
+
+def _expanded(output: Tensor, generator: torch.Generator) -> Tensor | None:
+    if not output.is_floating_point():
+        return None
+    number = torch.randn((), generator=generator, dtype=torch.float64)
+    return number.expand(output.shape)
+
+
+def upstream_for(
+    generator: torch.Generator, outputs: Sequence[Tensor], *, negative: bool, scale: float = 1.0
+) -> Upstream:
+    """Return random upstreams: signed entries, or a single number of the given sign.
+
+    An output that is not real has none.
+    """
+    return tuple(
+        scale * _random(generator, output.shape, negative=negative)
+        if output.is_floating_point()
+        else None
+        for output in outputs
+    )
+
+
+def _random(generator: torch.Generator, shape: torch.Size, *, negative: bool) -> Tensor:
     values = torch.randn(shape, generator=generator, dtype=torch.float64)
     if values.dim():
         return 2 * values

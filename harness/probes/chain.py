@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from harness.candidate.operations import Link
-from harness.course.stage import Sizes, Stage
+from harness.course.inputs import Sizes
+from harness.course.stage import Stage
 from harness.probes.cases import TRIES, cached, generator_for
 from harness.probes.compare import VALUES, Tolerance, difference
 from harness.probes.context import Errored, Failed, StageContext, for_staff, in_words

@@ -26,10 +26,15 @@ from harness.candidate.operations import (
     Trouble,
 )
 from harness.course.numbers import number
-from harness.course.stage import Sizes, Stage
+from harness.course.inputs import Sizes
+from harness.course.stage import Stage, Upstream
 from harness.probes.cases import Case, cases_for, sizes_for
 from harness.probes.compare import VALUES, difference
 from harness.probes.numerical import gradcheck_case, gradcheck_objection
+
+
+# What forward returned, one value for each output that it should return if it did so.
+Outputs = tuple[Returned, ...]
 
 
 class Failed(Exception):
@@ -92,7 +97,8 @@ class Waits(Exception):
 class Call:
     """A forward and a backward of one case, and the candidate's answers.
 
-    ``index`` is the upstream's index in the case.
+    ``index`` is the upstream's index in the case, ``needed`` says which arguments need a gradient:
+    those that have one, unless it is given.
     """
 
     context: StageContext
@@ -100,10 +106,11 @@ class Call:
     index: int
     forward: Reply
     backward: Reply
+    needed: tuple[bool, ...] = ()
 
     @cached_property
-    def output(self) -> Returned:
-        """The return value of forward. Raise Failed if there is none."""
+    def outputs(self) -> Outputs:
+        """The return values of forward. Raise Failed if there are none."""
         return self.context.output(self.forward, self.case)
 
     @cached_property
@@ -115,14 +122,14 @@ class Call:
         """
         if not self.context.runs:
             raise Waits(f"{self.context.stage.slug}/forward")
-        _ = self.output
+        _ = self.outputs
         if isinstance(self.backward, Trouble):
             self.context.fail(self.backward, "backward", self.case, self.index)
         assert isinstance(self.backward, Returns)
         return self.backward.values
 
     @property
-    def upstream(self) -> Tensor:
+    def upstream(self) -> Upstream:
         """The upstream gradient that backward was given."""
         return self.case.upstreams[self.index]
 
@@ -146,11 +153,15 @@ class StageContext:
     stage: Stage
     candidate: Candidate
     seed: int
-    sizes: tuple[Sizes, ...]
     handles: Iterator[int] = field(default_factory=lambda: count(1))
     first: StageContext | None = None
     advice: list[str] = field(default_factory=list)
     sound: list[str] = field(default_factory=list)
+
+    @property
+    def sizes(self) -> tuple[Sizes, ...]:
+        """The sizes that the stage is tried at."""
+        return self.stage.sizes
 
     @cached_property
     def cases(self) -> tuple[Case, ...]:
@@ -159,7 +170,7 @@ class StageContext:
 
     def sizes_for(self, purpose: str) -> Sizes:
         """Return the sizes that the seed chooses for the cases of a check."""
-        return sizes_for(purpose, self.seed, self.sizes)[0]
+        return sizes_for(purpose, self.seed, self.stage, self.sizes)[0]
 
     @cached_property
     def example(self) -> tuple[Reply, list[Call]]:
@@ -187,11 +198,15 @@ class StageContext:
 
     @cached_property
     def runs(self) -> bool:
-        """Whether forward returned a tensor for every case."""
+        """Whether forward returned a tensor for every output of every case."""
         return all(
-            isinstance(output, Output) and isinstance(output.value, Tensor)
-            for output in self.outputs
+            isinstance(reply, Output) and self._are_tensors(self.output(reply, case))
+            for case, reply in zip(self.cases, self.outputs, strict=False)
         )
+
+    def _are_tensors(self, values: Outputs) -> bool:
+        every = len(values) == len(self.stage.outputs)
+        return every and all(isinstance(value, Tensor) for value in values)
 
     @cached_property
     def _others(self) -> list[Call]:
@@ -226,14 +241,16 @@ class StageContext:
         values = [call.backward.values for call in calls if isinstance(call.backward, Returns)]
         if any(len(each) != len(case.inputs) for each in values) or len(values) < len(calls):
             return ()
-        columns = {
-            name: [_fitting(each[at], case.inputs[at]) for each in values]
-            for at, name in enumerate(self.stage.inputs)
-        }
-        names = [name for name, column in columns.items() if _are_near(calls, name, column)]
+        columns: dict[str, list[list[Tensor | None]]] = {}
+        for name in self.stage.differentiable:
+            places = self.stage.places(name, case.inputs)
+            found = [[_fitting(each[at], case.inputs[at]) for each in values] for at in places]
+            if all(_are_near(calls, *pair) for pair in zip(places, found, strict=True)):
+                columns[name] = found
+        names = list(columns)
         if not names:
             return ()
-        answers = list(zip(*(columns[name] for name in names), strict=True))
+        answers = list(zip(*(column for name in names for column in columns[name]), strict=True))
         objection = gradcheck_objection(self.stage, names, case, answers)
         return () if objection else tuple(names)
 
@@ -252,24 +269,27 @@ class StageContext:
             script.append(self.forward_of(case, handle, requires_grad))
             script.append(Backward(handle, (case.upstreams[index],)))
         replies = iter(self.candidate.perform(script))
-        return [Call(self, *each, next(replies), next(replies)) for each in asked]
+        return [
+            Call(self, *each, next(replies), next(replies), requires_grad or ()) for each in asked
+        ]
 
     def forward_of(
         self, case: Case, handle: int, requires_grad: tuple[bool, ...] | None = None
     ) -> Forward:
         """Return the operation that calls forward on the inputs of a case."""
-        needed = requires_grad or (True,) * len(case.inputs)
+        needed = requires_grad or self.stage.with_gradient(case.inputs)
         return Forward(handle, self.stage.name, case.inputs, needed)
 
     def _forwards(self, cases: Sequence[Case]) -> list[Reply]:
         return self.candidate.perform([self.forward_of(case, next(self.handles)) for case in cases])
 
-    def output(self, reply: Reply, case: Case) -> Returned:
-        """Return what forward returned. Raise Failed if there is none."""
+    def output(self, reply: Reply, case: Case) -> Outputs:
+        """Return what forward returned. Raise Failed if there is nothing."""
         if isinstance(reply, Trouble):
             self.fail(reply, "forward", case)
         assert isinstance(reply, Output)
-        return reply.value
+        # A single output in a tuple is no tensor.
+        return reply.values if len(self.stage.outputs) > 1 else (reply.value,)
 
     def fail(self, trouble: Trouble, phase: str, case: Case, index: int | None = None) -> NoReturn:
         """Raise the failure of a check whose call could not be answered."""
@@ -311,12 +331,32 @@ def for_staff(trouble: Trouble) -> str:
 def circumstances(context: StageContext, case: Case, index: int | None = None) -> str:
     """Return the case in brackets: its numbers, or its sizes if it holds tensors."""
     if context.stage.is_scalar:
-        upstream = {} if index is None else {"g": case.upstreams[index]}
-        named = {**dict(zip(context.stage.inputs, case.inputs, strict=True)), **upstream}
-        parts = [f"{name} = {number(float(value))}" for name, value in named.items()]
+        upstream = () if index is None else case.upstreams[index]
+        given = zip(context.stage.upstreams, upstream, strict=False)
+        named = {**dict(zip(context.stage.inputs, case.inputs, strict=True)), **dict(given)}
+        numbers = {name: float(each) for name, each in named.items() if isinstance(each, Tensor)}
+        parts = [f"{name} = {number(value)}" for name, value in numbers.items()]
     else:
-        parts = [f"{name} = {size}" for name, size in case.sizes.items()]
-    return f"({', '.join(parts)})"
+        parts = [_in_words(name, size) for name, size in case.sizes.items()]
+    used = () if index is None else case.upstreams[index]
+    pairs = zip(context.stage.outputs, used, strict=False)
+    parts += [f"{name} is not used" for name, each in pairs if each is None and any_used(used)]
+    return f"({', '.join(parts)})" if parts else ""
+
+
+def any_used(upstream: Upstream) -> bool:
+    """Return whether there is an upstream for any output."""
+    return any(each is not None for each in upstream)
+
+
+def _in_words(name: str, size: object) -> str:
+    """Return a size, a given value, or which tensors there are."""
+    match name[-1], size:
+        case "?", bool():
+            return f"{name[:-1]} is {'given' if size else 'None'}"
+        case "*", _:
+            return f"{size} tensors"
+    return f"{name} = {size!r}"
 
 
 def elsewhere(context: StageContext, case: Case, index: int | None = None) -> str:
@@ -325,18 +365,20 @@ def elsewhere(context: StageContext, case: Case, index: int | None = None) -> st
     return f"It is right for the example; for other values {where}, "
 
 
-def _fitting(value: Returned, given: Tensor) -> Tensor | None:
+def _fitting(value: Returned, given: object) -> Tensor | None:
     """Return a gradient that torch's engine takes as it is, or None."""
-    if not isinstance(value, Tensor):
+    if not isinstance(value, Tensor) or not isinstance(given, Tensor):
         return None
     return value if value.is_floating_point() and value.shape == given.shape else None
 
 
-def _are_near(calls: Sequence[Call], name: str, column: Sequence[Tensor | None]) -> bool:
-    """Return whether the gradients of ``name`` are all there, and near the reference's."""
-    at = tuple(calls[0].context.stage.inputs).index(name)
+def _are_near(calls: Sequence[Call], at: int, column: Sequence[Tensor | None]) -> bool:
+    """Return whether the gradients of argument ``at`` are all there, and near the reference's."""
     case = calls[0].case
+    rights = [gradients[at] for gradients in case.gradients]
     return all(
-        got is not None and difference(got, right[at], VALUES, size=size) is None
-        for got, right, size in zip(column, case.gradients, case.max_abs, strict=True)
+        got is not None
+        and right is not None
+        and difference(got, right, VALUES, size=size) is None
+        for got, right, size in zip(column, rights, case.max_abs, strict=True)
     )

@@ -28,7 +28,7 @@ def judge_in_float32(context: StageContext, *, forward: bool) -> None:
     _ = call.values
     if forward:
         with restating(wrong.format("forward"), _DTYPE):
-            judge_output(context, case, call.output, FLOAT32)
+            judge_output(context, case, call.outputs, FLOAT32)
     for name in context.sound:
         with restating(wrong.format(f"backward: ∂C/∂{name}"), _DTYPE):
             judge_gradient(call, name, FLOAT32)
@@ -49,8 +49,8 @@ def _stays_in_float32(call: Call, phase: str, reply: Reply) -> bool:
     """Return whether all it returns is in float32; give advice if not."""
     values: tuple[Returned, ...] = ()
     match reply:
-        case Output(values):
-            pass
+        case Output():
+            values = reply.values
         case Returns():
             values = reply.values
         case Raised():
@@ -66,5 +66,5 @@ def _advise(call: Call, phase: str, what: str) -> None:
     stage = call.context.stage
     call.context.advise(
         f"{stage.name}.{phase} {what} for inputs in float32: give the tensors that you make "
-        f"the dtype of the inputs, as in torch.ones(3, dtype={next(iter(stage.inputs))}.dtype)."
+        f"the dtype of the inputs, as in torch.ones(3, dtype={stage.differentiable[0]}.dtype)."
     )

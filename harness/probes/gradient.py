@@ -1,6 +1,7 @@
 """Check a gradient: the type, shape and values that backward returns, and torch's gradcheck."""
 
 import math
+from collections.abc import Iterator
 from contextlib import suppress
 
 from torch import Tensor
@@ -24,10 +25,10 @@ def gradient(context: StageContext, name: str) -> None:
 def advise_on_example(context: StageContext) -> None:
     """Give advice on gradients of the example that are right, but could be plainer."""
     for call in context.example[1]:
-        for name in context.stage.inputs:
+        for name in context.stage.differentiable:
             if isinstance(call.backward, Returns):
                 with suppress(Failed):
-                    usable_gradient(call, name, call.backward.values)
+                    usable_gradients(call, name, call.backward.values)
 
 
 def judge_gradient(call: Call, name: str, tolerance: Tolerance = VALUES) -> None:
@@ -35,21 +36,24 @@ def judge_gradient(call: Call, name: str, tolerance: Tolerance = VALUES) -> None
 
     At a kink any value between the one-sided slopes is right.
     """
-    got = usable_gradient(call, name, call.values)
-    if got is None:
-        return
-    case, at = call.case, call.context.stage.position(name)
+    for at, got in usable_gradients(call, name, call.values):
+        _judge_one(call, name, at, got, tolerance)
+
+
+def _judge_one(call: Call, name: str, at: int, got: Tensor, tolerance: Tolerance) -> None:
+    case, slopes = call.case, call.case.slopes[at] if call.case.slopes else None
     right = case.gradients[call.index][at]
-    if case.slopes:
-        got, right = case.slopes[at].nearest(got)
+    assert right is not None
+    if slopes:
+        got, right = slopes.nearest(got)
     off = difference(got, right, tolerance, size=case.max_abs[call.index])
     if not off:
         return
-    entry = f"{name}{off.at}"
+    entry = f"{_label(call, name, at)}{off.at}"
     came, rate = numbers(off.got, off.right)
     rates = f"the rate {rate}"
-    if case.slopes:
-        low, high = (number(float(each[off.index])) for each in case.slopes[at])
+    if slopes:
+        low, high = (number(float(each[off.index])) for each in slopes)
         rates = rates if low == high else f"a rate from {low} to {high}"
     text = f"the gradient for {entry} came back as {came}, but moving {entry} changes C at {rates}."
     where = circumstances(call.context, case, call.index)
@@ -66,18 +70,33 @@ def question(off: Difference) -> str:
     return "Is something divided there by 0, or by a difference that is 0?"
 
 
-def usable_gradient(call: Call, name: str, values: tuple[Returned, ...]) -> Tensor | None:
-    """Return the tensor among ``values`` for ``name``, in the input's shape.
+def _label(call: Call, name: str, at: int) -> str:
+    """Return an argument's name: of several tensors, which of them it is."""
+    first = call.context.stage.position(name)
+    return f"{name}[{at - first}]" if call.context.stage.inputs[name].several else name
 
-    Return None where None is right. Raise Failed where the engine refuses the value or has to sum
+
+def usable_gradients(
+    call: Call, name: str, values: tuple[Returned, ...]
+) -> Iterator[tuple[int, Tensor]]:
+    """Yield the tensors among ``values`` for ``name``, in the input's shape, and their places.
+
+    There is none where None is right. Raise Failed where the engine refuses a value or has to sum
     it, or where it is not a tensor.
     """
-    stage = call.context.stage
-    at = stage.position(name)
     _judge_count(call, name, values)
-    got, given = values[at], call.case.inputs[at]
+    for at in call.context.stage.places(name, call.case.inputs):
+        given = call.case.inputs[at]
+        # An optional tensor that is absent has no gradient to judge.
+        if isinstance(given, Tensor) and (not call.needed or call.needed[at]):
+            got = _usable(call, name, at, given, values[at])
+            if got is not None:
+                yield at, got
+
+
+def _usable(call: Call, name: str, at: int, given: Tensor, got: Returned) -> Tensor | None:
     if got is None:
-        if name in stage.optional:
+        if name in call.context.stage.optional:
             return None
         raise _failed(
             call, name, f"backward returned None for {name}, as if C did not depend on it."
@@ -87,12 +106,12 @@ def usable_gradient(call: Call, name: str, values: tuple[Returned, ...]) -> Tens
             call, name, f"backward returned a {got.kind} for {name} where a tensor belongs."
         )
     if not (got.is_floating_point() and got.shape == given.shape):
-        _judge_with_engine(call, name, got)
+        _judge_with_engine(call, name, at, got)
     return got if got.shape == given.shape else got.reshape(given.shape)
 
 
 def _judge_count(call: Call, name: str, values: tuple[Returned, ...]) -> None:
-    inputs = call.context.stage.inputs
+    inputs = call.context.stage.names_of(call.case.inputs)
     expected = len(inputs)
     if len(values) == expected:
         return
@@ -117,11 +136,11 @@ def _refusal(call: Call, values: tuple[Returned, ...]) -> str:
     return said and f"torch says: {said}"
 
 
-def _judge_with_engine(call: Call, name: str, got: Tensor) -> None:
+def _judge_with_engine(call: Call, name: str, at: int, got: Tensor) -> None:
     """Accept what the engine accepts without a sum; raise Failed for the rest."""
     inputs = call.case.inputs
-    at = call.context.stage.position(name)
     given = inputs[at]
+    assert isinstance(given, Tensor)
     came = f"backward returned shape {shape(got)} for {name}, which has shape {shape(given)}"
     refusal = _refusal(call, tuple(got if place == at else None for place in range(len(inputs))))
     if refusal:
@@ -138,11 +157,13 @@ def _judge_with_engine(call: Call, name: str, got: Tensor) -> None:
 
 def _judge_numerically(context: StageContext, name: str) -> None:
     calls, stage = context.gradcheck_calls, context.stage
-    answers = [usable_gradient(call, name, call.values) for call in calls]
-    if answers[0] is None or name in context.gradchecked:
+    answers = [
+        tuple(got for _, got in usable_gradients(call, name, call.values)) for call in calls
+    ]
+    if not answers[0] or name in context.gradchecked:
         return
     case = calls[0].case
-    objection = gradcheck_objection(stage, [name], case, [(each,) for each in answers])
+    objection = gradcheck_objection(stage, [name], case, answers)
     if objection:
         text = (
             f"torch's gradcheck moves every entry of {name} a little and watches "

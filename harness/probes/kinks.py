@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, inf
 
-from harness.course.stage import Stage
+from harness.course.stage import Stage, Upstream, Values
 
 # How far inputs move, relative to 1 + |x|, to look at the point itself and at its surroundings.
 AT, NEAR = 1e-7, 1e-4
@@ -18,7 +18,8 @@ DIRECTIONS = 2
 # a point a smooth gradient varies by more.
 AT_LEAST = {AT: 5e-7, NEAR: 1e-2}
 
-Point = tuple[Tensor, ...]
+# How far each argument moves; None for one that stays.
+Moves = tuple[Tensor | None, ...]
 
 
 class Slopes(NamedTuple):
@@ -41,40 +42,45 @@ class Slopes(NamedTuple):
 
 
 def slopes_at(
-    stage: Stage, inputs: Point, upstream: Tensor, generator: torch.Generator
-) -> tuple[Slopes, ...]:
-    """Return the slopes of the reference at a point, for each input."""
-    true = stage.true_gradients(inputs, upstream)
+    stage: Stage, inputs: Values, upstream: Upstream, generator: torch.Generator
+) -> tuple[Slopes | None, ...]:
+    """Return the slopes of the reference at a point, for each argument that has a gradient."""
+    has = stage.with_gradient(inputs)
+    true = _real(stage.true_gradients(inputs, upstream))
     kinks = _kinks(stage, inputs, upstream, generator, AT)
-    if not any(bool(mask.any()) for mask in kinks):
+    if stage.ties == "reference" or not any(bool(mask.any()) for mask in kinks):
         ranges = list(zip(true, true, strict=True))
     else:
         # Of entries that tie, each has to win once: they move one at a time too.
-        moves = [*_directions(inputs, generator), *_single(inputs)]
+        moves = [*_directions(inputs, has, generator), *_single(inputs, has)]
         around = _range(stage, inputs, upstream, moves, AT)
         ranges = [
             (torch.where(mask, low, right), torch.where(mask, high, right))
             for mask, right, (low, high) in zip(kinks, true, around, strict=True)
         ]
-    return tuple(
+    found = iter(
         Slopes(*(torch.where(right.isfinite(), bound, torch.nan) for bound in bounds))
         for right, bounds in zip(true, ranges, strict=True)
     )
+    return tuple(next(found) if each else None for each in has)
 
 
-def is_near_kink(stage: Stage, inputs: Point, upstream: Tensor, generator: torch.Generator) -> bool:
+def is_near_kink(
+    stage: Stage, inputs: Values, upstream: Upstream, generator: torch.Generator
+) -> bool:
     """Return whether a numerical check at the point could step over a kink of the reference."""
     return any(bool(mask.any()) for mask in _kinks(stage, inputs, upstream, generator, NEAR))
 
 
 def _kinks(
-    stage: Stage, inputs: Point, upstream: Tensor, generator: torch.Generator, size: float
+    stage: Stage, inputs: Values, upstream: Upstream, generator: torch.Generator, size: float
 ) -> list[Tensor]:
-    """Return a mask for each input: entries whose slope varies, and not in proportion to moves."""
-    moves = list(_directions(inputs, generator))
+    """Return a mask for each gradient: entries whose slope varies, and not in proportion to moves."""
+    moves = list(_directions(inputs, stage.with_gradient(inputs), generator))
     ranges = _range(stage, inputs, upstream, moves, size)
     short = [high - low for low, high in ranges]
-    largest = max(map(_largest, [upstream, *(bound for bounds in ranges for bound in bounds)]))
+    bounds = (bound for pair in ranges for bound in pair)
+    largest = max(map(_largest, [*_real(upstream), *bounds]), default=0.0)
     masks = [spread > AT_LEAST[size] * largest for spread in short]
     if not any(bool(mask.any()) for mask in masks):
         return masks
@@ -86,7 +92,7 @@ def _kinks(
 
 
 def _range(
-    stage: Stage, inputs: Point, upstream: Tensor, moves: Sequence[Point], size: float
+    stage: Stage, inputs: Values, upstream: Upstream, moves: Sequence[Moves], size: float
 ) -> list[tuple[Tensor, Tensor]]:
     """Return the least and the largest slope of each entry, at the point and after every move.
 
@@ -95,11 +101,13 @@ def _range(
     points = [inputs] + [
         tuple(
             value + size * (1 + value.abs()) * move
+            if isinstance(value, Tensor) and move is not None
+            else value
             for value, move in zip(inputs, each, strict=True)
         )
         for each in moves
     ]
-    found = [stage.true_gradients(point, upstream) for point in points]
+    found = [_real(stage.true_gradients(point, upstream)) for point in points]
     stacked = [torch.stack(column) for column in zip(*found, strict=True)]
     return [
         (values.nan_to_num(inf, inf, inf).amin(0), values.nan_to_num(-inf, -inf, -inf).amax(0))
@@ -107,27 +115,35 @@ def _range(
     ]
 
 
-def _directions(inputs: Point, generator: torch.Generator) -> Iterator[Point]:
+def _real(values: Sequence[Tensor | None]) -> list[Tensor]:
+    return [value for value in values if value is not None]
+
+
+def _directions(
+    inputs: Values, has: Sequence[bool], generator: torch.Generator
+) -> Iterator[Moves]:
     """Yield random moves of all entries by 0.5 to 1, each with its opposite."""
     for _ in range(DIRECTIONS):
         moves = [
             (1 + torch.rand(value.shape, generator=generator, dtype=torch.float64))
             .div(2)
             .mul(torch.randint(2, value.shape, generator=generator) * 2 - 1)
-            for value in inputs
+            if isinstance(value, Tensor) and each
+            else None
+            for value, each in zip(inputs, has, strict=True)
         ]
         yield tuple(moves)
-        yield tuple(-move for move in moves)
+        yield tuple(None if move is None else -move for move in moves)
 
 
-def _single(inputs: Point) -> Iterator[Point]:
+def _single(inputs: Values, has: Sequence[bool]) -> Iterator[Moves]:
     """Yield moves of one entry, up and down."""
-    for place, value in enumerate(inputs):
-        for entry in range(value.numel()):
+    for place, (value, each) in enumerate(zip(inputs, has, strict=True)):
+        for entry in range(value.numel() if isinstance(value, Tensor) and each else 0):
             for sign in (1.0, -1.0):
-                moves = [torch.zeros_like(each) for each in inputs]
-                moves[place].view(-1)[entry] = sign
-                yield tuple(moves)
+                move = torch.zeros(value.shape, dtype=torch.float64)  # type: ignore[union-attr]
+                move.view(-1)[entry] = sign
+                yield tuple(move if at == place else None for at in range(len(inputs)))
 
 
 def _largest(values: Tensor) -> float:

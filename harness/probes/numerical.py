@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 from torch.autograd.gradcheck import GradcheckError, gradcheck
 
-from harness.course.stage import Sizes, Stage
+from harness.course.inputs import Sizes
+from harness.course.sizes import gradcheck_sizes
+from harness.course.stage import Stage, Upstream
 from harness.probes.cases import GRADCHECK, Case, Keyed, cached, case_of, make_case, sizes_for
 from harness.probes.proxy import function_of
 
@@ -20,7 +22,7 @@ def gradcheck_objection(
 ) -> str | None:
     """Return gradcheck's objection to ``answers``, the gradients for the inputs ``names``.
 
-    Return None if it accepts them. Its numerical side differentiates the reference forward, so
+    There is one for each argument of these names. Return None if it accepts them. Its numerical side differentiates the reference forward, so
     that a wrong forward is not blamed on backward. ``answers`` belong to the upstreams of
     ``gradcheck_case``, in their order.
     """
@@ -48,9 +50,9 @@ def _objection(
 ) -> str | None:
     pairs = iter(zip(case.upstreams, answers.value, strict=True))
 
-    def answer(asked: Tensor) -> Answered:
+    def answer(asked: Upstream) -> Answered:
         question, given = next(pairs)
-        if not torch.equal(question, asked):
+        if not all(map(_same, question, asked)):
             raise RuntimeError("gradcheck changed its questions; torch must have changed")
         return given
 
@@ -67,32 +69,47 @@ def gradcheck_case(stage: Stage, seed: int, sizes: tuple[Sizes, ...]) -> Case:
 
     gradcheck's questions do not depend on the answers, so they are collected beforehand.
     """
-    case = make_case(stage, seed, sizes_for("gradcheck", seed, sizes)[0], GRADCHECK)
+    small = gradcheck_sizes(stage, sizes_for("gradcheck", seed, stage, sizes))
+    case = make_case(stage, seed, small[0], GRADCHECK)
     name = stage.required[0]
-    at = stage.position(name)
-    asked: list[Tensor] = []
+    places = stage.places(name, case.inputs)
+    asked: list[Upstream] = []
 
-    def answer(question: Tensor) -> Answered:
-        asked.append(question.clone())
-        return (stage.true_gradients(case.inputs, question)[at],)
+    def answer(question: Upstream) -> Answered:
+        asked.append(tuple(None if each is None else each.clone() for each in question))
+        true = stage.true_gradients(case.inputs, question)
+        return tuple(true[at] for at in places)
 
     _run(stage, [name], case, answer)
     return case_of(stage, case.seed, case.sizes, case.index, case.inputs, tuple(asked))
 
 
 def _run(
-    stage: Stage, names: Sequence[str], case: Case, answer: Callable[[Tensor], Answered]
+    stage: Stage, names: Sequence[str], case: Case, answer: Callable[[Upstream], Answered]
 ) -> None:
-    given = dict(zip(stage.inputs, case.inputs, strict=True))
+    places = [at for name in names for at in stage.places(name, case.inputs)]
 
-    def forward(ctx: Any, *values: Tensor) -> Tensor:
-        moved = {**given, **dict(zip(names, values, strict=True))}
-        return stage.forward(*moved.values())
+    def forward(ctx: Any, *values: Tensor) -> Any:
+        moved = list(case.inputs)
+        for at, value in zip(places, values, strict=True):
+            moved[at] = value
+        outputs = [each for each in stage.run(tuple(moved)) if each.is_floating_point()]
+        return tuple(outputs) if len(outputs) > 1 else outputs[0]
 
-    def backward(ctx: Any, upstream: Tensor) -> Answered:
-        return answer(upstream)
+    def backward(ctx: Any, *asked: Tensor) -> Answered:
+        given = iter(asked)
+        return answer(
+            tuple(next(given) if each.is_floating_point() else None for each in case.outputs)
+        )
 
-    leaves = tuple(given[name].clone().requires_grad_() for name in names)
+    tensors = [value for at in places if isinstance(value := case.inputs[at], Tensor)]
+    leaves = tuple(value.clone().requires_grad_() for value in tensors)
     function = function_of(stage.name, forward, backward)
     # The function above fills in zeros for undefined upstreams itself: nothing to check there.
     gradcheck(function, leaves, nondet_tol=1e-12, check_undefined_grad=False)
+
+
+def _same(one: Tensor | None, other: Tensor | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return torch.equal(one, other)

@@ -44,7 +44,6 @@ class Session:
                 stage,
                 candidate,
                 seed,
-                assignment.sizes,
                 self.handles,
                 first.contexts[stage.name] if first else None,
             )
@@ -54,6 +53,7 @@ class Session:
     def train(self) -> None:
         """Run the training probe; keep its run and the reference's if it passes."""
         task = self.assignment.task
+        assert task is not None
         stages = tuple((stage.name, stage.forward) for stage in self.assignment.stages)
         reference = train_reference(task, stages)
         self.run, self.reference = training(task, self.candidate, reference), reference
@@ -82,7 +82,7 @@ def plan(assignment: Assignment, settings: Settings) -> tuple[Planned, ...]:
     Raise SettingsError if the settings give points to a check that does not exist.
     """
     checks = [check for stage in assignment.stages for check in _of_stage(assignment, stage)]
-    checks += _of_chain(assignment, checks)
+    checks += _of_chain(assignment, checks) if assignment.chain else ()
     unknown = sorted(set(settings.points) - {check.id for check in checks})
     if unknown:
         known = ", ".join(check.id for check in checks)
@@ -118,7 +118,7 @@ def _of_stage(assignment: Assignment, stage: Stage) -> Iterator[Planned]:
         return Planned(f"{stage.slug}/{id}", stage.name, title, points, run, needs, credit)
 
     yield planned("forward", f"forward computes {stage.formula}", forward, credit=required)
-    for name in stage.inputs:
+    for name in stage.differentiable:
         credit = required if name in stage.optional else ()
         probe, title = partial(gradient, name=name), f"backward returns ∂C/∂{name}"
         check = planned(f"gradient/{name}", title, probe, credit=credit)
@@ -137,7 +137,7 @@ def _of_stage(assignment: Assignment, stage: Stage) -> Iterator[Planned]:
     if not stage.is_scalar:
         title = "Transposed and expanded tensors give the same gradients"
         yield planned("layout", title, robustness.layout, required)
-    if len(stage.inputs) > 1:
+    if len(stage.differentiable) > 1 or any(each.several for each in stage.inputs.values()):
         title = "Each input gets its gradient whichever others need one"
         yield planned("subsets", title, robustness.subsets, required)
 
@@ -163,6 +163,8 @@ def _of_chain(assignment: Assignment, checks: list[Planned]) -> Iterator[Planned
     )
     run = partial(_in_chain, tuple(stage.name for stage in assignment.stages))
     yield Planned(id, None, title, worth.get(id, 0.0), run, tuple(whole))
+    if assignment.task is None:
+        return
     # A network uses each stage once a layer: calls that disturb each other cannot train.
     needs = (id, *(check.id for check in checks if check.id.endswith("/memory")))
     id, title = "training", f"A network learns {assignment.task.name} with your functions"

@@ -10,8 +10,10 @@ from harness.probes.compare import DIGITS, EXTREMES, PRECISION, difference
 from harness.probes.context import Call, Errored, Failed, StageContext, noting, restating
 from harness.probes.float32 import judge_in_float32
 from harness.probes.forward import judge_output
-from harness.probes.gradient import judge_gradient, usable_gradient
+from harness.probes.gradient import judge_gradient, usable_gradients
 
+# Of more inputs than six, not every subset is tried.
+MOST_SUBSETS = 62
 _LOSES_DIGITS = (
     "It agrees to 6 digits and not to 9: does something in {} turn float64 into float32, or "
     "approximate?"
@@ -27,14 +29,14 @@ def precision(context: StageContext) -> None:
     stage = context.stage
     for call in context.calls:
         for name in context.sound:
-            got = usable_gradient(call, name, call.values)
-            right = call.case.gradients[call.index][stage.position(name)]
-            size = call.case.max_abs[call.index]
-            if got is not None and difference(got, right, PRECISION, size=size):
-                raise call.failed(
-                    f"{stage.name}.backward: ∂C/∂{name} is right, but loses digits.",
-                    _LOSES_DIGITS.format("backward"),
-                )
+            for at, got in usable_gradients(call, name, call.values):
+                right = call.case.gradients[call.index][at]
+                size = call.case.max_abs[call.index]
+                if right is not None and difference(got, right, PRECISION, size=size):
+                    raise call.failed(
+                        f"{stage.name}.backward: ∂C/∂{name} is right, but loses digits.",
+                        _LOSES_DIGITS.format("backward"),
+                    )
     judge_in_float32(context, forward=_outputs_are_right(context))
 
 
@@ -64,7 +66,7 @@ def stability(context: StageContext) -> None:
     cases = extreme_cases(context.stage, context.seed, context.sizes_for("stability"))
     for call in context.ask(cases):
         try:
-            judge_output(context, call.case, call.output, EXTREMES)
+            judge_output(context, call.case, call.outputs, EXTREMES)
             for name in context.sound:
                 judge_gradient(call, name, EXTREMES)
         except Failed as failed:
@@ -99,8 +101,9 @@ def purity(context: StageContext) -> None:
         if isinstance(reply, Trouble):
             context.fail(reply, "backward", case)
         assert isinstance(reply, Unchanged)
-        names = zip(context.stage.inputs, reply.inputs, strict=True)
-        changed = [name for name, same in names if not same]
+        kinds = {name: each.kind for name, each in context.stage.inputs.items()}
+        names = zip(context.stage.names_of(case.inputs), reply.inputs, strict=True)
+        changed = [name for name, same in names if not same and kinds[name].role != "buffer"]
         if not all(reply.upstreams):
             changed.append("the upstream gradient")
         if changed:
@@ -173,30 +176,32 @@ def layout(context: StageContext) -> None:
 def subsets(context: StageContext) -> None:
     """Raise Failed unless each input gets its gradient whichever others need one."""
     case = context.cases[1]
-    subsets = product((True, False), repeat=len(case.inputs))
-    for needed in shuffled(subsets, context.seed, context.stage.name, "subsets"):
-        if all(needed) or not any(needed):
-            continue
+    has = context.stage.with_gradient(case.inputs)
+    subsets = (
+        chosen
+        for chosen in product(*((True, False) if each else (False,) for each in has))
+        if any(chosen) and chosen != has
+    )
+    tried = shuffled(subsets, context.seed, context.stage.name, "subsets")[:MOST_SUBSETS]
+    for needed in tried:
         with noting(requires_grad=sum(need << place for place, need in enumerate(needed))):
             _judge_subset(context, case, needed)
 
 
 def _judge_subset(context: StageContext, case: Case, needed: tuple[bool, ...]) -> None:
-    call = context.ask([case], requires_grad=needed)[0]
-    asked = [name for name, need in zip(context.stage.inputs, needed, strict=True) if need]
+    names = context.stage.names_of(case.inputs)
+    asked = [name for name, need in zip(names, needed, strict=True) if need]
     _judge_all(
-        call,
+        context.ask([case], requires_grad=needed)[0],
         f"{context.stage.name}.backward is wrong when only {' and '.join(asked)} "
         f"need{'s' if len(asked) == 1 else ''} a gradient.",
         "ctx.needs_input_grad tells which inputs need one, in the order of forward's inputs.",
-        asked,
     )
 
 
-def _judge_all(call: Call, where: str, detail: str, asked: list[str] | None = None) -> None:
-    """Judge the gradients that are right elsewhere, of the inputs ``asked`` or of all."""
+def _judge_all(call: Call, where: str, detail: str) -> None:
+    """Judge the gradients that were asked for and are right elsewhere."""
     _ = call.values
     with restating(where, detail):
         for name in call.context.sound:
-            if asked is None or name in asked:
-                judge_gradient(call, name)
+            judge_gradient(call, name)

@@ -37,21 +37,23 @@ def _may_raise(call: Call) -> bool:
     """Return whether the candidate raised where the reference itself has no finite answer."""
     if not (isinstance(call.forward, Raised) or isinstance(call.backward, Raised)):
         return False
-    answers = (call.case.output, *call.case.gradients[0])
-    return not all(bool(value.isfinite().all()) for value in answers)
+    answers = (*call.case.outputs, *call.case.gradients[0])
+    return not all(value is None or bool(value.isfinite().all()) for value in answers)
 
 
 def _judge_output(call: Call) -> None:
-    case, stage, output = call.case, call.context.stage, call.output
-    if not isinstance(output, Tensor) or output.shape != case.output.shape:
-        judge_output(call.context, case, output)
-        return
-    asked = case.output.isfinite()
-    got, right = output.detach().double().where(asked, 0.0), case.output.where(asked, 0.0)
-    off = difference(got, right, VALUES, size=case.input_max_abs)
-    if off:
+    case, stage = call.case, call.context.stage
+    for name, output, wanted in zip(stage.outputs, call.outputs, case.outputs, strict=True):
+        if not isinstance(output, Tensor) or output.shape != wanted.shape:
+            judge_output(call.context, case, call.outputs)
+            return
+        asked = wanted.isfinite()
+        got, right = output.detach().double().where(asked, 0.0), wanted.double().where(asked, 0.0)
+        off = difference(got, right, VALUES, size=case.input_max_abs)
+        if not off:
+            continue
         came, belongs = numbers(off.got, off.right)
-        text = f"{stage.output}{off.at} came back as {came} where {belongs} belongs."
+        text = f"{name}{off.at} came back as {came} where {belongs} belongs."
         where = f"{stage.name}.forward does not compute {stage.formula} where {case.kind}."
         detail = f"In an example {circumstances(call.context, case)}, {text} {question(off)}"
         raise Failed(where, detail, staff=text, case=case.facts(), got=off.got)

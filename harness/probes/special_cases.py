@@ -3,21 +3,24 @@
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
-from itertools import combinations, product
+from itertools import combinations, islice, product
 
 import torch
 from torch import Tensor
 
-from harness.course.stage import Sizes, Stage
+from harness.course.inputs import Real, Sizes, is_real_tensor
+from harness.course.stage import Stage, Values
 from harness.probes.cases import Case, cached, case_of, coin, generator_for, upstream_for
 from harness.probes.kinks import slopes_at
 
-# The inputs by name, and the upstream, "g".
-Values = dict[str, Tensor]
-# Makes special values for some of the inputs.
-Make = Callable[[Values, torch.Generator], Values]
+# The real inputs by name; ``xs[0]`` is the first of several.
+Named = dict[str, Tensor]
+# Makes special values for some of them.
+Make = Callable[[Named, torch.Generator], Named]
 # Up to this many single numbers, every combination of 0 and 1 is tried; of more, a random one.
 EVERY_COMBINATION = 3
+# Of more pairs of inputs than this, the first are tried.
+MOST_PAIRS = 10
 
 
 @cached
@@ -28,51 +31,78 @@ def special_cases(stage: Stage, seed: int, sizes: Sizes) -> tuple[Case, ...]:
     returns 0 wherever it meets a 0 must not pass.
     """
     generator = generator_for(seed, stage.name, "special")
-    kinds = list(_kinds(stage, _ordinary(stage, generator, sizes)))
+    kinds = list(_kinds(stage, _tensors(stage, stage.sample(generator, sizes))))
     made: list[Case] = []
     for (kind, make), whole in product(kinds, (True, False)):
-        ordinary = _ordinary(stage, generator, sizes)
+        inputs = stage.sample(generator, sizes)
+        upstream = upstream_for(generator, stage.run(inputs), negative=coin(generator))
+        ordinary = _tensors(stage, inputs)
         values = make(ordinary, generator)
         if not whole:
             values = _in_part(ordinary, values, generator)
-        if values:
-            *inputs, upstream = {**ordinary, **values}.values()
-            case = case_of(stage, seed, sizes, len(made), tuple(inputs), (upstream,))
+        if values and _are_allowed(stage, values):
+            changed = _with(stage, inputs, values)
+            case = case_of(stage, seed, sizes, len(made), changed, (upstream,))
             moves = generator_for(seed, stage.name, "kinks", len(made))
             slopes = slopes_at(stage, case.inputs, upstream, moves)
             made.append(replace(case, kind=kind, slopes=slopes))
     return tuple(made)
 
 
-def _ordinary(stage: Stage, generator: torch.Generator, sizes: Sizes) -> Values:
-    inputs = stage.sample(generator, sizes)
-    shape = stage.forward(*inputs).shape
-    upstream = upstream_for(generator, shape, negative=coin(generator))
-    return {**dict(zip(stage.inputs, inputs, strict=True)), "g": upstream}
+def _labels(stage: Stage, inputs: Values) -> list[str]:
+    names = stage.names_of(inputs)
+    several = {name for name, each in stage.inputs.items() if each.several}
+    return [
+        f"{name}[{place - stage.position(name)}]" if name in several else name
+        for place, name in enumerate(names)
+    ]
 
 
-def _kinds(stage: Stage, ordinary: Values) -> Iterator[tuple[str, Make]]:
+def _tensors(stage: Stage, inputs: Values) -> Named:
+    pairs = zip(_labels(stage, inputs), inputs, strict=True)
+    return {label: value for label, value in pairs if isinstance(value, Tensor)}
+
+
+def _with(stage: Stage, inputs: Values, values: Named) -> Values:
+    return tuple(
+        values.get(label, value)
+        for label, value in zip(_labels(stage, inputs), inputs, strict=True)
+    )
+
+
+def _are_allowed(stage: Stage, values: Named) -> bool:
+    """Return whether values lie in the domains of their inputs."""
+    kinds = {label: stage.inputs[label.partition("[")[0]].kind for label in values}
+    return all(
+        kind.allows(values[label]) for label, kind in kinds.items() if isinstance(kind, Real)
+    )
+
+
+def _kinds(stage: Stage, ordinary: Named) -> Iterator[tuple[str, Make]]:
     """Yield every kind of special value, in words, and how to make it.
 
     gradcheck already asks about g = 0.
     """
-    for name in stage.inputs:
+    real = [name for name, value in ordinary.items() if is_real_tensor(value)]
+    for name in real:
         yield f"{name} is 0", partial(_filled, numbers={name: 0.0})
         if ordinary[name].dim():
             yield f"{name} is 0 or 1", partial(_bits, names=(name,))
             yield f"entries of {name} are equal", partial(_equal, names=(name,))
         else:
             yield f"{name} is 1", partial(_filled, numbers={name: 1.0})
-    for one, other in combinations(stage.inputs, 2):
+    for one, other in islice(combinations(real, 2), MOST_PAIRS):
         yield f"{one} equals {other}", partial(_equal, names=(one, other))
         yield f"{one} is −{other}", partial(_equal, names=(one, other), sign=-1)
-    if len(stage.inputs) > 1:
-        yield "all inputs are 0", partial(_filled, numbers=dict.fromkeys(stage.inputs, 0.0))
-        yield from _zeros_and_ones(stage)
+    for name in ordinary.keys() - set(real):
+        yield f"all entries of {name} are the same", partial(_same, name=name)
+    if len(real) > 1:
+        yield "all inputs are 0", partial(_filled, numbers=dict.fromkeys(real, 0.0))
+        yield from _zeros_and_ones(stage, tuple(real))
 
 
-def _zeros_and_ones(stage: Stage) -> Iterator[tuple[str, Make]]:
-    kind, names = "all inputs are 0 or 1", tuple(stage.inputs)
+def _zeros_and_ones(stage: Stage, names: tuple[str, ...]) -> Iterator[tuple[str, Make]]:
+    kind = "all inputs are 0 or 1"
     if not stage.is_scalar or len(names) > EVERY_COMBINATION:
         yield kind, partial(_bits, names=names)
         return
@@ -81,19 +111,19 @@ def _zeros_and_ones(stage: Stage) -> Iterator[tuple[str, Make]]:
             yield kind, partial(_filled, numbers=dict(zip(names, bits, strict=True)))
 
 
-def _filled(values: Values, generator: torch.Generator, *, numbers: dict[str, float]) -> Values:
+def _filled(values: Named, generator: torch.Generator, *, numbers: dict[str, float]) -> Named:
     return {name: torch.full_like(values[name], number) for name, number in numbers.items()}
 
 
-def _bits(values: Values, generator: torch.Generator, *, names: tuple[str, ...]) -> Values:
+def _bits(values: Named, generator: torch.Generator, *, names: tuple[str, ...]) -> Named:
     return {
         name: torch.randint(2, values[name].shape, generator=generator).double() for name in names
     }
 
 
 def _equal(
-    values: Values, generator: torch.Generator, *, names: tuple[str, ...], sign: int = 1
-) -> Values:
+    values: Named, generator: torch.Generator, *, names: tuple[str, ...], sign: int = 1
+) -> Named:
     """Return inputs that are equal entry by entry; of different shapes, all entries are."""
     first, last = names[0], names[-1]
     if first != last and values[first].shape == values[last].shape:
@@ -102,7 +132,12 @@ def _equal(
     return _filled(values, generator, numbers={first: number, last: sign * number})
 
 
-def _in_part(ordinary: Values, values: Values, generator: torch.Generator) -> Values:
+def _same(values: Named, generator: torch.Generator, *, name: str) -> Named:
+    """Return whole numbers, or a mask, that are all like the first."""
+    return {name: values[name].flatten()[:1].expand(values[name].shape).clone()}
+
+
+def _in_part(ordinary: Named, values: Named, generator: torch.Generator) -> Named:
     """Return the special values in some entries only, the same entries for equal shapes.
 
     Return nothing where there is no choice.

@@ -89,7 +89,7 @@ def graph_of(assignment: Assignment) -> Graph:
         stage = assignment.stage(link.stage)
         for name, source in zip(stage.inputs, link.inputs, strict=True):
             edges.append(Edge(stage, name, source, link.outputs[0]))
-            dimensions.setdefault(source, tuple(stage.inputs[name].split()))
+            dimensions.setdefault(source, stage.inputs[name].axes)
             names.setdefault(source, source)
         (output,) = link.outputs
         dimensions[output] = stage.output_dimensions

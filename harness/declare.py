@@ -1,0 +1,230 @@
+"""What an instructor declares an assignment with, in ``solutions/NAME/assignment.py``.
+
+The file defines ``ASSIGNMENT``::
+
+    relu = stage("ReLU", "z[N K] -> a", torch.relu, gradients={"z": "g * (z > 0)"})
+    ASSIGNMENT = assignment("Rectifiers", [relu])
+"""
+
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+from harness.candidate.operations import Link
+from harness.course.assignment import Assignment
+from harness.course.inputs import Given, Input, Kind, Mask, Real, Sampler, Sizes, Whole, spread
+from harness.course.signature import read_signature
+from harness.course.stage import Mistake, Stage
+from harness.errors import UserError
+from harness.training.task import Task
+
+__all__ = [
+    "Mistake",
+    "assignment",
+    "buffer",
+    "constant",
+    "indices",
+    "labels",
+    "mask",
+    "positive",
+    "real",
+    "simplex",
+    "stage",
+    "target",
+]
+
+Choices = Sequence[Any]
+REAL = Real()
+
+
+class DeclarationError(UserError):
+    """A declaration that cannot be used; the message says where, and what is wrong."""
+
+
+def stage(
+    name: str,
+    signature: str,
+    forward: Callable[..., Any],
+    *,
+    inputs: Mapping[str, Kind | Choices] | None = None,
+    gradients: Mapping[str, str] | None = None,
+    where: Mapping[str, str] | None = None,
+    sizes: str = "",
+    formula: str = "",
+    extremes: Mapping[str, Sequence[float]] | None = None,
+    points: Mapping[str, float] | None = None,
+    mistakes: Iterable[Mistake] = (),
+    ties: Literal["any", "reference"] = "any",
+) -> Stage:
+    """Declare a stage: a class ``name`` that students write as a ``torch.autograd.Function``.
+
+    Parameters
+    ----------
+    name
+        The class's name.
+    signature
+        The arguments of ``apply`` and what it returns, as in ``"x[N D], w[D K], b?[K] -> z"``:
+        ``x[N D]`` is a tensor of shape (N, D), ``y[]`` a 0-dim one, ``b?[K]`` one that may be None,
+        ``xs*[N D]`` a variable number of tensors, and a bare name a given Python value. A
+        dimension is a name, a number, or an expression in brackets, as in ``w[(4 * H) D]``.
+    forward
+        The function itself, in plain differentiable torch. It returns a tensor for each output.
+    inputs
+        The kind of each input that is not a real tensor, such as ``labels("K")``; of a given
+        value, the list of those that it may have.
+    gradients
+        The true ∂C/∂x of an input, as a torch expression: see `Stage`. They may be left out.
+    where
+        Names for parts of these expressions, each over those before it.
+    sizes
+        Conditions between dimensions and given values, as in ``"R <= H + 2 * padding"``, separated
+        by commas.
+    formula
+        What forward computes, for people. By default, the outputs as functions of the inputs.
+    extremes
+        Values of an input, such as ``(-800, 800)``, near which results must be finite and right.
+    points
+        Points for the gradient of an input.
+    mistakes
+        Mistakes that students make, with a hint for each.
+    ties
+        "reference" if at a kink only the reference's own gradient is right, and not any other
+        value between the slopes on both sides.
+
+    Raises
+    ------
+    DeclarationError
+        If anything of it cannot be used.
+    """
+    kinds = inputs or {}
+    try:
+        found, outputs = read_signature(signature)
+        if unknown := sorted(set(kinds) - set(found)):
+            raise ValueError(f"{unknown[0]} is not an input; the inputs are {', '.join(found)}")
+        of_kind = {key: _of_kind(each, kinds.get(key)) for key, each in found.items()}
+        called = f"{name}({', '.join(found)})"
+        return Stage(
+            name,
+            formula or f"{', '.join(outputs)} = {called}",
+            of_kind,
+            outputs,
+            forward,
+            gradients=gradients or {},
+            points=points or {},
+            extremes={key: tuple(values) for key, values in (extremes or {}).items()},
+            mistakes=tuple(mistakes),
+            where=where or {},
+            conditions=tuple(each.strip() for each in sizes.split(",") if each.strip()),
+            ties=ties,
+        )
+    except (ValueError, NameError, SyntaxError, TypeError) as error:
+        raise DeclarationError(f"{_place()}: {_named(name, error)}") from None
+
+
+def assignment(
+    title: str,
+    stages: Iterable[Stage] = (),
+    *,
+    name: str = "",
+    chain: Sequence[Link] = (),
+    train: Task | None = None,
+    sizes: Sequence[Sizes] = (),
+    points: Mapping[str, float] | None = None,
+    handout: Literal["mistakes", "signatures"] = "mistakes",
+) -> Assignment:
+    """Declare an assignment: its title, and its stages in order.
+
+    ``points`` replaces the 10 points that are shared out by default: by kinds of checks, such as
+    "forward" and "memory", and ids of checks, such as "training". ``sizes`` replaces those that
+    are derived for each stage. With ``handout="signatures"`` students do not get gradients and
+    mistakes. The name is that of the folder. Raise DeclarationError if two stages have one name,
+    or there is none.
+    """
+    given = tuple(stages)
+    names = [each.name for each in given]
+    if not given:
+        raise DeclarationError(f"{_place()}: an assignment needs a stage at least")
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise DeclarationError(f"{_place()}: two stages are called {twice[0]}")
+    if sizes:
+        given = tuple(replace(each, sizes=tuple(sizes)) for each in given)
+    return Assignment(name, title, given, tuple(chain), train, points or {}, handout)
+
+
+def real(low: float | None = None, high: float | None = None, *, sampler: Sampler = spread) -> Real:
+    """Real numbers from ``low`` to ``high``. The default is any, of both signs.
+
+    ``sampler(generator, shape, variant)`` draws them if they need to be special.
+    """
+    return Real(low=low, high=high, sampler=sampler)
+
+
+def positive() -> Real:
+    """Positive numbers."""
+    return Real(low=0.0)
+
+
+def simplex() -> Real:
+    """Positive numbers that add up to 1 along the last axis."""
+    return Real(on_simplex=True)
+
+
+def labels(upto: str | int) -> Whole:
+    """Integer labels: int64 from 0 up to, and without, a dimension or a number."""
+    return Whole(upto=str(upto))
+
+
+def indices(upto: str | int) -> Whole:
+    """Integer indices: int64 from 0 up to, and without, a dimension or a number."""
+    return Whole(upto=str(upto))
+
+
+def mask(share: float = 0.5) -> Mask:
+    """A boolean tensor, of which about ``share`` is True."""
+    return Mask(share=share)
+
+
+def target(kind: Kind = REAL) -> Kind:
+    """A target, such as y: backward may return None for it, or its gradient."""
+    return replace(kind, role="target")
+
+
+def constant(kind: Kind = REAL) -> Kind:
+    """A tensor that needs no gradient."""
+    return replace(kind, role="constant")
+
+
+def buffer(kind: Kind = REAL) -> Kind:
+    """A tensor that needs no gradient, and that forward may change, such as a running mean."""
+    return replace(kind, role="buffer")
+
+
+def _of_kind(each: Input, kind: Kind | Choices | None) -> Input:
+    if each.is_given:
+        if kind is None or isinstance(kind, Kind) or not len(kind):
+            raise ValueError(
+                f"{each.name} is a given value: list those that it may have, as in "
+                f'inputs={{"{each.name}": [1, 2]}}'
+            )
+        return replace(each, kind=Given(choices=tuple(kind)))
+    if kind is None:
+        return each
+    if not isinstance(kind, Kind):
+        raise ValueError(f"{each.name} is a tensor: give it a kind, such as labels(10)")
+    return replace(each, kind=kind)
+
+
+def _named(name: str, error: Exception) -> str:
+    said = str(error)
+    return said if said.startswith(name) else f"{name}: {said}"
+
+
+def _place() -> str:
+    """Return the file and line of the declaration that is being made."""
+    frame = sys._getframe(1)
+    while frame.f_code.co_filename == __file__ and frame.f_back is not None:
+        frame = frame.f_back
+    path = Path(frame.f_code.co_filename)
+    return f"{path.parent.name}/{path.name}, line {frame.f_lineno}"
