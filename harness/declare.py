@@ -154,7 +154,7 @@ def assignment(
 
 
 def real(low: float | None = None, high: float | None = None, *, sampler: Sampler = spread) -> Real:
-    """Real numbers from ``low`` to ``high``. The default is any, of both signs.
+    """Return the kind of real numbers from ``low`` to ``high``. The default is any, of both signs.
 
     ``sampler(generator, shape, variant)`` draws them if they need to be special.
     """
@@ -162,42 +162,42 @@ def real(low: float | None = None, high: float | None = None, *, sampler: Sample
 
 
 def positive() -> Real:
-    """Positive numbers."""
+    """Return the kind of positive numbers."""
     return Real(low=0.0)
 
 
 def simplex() -> Real:
-    """Positive numbers that add up to 1 along the last axis."""
+    """Return the kind of positive numbers that add up to 1 along the last axis."""
     return Real(on_simplex=True)
 
 
 def labels(upto: str | int) -> Whole:
-    """Integer labels: int64 from 0 up to, and without, a dimension or a number."""
+    """Return the kind of labels: int64 from 0 up to, and without, a dimension or a number."""
     return Whole(upto=str(upto))
 
 
 def indices(upto: str | int) -> Whole:
-    """Integer indices: int64 from 0 up to, and without, a dimension or a number."""
+    """Return the kind of indices: int64 from 0 up to, and without, a dimension or a number."""
     return Whole(upto=str(upto))
 
 
 def mask(share: float = 0.5) -> Mask:
-    """A boolean tensor, of which about ``share`` is True."""
+    """Return the kind of a boolean tensor, of which about ``share`` is True."""
     return Mask(share=share)
 
 
 def target(kind: Kind = REAL) -> Kind:
-    """A target, such as y: backward may return None for it, or its gradient."""
+    """Return the kind of a target, such as y: backward may return None for it, or its gradient."""
     return replace(kind, role="target")
 
 
 def constant(kind: Kind = REAL) -> Kind:
-    """A tensor that needs no gradient."""
+    """Return the kind of a tensor that needs no gradient."""
     return replace(kind, role="constant")
 
 
 def buffer(kind: Kind = REAL) -> Kind:
-    """A tensor that needs no gradient, and that forward may change, such as a running mean."""
+    """Return the kind of a constant that forward may change, such as a running mean."""
     return replace(kind, role="buffer")
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
-import torch
 from torch import Tensor
 
 from harness.candidate.operations import (
@@ -18,6 +18,7 @@ from harness.candidate.operations import (
 )
 from harness.candidate.values import same
 from harness.course.assignment import Assignment
+from harness.course.inputs import Sizes
 from harness.course.stage import Stage, Upstream, Values
 from harness.probes.cases import (
     IN_FLOAT32,
@@ -122,7 +123,7 @@ class Transcript:
         """Return a fresh copy of the candidate, whose exchanges are not recorded."""
         return self._candidate.renew()
 
-    def moments(self, check: str, facts: Mapping[str, int]) -> list[Moment]:
+    def moments(self, check: str, facts: Mapping[str, Any]) -> list[Moment]:
         """Return what the check saw of the case described by ``facts``: forward, then backwards.
 
         For the chain, and for interleaved calls, return all that it saw; nothing if it did not
@@ -153,7 +154,7 @@ class Transcript:
         return []
 
 
-def case_again(assignment: Assignment, check: str, facts: Mapping[str, int]) -> Case:
+def case_again(assignment: Assignment, check: str, facts: Mapping[str, Any]) -> Case:
     """Return the case of a stage's check that is on record as ``facts``.
 
     Raise LookupError if the assignment has no such case.
@@ -161,11 +162,12 @@ def case_again(assignment: Assignment, check: str, facts: Mapping[str, int]) -> 
     slug, _, kind = check.partition("/")
     stage = {each.slug: each for each in assignment.stages}[slug]
     # JSON has no tuples.
-    sizes = {
+    sizes: Sizes = {
         name: tuple(facts[name]) if isinstance(facts[name], list) else facts[name]
         for name in stage.sizes[0]
     }
-    seed, index = facts["seed"], facts["index"]
+    seed: int = facts["seed"]
+    index: int = facts["index"]
     match kind:
         case "layout":
             return layout_cases(stage, seed, sizes)[index]

@@ -106,8 +106,8 @@ class Real(Kind):
             return torch.softmax(values, -1)
         if self.low is not None and self.high is not None:
             return self.low + (self.high - self.low) * (0.02 + 0.96 * torch.sigmoid(values))
-        edge, sign = (self.low, 1) if self.low is not None else (self.high, -1)
-        return edge + sign * (0.1 + values.abs())
+        away = 0.1 + values.abs()
+        return away + self.low if self.low is not None else (self.high or 0.0) - away
 
 
 @dataclass(frozen=True)

@@ -67,16 +67,16 @@ class Mistake:
 class Stage:
     """One function that a student writes, and everything a judge needs to know about it.
 
-    ``inputs`` are those of ``apply``, in order; the text "N n_in" stands for a real tensor of these
-    dimensions, "" for a 0-dim one. ``outputs`` names what ``forward``, plain differentiable torch,
-    returns: a tensor, or a tuple of them. ``gradients`` gives, for some inputs or all, the true
-    vector-Jacobian product as a torch expression over ``g`` (the upstream gradient; ``g_h`` of each
-    output ``h`` if there are several), the inputs and outputs, the dimensions, the given values,
-    and ``where``, expressions by name. ``extremes`` lists values of an input near which the stage
-    must stay finite and right; the judge uses three quarters of each value up to the value itself.
-    ``mistakes`` are those that teachers know. ``sizes`` are those that the stage is tried at, of
-    which the public example has the first; by default they are derived, under the ``conditions``.
-    With ``ties``, the reference alone says which gradient is right at a kink.
+    ``inputs`` are those of ``apply``, in order. ``outputs`` names what ``forward``, plain
+    differentiable torch, returns: a tensor, or a tuple of them. ``gradients`` gives, for some
+    inputs or all, the true vector-Jacobian product as a torch expression over ``g`` (the upstream
+    gradient; ``g_h`` of each output ``h`` if there are several), the inputs and outputs, the
+    dimensions, the given values, and ``where``, expressions by name. ``extremes`` lists values of
+    an input near which the stage must stay finite and right; the judge uses three quarters of each
+    value up to the value itself. ``mistakes`` are those that teachers know. ``sizes`` are those
+    that the stage is tried at, of which the public example has the first; by default they are
+    derived, under the ``conditions``. ``ties`` says which gradients are right at a kink: any
+    between the slopes, or the reference's.
     """
 
     name: str
@@ -94,16 +94,7 @@ class Stage:
     ties: Literal["any", "reference"] = "any"
 
     def __post_init__(self) -> None:
-        inputs = {
-            name: each if isinstance(each, Input) else Input(name, tuple(str(each).split()))
-            for name, each in self.inputs.items()
-        }
-        outputs = self.outputs
-        object.__setattr__(
-            self, "outputs", tuple(outputs.split(", ")) if isinstance(outputs, str) else outputs
-        )
-        object.__setattr__(self, "inputs", MappingProxyType(inputs))
-        for name in ("gradients", "points", "extremes", "where"):
+        for name in ("inputs", "gradients", "points", "extremes", "where"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
         self._check_names()
         if not self.sizes:
@@ -267,7 +258,11 @@ class Stage:
             value.detach().clone().requires_grad_(has) if isinstance(value, Tensor) else value
             for value, has in zip(inputs, masks, strict=True)
         )
-        leaves = [value for value, has in zip(copies, masks, strict=True) if has]
+        leaves = [
+            value
+            for value, has in zip(copies, masks, strict=True)
+            if has and isinstance(value, Tensor)
+        ]
         with torch.enable_grad():
             outputs = self.run(copies)
         used = [

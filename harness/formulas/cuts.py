@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from harness.course.stage import Stage
-from harness.formulas.samples import EXACT, Sample, largest, reproduces, value_at
+from harness.formulas.samples import EXACT, Sample, most, reproduces, value_at
 
 # How many entries must show a limit, or what is true of two quantities, before it is named.
 LEAST = 3
@@ -31,7 +31,7 @@ def _clipped(stage: Stage, true: str, samples: Sequence[Sample]) -> Iterator[str
         yield f"({true}).clamp(-{largest}, {largest})"
         yield f"{largest} * tanh({true})"
     signs = re.sub(r"\bg\b", "sign(g)", true)
-    steepest = max(samples, key=lambda sample: largest(sample.upstream))
+    steepest = max(samples, key=lambda sample: most(sample.upstream))
     value = value_at(stage, signs, steepest)
     if value is not None and value.shape == steepest.got.shape:
         limit = _limit([steepest.got / value])
@@ -76,7 +76,10 @@ def _ways_to_write(stage: Stage, true: str) -> Iterator[str]:
     """Yield the true gradient with the output by name, and as a function of the input."""
     yield true
     function = getattr(stage.forward, "__name__", "")
-    if len(stage.inputs) == len(stage.outputs) == 1 and getattr(torch, function, None) is stage.forward:
+    if (
+        len(stage.inputs) == len(stage.outputs) == 1
+        and getattr(torch, function, None) is stage.forward
+    ):
         yield re.sub(rf"\b{stage.output}\b", f"{function}({next(iter(stage.inputs))})", true)
 
 

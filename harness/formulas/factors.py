@@ -8,12 +8,11 @@ from functools import cached_property, lru_cache
 from itertools import combinations, product
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from harness.course.stage import Stage
+from harness.course.stage import Stage, Upstream, Values
 from harness.formulas.data import data
-from harness.formulas.same import close
 from harness.formulas.samples import EXACT, Sample, is_right, value_at
 from harness.formulas.steps import Array
 from harness.formulas.variants import parts_of, without_factor

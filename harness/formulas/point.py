@@ -9,8 +9,8 @@ from torch import Tensor
 
 from harness.course.stage import Stage, Upstream, Values
 from harness.formulas.known import NamedFormula, known_formulas
-from harness.formulas.same import close, value_of
-from harness.formulas.samples import Sample, is_right, largest
+from harness.formulas.same import value_of
+from harness.formulas.samples import Sample, is_right, most
 from harness.formulas.steps import Array
 from harness.formulas.table import Block, Rows, Shape, Table, Term
 from harness.formulas.variants import parts_of
@@ -123,7 +123,7 @@ def _at(stage: Stage, chosen: Sequence[Sample]) -> tuple[Point, Array]:
 
 def _chosen(stage: Stage, samples: Sequence[Sample]) -> list[Sequence[Sample]]:
     """Return one sample of each of the first few sizes; of numbers, all whose g is near 1."""
-    near = [sample for sample in samples if LEAST < largest(sample.upstream) < MOST]
+    near = [sample for sample in samples if LEAST < most(sample.upstream) < MOST]
     near = near or list(samples[:1])
     if stage.is_scalar:
         return [near]

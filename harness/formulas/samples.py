@@ -34,7 +34,7 @@ def value_at(stage: Stage, expression: str, sample: Sample) -> Tensor | None:
     return None if value is None or value.is_complex() else value.detach().double()
 
 
-def largest(upstream: Upstream) -> float:
+def most(upstream: Upstream) -> float:
     """Return the largest absolute value of an upstream of any output."""
     used = [each for each in upstream if each is not None and each.numel()]
     return max((float(each.abs().max()) for each in used), default=0.0)

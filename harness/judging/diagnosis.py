@@ -232,12 +232,18 @@ def _diagonals(context: StageContext, name: str, column: Column) -> tuple[Sample
     """Return the diagonals of what came back, if all else in it is zero."""
     at = context.stage.position(name)
     got = [sample.got for sample in column.samples]
-    if any(sample.got.dim() != sample.inputs[at].dim() + 1 for sample in column.samples):
+    if any(_more_axes(sample, at) != 1 for sample in column.samples):
         return ()
     if any(value.dim() < 2 or value.shape[-1] != value.shape[-2] for value in got):
         return ()
     inner = [value.diagonal(dim1=-2, dim2=-1) for value in got]
     return _with(column, inner) if all(map(torch.equal, map(torch.diag_embed, inner), got)) else ()
+
+
+def _more_axes(sample: Sample, at: int) -> int:
+    """Return how many more axes than its input a return has."""
+    given = sample.inputs[at]
+    return sample.got.dim() - given.dim() if isinstance(given, Tensor) else 0
 
 
 def _unwrapped(
@@ -246,7 +252,7 @@ def _unwrapped(
     """Yield what came back without the axes that its input does not have, and their pattern."""
     at = context.stage.position(name)
     got = [sample.got for sample in column.samples]
-    extra = min(sample.got.dim() - sample.inputs[at].dim() for sample in column.samples)
+    extra = min(_more_axes(sample, at) for sample in column.samples)
     if extra <= 0:
         return
     if all(set(value.shape[:extra]) == {1} for value in got):

@@ -66,7 +66,7 @@ def introspect(context: StageContext) -> Introspection | None:
     output, returns, observed = context.candidate.perform(
         [
             context.forward_of(case, handle),
-            Backward(handle, (case.upstreams[0],)),
+            Backward(handle, case.upstreams[0]),
             _question(context.stage, context.cases[0]),
         ]
     )
@@ -186,9 +186,7 @@ def _second_is_right(context: StageContext, found: Sequence[object]) -> bool:
 def _question(stage: Stage, case: Case) -> Observe:
     has = stage.with_gradient(case.inputs)
     names = stage.names_of(case.inputs)
-    required = tuple(
-        each and name in stage.required for name, each in zip(names, has, strict=True)
-    )
+    required = tuple(each and name in stage.required for name, each in zip(names, has, strict=True))
     return Observe(stage.name, case.inputs, has, case.upstreams[0], required)
 
 

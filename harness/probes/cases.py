@@ -82,7 +82,9 @@ class Case:
 
 def largest(values: Iterable[object]) -> float:
     """Return the largest absolute value in the tensors among some values."""
-    sizes = (float(each.abs().max()) for each in values if isinstance(each, Tensor) and each.numel())
+    sizes = (
+        float(each.abs().max()) for each in values if isinstance(each, Tensor) and each.numel()
+    )
     return max(sizes, default=0.0)
 
 
@@ -139,9 +141,7 @@ def sizes_for(purpose: str, seed: int, stage: Stage, sizes: Sequence[Sizes]) -> 
 
     Return all sizes where none are like that.
     """
-    fit = [
-        each for each in sizes if all(1 < side <= SMALL for side in _sides(stage, each))
-    ]
+    fit = [each for each in sizes if all(1 < side <= SMALL for side in _sides(stage, each))]
     return tuple(shuffled(fit or sizes, seed, purpose, "sizes"))
 
 
@@ -296,8 +296,7 @@ def layout_cases(stage: Stage, seed: int, sizes: Sizes) -> tuple[Case, ...]:
         for value in inputs
     )
     if all(
-        one is not other or not is_real_tensor(one)
-        for one, other in zip(rows, inputs, strict=True)
+        one is not other or not is_real_tensor(one) for one, other in zip(rows, inputs, strict=True)
     ):
         moves = generator_for(seed, stage.name, "layout", "kinks")
         if not is_near_kink(stage, rows, upstream, moves):

@@ -42,7 +42,7 @@ class Chain:
             generator = generator_for(seed, "chain", link.stage, attempt)
             values = self._stages[link.stage].sample(generator, sizes)
             for name, value in zip(link.inputs, values, strict=True):
-                if name not in computed:
+                if name not in computed and isinstance(value, Tensor):
                     leaves.setdefault(name, value)
         return leaves
 
@@ -63,7 +63,7 @@ class Chain:
         forward = self._stages[stage].forward
 
         def rounded(*values: Tensor) -> Tensor:
-            output = forward(
+            output: Tensor = forward(
                 *(each.float() if each.is_floating_point() else each for each in values)
             )
             return output if stays else output.double()
@@ -85,6 +85,7 @@ class Chain:
             name: value.requires_grad_() for name, value in values.items() if name not in targets
         }
         for link in self.links:
+            function: Callable[..., Tensor]
             function = stand_ins.get(link.stage, self._stages[link.stage].forward)
             values[link.outputs[0]] = function(*(values[name] for name in link.inputs))
         cost = values[self.links[-1].outputs[0]]

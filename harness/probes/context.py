@@ -25,13 +25,12 @@ from harness.candidate.operations import (
     Returns,
     Trouble,
 )
-from harness.course.numbers import number
 from harness.course.inputs import Sizes
+from harness.course.numbers import number
 from harness.course.stage import Stage, Upstream
 from harness.probes.cases import Case, cases_for, sizes_for
 from harness.probes.compare import VALUES, difference
 from harness.probes.numerical import gradcheck_case, gradcheck_objection
-
 
 # What forward returned, one value for each output that it should return if it did so.
 Outputs = tuple[Returned, ...]
@@ -267,7 +266,7 @@ class StageContext:
         for case, index in asked:
             handle = next(self.handles)
             script.append(self.forward_of(case, handle, requires_grad))
-            script.append(Backward(handle, (case.upstreams[index],)))
+            script.append(Backward(handle, case.upstreams[index]))
         replies = iter(self.candidate.perform(script))
         return [
             Call(self, *each, next(replies), next(replies), requires_grad or ()) for each in asked
@@ -377,8 +376,6 @@ def _are_near(calls: Sequence[Call], at: int, column: Sequence[Tensor | None]) -
     case = calls[0].case
     rights = [gradients[at] for gradients in case.gradients]
     return all(
-        got is not None
-        and right is not None
-        and difference(got, right, VALUES, size=size) is None
+        got is not None and right is not None and difference(got, right, VALUES, size=size) is None
         for got, right, size in zip(column, rights, case.max_abs, strict=True)
     )

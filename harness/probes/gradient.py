@@ -132,7 +132,7 @@ def _refusal(call: Call, values: tuple[Returned, ...]) -> str:
     """Return the sentence of torch's engine, or "" if it accepts the values."""
     inputs = call.case.inputs
     needed = (True,) * len(inputs)
-    said = engine_refusal(call.context.stage.name, inputs, needed, (call.upstream,), values)
+    said = engine_refusal(call.context.stage.name, inputs, needed, call.upstream, values)
     return said and f"torch says: {said}"
 
 
@@ -157,9 +157,7 @@ def _judge_with_engine(call: Call, name: str, at: int, got: Tensor) -> None:
 
 def _judge_numerically(context: StageContext, name: str) -> None:
     calls, stage = context.gradcheck_calls, context.stage
-    answers = [
-        tuple(got for _, got in usable_gradients(call, name, call.values)) for call in calls
-    ]
+    answers = [tuple(got for _, got in usable_gradients(call, name, call.values)) for call in calls]
     if not answers[0] or name in context.gradchecked:
         return
     case = calls[0].case

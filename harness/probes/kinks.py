@@ -75,7 +75,7 @@ def is_near_kink(
 def _kinks(
     stage: Stage, inputs: Values, upstream: Upstream, generator: torch.Generator, size: float
 ) -> list[Tensor]:
-    """Return a mask for each gradient: entries whose slope varies, and not in proportion to moves."""
+    """Return a mask for each gradient: entries whose slope varies, not in proportion to moves."""
     moves = list(_directions(inputs, stage.with_gradient(inputs), generator))
     ranges = _range(stage, inputs, upstream, moves, size)
     short = [high - low for low, high in ranges]
@@ -119,9 +119,7 @@ def _real(values: Sequence[Tensor | None]) -> list[Tensor]:
     return [value for value in values if value is not None]
 
 
-def _directions(
-    inputs: Values, has: Sequence[bool], generator: torch.Generator
-) -> Iterator[Moves]:
+def _directions(inputs: Values, has: Sequence[bool], generator: torch.Generator) -> Iterator[Moves]:
     """Yield random moves of all entries by 0.5 to 1, each with its opposite."""
     for _ in range(DIRECTIONS):
         moves = [

@@ -22,9 +22,9 @@ def gradcheck_objection(
 ) -> str | None:
     """Return gradcheck's objection to ``answers``, the gradients for the inputs ``names``.
 
-    There is one for each argument of these names. Return None if it accepts them. Its numerical side differentiates the reference forward, so
-    that a wrong forward is not blamed on backward. ``answers`` belong to the upstreams of
-    ``gradcheck_case``, in their order.
+    There is one for each argument of these names. Return None if it accepts them. Its numerical
+    side differentiates the reference forward, so that a wrong forward is not blamed on backward.
+    ``answers`` belong to the upstreams of ``gradcheck_case``, in their order.
     """
     return _objection(stage, tuple(names), case, Keyed(_bits(answers), tuple(answers)))
 

@@ -96,7 +96,7 @@ def purity(context: StageContext) -> None:
     for case in context.cases[1:3]:
         handle = next(context.handles)
         script: list[Operation] = [context.forward_of(case, handle)]
-        script += [Backward(handle, (upstream,)) for upstream in case.upstreams]
+        script += [Backward(handle, upstream) for upstream in case.upstreams]
         reply = context.candidate.perform([*script, Read(handle)])[-1]
         if isinstance(reply, Trouble):
             context.fail(reply, "backward", case)
@@ -136,10 +136,10 @@ def _judge_pair(context: StageContext, first: Case, second: Case, what: str) -> 
         [
             context.forward_of(first, one),
             context.forward_of(second, two),
-            Backward(one, (first.upstreams[0],)),
-            Backward(two, (second.upstreams[0],)),
+            Backward(one, first.upstreams[0]),
+            Backward(two, second.upstreams[0]),
             Read(one),
-            Backward(one, (first.upstreams[0],)),
+            Backward(one, first.upstreams[0]),
         ]
     )
     calls = {

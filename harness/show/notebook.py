@@ -102,6 +102,7 @@ def formula_html(formula: Formula) -> str:
 
 
 def _training(run: Run, reference: Run | None, assignment: Assignment) -> str:
+    assert assignment.task is not None
     pictures = training_pictures(assignment.task, run, reference)
     drawn = "".join(f'<div class="bph-picture">{each.svg}</div>' for each in pictures)
     return _paragraph(accuracy_line(run, reference)) + f'<div class="bph-pictures">{drawn}</div>'
