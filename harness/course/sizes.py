@@ -60,7 +60,7 @@ def fits(stage: Stage, sizes: Sizes, most: int = MOST) -> bool:
 def gradcheck_sizes(stage: Stage, sizes: Sequence[Sizes]) -> tuple[Sizes, ...]:
     """Return those of some sizes, or smaller ones, at which gradcheck has few questions."""
     few = tuple(each for each in sizes if _numbers(stage, each) <= MOST_FOR_GRADCHECK)
-    if few:
+    if any(not _has_single(stage, each) for each in few) or not stage.dimensions:
         return few
     random_ = random.Random(stage.name)
     best: tuple[float, Sizes] | None = None
@@ -82,6 +82,10 @@ def fresh_sizes(stage: Stage, sizes: Sizes) -> Sizes:
     if len(wanted) == len(sizes) or not wanted:
         return {**sizes, **wanted}
     return _near(stage, wanted, 1, random.Random(stage.name)) or sizes
+
+
+def _has_single(stage: Stage, sizes: Sizes) -> bool:
+    return any(sizes[name] == 1 for name in stage.dimensions)
 
 
 def _wanted(stage: Stage, turns: int) -> Iterator[dict[str, int]]:
