@@ -28,6 +28,7 @@ from harness.candidate.operations import (
     Returns,
     Seen,
 )
+from harness.candidate.values import same
 
 DTYPES = ["float64", "float32", "float16", "bfloat16", "int64", "uint8", "bool", "complex64"]
 
@@ -122,6 +123,78 @@ def test_answers_that_wait_for_each_other_arrive_in_order(costs, outputs):
             assert torch.equal(back.gradient.isnan(), reply.gradient.isnan())
             assert torch.equal(back.gradient.nan_to_num(), reply.gradient.nan_to_num())
             assert back.outputs.keys() == outputs.keys()
+
+
+any_value = st.recursive(
+    any_tensor
+    | st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats()
+    | st.text(max_size=tensors.MOST_LETTERS),
+    lambda inner: st.lists(inner, max_size=4).map(tuple),
+    max_leaves=6,
+)
+
+
+def depth(value) -> int:
+    return 1 + max(map(depth, value), default=0) if isinstance(value, tuple) else 0
+
+
+def are_alike(one, other) -> bool:
+    """Of the same types too: 1 is not 1.0 and not True; but a nan is like another."""
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, tuple):
+        return len(one) == len(other) and all(map(are_alike, one, other))
+    if isinstance(one, torch.Tensor):
+        return one.dtype == other.dtype and same(one, other)
+    return repr(one) == repr(other)
+
+
+@given(st.lists(any_value, max_size=4).map(tuple), st.dictionaries(st.text(max_size=3), any_value))
+def test_values_of_every_kind_survive(inputs, named):
+    flags = (True,) * len(inputs)
+    operations: list[Any] = [
+        Forward(1, "Conv2d", inputs, flags),
+        Observe("Conv2d", inputs, flags, (None,), flags),
+        Chain((), {}, (), given=named),
+    ]
+    if max(map(depth, (*inputs, *named.values())), default=0) > tensors.MOST_DEPTH:
+        with pytest.raises(ProtocolError):
+            list(map(wire.encode_operation, operations))
+        return
+    forward, observe, chain = map(wire.decode_operation, map(wire.encode_operation, operations))
+    assert are_alike(forward.inputs, inputs) and are_alike(observe.inputs, inputs)
+    assert chain.given.keys() == named.keys()
+    assert all(are_alike(chain.given[name], value) for name, value in named.items())
+
+
+@pytest.mark.parametrize("value", ["x" * 1001, (0,) * 101, ((((),),),)])
+def test_values_over_the_caps_are_not_sent(value):
+    with pytest.raises(ProtocolError):
+        wire.encode_operation(Forward(1, "Conv2d", (value,), (False,)))
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        "x" * 1001,
+        {"items": [0] * 101},
+        {"items": [{"items": [{"items": [{"items": []}]}]}]},
+        {"items": 1},
+        {"kind": "list"},
+        {},
+        b"bytes",
+        ["float64", [2], b""],
+        ["complex32", [0], b""],
+        [0],
+    ],
+)
+def test_malformed_values_are_refused(sent):
+    data = msgspec.msgpack.encode(("Forward", 1, "Conv2d", [sent], [True]))
+    with pytest.raises(ProtocolError):
+        wire.decode_operation(msgspec.Raw(data))
 
 
 def test_the_steps_of_a_training_are_made_plain_once():

@@ -19,6 +19,7 @@ from grading.confined.features import Details
 from grading.confined.source import CODE_LIMIT, Source
 from grading.confined.tensors import (
     MOST_ITEMS,
+    MOST_NAMES,
     Bundles,
     ReturnedData,
     TensorData,
@@ -34,6 +35,7 @@ from grading.confined.tensors import (
     value_of,
 )
 from harness.candidate.operations import (
+    Chain,
     Descend,
     Forward,
     Lost,
@@ -186,6 +188,11 @@ _FORMS: dict[Any, _Form] = {
         _each(value_data),
         _each(value_of),
     ),
+    get_type_hints(Chain)["given"]: _Form(
+        Annotated[dict[str, ValueData], msgspec.Meta(max_length=MOST_NAMES)],
+        lambda given: {name: value_data(value) for name, value in given.items()},
+        lambda given: {name: value_of(data) for name, data in given.items()},
+    ),
     tuple[Tensor | None, ...]: _Form(
         Annotated[list[TensorData | None], msgspec.Meta(max_length=MOST_ITEMS)],
         _each(lambda value: None if value is None else asked_data(value)),
@@ -260,9 +267,8 @@ def encode_operation(operation: Operation) -> msgspec.Raw:
 
 
 def decode_operation(data: msgspec.Raw) -> Operation:
-    """Return an operation that `Perform` asks for."""
-    sent = _operations.decode(data)
-    operation: Operation = _kinds_sent[type(sent)].decoded(sent)
+    """Return an operation that `Perform` asks for. Raise ProtocolError for a malformed one."""
+    operation: Operation = _decoded(_operations, data)
     return operation
 
 
@@ -274,20 +280,20 @@ def encode_reply(reply: Reply) -> bytes:
 def decode_reply(data: msgspec.Raw) -> Reply:
     """Return a reply from a child. Raise ProtocolError for anything but a well-formed one."""
     small = len(memoryview(data)) <= SMALL_REPLY
-    return _same_reply(bytes(data)) if small else _decoded(data)
+    reply: Reply = _same_reply(bytes(data)) if small else _decoded(_replies, data)
+    return reply
 
 
 # Right answers are the same to the last bit in submission after submission, and many wrong ones
 # too. Replies are never altered, so they can be shared.
 @lru_cache(maxsize=4096)
-def _same_reply(data: bytes) -> Reply:
-    return _decoded(data)
+def _same_reply(data: bytes) -> Any:
+    return _decoded(_replies, data)
 
 
-def _decoded(data: bytes | msgspec.Raw) -> Reply:
+def _decoded(decoder: msgspec.msgpack.Decoder[Any], data: bytes | msgspec.Raw) -> Any:
     try:
-        sent = _replies.decode(data)
-        reply: Reply = _kinds_sent[type(sent)].decoded(sent)
+        sent = decoder.decode(data)
+        return _kinds_sent[type(sent)].decoded(sent)
     except _MALFORMED as error:
         raise ProtocolError(str(error)) from None
-    return reply

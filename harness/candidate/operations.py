@@ -7,7 +7,7 @@ process of their own (`grading.sandbox`); a judge cannot tell the two apart.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from torch import Tensor
@@ -52,7 +52,12 @@ class Read:
 
 @dataclass(frozen=True)
 class Link:
-    """One use of a stage in a chain: names of values in, names for its outputs."""
+    """One use of a stage in a chain: names of values in, names for its outputs.
+
+    The inputs are the arguments of ``apply``, each of a variable number of tensors is one of its
+    own. A stage called ``torch.NAME`` is an operation of `harness.candidate.glue`, which may take
+    an argument by its keyword, as in ``dim=axis``.
+    """
 
     stage: str
     inputs: tuple[str, ...]
@@ -65,7 +70,7 @@ class Chain:
 
     ``costs`` maps the names of 0-dim values to weights; the gradients asked for, ``wrt``, are
     those of the weighted sum of the costs. ``outputs`` names the values to send back. The
-    ``tensors`` are given in row-major order.
+    ``tensors`` are given in row-major order; ``given`` are the other values that links use.
     """
 
     links: tuple[Link, ...]
@@ -73,6 +78,7 @@ class Chain:
     outputs: tuple[str, ...]
     wrt: tuple[str, ...] = ()
     costs: Mapping[str, float] | None = None
+    given: Mapping[str, Value] = field(default_factory=dict)
 
 
 # Compared by identity, so that it can be a key of what is made of it.

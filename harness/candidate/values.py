@@ -12,6 +12,10 @@ from torch import Tensor
 from harness.candidate.operations import Value
 
 
+class NothingToCall(Exception):
+    """There is no function, or no backward, to call; the text says why."""
+
+
 def arguments(inputs: Iterable[Value]) -> tuple[Value, ...]:
     """Return the arguments of ``apply``: each of a variable number of tensors is one of its own."""
     return tuple(chain.from_iterable(_apart(each) for each in inputs))

@@ -14,13 +14,20 @@ from torch import Tensor
 
 from harness.candidate import operations as ops
 from harness.candidate.backward import built_in_gradients, call_backward, node_of
+from harness.candidate.glue import GLUE, NOT_ALL, run_links
 from harness.candidate.introspection import introspect
 from harness.candidate.lines import code_at, is_students, place_of
-from harness.candidate.values import arguments, copied, copy_with_layout, outputs_of, same
+from harness.candidate.values import (
+    NothingToCall,
+    arguments,
+    copied,
+    copy_with_layout,
+    outputs_of,
+    same,
+)
 
 TEXT_LIMIT = 2_000
 NO_TENSOR = "forward did not return a tensor, so there is no backward to call"
-NOT_ALL = "forward did not return a tensor for each output, so there is no backward to call"
 
 
 @dataclass
@@ -35,11 +42,11 @@ class _Call:
     results: list[tuple[Tensor, Tensor]] = field(default_factory=list)
 
     def check(self, outputs: int) -> None:
-        """Raise _NothingToCall unless forward returned as many tensors as it has outputs."""
+        """Raise NothingToCall unless forward returned as many tensors as it has outputs."""
         several, values = outputs > 1, self.output.values
         fits = len(values) == outputs and self.output.several == several
         if not fits or not all(isinstance(each, Tensor) for each in values):
-            raise _NothingToCall(NOT_ALL if several else NO_TENSOR)
+            raise NothingToCall(NOT_ALL if several else NO_TENSOR)
 
     def keep(self, returned: Sequence[object], values: Sequence[ops.Returned]) -> None:
         """Note what was returned, with the values that it has now."""
@@ -76,7 +83,7 @@ class Workbench:
             # A notebook that has entered inference mode and stayed in it can still be right.
             with torch.inference_mode(False):
                 return self._perform(operation)
-        except _NothingToCall as nothing:
+        except NothingToCall as nothing:
             trouble: ops.Trouble = ops.Absent(str(nothing))
         except (Exception, SystemExit) as error:
             trouble = describe(error)
@@ -126,7 +133,7 @@ class Workbench:
         elif any(each.grad_fn is not None for each in call.outputs):
             returned = built_in_gradients(call.outputs, upstreams, arguments(call.inputs))
         else:
-            raise _NothingToCall("The output has no backward: torch cannot trace it to the inputs")
+            raise NothingToCall("The output has no backward: torch cannot trace it to the inputs")
         results = outputs_of(returned)
         values = tuple(_snapshot(result) for result in results)
         call.keep(results, values)
@@ -156,16 +163,15 @@ class Workbench:
         return self._chain(replace(chain, tensors={**before, **moved, **op.tensors}))
 
     def _chain(self, op: ops.Chain) -> ops.Reply:
-        values: dict[str, Any] = {
+        values: dict[str, Any] = dict(op.given)
+        values |= {
             name: _row_major(value).requires_grad_(name in op.wrt)
             for name, value in op.tensors.items()
         }
-        stages = dict.fromkeys(link.stage for link in op.links)
-        functions = {stage: self._function(stage) for stage in stages}
+        stages = dict.fromkeys(link.stage for link in op.links if link.stage not in GLUE)
+        functions = {stage: self._function(stage).apply for stage in stages}
         with torch.set_grad_enabled(bool(op.wrt)):
-            for link in op.links:
-                returned = functions[link.stage].apply(*[values[name] for name in link.inputs])
-                values |= _named(link.outputs, returned)
+            run_links(op.links, functions, values)
         cost = _weighted_sum(values, op.costs) if op.costs else None
         gradients: list[Tensor] = []
         if op.wrt and cost is not None:
@@ -183,31 +189,20 @@ class Workbench:
 
     def _function(self, stage: str) -> Any:
         if stage not in self._names:
-            raise _NothingToCall(f"There is no class {stage}")
+            raise NothingToCall(f"There is no class {stage}")
         found = self._names[stage]
         if self._trusted:
             return found
         if not isinstance(found, type):
-            raise _NothingToCall(f"{stage} is {_a(type(found).__name__)}, not a class")
+            raise NothingToCall(f"{stage} is {_a(type(found).__name__)}, not a class")
         if not issubclass(found, torch.autograd.Function):
-            raise _NothingToCall(f"The class {stage} is not a torch.autograd.Function")
+            raise NothingToCall(f"The class {stage} is not a torch.autograd.Function")
         return found
-
-
-class _NothingToCall(Exception):
-    pass
 
 
 def _row_major(value: Tensor) -> Tensor:
     plain = value.detach()
     return plain.clone() if plain.is_contiguous() else plain.contiguous()
-
-
-def _named(outputs: tuple[str, ...], returned: object) -> dict[str, object]:
-    values = (returned,) if len(outputs) == 1 else outputs_of(returned)
-    if len(values) != len(outputs):
-        raise _NothingToCall(NOT_ALL)
-    return dict(zip(outputs, values, strict=True))
 
 
 def _or_nan(gradient: Tensor | None, leaf: Tensor) -> Tensor:
