@@ -164,7 +164,8 @@ def test_values_of_every_kind_survive(inputs, named):
         with pytest.raises(ProtocolError):
             list(map(wire.encode_operation, operations))
         return
-    forward, observe, chain = map(wire.decode_operation, map(wire.encode_operation, operations))
+    made: list[Any] = list(map(wire.decode_operation, map(wire.encode_operation, operations)))
+    forward, observe, chain = made
     assert are_alike(forward.inputs, inputs) and are_alike(observe.inputs, inputs)
     assert chain.given.keys() == named.keys()
     assert all(are_alike(chain.given[name], value) for name, value in named.items())
