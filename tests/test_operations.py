@@ -61,13 +61,13 @@ class Everything(Function):
 
 
 def test_a_function_is_given_every_value_as_it_is():
-    given = (X, Y, MASK, 3, 0.5, True, "same", (2, (1, None)), (), None, (X, X))
+    given = (X, Y, MASK, 3, 0.5, True, "same", (2, (1, None)), (), None, X, X)
     flags = tuple(isinstance(each, Tensor | tuple) for each in given)
     output, returned, read = bench(Everything).perform(
         [Forward(1, "Everything", given, flags), Backward(1, (X,)), Read(1)]
     )
     assert isinstance(output, Output) and isinstance(returned, Returns)
-    assert len(Everything.given) == len(returned.values) == len(given) + 1
+    assert len(Everything.given) == len(returned.values) == len(given)
     assert Everything.given[3:9] == given[3:9] and Everything.given[9] is None
     assert [each.dtype for each in Everything.given if isinstance(each, Tensor)] == [
         torch.float64, torch.int64, torch.bool, torch.float64, torch.float64,
@@ -77,8 +77,8 @@ def test_a_function_is_given_every_value_as_it_is():
 
 
 def test_what_needs_no_gradient_is_not_said_to_need_one():
-    bench(Everything).perform([Forward(1, "Everything", (X, X, (X, X)), (True, False, False))])
-    assert Everything.needs == (True, False, False, False)
+    bench(Everything).perform([Forward(1, "Everything", (X, X, X), (True, False, False))])
+    assert Everything.needs == (True, False, False)
 
 
 class Cat(Function):
@@ -94,11 +94,11 @@ class Cat(Function):
         return (None, *g.split(ctx.sizes, ctx.axis))
 
 
-def test_each_of_a_variable_number_of_tensors_has_its_gradient():
+def test_a_layout_is_kept_and_each_of_a_variable_number_of_tensors_has_its_gradient():
     g = torch.arange(15.0, dtype=torch.float64).reshape(3, 5).T.contiguous().T
     parts = (X.T, torch.zeros(3, 3, dtype=torch.float64))
     output, returned = bench(Cat).perform(
-        [Forward(1, "Cat", (1, parts), (False, True)), Backward(1, (g,))]
+        [Forward(1, "Cat", (1, *parts), (False, True, True)), Backward(1, (g,))]
     )
     assert isinstance(output, Output) and isinstance(returned, Returns)
     axis, one, other = returned.values
@@ -118,9 +118,11 @@ def test_a_change_is_told_of_the_input_that_was_changed():
         def backward(ctx, g):
             return g, None, None, None
 
-    inputs = (X, Y, (X, X))
-    read = bench(Spoils).perform([Forward(1, "Spoils", inputs, (True, False, False)), Read(1)])[-1]
-    assert read == Unchanged((True, False, False), (), results=True)
+    inputs = (X, Y, X, X)
+    read = bench(Spoils).perform(
+        [Forward(1, "Spoils", inputs, (True, False, False, False)), Read(1)]
+    )[-1]
+    assert read == Unchanged((True, False, True, False), (), results=True)
     assert torch.equal(Y, torch.tensor([2, 0])) and X[0, 0] == 1
 
 
@@ -307,7 +309,7 @@ def test_a_function_whose_outputs_have_no_upstream_is_called_as_the_engine_calls
     ],
 )
 def test_the_engine_says_what_it_refuses(values, said):
-    inputs, needed = (X, Y, 3, (X, X)), (True, False, False, True)
+    inputs, needed = (X, Y, 3, X, X), (True, False, False, True, True)
     refusal = engine_refusal("Stage", inputs, needed, (X, None), values)
     assert said in refusal and bool(said) == bool(refusal)
 
@@ -339,12 +341,14 @@ class Tanh2(Function):
 
 @pytest.mark.parametrize("used", [(True, True), (True, False), (False, True)])
 def test_stages_of_several_outputs_and_values_of_every_kind_can_be_observed(used):
-    inputs = (X, W, 1, (X, X))
+    inputs = (X, W, 1, X, X)
     upstream = tuple(
         value if use else None
         for value, use in zip((X + 1, torch.ones(2, dtype=torch.float64)), used, strict=True)
     )
-    op = Observe("Tanh2", inputs, (True, True, False, True), upstream, (True, False, False, True))
+    op = Observe(
+        "Tanh2", inputs, (True, True, False, True, True), upstream, (True, False, False, True, True)
+    )
     (told,) = bench(Tanh2).perform([op])
     assert isinstance(told, Observed) and not told.built_in
     assert any(each.what == "aten.tanh" for each in told.dispatched)
@@ -494,9 +498,9 @@ def test_all_of_it_works_behind_the_wall(zygote):
         assert is_right(chained)
         _, absent, one, apart = remote.perform(
             [
-                Forward(2, "Cat", (0, (X, X)), (False, True)),
+                Forward(2, "Cat", (0, X, X), (False, True, True)),
                 Backward(2, (X, X)),
-                Forward(3, "Cat", (1, (X, W.expand(2, 3))), (False, True)),
+                Forward(3, "Cat", (1, X, W.expand(2, 3)), (False, True, True)),
                 Backward(3, (torch.cat((X, X), 1),)),
             ]
         )

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-# The value of an input. A tuple of tensors is a variable number of them: see `Forward`.
+# An argument of ``apply``. Each of a variable number of tensors is an argument of its own.
 Value = Tensor | int | float | bool | str | None | tuple["Value", ...]
 
 
@@ -20,9 +20,7 @@ Value = Tensor | int | float | bool | str | None | tuple["Value", ...]
 class Forward:
     """Call ``stage`` on ``inputs`` (layout kept) and keep the graph under ``handle``.
 
-    ``apply`` is given each tensor of a tuple of tensors as an argument of its own, in its place:
-    torch tracks no others. So backward returns a gradient for each of them. What a tuple holds
-    shares its flag of ``requires_grad``, which means nothing for values other than real tensors.
+    ``requires_grad`` means nothing for inputs other than real tensors.
     """
 
     handle: int
@@ -54,8 +52,7 @@ class Read:
 class Link:
     """One use of a stage in a chain: names of values in, names for its outputs.
 
-    The inputs are the arguments of ``apply``, each of a variable number of tensors is one of its
-    own. A stage called ``torch.NAME`` is an operation of `harness.candidate.glue`, which may take
+    A stage called ``torch.NAME`` is an operation of `harness.candidate.glue`, which may take
     an argument by its keyword, as in ``dim=axis``.
     """
 

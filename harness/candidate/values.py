@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from itertools import chain
 from typing import Any
 
 import torch
@@ -16,24 +14,11 @@ class NothingToCall(Exception):
     """There is no function, or no backward, to call; the text says why."""
 
 
-def arguments(inputs: Iterable[Value]) -> tuple[Value, ...]:
-    """Return the arguments of ``apply``: each of a variable number of tensors is one of its own."""
-    return tuple(chain.from_iterable(_apart(each) for each in inputs))
-
-
-def _apart(value: Value) -> tuple[Value, ...]:
-    if isinstance(value, tuple) and value and all(isinstance(each, Tensor) for each in value):
-        return value
-    return (value,)
-
-
 def copied(value: Value, needed: bool = False) -> Value:
-    """Return a copy with its layout, whose tensors require a gradient if it is ``needed``.
+    """Return a copy of a tensor with its layout, and other values as they are.
 
-    Those of integers and booleans cannot.
+    A real tensor requires a gradient if it is ``needed``; others cannot.
     """
-    if isinstance(value, tuple):
-        return tuple(copied(each, needed) for each in value)
     if not isinstance(value, Tensor):
         return value
     copy = copy_with_layout(value)
@@ -61,8 +46,6 @@ def outputs_of(returned: object) -> tuple[Any, ...]:
 
 def same(one: Value, other: Value) -> bool:
     """Return whether two values are equal, entry by entry; a nan is like another."""
-    if isinstance(one, tuple) and isinstance(other, tuple):
-        return len(one) == len(other) and all(map(same, one, other))
     if isinstance(one, Tensor) and isinstance(other, Tensor):
         with torch._C.DisableTorchFunctionSubclass():
             return bool(torch.equal(one.detach().nan_to_num(), other.nan_to_num()))

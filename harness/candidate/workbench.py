@@ -19,7 +19,6 @@ from harness.candidate.introspection import introspect
 from harness.candidate.lines import code_at, is_students, place_of
 from harness.candidate.values import (
     NothingToCall,
-    arguments,
     copied,
     copy_with_layout,
     outputs_of,
@@ -113,7 +112,7 @@ class Workbench:
         function = self._function(op.stage)
         inputs = tuple(map(copied, op.inputs, op.requires_grad))
         with torch.enable_grad():
-            returned = function.apply(*arguments(inputs))
+            returned = function.apply(*inputs)
         outputs = outputs_of(returned)
         output = ops.Output(tuple(map(_snapshot, outputs)), isinstance(returned, tuple))
         self._calls[op.handle] = call = _Call(inputs, op.inputs, output, outputs)
@@ -131,7 +130,7 @@ class Workbench:
         if node is not None:
             returned = call_backward(node, call.outputs, upstreams)
         elif any(each.grad_fn is not None for each in call.outputs):
-            returned = built_in_gradients(call.outputs, upstreams, arguments(call.inputs))
+            returned = built_in_gradients(call.outputs, upstreams, call.inputs)
         else:
             raise NothingToCall("The output has no backward: torch cannot trace it to the inputs")
         results = outputs_of(returned)

@@ -19,7 +19,7 @@ from harness.candidate.operations import (
     Trouble,
     Value,
 )
-from harness.candidate.values import arguments, copied
+from harness.candidate.values import copied
 
 # Stands for any object that torch's engine refuses as a gradient; it never reaches a student.
 _NO_TENSOR = object()
@@ -92,7 +92,7 @@ def engine_refusal(
     def backward(ctx: FunctionCtx, *_upstream: Tensor) -> tuple[Any, ...]:
         return tuple(_for_engine(value) for value in values)
 
-    given = arguments(map(copied, inputs, requires_grad))
+    given = list(map(copied, inputs, requires_grad))
     leaves = [each for each in given if isinstance(each, Tensor) and each.requires_grad]
     outputs = function_of(stage, forward, backward)(*given)
     try:

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 from harness.candidate.operations import Observe
-from harness.candidate.values import arguments, copied, outputs_of
+from harness.candidate.values import copied, outputs_of
 
 
 class OnceOnly(Exception):
@@ -26,7 +26,7 @@ def second_derivatives(function: Callable[..., Any], op: Observe) -> tuple[Tenso
     OnceOnly if the function is marked once_differentiable, and otherwise what it or torch raises.
     """
     upstreams = [copied(each, True) for each in op.upstream]
-    given = arguments(map(copied, op.inputs, op.required))
+    given = list(map(copied, op.inputs, op.required))
     leaves = [each for each in given if isinstance(each, Tensor) and each.requires_grad]
     moving = [*leaves, *(each for each in upstreams if isinstance(each, Tensor))]
     # The upstreams are part of the graph: given grad_outputs, torch imports far more.

@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from harness.candidate.backward import call_backward, node_of
 from harness.candidate.lines import code_at, is_students, place_of
 from harness.candidate.operations import Observe, Seen
-from harness.candidate.values import arguments, copied, copy_with_layout, outputs_of
+from harness.candidate.values import copied, copy_with_layout, outputs_of
 
 MOST_OPERATIONS = 64
 MOST_LINES = 8
@@ -62,10 +62,10 @@ def watched(function: type[Function], op: Observe) -> Watched:
 
 
 def _run(function: type[Function], op: Observe, seen: Watched) -> None:
-    inputs = tuple(map(copied, op.inputs, op.requires_grad))
+    inputs = map(copied, op.inputs, op.requires_grad)
     upstreams = [None if each is None else copy_with_layout(each) for each in op.upstream]
     with torch.enable_grad():
-        outputs = outputs_of(function.apply(*arguments(inputs)))
+        outputs = outputs_of(function.apply(*inputs))
     node = node_of(outputs)
     if node is None:
         nodes = (each.grad_fn for each in outputs if each.grad_fn is not None)
