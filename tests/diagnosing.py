@@ -51,7 +51,7 @@ def reproduces(stage, name, candidate, expression, tolerance=1e-6):
         for upstream in case.upstreams:
             asked: list[Operation] = [
                 Forward(1, stage.name, case.inputs, (True,) * len(case.inputs)),
-                Backward(1, (upstream,)),
+                Backward(1, upstream),
             ]
             output, returned = Workbench({stage.name: candidate}).perform(asked)
             assert isinstance(output, Output) and isinstance(returned, Returns)
@@ -61,7 +61,7 @@ def reproduces(stage, name, candidate, expression, tolerance=1e-6):
                     return False
                 continue
             assert isinstance(got, Tensor)
-            value = stage.evaluate(expression, case.inputs, upstream, output.value).double()
+            value = stage.evaluate(expression, case.inputs, upstream, output.values).double()
             got = got.double()
             if value.shape != got.shape:
                 return False

@@ -11,11 +11,10 @@ import torch
 
 from grading.verify.writing import stage_text
 from harness.candidate.workbench import Workbench
-from harness.course.assignment import Assignment
 from harness.course.stage import Stage
+from harness.declare import assignment
 from harness.formulas.same import same_as_true
 from harness.judging.judge import judge
-from harness.many_neurons import MANY_NEURONS
 
 PAGE = (Path(__file__).parents[1] / "docs" / "diagnosis.md").read_text(encoding="utf-8")
 
@@ -42,9 +41,8 @@ def checked(stage, name, expression):
 
     scope = {stage.name: Solved}
     exec(stage_text(stage, {name: expression}), scope)
-    assignment = Assignment("own", "Own", (stage,), MANY_NEURONS.sizes, (), MANY_NEURONS.task)
     only = [f"{stage.slug}/gradient/{name}"]
-    return judge(assignment, Workbench(scope), only=only).report.checks[0]
+    return judge(assignment("Own", [stage]), Workbench(scope), only=only).report.checks[0]
 
 
 def test_the_page_declares_three_stages_and_shows_what_is_read():

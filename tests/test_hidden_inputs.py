@@ -113,11 +113,16 @@ def test_the_order_of_the_sizes_is_the_seeds():
         assert any(one != other for one, other in pairwise(orders)), id
 
 
+def numbers(case):
+    """The inputs of a case that are tensors."""
+    return [value for value in case.inputs if isinstance(value, torch.Tensor)]
+
+
 @pytest.mark.parametrize("stage", load_assignment("one-neuron").stages, ids=lambda s: s.slug)
 def test_which_numbers_are_negative_and_which_far_from_zero_is_the_seeds(stage):
     kinds = {
         seed: tuple(
-            tuple((bool(value < 0), bool(value.abs() > 4)) for value in case.inputs)
+            tuple((bool(value < 0), bool(value.abs() > 4)) for value in numbers(case))
             for case in (make_case(stage, seed, {}, index) for index in range(9))
         )
         for seed in range(6)
@@ -129,10 +134,10 @@ def test_every_seed_brings_numbers_of_all_signs_near_zero_and_far_from_it():
     stage = load_assignment("one-neuron").stage("WeightedSum")
     for seed in range(20):
         cases = [make_case(stage, seed, {}, index) for index in range(9)]
-        signs = {tuple(bool(value < 0) for value in case.inputs) for case in cases}
+        signs = {tuple(bool(value < 0) for value in numbers(case)) for case in cases}
         assert len(signs) == 8
         for at in range(3):
-            sizes = [float(case.inputs[at].abs()) for case in cases]
+            sizes = [float(numbers(case)[at].abs()) for case in cases]
             assert min(sizes) < 0.3 and max(sizes) > 4
 
 
@@ -144,17 +149,14 @@ def test_the_public_example_does_not_depend_on_the_seed():
 
 @pytest.mark.parametrize("seed", range(3))
 def test_a_sample_keeps_away_from_kinks(seed):
-    from harness.course.stage import Stage
+    from harness.declare import real, stage
 
     def nearly_always_at_a_kink(generator, shape, turn):
         near = torch.rand(shape, generator=generator, dtype=torch.float64)
         return torch.where(near < 0.6, 1e-6 * near, near + 1)
 
-    stage = Stage(
-        *("ReLU", "a = max(0, z)", {"z": ""}, "a"),
-        lambda z: z.clamp(min=0),
-        {"z": "g * (z > 0)"},
-        samples={"z": nearly_always_at_a_kink},
+    relu = stage(
+        "ReLU", "z[] -> a", torch.relu, inputs={"z": real(sampler=nearly_always_at_a_kink)}
     )
-    cases = [make_case(stage, seed, {}, index) for index in range(20)]
-    assert all(float(case.inputs[0]) > 1 for case in cases)
+    cases = [make_case(relu, seed, {}, index) for index in range(20)]
+    assert all(float(numbers(case)[0]) > 1 for case in cases)

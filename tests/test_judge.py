@@ -703,8 +703,8 @@ def test_the_size_of_a_factor_does_not_pass_for_the_factor(seed):
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
 def test_gradcheck_says_the_same_of_the_same_answers_in_any_precision(dtype):
     stage = MANY_NEURONS.stages[1]
-    case = gradcheck_case(stage, 0, MANY_NEURONS.sizes)
-    right = [(given[0].to(dtype),) for given in case.gradients]
+    case = gradcheck_case(stage, 0, stage.sizes)
+    right = [(z.to(dtype),) for (z,) in case.gradients if z is not None]
     wrong = [(2 * each[0],) for each in right]
     first, again = (
         [gradcheck_objection(stage, ["z"], case, each) for each in (right, wrong)] for _ in range(2)

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from grading.verify.mutants import claims_of
 from harness.course.assignments import NAMES, load_assignment
 from harness.course.settings import Settings
-from harness.course.stage import Mistake, Stage
+from harness.course.stage import Mistake
+from harness.declare import stage
 from harness.errors import UserError
 from harness.formulas.same import generic_points, same_as_true, value_of
 from harness.mistakes import mistakes_in
@@ -37,7 +38,7 @@ def as_received(stage, mistake):
         return stage
 
     def forward(*inputs):
-        return stage.evaluate(mistake.forward, inputs, torch.zeros(()))
+        return stage.evaluate(mistake.forward, inputs, (torch.zeros(()),))
 
     return replace(stage, forward=forward, mistakes=())
 
@@ -76,7 +77,10 @@ def test_every_expression_differs_from_the_truth_at_generic_points(assignment, s
             assert differs(stage, received, name, expression), (mistake.name, name)
         if mistake.forward:
             inputs, _ = next(generic_points(stage))
-            right, wrong = stage.forward(*inputs), value_of(received, stage.output, inputs, right_g)
+            right, wrong = (
+                stage.forward(*inputs),
+                value_of(received, stage.output, inputs, (right_g,)),
+            )
             assert wrong is None or wrong.shape != right.shape or not torch.allclose(wrong, right)
 
 
@@ -132,13 +136,13 @@ def test_a_mistake_says_which_checks_reject_it():
 
 def test_a_mistake_in_an_input_that_a_stage_does_not_have_is_refused():
     odd = Mistake("odd", {"q": "g"}, hint="Which input?")
-    with pytest.raises(ValueError, match="Negative has no input q"):
-        Stage("Negative", "y = −x", {"x": ""}, "y", torch.neg, {"x": "-g"}, mistakes=(odd,))
+    with pytest.raises(UserError, match="Negative: q is not an input with a gradient"):
+        stage("Negative", "x[] -> y", torch.neg, mistakes=(odd,))
 
 
 def test_a_stage_of_an_instructors_own_has_the_mistakes_of_every_stage():
-    stage = Stage("Negative", "y = −x", {"x": ""}, "y", torch.neg, {"x": "-g"})
-    mistakes = {mistake.name: mistake for mistake in mistakes_in(stage)}
+    negative = stage("Negative", "x[] -> y", torch.neg, gradients={"x": "-g"})
+    mistakes = {mistake.name: mistake for mistake in mistakes_in(negative)}
     assert mistakes["upstream-missing"].gradients == {"x": "-ones_like(g)"}
     assert {"last-forward-wins", "float32-inside"} <= set(mistakes)
     assert "contiguous-only" not in mistakes

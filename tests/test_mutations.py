@@ -18,7 +18,7 @@ from grading.verify.styles import Style, catalogue, styles, written
 from grading.verify.writing import stage_text
 from harness.candidate.workbench import Workbench
 from harness.course.assignments import NAMES, load_assignment
-from harness.course.stage import Stage
+from harness.declare import stage as declare_stage
 from harness.formulas.same import same_as_true
 from harness.formulas.variants import variants_of
 from tests.right import MANY, ONE, Sigmoid, WeightedSum, with_backward, with_forward
@@ -58,7 +58,7 @@ def test_the_rules_make_what_students_write(stage, name, expected):
 
 def formulas():
     """Formulas over one number x, of some depth."""
-    leaves = st.sampled_from(["g", "x", "y", "2", "1", "3"])
+    leaves = st.sampled_from(["g", "x", "h", "2", "1", "3"])
     pairs = st.sampled_from(["+", "-", "*", "/"])
     return st.recursive(
         leaves,
@@ -73,8 +73,8 @@ def formulas():
 
 @given(formula=formulas())
 def test_variants_are_expressions_that_differ(formula):
-    stage = Stage("Some", "y = x", {"x": ""}, "y", lambda x: x, {"x": formula})
-    found = [variant.expression for variant in variants_of(stage, "x")]
+    some = declare_stage("Some", "x[] -> h", lambda x: x, gradients={"x": formula})
+    found = [variant.expression for variant in variants_of(some, "x")]
     assert len(set(found)) == len(found)
     true = ast.unparse(ast.parse(formula, mode="eval"))
     for text in found:

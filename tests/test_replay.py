@@ -132,7 +132,8 @@ class TestReplay:
 
     def test_what_passes_now_is_told_and_exits_with_1(self, copied, replay):
         assignment = load_assignment("many-neurons")
-        facts = cases_for(assignment.stage("Sigmoid"), 5, assignment.sizes)[1].facts(1)
+        stage = assignment.stage("Sigmoid")
+        facts = cases_for(stage, 5, stage.sizes)[1].facts(1)
         id = "sigmoid/gradient/z"
         change(copied / "results.jsonl", name="alice", check=id, outcome="failed", case=facts)
         run = replay(copied, "alice")

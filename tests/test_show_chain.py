@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from harness.candidate.operations import Link
 from harness.course.report import Check, Report
-from harness.course.stage import Stage
+from harness.declare import stage
 from harness.formulas.notation import symbol
 from harness.many_neurons import MANY_NEURONS
 from harness.one_neuron import ONE_NEURON
@@ -118,14 +118,7 @@ def test_edges_that_a_report_does_not_judge_bear_no_mark():
 
 
 def test_a_declared_stage_is_drawn_without_more_ado():
-    relu = Stage(
-        name="ReLU",
-        formula="h = max(z, 0)",
-        inputs={"z": "N K"},
-        output="h",
-        forward=torch.relu,
-        gradients={"z": "g * (z > 0)"},
-    )
+    relu = stage("ReLU", "z[N K] -> h", torch.relu, gradients={"z": "g * (z > 0)"})
     weighted_sum, _, squared_error = MANY_NEURONS.stages
     links = (
         Link("WeightedSum", ("a_prev", "w", "b"), ("z",)),

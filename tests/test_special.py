@@ -16,7 +16,8 @@ from torch.autograd import Function
 from harness.candidate.workbench import Workbench
 from harness.course.assignments import load_assignment
 from harness.course.settings import Settings
-from harness.course.stage import Stage
+from harness.declare import real
+from harness.declare import stage as declare_stage
 from harness.judging.judge import judge
 from harness.probes import plan
 from harness.probes.cases import PUBLIC_SEED
@@ -156,9 +157,10 @@ def function(stage, backward):
     return type(stage.name, (Function,), body)
 
 
-def one_input(name, forward, gradient, sampler=None):
-    samples = {"x": sampler} if sampler else {}
-    return Stage(name, name, {"x": "N K"}, "o", forward, {"x": gradient}, samples=samples)
+def one_input(name, forward, gradient, kind=None):
+    return declare_stage(
+        name, "x[N K] -> o", forward, inputs={"x": kind or real()}, gradients={"x": gradient}
+    )
 
 
 def positive(generator, shape, turn):
@@ -189,7 +191,7 @@ LEAKY = one_input("LeakyReLU", lambda x: F.leaky_relu(x, 0.1), "where(x > 0, g, 
 ABSOLUTE = one_input("Absolute", torch.abs, "g * sign(x)")
 CLAMP = one_input("Clamp", lambda x: x.clamp(0, 1), "g * (x > 0) * (x < 1)")
 MAXIMUM = one_input("Maximum", lambda x: x.amax(1), "g[:, None] * (x == x.amax(1, keepdim=True))")
-ROOT = one_input("Root", torch.sqrt, "g / (2 * sqrt(x))", positive)
+ROOT = one_input("Root", torch.sqrt, "g / (2 * sqrt(x))", real(sampler=positive))
 INVERSE = one_input("Inverse", torch.reciprocal, "-g / x ** 2")
 STEEP = one_input("Steep", lambda x: torch.sin(50 * x), "50 * g * cos(50 * x)")
 LOG_SOFTMAX = one_input(
@@ -285,10 +287,11 @@ def test_a_smooth_reference_is_never_taken_for_a_kink(name, data):
     forward, least, most = SMOOTH[name]
     points = st.floats(least, most) | st.sampled_from([least, most, (least + most) / 2])
     x = torch.tensor(data.draw(st.lists(points, min_size=2, max_size=5)), dtype=torch.float64)
-    stage = Stage("S", "S", {"x": "N"}, "o", forward, {"x": "g"})
-    upstream = torch.ones_like(forward(x))
+    own = declare_stage("S", "x[N] -> o", forward)
+    upstream = (torch.ones_like(forward(x)),)
     generator = torch.Generator().manual_seed(data.draw(st.integers(0, 99)))
-    (slopes,) = slopes_at(stage, (x,), upstream, generator)
+    (slopes,) = slopes_at(own, (x,), upstream, generator)
+    assert slopes is not None
     assert torch.equal(slopes.low, slopes.high)
 
 
@@ -297,27 +300,28 @@ def test_a_kink_is_found_with_its_slopes_whatever_stands_beside_it(count, seed, 
     x = torch.tensor(data.draw(st.lists(st.floats(0.1, 9), min_size=count, max_size=count)))
     x = x.double()
     x[data.draw(st.integers(0, count - 1))] = 0
-    stage = Stage("S", "S", {"x": "N"}, "o", torch.relu, {"x": "g"})
+    own = declare_stage("S", "x[N] -> o", torch.relu)
     generator = torch.Generator().manual_seed(seed)
-    (slopes,) = slopes_at(stage, (x,), torch.full_like(x, scale), generator)
+    (slopes,) = slopes_at(own, (x,), (torch.full_like(x, scale),), generator)
+    assert slopes is not None
     assert slopes.high.tolist() == [scale] * count
     assert slopes.low.tolist() == [0 if value == 0 else scale for value in x.tolist()]
 
 
 @given(st.integers(0, 99), st.floats(-4e-5, 4e-5))
 def test_a_point_beside_a_kink_is_seen_as_near_it(seed, away):
-    stage = Stage("S", "S", {"x": "N"}, "o", torch.abs, {"x": "g"})
+    own = declare_stage("S", "x[N] -> o", torch.abs)
     x = torch.tensor([1.5, away, -2], dtype=torch.float64)
     generator = torch.Generator().manual_seed(seed)
-    assert is_near_kink(stage, (x,), torch.ones_like(x), generator)
+    assert is_near_kink(own, (x,), (torch.ones_like(x),), generator)
     x[1] = 0.5
-    assert not is_near_kink(stage, (x,), torch.ones_like(x), generator)
+    assert not is_near_kink(own, (x,), (torch.ones_like(x),), generator)
 
 
 @pytest.mark.parametrize("assignment", [ONE_NEURON, MANY_NEURONS])
 def test_every_kind_of_special_value_is_there_for_every_input(assignment):
     for stage in assignment.stages:
-        cases = special_cases(stage, 5, assignment.sizes[0])
+        cases = special_cases(stage, 5, stage.sizes[0])
         kinds = {case.kind for case in cases}
         assert {f"{name} is 0" for name in stage.inputs} <= kinds
         assert {f"{name} is 1" for name in stage.inputs} <= {
@@ -329,7 +333,8 @@ def test_every_kind_of_special_value_is_there_for_every_input(assignment):
             assert {"all inputs are 0", "all inputs are 0 or 1"} <= kinds
         # Whole tensors of zeros, and some of their entries.
         for name, at in zip(stage.inputs, range(9), strict=False):
-            values = [case.inputs[at] for case in cases if case.kind == f"{name} is 0"]
+            found = [case.inputs[at] for case in cases if case.kind == f"{name} is 0"]
+            values = [value for value in found if isinstance(value, torch.Tensor)]
             whole = [bool((value == 0).all()) for value in values]
             assert any(whole) and all((value == 0).any() for value in values)
             assert stage.is_scalar or not all(whole)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from harness.candidate.workbench import Workbench
 from harness.course.assignments import NAMES, load_assignment
 from harness.course.settings import Settings
-from harness.course.stage import Stage
+from harness.declare import DeclarationError, stage
 from harness.judging.judge import judge
 from harness.probes import plan
 
@@ -27,7 +27,8 @@ sizes = st.fixed_dictionaries({name: st.integers(1, 6) for name in ("N", "n_in",
 def test_gradient_expressions_equal_built_in_autograd(stage, sizes, seed):
     generator = torch.Generator().manual_seed(seed)
     inputs = stage.sample(generator, sizes)
-    upstream = torch.randn(stage.forward(*inputs).shape, generator=generator, dtype=torch.float64)
+    shape = stage.forward(*inputs).shape
+    upstream = (torch.randn(shape, generator=generator, dtype=torch.float64),)
     true = stage.true_gradients(inputs, upstream)
     for name, gradient in zip(stage.inputs, true, strict=True):
         value = stage.evaluate(stage.gradients[name], inputs, upstream)
@@ -39,18 +40,18 @@ def test_expressions_see_no_python_builtins():
     stage = load_assignment("one-neuron").stage("Sigmoid")
     zero = torch.zeros((), dtype=torch.float64)
     with pytest.raises(NameError):
-        stage.evaluate("__import__('os')", (zero,), zero)
+        stage.evaluate("__import__('os')", (zero,), (zero,))
 
 
 def test_expressions_can_compare_with_a_fraction():
     stage = load_assignment("one-neuron").stage("Sigmoid")
     one = torch.ones((), dtype=torch.float64)
-    assert stage.evaluate("g * (z > 0.5)", (one,), one) == 1
+    assert stage.evaluate("g * (z > 0.5)", (one,), (one,)) == 1
 
 
-def test_a_stage_without_a_gradient_for_an_input_is_refused():
-    with pytest.raises(ValueError, match="Scale: every input needs a gradient"):
-        Stage("Scale", "y = c·x", {"c": "", "x": ""}, "y", torch.mul, {"x": "g * c"})
+def test_a_gradient_for_what_is_no_input_is_refused_with_file_and_line():
+    with pytest.raises(DeclarationError, match=r"test_stage.py, line \d+: Scale: v is not an"):
+        stage("Scale", "c[], x[] -> y", torch.mul, gradients={"v": "g * c"})
 
 
 def test_slugs_are_kebab_case():
@@ -91,12 +92,10 @@ def test_every_probe_works_for_a_stage_that_an_instructor_declares():
     """Declared as CONTRIBUTING.md shows, in a few lines."""
     from dataclasses import replace
 
-    relu = Stage(
-        name="ReLU",
-        formula="a = max(0, z)",
-        inputs={"z": "N K"},
-        output="a",
-        forward=lambda z: z.clamp(min=0),
+    relu = stage(
+        "ReLU",
+        "z[N K] -> a",
+        lambda z: z.clamp(min=0),
         gradients={"z": "g * (z > 0)"},
         points={"z": 2.0},
     )

@@ -107,15 +107,21 @@ WRONG = {
 }
 
 
+def same(one, other):
+    """Whether two values are tensors of the same numbers."""
+    return isinstance(one, torch.Tensor) and torch.equal(one, other)
+
+
 @pytest.mark.parametrize("id", WRONG)
 def test_the_record_makes_the_inputs_again_to_the_last_bit(id):
     check, moments = judged({**MANY, **WRONG[id]})[id]
     case = case_again(MANY_NEURONS, id, check.case)
     assert [moment.upstream is None for moment in moments] == [True, False][: len(moments)]
     for moment in moments:
-        assert all(map(torch.equal, moment.inputs, case.inputs))
+        assert all(map(same, moment.inputs, case.inputs))
     if len(moments) > 1:
-        assert torch.equal(moments[1].upstream, case.upstreams[check.case["upstream"]])
+        upstream = case.upstreams[check.case["upstream"]]
+        assert all(map(same, moments[1].upstream, upstream))
     if id != "sigmoid/precision":
         assert moments[-1].is_off
 
@@ -141,14 +147,14 @@ def test_calls_that_disturb_each_other_are_shown_in_order():
     assert [moment.is_off for moment in moments] == [False, False, True, False, True]
     second = {**check.case, "seed": check.case["second_seed"], "index": check.case["second_index"]}
     case = case_again(MANY_NEURONS, "sigmoid/gradient/z", second)
-    assert torch.equal(moments[1].inputs[0], case.inputs[0])
+    assert all(map(same, moments[1].inputs, case.inputs))
     assert "Sigmoid.backward, call 2" in text(moments)
 
 
 def test_what_changes_its_inputs_is_shown_with_the_inputs_it_had():
     _, moments = judged({**MANY, "Sigmoid": with_backward(Sigmoid, in_place)})["sigmoid/purity"]
     assert [moment.upstream is None for moment in moments] == [True, False]
-    assert moments[1].upstream.any()
+    assert moments[1].upstream[0].any()
 
 
 def test_a_case_in_float32_is_shown_in_float32():
@@ -157,7 +163,7 @@ def test_a_case_in_float32_is_shown_in_float32():
 
     _, moments = judged({**MANY, "Sigmoid": with_backward(Sigmoid, backward)})["sigmoid/precision"]
     assert [moment.is_off for moment in moments] == [False, True]
-    assert moments[1].upstream.dtype == torch.float32
+    assert moments[1].upstream[0].dtype == torch.float32
 
 
 def test_of_the_chain_every_call_is_shown():

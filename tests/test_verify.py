@@ -27,7 +27,7 @@ from harness.candidate.workbench import Workbench
 from harness.course.assignments import load_assignment
 from harness.course.report import Check
 from harness.course.settings import Limits, Settings
-from harness.course.stage import Stage
+from harness.declare import stage
 from harness.errors import UserError
 from harness.judging.judge import judge
 from harness.probes import plan
@@ -36,12 +36,11 @@ ROOT = Path(__file__).resolve().parent.parent
 PLAIN = ROOT / "tests" / "sample_class" / "many-neurons" / "submissions" / "right-plain.py"
 MANY = load_assignment("many-neurons")
 RIGHT = Solution("right.py", PLAIN.read_bytes())
-RELU = Stage(
-    name="ReLU",
+RELU = stage(
+    "ReLU",
+    "z[N K] -> a",
+    lambda z: z.clamp(min=0),
     formula="a = max(0, z)",
-    inputs={"z": "N K"},
-    output="a",
-    forward=lambda z: z.clamp(min=0),
     gradients={"z": "g * (z > 0)"},
     points={"z": 2.0},
 )
