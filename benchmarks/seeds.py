@@ -49,7 +49,7 @@ from grading.workers.seeds import BITS
 from harness.candidate.operations import Candidate
 from harness.candidate.workbench import Workbench
 from harness.course.assignment import Assignment
-from harness.course.assignments import NAMES, load_assignment
+from harness.course.assignments import SHIPPED, load_assignment
 from harness.course.report import Report
 from harness.course.settings import Settings
 from harness.course.stage import Stage
@@ -186,7 +186,7 @@ def prepare() -> None:
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    for name in NAMES:
+    for name in SHIPPED:
         prepared(name)
     # What stays is not to be looked through again and again, and little else lasts.
     gc.collect()
@@ -201,7 +201,7 @@ def _overdue(_number: int, _frame: object) -> None:
 def marks_near(seed: int, *, training: bool, mutants: bool = True) -> Marks:
     """The marks of everything that is judged in this process, under one seed."""
     marks: Marks = {}
-    for name in NAMES:
+    for name in SHIPPED:
         assignment, solved, judged = prepared(name)
         ran: dict[str, Ran] = defaultdict(dict)
         for each in (each for each in judged if mutants or not each.stage):
@@ -290,7 +290,7 @@ def judged_walled(index: int, zygote: Zygote) -> tuple[int, float, Marks]:
     """The marks of the sample classes behind the wall, and the time by the clock."""
     began = time.monotonic()
     marks: Marks = {}
-    for name in NAMES:
+    for name in SHIPPED:
         entries = find_submissions(CLASSES / name / "submissions")
         job = Job(name, Settings(), seed_number(index))
         for result in grade_entries(entries, job, 2, zygote):

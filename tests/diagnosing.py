@@ -13,14 +13,14 @@ from torch import Tensor
 from grading.verify.writing import stage_text
 from harness.candidate.operations import Backward, Forward, Operation, Output, Returns
 from harness.candidate.workbench import Workbench
-from harness.course.assignments import NAMES, load_assignment
+from harness.course.assignments import SHIPPED, load_assignment
 from harness.course.settings import Settings
 from harness.judging.judge import judge
 from harness.probes.cases import make_case
 from tests.right import MANY, ONE
 
 RIGHT = {"many-neurons": MANY, "one-neuron": ONE}
-STAGES = [(name, stage) for name in NAMES for stage in load_assignment(name).stages]
+STAGES = [(name, stage) for name in SHIPPED for stage in load_assignment(name).stages]
 # Sizes and cases that neither a check nor a diagnosis looks at.
 SIZES = ({"N": 6, "n_in": 4, "K": 9}, {"N": 8, "n_in": 7, "K": 2}, {"N": 3, "n_in": 5, "K": 4})
 INDEX = 977

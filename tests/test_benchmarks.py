@@ -25,7 +25,7 @@ from benchmarks.seeds import PLAIN, Kept, judged_near, prepared, seed_number
 from benchmarks.styles import CRASHES, RIGHT_RETURNS, STAGES, STYLES, WRONG_RETURNS, plain
 from benchmarks.tables import facts_of, tables_of
 from harness.candidate.workbench import Workbench
-from harness.course.assignments import NAMES, load_assignment
+from harness.course.assignments import SHIPPED, load_assignment
 from harness.judging.judge import judge
 from harness.training.task import train_reference
 from tests.right import MANY, Sigmoid, SquaredError, WeightedSum, with_backward
@@ -217,7 +217,7 @@ def test_marks_with_mutants_are_not_added_to_marks_without(tmp_path):
 @pytest.mark.proof
 def test_some_of_everything_gets_the_same_marks_under_two_seeds(monkeypatch):
     some = {}
-    for name in NAMES:
+    for name in SHIPPED:
         assignment, solved, judged = prepared(name)
         some[name] = (assignment, solved, judged[::90])
     monkeypatch.setattr(seeds, "prepared", some.__getitem__)
@@ -232,7 +232,7 @@ def test_what_shares_a_forward_fails_the_checks_that_it_fails_by_itself(monkeypa
     found = []
     for share in (True, False):
         some = {}
-        for name in NAMES:
+        for name in SHIPPED:
             assignment, solved, judged = prepared(name)
             chosen = [each for each in judged if each.shared][::40]
             if not share:

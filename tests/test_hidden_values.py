@@ -11,7 +11,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from harness.candidate.workbench import Workbench
-from harness.course.assignments import NAMES, load_assignment
+from harness.course.assignments import SHIPPED, load_assignment
 from harness.course.settings import FEEDBACK_LEVELS, Settings
 from harness.judging.judge import NOT_SHOWN, NOT_SHOWN_HINT, judge
 from harness.mistakes import mistakes_in
@@ -22,7 +22,7 @@ from tests.right import MANY, ONE, Sigmoid, with_backward
 RIGHT = {"one-neuron": ONE, "many-neurons": MANY}
 MISTAKES = [
     (name, stage, mistake)
-    for name in NAMES
+    for name in SHIPPED
     for stage in load_assignment(name).stages
     for mistake in mistakes_in(stage)
     if not mistake.code

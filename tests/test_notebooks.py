@@ -9,7 +9,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from harness.course.assignments import NAMES, load_assignment
+from harness.course.assignments import SHIPPED, load_assignment
 from harness.course.settings import SETTINGS_FILE, Settings, load_settings, settings_beside
 from harness.probes import plan
 from harness.training.digits import DIGITS, split_digits
@@ -61,7 +61,7 @@ def checks_of(assignment, call):
     return [check for check in planned if check.stage in names]
 
 
-@pytest.fixture(params=NAMES)
+@pytest.fixture(params=SHIPPED)
 def assignment(request):
     return load_assignment(request.param)
 

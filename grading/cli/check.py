@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from grading.cli.common import ASSIGNMENT, JSON, PATH, UNUSABLE, write_json
+from grading.cli.common import COURSE, JSON, PATH, UNUSABLE, write_json
 from grading.confined.software import MissingPackage
 from grading.errors import sentence
 from grading.sandbox import Spawner, open_spawner
@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("file", type=PATH)
 @click.option(
-    "--assignment", type=ASSIGNMENT, help="The assignment. Default: what FILE imports or is named."
+    "--assignment", metavar="NAME", help="The assignment. Default: what FILE imports or is named."
 )
+@COURSE
 @click.option("--stage", "stages", multiple=True, help="Check only this class; can be repeated.")
 @JSON
 @click.option("--watch", is_flag=True, help="Check again whenever FILE is saved, until Ctrl-C.")

@@ -10,7 +10,7 @@ import click
 from grading.errors import refusals
 from grading.sandbox import LEVELS
 from grading.workers.seeds import LARGEST
-from harness.course.assignments import NAMES
+from harness.course.assignments import assignment_names, choose_course
 from harness.errors import UserError
 
 if TYPE_CHECKING:
@@ -24,15 +24,37 @@ def given_folder(context: click.Context, parameter: click.Parameter, value: str)
     return Path(value)
 
 
+def known_assignment(
+    _context: click.Context, _parameter: click.Parameter, value: str | None
+) -> str | None:
+    """Return the name of an assignment of the package or of the course. Refuse other names."""
+    if value is not None and value not in assignment_names():
+        raise click.BadParameter(f"{value!r} is not one of {', '.join(assignment_names())}.")
+    return value
+
+
 # The exit code if the call, or what it names, cannot be used.
 UNUSABLE = 2
 PATH = click.Path(path_type=Path)
-ASSIGNMENT = click.Choice(NAMES)
+# It is processed first, as the names of assignments depend on it.
+COURSE = click.option(
+    "--course",
+    type=PATH,
+    metavar="DIR",
+    is_eager=True,
+    expose_value=False,
+    callback=lambda context, parameter, value: choose_course(value),
+    help="The course's folder. Default: the nearest one, here or above, that holds solutions/.",
+)
 SEEDS = click.IntRange(0, LARGEST)
 FOLDER = click.argument("folder", callback=given_folder)
 RESULTS = click.argument("results", metavar="DIR", callback=given_folder)
 FOR_ASSIGNMENT = click.option(
-    "--assignment", required=True, type=ASSIGNMENT, help="The assignment that FOLDER is for."
+    "--assignment",
+    required=True,
+    metavar="NAME",
+    callback=known_assignment,
+    help="The assignment that FOLDER is for.",
 )
 WORKERS = click.option(
     "--workers", type=click.IntRange(min=1), help="Number of processes. Default: one per core."

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import click
 
-from grading.cli.common import ASSIGNMENT, JSON, SEEDS, WORKERS, write_json
+from grading.cli.common import COURSE, JSON, SEEDS, WORKERS, known_assignment, write_json
 from grading.workers.capacity import cores
-from harness.course.assignments import NAMES
+from harness.course.assignments import assignment_names, current_course, source_of
 
 
 @click.command()
-@click.argument("assignment", type=ASSIGNMENT, required=False)
+@click.argument("assignment", required=False, callback=known_assignment)
+@COURSE
 def release(assignment: str | None) -> None:
     """Generate the handouts from the solutions.
 
@@ -19,13 +20,15 @@ def release(assignment: str | None) -> None:
     """
     from grading.nbgrader.release import release_assignment
 
-    for name in [assignment] if assignment else NAMES:
-        for path in release_assignment(Path(), name):
+    course = current_course() or Path()
+    for name in [assignment] if assignment else _present():
+        for path in release_assignment(course, name):
             click.echo(f"Released {path}")
 
 
 @click.command()
-@click.argument("assignment", type=ASSIGNMENT, required=False)
+@click.argument("assignment", required=False, callback=known_assignment)
+@COURSE
 @WORKERS
 @click.option("--seed", type=SEEDS, default=0, show_default=True, help="Seed of the hidden inputs.")
 @JSON
@@ -39,11 +42,17 @@ def verify(assignment: str | None, workers: int | None, seed: int, json_file: Pa
     """
     from grading.verify.text import verify_and_print
 
-    names = [assignment] if assignment else list(NAMES)
-    proofs = verify_and_print(Path(), names, workers or cores(), seed)
+    names = [assignment] if assignment else _present()
+    proofs = verify_and_print(current_course() or Path(), names, workers or cores(), seed)
     if json_file:
         write_json([proof.as_dict() for proof in proofs], json_file)
     sys.exit(1 if any(proof.off for proof in proofs) else 0)
+
+
+def _present() -> list[str]:
+    """Return the assignments that the course has, or all if none: what is missing is told."""
+    present = [name for name in assignment_names() if source_of(name).is_dir()]
+    return present or list(assignment_names())
 
 
 @click.command()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from grading.cli.common import ASSIGNMENT, OUT, PATH, RESULTS, read_results, write
+from grading.cli.common import COURSE, OUT, PATH, RESULTS, known_assignment, read_results, write
 from harness.course.numbers import plural
 from harness.errors import UserError
 
@@ -78,7 +78,8 @@ def classroom(results: Path, out: Path | None) -> None:
 
 
 @export.command()
-@click.argument("assignment", type=ASSIGNMENT)
+@click.argument("assignment", callback=known_assignment)
+@COURSE
 @click.option(
     "--index",
     help="URL of a package index that has torch without CUDA. An autograder does not need a GPU, "
@@ -91,9 +92,10 @@ def gradescope(assignment: str, index: str | None, out: Path | None) -> None:
     Run it in the course's folder: the zip includes solutions/ASSIGNMENT/assignment.toml.
     """
     from grading.exports.gradescope import autograder_zip
+    from harness.course.assignments import source_of
     from harness.course.settings import SETTINGS_FILE
 
-    settings = Path("solutions", assignment, SETTINGS_FILE)
+    settings = source_of(assignment) / SETTINGS_FILE
     out = out or Path(f"gradescope-{assignment}.zip")
     found = settings if settings.is_file() else None
     write(autograder_zip(assignment, found, index, secrets.token_hex(32)), out)
@@ -104,7 +106,8 @@ def gradescope(assignment: str, index: str | None, out: Path | None) -> None:
 
 
 @export.command()
-@click.argument("assignment", type=ASSIGNMENT)
+@click.argument("assignment", callback=known_assignment)
+@COURSE
 @click.option("--files", default="*.ipynb", show_default=True, help="The files students submit.")
 @click.option(
     "--requirement",
@@ -122,6 +125,7 @@ def workflow(assignment: str, files: str, requirement: str, out: Path | None) ->
 
 @export.command()
 @RESULTS
+@COURSE
 @click.option(
     "--db",
     "url",
@@ -171,6 +175,7 @@ def pseudonymous(results: Path, out: Path | None) -> None:
 
 @export.command()
 @RESULTS
+@COURSE
 @click.option(
     "--out", type=PATH, default=Path("feedback.zip"), show_default=True, help="The zip to write."
 )

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from grading.cli.common import (
+    COURSE,
     FOLDER,
     FOR_ASSIGNMENT,
     ISOLATION,
@@ -21,6 +22,7 @@ from grading.cli.common import (
 from grading.cli.report import update_report
 from grading.errors import isolated
 from grading.sandbox import LOCKED, Isolation, open_spawner
+from harness.course.assignments import current_course
 from harness.errors import UserError
 from harness.show.visible import visible_line
 
@@ -28,6 +30,7 @@ from harness.show.visible import visible_line
 @click.command()
 @FOLDER
 @FOR_ASSIGNMENT
+@COURSE
 @click.option(
     "--out",
     required=True,
@@ -102,6 +105,7 @@ def grade(folder: Path, assignment: str, out: Path, preview: bool, **options: An
     metavar="ID",
     help="Replay only this check; can be repeated. Default: all that failed.",
 )
+@COURSE
 @ISOLATION
 def replay(
     results: Path, name: str, folder: Path, checks: tuple[str, ...], isolation: Isolation | None
@@ -138,6 +142,7 @@ def replay(
 @click.option("--reason", help="The reason, kept with the points.")
 @click.option("--allow-more", is_flag=True, help="Allow more points than the maximum.")
 @click.option("--remove", is_flag=True, help="Remove the override.")
+@COURSE
 def override(
     results: Path,
     name: str,
@@ -173,6 +178,7 @@ def override(
 @click.command()
 @FOLDER
 @FOR_ASSIGNMENT
+@COURSE
 @click.option(
     "--handout", type=PATH, help="What students started from. Default: assignments/NAME/NAME.ipynb."
 )
@@ -185,7 +191,8 @@ def similar(folder: Path, assignment: str, handout: Path | None, json_file: Path
     """
     from grading.similarity.groups import group_lines, similar_in
 
-    handout = handout or Path("assignments", assignment, f"{assignment}.ipynb")
+    course = current_course() or Path()
+    handout = handout or course / "assignments" / assignment / f"{assignment}.ipynb"
     if not handout.is_file():
         raise UserError(
             f"{handout} does not exist, and without the handout its code would count as students' "

@@ -4,12 +4,13 @@ from pathlib import Path
 
 import click
 
-from grading.cli.common import RESULTS, WORKERS
+from grading.cli.common import COURSE, RESULTS, WORKERS
 from grading.workers.capacity import cores
 
 
 @click.command()
 @RESULTS
+@COURSE
 @WORKERS
 def report(results: Path, workers: int | None) -> None:
     """Make the HTML report of a run again.

@@ -76,7 +76,7 @@ def prepare(finder: Finder | None = None) -> None:
         del sys.modules[name]
     if finder is not None:
         finder.install()
-    sys.meta_path.insert(0, _Handouts())
+    sys.meta_path.insert(0, _handouts)
     # What Python adds when it starts, which the warm process did without.
     site.setquit()
     site.sethelper()
@@ -110,6 +110,7 @@ def _define(channel: Channel, request: Define) -> Mapping[str, object]:
     def started(index: int, place: str) -> None:
         channel.send(wire.encode(Started(request.call, index, place)))
 
+    _handouts.names.add(request.source.handout)
     try:
         done = run_definitions(
             request.source, request.skip, request.until, started, ignored=NotGraded
@@ -168,13 +169,16 @@ class _Handout(types.ModuleType):
 
 
 class _Handouts(MetaPathFinder, Loader):
-    """Finds a stand-in for every module of the harness: the judge's side is not the child's."""
+    """Finds a stand-in for what handouts import: the judge's side is not the child's."""
+
+    def __init__(self) -> None:
+        self.names = {"harness"}
 
     def find_spec(
         self, fullname: str, _path: object = None, _target: object = None
     ) -> ModuleSpec | None:
-        """Return the spec of a stand-in for a module of the harness, None for others."""
-        inside = fullname.split(".", maxsplit=1)[0] == "harness"
+        """Return the spec of a stand-in for a module that is handed out, None for others."""
+        inside = fullname.split(".", maxsplit=1)[0] in self.names
         return ModuleSpec(fullname, self, is_package=True) if inside else None
 
     def create_module(self, spec: ModuleSpec) -> types.ModuleType:
@@ -183,3 +187,6 @@ class _Handouts(MetaPathFinder, Loader):
 
     def exec_module(self, module: types.ModuleType) -> None:
         """Run nothing."""
+
+
+_handouts = _Handouts()

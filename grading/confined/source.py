@@ -1,5 +1,7 @@
 """A student's code as text: a module, or the code cells of a notebook. Nothing is run here."""
 
+from __future__ import annotations
+
 import io
 import json
 import re
@@ -16,6 +18,8 @@ CODE_LIMIT = 4 * 1024 * 1024
 CELLS_LIMIT = 10_000
 CODE = (".py", ".ipynb")
 UNGRADED = "ungraded"
+# How the module begins that is handed out beside a notebook.
+HANDED_OUT = "# Handed out by `backprop release`"
 
 Form = TypeVar("Form")
 
@@ -39,10 +43,19 @@ class Cell(msgspec.Struct, frozen=True):
 
 
 class Source(msgspec.Struct, frozen=True):
-    """The code of a submission, in order."""
+    """The code of a submission, in order.
+
+    ``handout`` is the module that it may import although it is not there: what is handed out with
+    the assignment.
+    """
 
     cells: Annotated[tuple[Cell, ...], msgspec.Meta(max_length=CELLS_LIMIT)]
     notebook: bool
+    handout: str = ""
+
+    def with_handout(self, module: str) -> Source:
+        """Return the same code of an assignment whose handout imports ``module``."""
+        return msgspec.structs.replace(self, handout=module)
 
 
 class _NbgraderMark(msgspec.Struct, frozen=True):

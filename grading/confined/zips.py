@@ -13,10 +13,20 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import PurePosixPath
 
-from grading.confined.source import CODE, FILE_LIMIT, File, Source, Unreadable, read_source
+from grading.confined.source import (
+    CODE,
+    FILE_LIMIT,
+    HANDED_OUT,
+    File,
+    Source,
+    Unreadable,
+    read_source,
+)
 
 MEMBER_LIMIT = 10_000
 NAME_LIMIT = 100
+# Of how many files the beginning is read to see whether they are a student's.
+MOST_READ = 20
 _HEAD = b"PK\x01\x02"  # begins the description of each member
 _ENCRYPTED = 0x1
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -60,13 +70,24 @@ def only_file(files: Sequence[File]) -> File:
         notes += inside.notes
     if not found:
         raise nothing(notes)
+    if 1 < len(found) <= MOST_READ:
+        # The module that is handed out beside a notebook comes back with it.
+        found = [each for each in found if not _is_handed_out(*each)] or found
     if len(found) > 1:
         names = ", ".join(_last(name) for name, _ in found[:5])
         raise Unreadable(f"There are {len(found)} files where one is expected: {names}.")
-    name, file = found[0]
+    return _file(*found[0])
+
+
+def _file(name: str, file: File) -> File:
+    """Return the code file called ``name``, which is ``file`` or in that zip."""
     if file.name.lower().endswith(".zip"):
         return File(_last(name), unpacked(_last(file.name), file.data, name))
     return File(_last(name), file.data)
+
+
+def _is_handed_out(name: str, file: File) -> bool:
+    return name.lower().endswith(".py") and _file(name, file).data.startswith(HANDED_OUT.encode())
 
 
 def nothing(notes: Sequence[str]) -> Unreadable:

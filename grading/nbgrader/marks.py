@@ -14,7 +14,7 @@ from nbformat.v4 import new_output
 
 from grading.nbgrader.check_cells import cell_points, check_cells, stages_checked
 from grading.results.lines import Result, report_of
-from harness.course.assignments import NAMES, load_assignment
+from harness.course.assignments import DECLARATION, SHIPPED, is_declared, load_assignment
 from harness.course.report import Report
 from harness.course.settings import (
     SETTINGS_FILE,
@@ -44,15 +44,18 @@ class Task:
 def find_task(folder: Path) -> Task | None:
     """Return the assignment whose source is ``folder``; None where it is none of the harness's.
 
-    The settings in the folder name it; without settings, the folder's own name does. Raise
-    SettingsError for invalid settings.
+    It is declared in the folder, or it is the shipped one that the settings in the folder name;
+    without settings, the folder's own name does. Raise SettingsError for invalid settings, and
+    UserError for a declaration that cannot be used.
     """
-    name = _named(folder)
-    if name not in NAMES:
+    declared = is_declared(folder)
+    name = folder.name if declared else _named(folder)
+    if not declared and name not in SHIPPED:
         return None
     from harness.probes import plan
 
-    assignment, settings = load_assignment(name), settings_beside(folder, name)
+    assignment = load_assignment(name, folder / DECLARATION)
+    settings = settings_beside(folder, name)
     return Task(folder, assignment, settings, plan(assignment, settings))
 
 

@@ -47,7 +47,7 @@ from grading.results.lines import Result
 from grading.sandbox import LEVELS, LOCKED, Isolation, Spawner, SpawnerError, open_spawner
 from grading.submissions.reading import Submission
 from grading.workers.seeds import LARGEST, kept_seed
-from harness.course.assignments import NAMES
+from harness.course.assignments import DECLARATION, SHIPPED
 from harness.course.settings import SETTINGS_FILE
 from harness.errors import UserError
 
@@ -208,9 +208,10 @@ class SubmittedNotebooks(_Exporter):
             task = self.task(name)
             if task is None:
                 raise UserError(
-                    f"{name} is not an assignment of this harness ({', '.join(NAMES)}): set "
-                    f"`assignment` in {self.source(name) / SETTINGS_FILE} to one of these, or "
-                    "autograde it without grading.nbgrader.plugin in nbgrader_config.py."
+                    f"{name} is not an assignment of this harness ({', '.join(SHIPPED)}): set "
+                    f"`assignment` in {self.source(name) / SETTINGS_FILE} to one of these, declare "
+                    f"it in {DECLARATION} beside that, or autograde it without "
+                    "grading.nbgrader.plugin in nbgrader_config.py."
                 )
             self._judge_gradebook(name, task)
             self._log_unreadable(name)

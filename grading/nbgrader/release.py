@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from grading.nbgrader.check_cells import cell_points, check_cells
 from grading.sandbox.temporary import room
-from harness.course.assignments import load_assignment
+from harness.course.assignments import DECLARATION, SOURCE, load_assignment
 from harness.course.settings import SETTINGS_FILE, settings_beside
 from harness.errors import UserError
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from harness.probes import Planned
 
-SOURCE, RELEASE = "solutions", "assignments"
+RELEASE = "assignments"
 
 
 def release_assignment(course: Path, name: str) -> list[Path]:
@@ -33,7 +33,7 @@ def release_assignment(course: Path, name: str) -> list[Path]:
 
     source = course / SOURCE / name
     refuse_leaks(source)
-    planned = plan(load_assignment(name), settings_beside(source, name))
+    planned = plan(load_assignment(name, source / DECLARATION), settings_beside(source, name))
     for notebook in sorted(source.glob("*.ipynb")):
         _set_points(notebook, planned)
     target = course / RELEASE / name

@@ -20,6 +20,7 @@ from grading.pages.names import page_name
 from grading.pages.overview import Mistake, Overview
 from grading.results.lines import LINES, decode_result, replaced
 from grading.results.record import Run, each_line, read_run
+from harness.course.assignments import declaration_digest, source_of
 from harness.errors import UserError
 
 REPORT, INDEX, STUDENTS, STAFF = "report", "index.html", "students", "staff"
@@ -81,7 +82,9 @@ def make_report(out: Path, executors: Executors) -> Path:
 def _wanted(out: Path, run: Run) -> tuple[Overview, dict[str, str], dict[str, Place]]:
     """Return what the results ask for: the class, the pages' keys, and where the lines stand."""
     overview, keys, places = Overview(run), {}, {}
-    shared = _digest(repr(run.settings), repr(sorted(run.versions.items())), _own_source())
+    declared = declaration_digest(source_of(run.assignment))
+    made_of = repr(run.settings), repr(sorted(run.versions.items())), declared, _own_source()
+    shared = _digest(*made_of)
     start = 0
     for line, result in each_line(out):
         name = page_name(result.submission)

@@ -10,7 +10,7 @@ from grading.sandbox import Spawner
 from grading.sandbox.reader import Reader
 from grading.sandbox.remote import RemoteCandidate, with_second_try
 from harness.course.assignment import Assignment
-from harness.course.assignments import load_assignment
+from harness.course.assignments import load_assignment, module_of
 from harness.course.report import Check, Report
 from harness.course.settings import SettingsError
 from harness.errors import UserError
@@ -71,6 +71,7 @@ def _judged(record: Record, assignment: Assignment, spawner: Spawner) -> tuple[R
         )
         return judgement.report, transcript
 
+    source = source.with_handout(module_of(assignment.name))
     try:
         verdict = with_second_try(spawner, source, settings.limits, judged)
     except SettingsError as error:

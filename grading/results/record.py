@@ -13,7 +13,7 @@ from grading.errors import refusals
 from grading.results.attempts import attempts_of
 from grading.results.lines import LINES, RUN, Result, decode_result
 from grading.submissions.reading import digest, find_submissions, read_files
-from harness.course.assignments import NAMES
+from harness.course.assignments import assignment_names
 from harness.course.report import Check
 from harness.course.settings import Settings
 from harness.errors import UserError
@@ -103,10 +103,10 @@ def read_run(results: Path) -> Run:
     """Return how the run in ``results`` was made. Raise UserError if that cannot be read."""
     path = results / RUN
     run = _decoded(b"".join(_lines(path)), Run, path, str(path))
-    if run.assignment not in NAMES:
+    if run.assignment not in assignment_names():
         raise UserError(
-            f"{path} is for assignment {visible(run.assignment)}, which this version does not "
-            "include."
+            f"{path} is for assignment {visible(run.assignment)}, which is neither in this version "
+            "nor in the course: name the course's folder with --course."
         )
     return run
 

@@ -21,6 +21,7 @@ from grading.errors import refusals
 from grading.results.lines import OPEN, Result, decode_result, encode_result, replaced
 from grading.sandbox import Isolation
 from grading.workers.jobs import Job
+from harness.course.assignments import declaration_digest, source_of
 from harness.course.numbers import plural
 from harness.errors import UserError
 
@@ -63,7 +64,8 @@ class Keys:
         settings = {
             key: value for key, value in job.settings.as_dict().items() if key != "attempts"
         }
-        shared = [job.assignment, settings, job.seed, dict(versions), _own_source()]
+        declared = declaration_digest(source_of(job.assignment))
+        shared = [job.assignment, declared, settings, job.seed, dict(versions), _own_source()]
         self._shared = hashlib.sha256(msgspec.json.encode(shared, order="deterministic"))
 
     def key(self, name: str, digest: str) -> str:

@@ -26,7 +26,7 @@ from grading.runs.output import open_journal, seed_for
 from grading.runs.overrides import Overrides, read_overrides
 from grading.runs.preview import compared, print_moves, published
 from grading.runs.signals import Stopped, stoppable, unstoppable
-from grading.runs.start import check_points, progress, warn_not_isolated, worker_count
+from grading.runs.start import check_declared, progress, warn_not_isolated, worker_count
 from grading.runs.submissions import Folder
 from grading.runs.summary import Counts, print_summary
 from grading.sandbox import LEVELS, LOCKED, Isolation, open_zygote
@@ -34,7 +34,7 @@ from grading.submissions.reading import Entry, digest_of
 from grading.workers.batch import executor, grade_entries, start_early
 from grading.workers.capacity import cores
 from grading.workers.jobs import Job
-from harness.course.settings import settings_beside
+from harness.course.assignments import settings_of
 from harness.errors import UserError
 
 
@@ -100,7 +100,7 @@ def _finished(
     """Yield a run over the folder with everything that was to be graded in its journal."""
     folder = Folder(path)
     entries = folder.entries(assignment, out)
-    settings = settings_beside(Path("solutions", assignment), assignment)
+    settings = settings_of(assignment)
     roster = read_roster(options.roster) if options.roster else None
     students = {each.name: attempts_of(each, assignment) or [each] for each in entries}
     wanted = [
@@ -195,7 +195,7 @@ class _Run:
         levels = [self.options.isolation] if self.options.isolation else LOCKED
         with isolated(), open_zygote(levels, settings.packages) or nullcontext() as zygote:
             start_early(self.job)
-            check_points(self.job)
+            check_declared(self.job)
             level = zygote.isolation if zygote else "minimal"
             self.as_root = zygote is not None and zygote.as_root
             if level == "minimal":

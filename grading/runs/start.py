@@ -12,7 +12,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from grading.errors import not_isolated
 from grading.workers.capacity import available_mib, cores, needed_mib, workers_that_fit
 from grading.workers.jobs import Job
-from harness.course.assignments import load_assignment
+from harness.course.assignments import (
+    current_course,
+    is_declared,
+    load_assignment,
+    source_of,
+    use_course,
+)
 from harness.course.numbers import plural
 from harness.course.settings import Settings
 from harness.show.visible import visible_line
@@ -46,12 +52,15 @@ def worker_count(asked: int | None, waiting: int, memory_mib: int) -> int:
     return wanted if asked else fit
 
 
-def check_points(job: Job) -> None:
-    """Raise SettingsError if points are given to a check that does not exist."""
-    if not job.settings.points:
+def check_declared(job: Job) -> None:
+    """Raise UserError for a declaration that cannot be used, or points of an unknown check."""
+    if not job.settings.points and not is_declared(source_of(job.assignment)):
         return
-    # Listing the checks takes torch, which this process does without.
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+    # Both take torch, which this process does without.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(
+        1, context, initializer=use_course, initargs=(current_course(),)
+    ) as process:
         process.submit(_plan, job.assignment, job.settings).result()
 
 

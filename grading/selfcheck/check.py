@@ -8,7 +8,6 @@ from grading.sandbox import Spawner
 from grading.sandbox.remote import RemoteCandidate, with_second_try
 from grading.selfcheck.work import Work
 from grading.workers.grader import definition_advice
-from harness.course.assignments import load_assignment
 from harness.course.settings import for_student
 from harness.errors import UserError
 from harness.judging.judge import Judgement, judge
@@ -20,11 +19,11 @@ def check_stages(work: Work, stages: Sequence[str], spawner: Spawner) -> Judgeme
 
     Raise UserError for a stage that the assignment does not have, or code that cannot be used.
     """
-    assignment = load_assignment(work.assignment)
+    assignment = work.assignment()
     known = [stage.name for stage in assignment.stages]
     if unknown := [stage for stage in stages if stage not in known]:
         raise UserError(
-            f"{work.assignment} has no stage {unknown[0]}; its stages are {', '.join(known)}."
+            f"{work.name} has no stage {unknown[0]}; its stages are {', '.join(known)}."
         )
     planned = plan(assignment, work.settings)
     only = {check.id for check in planned if not stages or check.stage in stages}
@@ -37,7 +36,7 @@ def check_work(work: Work, only: Iterable[str], spawner: Spawner) -> Judgement:
     The training is part of what is returned, if it was run. Raise UserError for code that cannot
     be used.
     """
-    assignment, wanted = load_assignment(work.assignment), set(only)
+    assignment, wanted = work.assignment(), set(only)
 
     def judged(remote: RemoteCandidate) -> Judgement | str:
         if remote.definition.unusable:

@@ -12,7 +12,6 @@ from grading.errors import sentence
 from grading.sandbox import SpawnerError, open_spawner
 from grading.selfcheck.check import check_work
 from grading.selfcheck.work import Work
-from harness.course.assignments import load_assignment
 from harness.course.numbers import decimal
 from harness.course.report import Check, Report
 from harness.errors import UserError
@@ -35,7 +34,7 @@ class Checks:
 
     def __init__(self, config: pytest.Config, work: Work) -> None:
         self.work = work
-        self._all = plan(load_assignment(work.assignment), work.settings)
+        self._all = plan(work.assignment(), work.settings)
         self._path = Path(os.path.abspath(work.file))  # noqa: PTH100 - leaves links as they are
         self._said: list[str] = []
         # What the call names, which workers of pytest-xdist get too, without any default paths.
@@ -108,7 +107,7 @@ class Checks:
 
     def pytest_report_header(self) -> str:
         """Say what is checked."""
-        return f"submission: {self.work.file.name}, {self.work.assignment}"
+        return f"submission: {self.work.file.name}, {self.work.name}"
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """Print the points, a line for each check that failed, and the advice."""

@@ -11,7 +11,7 @@ import pytest
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the two options."""
+    """Add the options."""
     group = parser.getgroup("backprop", "checks of backward passes (backprop-harness)")
     group.addoption(
         "--backprop-submission",
@@ -24,22 +24,29 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="NAME",
         help="The assignment, if the file does not say which it is.",
     )
+    group.addoption(
+        "--backprop-course",
+        metavar="DIR",
+        help="The course's folder. Default: the nearest one, here or above, that holds solutions/.",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Check the submission, if there is one. Raise UsageError for one that cannot be used."""
     file = config.getoption("--backprop-submission")
     assignment = config.getoption("--backprop-assignment")
+    course = config.getoption("--backprop-course")
     if file is None:
-        if assignment is not None:
-            raise pytest.UsageError(
-                "--backprop-assignment needs --backprop-submission FILE: add it."
-            )
+        for name, value in (("assignment", assignment), ("course", course)):
+            if value is not None:
+                raise pytest.UsageError(f"--backprop-{name} needs --backprop-submission FILE.")
         return
     from grading.errors import refused_as
     from grading.selfcheck.work import read_work
+    from harness.course.assignments import choose_course
 
     with refused_as(_usage_error):
+        choose_course(course and Path(course))
         work = read_work(Path(file), assignment)
         # Nobody waits for torch to be told of a file that cannot be used.
         from grading.selfcheck.pytest_checks import Checks

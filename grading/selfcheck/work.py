@@ -3,31 +3,45 @@
 It is parsed in this process: students check their own work.
 """
 
+from __future__ import annotations
+
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from grading.confined.source import CODE, Source, Unreadable, read_source
+from grading.confined.source import CODE, HANDED_OUT, Source, Unreadable, read_source
 from grading.confined.zips import source_of
 from grading.errors import refusal
 from grading.submissions.reading import HANDED_IN, Entry, read_submission
-from harness.course.assignments import NAMES
+from harness.course.assignments import assignment_names, load_assignment, module_of
 from harness.course.settings import Settings, settings_beside
 from harness.errors import UserError
 
+if TYPE_CHECKING:
+    from harness.course.assignment import Assignment
+
 # Linear, however many blank lines there are.
-_IMPORT = re.compile(r"^[ \t]*(?:from|import)[ \t]+harness\.(\w+)", re.MULTILINE)
+_IMPORT = re.compile(r"^[ \t]*(?:from|import)[ \t]+(?:harness\.)?(\w+)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class Work:
-    """The code in a student's file, the name of its assignment, and the settings beside it."""
+    """The code in a student's file, the name of its assignment, and the settings beside it.
+
+    ``module`` is what was handed out beside it, where no course declares the assignment.
+    """
 
     file: Path
     source: Source
-    assignment: str
+    name: str
     settings: Settings
+    module: Path | None = None
+
+    def assignment(self) -> Assignment:
+        """Return the assignment. This loads torch, and runs its declaration."""
+        return load_assignment(self.name, self.module)
 
 
 def read_work(file: Path, assignment: str | None) -> Work:
@@ -36,35 +50,54 @@ def read_work(file: Path, assignment: str | None) -> Work:
     Raise UserError if it cannot be read, it does not say which assignment it is and none is
     given, or the settings are invalid.
     """
-    if assignment is not None and assignment not in NAMES:
-        raise UserError(f"There is no assignment {assignment}; choose {' or '.join(NAMES)}.")
-    source = _read(file, assignment)
-    name = assignment or assignment_of(file, source)
-    return Work(file, source, name, settings_beside(file.resolve().parent, name))
+    beside = _handed_out(file if file.is_dir() else file.resolve().parent)
+    names = tuple(dict.fromkeys([*assignment_names(), *beside]))
+    if assignment is not None and assignment not in names:
+        raise UserError(f"There is no assignment {assignment}; choose {' or '.join(names)}.")
+    source = _read(file, [assignment] if assignment else names)
+    name = assignment or assignment_of(file, source, names)
+    settings = settings_beside(file.resolve().parent, name)
+    module = None if name in assignment_names() else beside[name]
+    return Work(file, source.with_handout(module_of(name)), name, settings, module)
 
 
-def assignment_of(file: Path, source: Source) -> str:
-    """Return the assignment of the code: by its import, else by the file's or folder's name.
+def assignment_of(file: Path, source: Source, names: Sequence[str]) -> str:
+    """Return which of ``names`` the code is for: by its import, else its file's or folder's name.
 
     Raise UserError if neither says it, or the imports name more than one.
     """
-    modules = [name.replace("-", "_") for name in NAMES]
+    modules = {module_of(name): name for name in names}
     text = "\n".join(cell.text for cell in source.cells)
-    found = {each for each in modules if each in _IMPORT.findall(text)}
+    found = modules.keys() & set(_IMPORT.findall(text))
     if not found:
         path = file.resolve()
         for part in (path.stem, path.parent.name):
             name = part.lower().replace("-", "_").replace(" ", "_")
-            found = {module for module in modules if module in name}
+            inside = {module for module in modules if module in name}
+            found = {each for each in inside if not any(each in more for more in inside - {each})}
             if found:
                 break
     if len(found) == 1:
-        return found.pop().replace("_", "-")
+        return modules[found.pop()]
     why = "imports more than one assignment" if found else "does not say which assignment it is"
-    raise UserError(f"{file} {why}: add --assignment {' or --assignment '.join(NAMES)}.")
+    raise UserError(f"{file} {why}: add --assignment {' or --assignment '.join(names)}.")
 
 
-def _read(file: Path, assignment_name: str | None) -> Source:
+def _handed_out(folder: Path) -> Mapping[str, Path]:
+    """Return the modules in a folder that `backprop release` wrote, by their assignments."""
+    found: dict[str, Path] = {}
+    for path in sorted(folder.glob("*.py")):
+        try:
+            with path.open(encoding="utf-8") as file:
+                first = file.readline(200)
+        except (OSError, UnicodeDecodeError):
+            continue
+        if first.startswith(HANDED_OUT):
+            found[first.removeprefix(HANDED_OUT).partition(" for ")[2].strip()] = path
+    return found
+
+
+def _read(file: Path, names: Sequence[str]) -> Source:
     try:
         if not file.exists():
             raise UserError(f"{file} does not exist.")
@@ -74,7 +107,7 @@ def _read(file: Path, assignment_name: str | None) -> Source:
             )
         if file.suffix.lower() in CODE and file.is_file():
             return read_source(file.name, file.read_bytes())
-        return _read_inside(file, [assignment_name] if assignment_name else NAMES)
+        return _read_inside(file, names)
     except Unreadable as reason:
         raise UserError(f"{file}: {reason}") from None
     except OSError as error:

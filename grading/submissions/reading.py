@@ -19,7 +19,8 @@ import msgspec
 from grading.confined import zips
 from grading.confined.source import CODE, FILE_LIMIT, File, Source, Unreadable
 from grading.confined.zips import ignored
-from harness.course.assignments import NAMES
+from harness.course.assignments import SOURCE, assignment_names, current_course
+from harness.errors import UserError
 
 HANDED_IN = (*CODE, ".zip")
 # The most that one submission may hold: files of any kind, code files and zips, bytes of those,
@@ -67,8 +68,15 @@ class Submission(msgspec.Struct, frozen=True):
 def find_submissions(folder: Path) -> list[Entry]:
     """Return the submissions in a folder, by name: files, zips, or a folder for each student.
 
-    Raise OSError if the folder cannot be read.
+    Raise OSError if the folder cannot be read, and UserError if the course lies in it: code that
+    was handed in must not be taken for the course's.
     """
+    course = current_course()
+    if course and course.resolve().is_relative_to(folder.resolve()):
+        raise UserError(
+            f"{course / SOURCE}, the course's folder, lies in {folder}, the folder of submissions: "
+            "work elsewhere, or name the course's folder with --course."
+        )
     found: dict[str, list[str]] = {}
     with os.scandir(folder) as entries:
         for each in sorted(entries, key=lambda entry: entry.name):
@@ -96,7 +104,7 @@ def holds_only(entry: Entry) -> frozenset[str]:
             names |= {each.name for each in path.iterdir() if not ignored(each.name)}
         except OSError:
             return frozenset()
-    return frozenset(names) if names <= set(NAMES) else frozenset()
+    return frozenset(names) if names <= set(assignment_names()) else frozenset()
 
 
 def read_submission(entry: Entry, assignment: str, parse: Parser) -> Submission:
@@ -159,7 +167,9 @@ def _collect(folder: Path, assignment: str, files: list[File]) -> None:
     """Append what is in a student's folder; what is appended stays where Unreadable is raised."""
     # nbgrader keeps student/assignment/; a student's other assignments are not this one's.
     inner = folder / assignment
-    root, others = (inner, set()) if _is_there(inner) else (folder, set(NAMES) - {assignment})
+    root, others = (
+        (inner, set()) if _is_there(inner) else (folder, set(assignment_names()) - {assignment})
+    )
     if not _is_folder(root):
         raise Unreadable(f"{root.name} is not a folder.")
     notes: list[str] = []

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from grading.confined.source import Source, Unreadable, read_source
+from harness.course.assignments import DECLARATION
 from harness.errors import UserError
 
 Kind = Literal["solution", "handout", "mistake", "formula", "source", "control"]
@@ -80,7 +81,9 @@ def read_solution(folder: Path) -> Solution:
             "makes assignments/."
         )
     code = [path for path in sorted(folder.iterdir()) if path.suffix in (".py", ".ipynb")]
-    code = [path for path in code if not path.name.startswith(".")]
+    code = [path for path in code if not path.name.startswith(".") and path.name != DECLARATION]
+    # Beside a notebook, modules belong to the declaration of the assignment.
+    code = [path for path in code if path.suffix == ".ipynb"] or code
     if len(code) != 1:
         names = ", ".join(path.name for path in code) or "none"
         raise UserError(f"{folder} must hold one module or notebook; it holds {names}.")

@@ -18,7 +18,7 @@ from grading.verify.verdicts import Verdict, verdict_on
 from grading.workers.batch import grade_entries
 from grading.workers.jobs import Job
 from harness.course.assignment import Assignment
-from harness.course.assignments import load_assignment
+from harness.course.assignments import DECLARATION, SOURCE, load_assignment
 from harness.course.settings import Settings, settings_beside
 from harness.probes import plan
 
@@ -55,10 +55,10 @@ def verify(course: Path, name: str, workers: int, seed: int, progress: Progress)
     ``progress`` is called with what is being done, how much of it is done, and how much there is.
     Raise UserError if there is no usable solution, handout or settings file.
     """
-    assignment = load_assignment(name)
-    settings = settings_beside(course / "solutions" / name, name)
+    assignment = load_assignment(name, course / SOURCE / name / DECLARATION)
+    settings = settings_beside(course / SOURCE / name, name)
     plan(assignment, settings)
-    solution = read_solution(course / "solutions" / name)
+    solution = read_solution(course / SOURCE / name)
     handout = read_solution(course / "assignments" / name)
     with (
         open_zygote(LEVELS, settings.packages) or nullcontext() as zygote,

@@ -14,6 +14,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import forkserver
 from multiprocessing.context import BaseContext, ForkServerContext
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from grading.confined.spawner import SpawnerError
@@ -22,6 +23,7 @@ from grading.sandbox.temporary import room
 from grading.submissions.reading import Entry
 from grading.workers.helpers import GRACE_SECONDS, in_time, wake
 from grading.workers.jobs import WARM, Graded, Job, decode_graded
+from harness.course.assignments import current_course, use_course
 
 if TYPE_CHECKING:
     from grading.sandbox.zygote import Zygote
@@ -75,7 +77,7 @@ def _tried_once(
 def start_early(job: Job) -> None:
     """Have the process that workers are forked from prepare in the background what all need."""
     if isinstance(_context(), ForkServerContext):
-        told = FRUGAL | {WARM: f"{job.assignment} {job.seed}"}
+        told = FRUGAL | {WARM: f"{job.assignment} {job.seed} {current_course() or ''}"}
         # For that process only; what the user has set stays.
         added = {name: value for name, value in told.items() if name not in os.environ}
         os.environ.update(added)
@@ -132,10 +134,12 @@ def _as_completed(waiting: set[Future[bytes]]) -> Iterator[Future[bytes]]:
 def executor(workers: int, door: socket.socket | None = None) -> Iterator[Executor]:
     """Have worker processes on this machine, forked from one that has loaded torch and no threads.
 
-    Those that grade get children through ``door``.
+    Those that grade get children through ``door``. All know this process's course.
     """
     others = set(multiprocessing.active_children())
-    pool = ProcessPoolExecutor(workers, _context(), initializer=_start_worker, initargs=(door,))
+    pool = ProcessPoolExecutor(
+        workers, _context(), initializer=_start_worker, initargs=(door, current_course())
+    )
     try:
         yield pool
     finally:
@@ -152,9 +156,10 @@ def _context() -> BaseContext:
     return context
 
 
-def _start_worker(door: socket.socket | None) -> None:
+def _start_worker(door: socket.socket | None, course: Path | None) -> None:
     from grading.workers.worker import start
 
+    use_course(course)
     start(door)
 
 

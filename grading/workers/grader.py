@@ -11,6 +11,7 @@ from grading.sandbox.remote import CHAIN, DEFINITIONS, Definition, RemoteCandida
 from grading.submissions.reading import Submission
 from grading.workers.jobs import Graded
 from harness.course.assignment import Assignment
+from harness.course.assignments import module_of
 from harness.course.report import Advice, Flag
 from harness.course.settings import Settings
 from harness.judging.judge import Judgement, judge
@@ -52,7 +53,8 @@ def grade_submission(
         status: Status = "undecided" if submission.undecided else "unreadable"
         result = unmarked(submission, assignment, settings, status, submission.reason)
         return Graded(result, again=False)
-    with RemoteCandidate(spawner, submission.source, settings.limits, second=second) as remote:
+    source = submission.source.with_handout(module_of(assignment.name))
+    with RemoteCandidate(spawner, source, settings.limits, second=second) as remote:
         unusable = remote.definition.unusable
         if unusable:
             result = unmarked(submission, assignment, settings, "unreadable", unusable)

@@ -1,23 +1,138 @@
-"""The assignments of the course, by name."""
+"""The assignments: those that come with the package, and those that a course declares.
+
+A process has one course at most. Importing this does not import torch.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import keyword
+import re
+import sys
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.course.settings import SETTINGS_FILE, Settings, settings_beside
+from harness.errors import UserError
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from harness.course.assignment import Assignment
 
-NAMES = ("one-neuron", "many-neurons")
+SHIPPED = ("one-neuron", "many-neurons")
+SOURCE = "solutions"
+DECLARATION = "assignment.py"
+# What a module of an assignment must not be called.
+_TAKEN = {"assignment", "harness", "grading", "torch", "numpy"}
+
+_course: Path | None = None
 
 
-def load_assignment(name: str) -> Assignment:
-    """Return the assignment called ``name``, one of NAMES. Raise KeyError for another name.
+def use_course(folder: Path | None) -> None:
+    """Have this process take assignments from the course in ``folder``; None: shipped ones only."""
+    global _course  # noqa: PLW0603 - what a command is run on, as its working directory is
+    _course = folder and folder.absolute()
 
-    This imports torch.
+
+def current_course() -> Path | None:
+    """Return the folder of the course that this process takes assignments from, if any."""
+    return _course
+
+
+def choose_course(folder: Path | None) -> None:
+    """Use the course in ``folder``; by default the nearest one, here or above, if there is any.
+
+    Raise UserError if ``folder`` is not a course's.
     """
-    if name not in NAMES:
+    if folder is not None and not (folder / SOURCE).is_dir():
+        raise UserError(f"{folder} is not a course's folder: it holds no folder {SOURCE}.")
+    here = Path.cwd()
+    above = (each for each in (here, *here.parents) if (each / SOURCE).is_dir())
+    use_course(folder or next(above, None))
+
+
+def assignment_names() -> tuple[str, ...]:
+    """Return the names of all assignments: the shipped ones, then those that the course declares.
+
+    One of the course's own replaces the shipped one of its name.
+    """
+    declared = sorted(_course.glob(f"{SOURCE}/*/{DECLARATION}")) if _course else []
+    return tuple(dict.fromkeys([*SHIPPED, *(path.parent.name for path in declared)]))
+
+
+def module_of(name: str) -> str:
+    """Return the name of the module that an assignment's handout imports."""
+    return name.replace("-", "_")
+
+
+def source_of(name: str) -> Path:
+    """Return the folder of an assignment in the course, which need not exist."""
+    return (_course or Path()) / SOURCE / name
+
+
+def settings_of(name: str) -> Settings:
+    """Return what the course sets for an assignment. Raise SettingsError for invalid settings."""
+    return settings_beside(source_of(name), name)
+
+
+def is_declared(folder: Path) -> bool:
+    """Return whether a folder of ``solutions/`` declares an assignment of its own."""
+    return (folder / DECLARATION).is_file()
+
+
+def load_assignment(name: str, file: Path | None = None) -> Assignment:
+    """Return the assignment called ``name``, declared in ``file`` (default: the course's, if any).
+
+    Raise KeyError if there is none, and UserError for a declaration that cannot be used. This
+    imports torch.
+    """
+    file = file or source_of(name) / DECLARATION
+    if file.is_file():
+        from harness.course.loading import load_declaration
+
+        _refuse_name(name, file)
+        return load_declaration(file, name)
+    if name not in SHIPPED:
         raise KeyError(name)
-    module = name.replace("-", "_")
+    module = module_of(name)
     found: Assignment = getattr(import_module(f"harness.{module}"), module.upper())
     return found
+
+
+def declared_files(folder: Path) -> Iterator[Path]:
+    """Yield the files that a declaration in ``folder`` can use, in order; none for a shipped one.
+
+    These are all but notebooks, settings and the module that is made from the declaration.
+    """
+    if not is_declared(folder):
+        return
+    made = folder / f"{module_of(folder.name)}.py"
+    for path in sorted(folder.rglob("*")):
+        parts = path.relative_to(folder).parts
+        hidden = any(part.startswith(".") or part == "__pycache__" for part in parts)
+        other = path.suffix == ".ipynb" or path.name == SETTINGS_FILE or path == made
+        if not hidden and not other and path.is_file():
+            yield path
+
+
+def declaration_digest(folder: Path) -> str:
+    """Return a digest of what the declaration in ``folder`` can use, "" for a shipped one."""
+    total = hashlib.sha256()
+    empty = total.hexdigest()
+    for path in declared_files(folder):
+        total.update(f"{path.relative_to(folder).as_posix()} ".encode())
+        total.update(hashlib.sha256(path.read_bytes()).digest())
+    return "" if total.hexdigest() == empty else total.hexdigest()
+
+
+def _refuse_name(name: str, file: Path) -> None:
+    module = module_of(name)
+    if not re.fullmatch(r"[a-z][a-z0-9-]*", name) or keyword.iskeyword(module):
+        why = "use lower-case letters, digits and hyphens, and begin with a letter"
+    elif module in _TAKEN or module in sys.stdlib_module_names:
+        why = f"its module {module} would hide another; choose another name"
+    else:
+        return
+    raise UserError(f"{file} cannot declare an assignment called {name}: {why}.")

@@ -1,0 +1,220 @@
+"""Assignments that a course declares in its own folder, through every command."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from harness.course.assignments import (
+    assignment_names,
+    choose_course,
+    declaration_digest,
+    load_assignment,
+    use_course,
+)
+from harness.errors import UserError
+from tests.own_course import SUBMISSION, backprop, declare
+
+
+@pytest.fixture
+def course(tmp_path):
+    declare(tmp_path / "course", "net-one", title="One")
+    declare(tmp_path / "course", "net-two", title="Two")
+    use_course(tmp_path / "course")
+    yield tmp_path / "course"
+    use_course(None)
+
+
+class TestLoading:
+    def test_an_assignment_is_named_by_its_folder_beside_the_shipped_ones(self, course):
+        assert assignment_names() == ("one-neuron", "many-neurons", "net-one", "net-two")
+        assert load_assignment("net-one").name == "net-one"
+        assert load_assignment("many-neurons").title == "Many neurons a layer"
+        with pytest.raises(KeyError):
+            load_assignment("net-three")
+
+    def test_modules_of_one_name_do_not_mix(self, course):
+        before = set(sys.modules)
+        titles = [load_assignment(name).title for name in ("net-one", "net-two", "net-one")]
+        assert titles == ["One", "Two", "One"]
+        new = set(sys.modules) - before
+        assert not new & {"assignment", "layers", "words"}
+        assert not list(course.rglob("__pycache__"))
+
+    def test_a_change_beside_the_declaration_counts(self, course):
+        first, digest = load_assignment("net-one"), declaration_digest(course / "solutions/net-one")
+        assert load_assignment("net-one") is first
+        (course / "solutions/net-one/words.py").write_text("TITLE = 'Another'")
+        assert load_assignment("net-one").title == "Another"
+        assert declaration_digest(course / "solutions/net-one") != digest
+
+    def test_notebooks_and_settings_are_no_part_of_it(self, course):
+        folder = course / "solutions/net-one"
+        digest = declaration_digest(folder)
+        for name in ("net-one.ipynb", "assignment.toml", "net_one.py", ".hidden"):
+            (folder / name).write_text("")
+        assert declaration_digest(folder) == digest
+        (folder / "points.csv").write_text("1,2")
+        assert declaration_digest(folder) != digest
+
+    def test_the_courses_own_replaces_the_shipped_one_of_its_name(self, course):
+        declare(course, "many-neurons", title="Ours")
+        assert load_assignment("many-neurons").title == "Ours"
+
+    @pytest.mark.parametrize(
+        ("text", "said"),
+        [
+            ("x = (", "assignment.py, line 1: '(' was never closed."),
+            ("\nx = 1 / 0", "assignment.py, line 2: ZeroDivisionError: division by zero."),
+            ("import nowhere", "assignment.py, line 1: ModuleNotFoundError: No module named"),
+            ("raise SystemExit", "assignment.py, line 1: SystemExit."),
+            ("x = 1", "assignment.py does not set ASSIGNMENT: end it with ASSIGNMENT = …."),
+            ("ASSIGNMENT = 'a'", "assignment.py: ASSIGNMENT is a str, not an assignment."),
+            ("\n\nimport broken", "broken.py, line 3: expected ':'."),
+        ],
+    )
+    def test_a_declaration_that_cannot_be_used_is_refused_with_its_place(self, course, text, said):
+        folder = declare(course, "net-one", text)
+        (folder / "broken.py").write_text("\n\ndef f()\n")
+        with pytest.raises(UserError) as refused:
+            load_assignment("net-one")
+        assert str(refused.value).startswith(str(folder))
+        assert said in str(refused.value)
+
+    @pytest.mark.parametrize("name", ["Net", "net one", "2-nets", "random", "torch"])
+    def test_a_name_that_cannot_be_imported_is_refused(self, course, name):
+        declare(course, name)
+        with pytest.raises(UserError, match="cannot declare an assignment called"):
+            load_assignment(name)
+
+
+class TestFinding:
+    def test_the_nearest_folder_that_holds_solutions_is_found(self, course, monkeypatch):
+        (course / "a/b").mkdir(parents=True)
+        monkeypatch.chdir(course / "a/b")
+        choose_course(None)
+        assert "net-one" in assignment_names()
+        monkeypatch.chdir(course.parent)
+        choose_course(None)
+        assert assignment_names() == ("one-neuron", "many-neurons")
+
+    def test_a_folder_that_is_no_course_is_refused(self, course):
+        said = backprop("verify", "--course", course / "solutions", cwd=course, code=2)
+        assert "is not a course's folder: it holds no folder solutions." in said
+
+    def test_a_course_among_the_submissions_is_never_used(self, course):
+        submissions = course.parent / "class"
+        declare(submissions, "net-one", "raise RuntimeError")
+        arguments = ("grade", ".", "--assignment", "net-one", "--out", "../out")
+        said = backprop(*arguments, cwd=submissions, code=2)
+        assert "lies in ., the folder of submissions" in said
+        (submissions / "alice.py").write_text(SUBMISSION)
+        named = (*arguments, "--course", course, "--only", "alice")
+        assert "10 / 10" in backprop(*named, cwd=submissions)
+
+
+@pytest.fixture(scope="class")
+def graded(tmp_path_factory):
+    """A class of two, graded twice from outside the course."""
+    folder = tmp_path_factory.mktemp("own")
+    declare(folder / "course", "net-one", title="A net of our own")
+    (folder / "class").mkdir()
+    (folder / "class/alice.py").write_text(SUBMISSION)
+    wrong = SUBMISSION.replace("g @ w", "g @ w * 2")
+    (folder / "class/bob.py").write_text(
+        f"from net_one import check, train\n{wrong}\ncheck(Sigmoid)"
+    )
+    return folder
+
+
+GRADE = ("grade", "class", "--assignment", "net-one", "--out", "out", "--course", "course")
+
+
+@pytest.mark.slow
+class TestCommands:
+    def test_grade_marks_it_and_begins_again_where_the_declaration_has_changed(self, graded):
+        backprop(*GRADE, cwd=graded)
+        text = (graded / "out/results.jsonl").read_text()
+        lines = [json.loads(line) for line in text.splitlines()]
+        assert [(line["submission"], line["assignment"]) for line in lines] == [
+            ("alice", "net-one"),
+            ("bob", "net-one"),
+        ]
+        assert lines[0]["score"] == 10
+        failed = [check["id"] for check in lines[1]["checks"] if check["outcome"] == "failed"]
+        assert failed == ["weighted-sum/gradient/a_prev"]
+        assert lines[1]["advice"] == []
+        assert "A net of our own" in (graded / "out/report/index.html").read_text()
+        assert "0 graded, 2 unchanged" in backprop(*GRADE, cwd=graded)
+        (graded / "course/solutions/net-one/words.py").write_text("TITLE = 'Another title'")
+        assert "unchanged" not in backprop(*GRADE, cwd=graded)
+        assert "Another title" in (graded / "out/report/index.html").read_text()
+
+    def test_the_rest_needs_the_course_too(self, graded):
+        replay = ("replay", "out", "bob", "--submissions", "class")
+        assert "name the course's folder with --course" in backprop(*replay, cwd=graded, code=2)
+        assert "Same as recorded: failed." in backprop(
+            *replay, "--course", "course", cwd=graded, code=0
+        )
+        backprop("report", "out", "--course", "course", cwd=graded)
+        backprop(
+            "override",
+            "out",
+            "bob",
+            "--points",
+            3,
+            "--reason",
+            "ill",
+            "--course",
+            "course",
+            cwd=graded,
+        )
+        backprop("export", "feedback", "out", "--course", "course", cwd=graded)
+
+    def test_a_student_checks_with_it(self, graded):
+        file = graded / "class/bob.py"
+        assert "does not say which" in backprop("check", file, cwd=graded, code=2)
+        said = backprop("check", file, "--course", "course", cwd=graded, code=1)
+        assert "✗ ∂C/∂a_prev" in said
+        assert "10 of 10" in backprop(
+            "check",
+            graded / "class/alice.py",
+            "--assignment",
+            "net-one",
+            cwd=graded / "course/solutions",
+        )
+
+    def test_pytest_makes_its_checks(self, graded):
+        done = subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "pytest",
+                "--backprop-submission",
+                "class/bob.py",
+                "--backprop-course",
+                "course",
+                "-p",
+                "no:cacheprovider",
+            ],
+            cwd=graded,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert "submission: bob.py, net-one" in done.stdout
+        assert done.returncode == 1
+
+    def test_a_declaration_with_an_error_ends_every_command_in_a_sentence(self, graded):
+        folder = declare(graded / "broken", "net-one", "x = (")
+        (folder / "net-one.ipynb").write_text("")
+        for arguments in (
+            ("grade", "class", "--assignment", "net-one", "--out", "out2"),
+            ("check", "class/bob.py"),
+            ("verify", "net-one"),
+        ):
+            said = backprop(*arguments, "--course", "broken", cwd=graded, code=2)
+            assert "assignment.py, line 1: '(' was never closed." in said
