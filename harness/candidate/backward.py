@@ -26,7 +26,8 @@ def call_backward(node: Any, outputs: Sequence[Any], upstreams: Upstreams) -> An
     An upstream is None for an output that is not used.
     """
     places = [(getattr(each, "grad_fn", None), getattr(each, "output_nr", 0)) for each in outputs]
-    if None not in upstreams and all(at == (node, place) for place, at in enumerate(places)):
+    whole = all(each is not None for each in upstreams)
+    if whole and all(at == (node, place) for place, at in enumerate(places)):
         with torch.no_grad():
             return node.apply(*upstreams)
     # What stands in for an upstream that is not there, the engine alone knows: the function may
