@@ -181,6 +181,8 @@ NESTED = b"\x91" * 100_000 + b"\xc0"
         pytest.param(reframed(b"\xc6\xff\xff\xff\xff"), id="4 GiB of binary data"),
         pytest.param(reframed(b"\xa5\xff\xff\xff\xff\xff"), id="text that is no UTF-8"),
         pytest.param(answering(call=1), id="an answer to an earlier call"),
+        pytest.param(answering(replies=[["Output", [], False]]), id="an output without a value"),
+        pytest.param(answering(replies=[["Output", [None, None], False]]), id="one that is two"),
         pytest.param(answering(call=-(2**63)), id="a call of a negative number"),
         pytest.param(answering(first=float("nan")), id="an index that is not a number"),
         pytest.param(answering(replies=[["Returns", [None] * 10**6]]), id="many"),

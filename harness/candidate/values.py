@@ -46,7 +46,8 @@ def outputs_of(returned: object) -> tuple[Any, ...]:
 
 def same(one: Value, other: Value) -> bool:
     """Return whether two values are equal, entry by entry; a nan is like another."""
-    if isinstance(one, Tensor) and isinstance(other, Tensor):
-        with torch._C.DisableTorchFunctionSubclass():
-            return bool(torch.equal(one.detach().nan_to_num(), other.nan_to_num()))
-    return one is other or bool(one == other)
+    if not isinstance(one, Tensor) or not isinstance(other, Tensor):
+        return one is other or (type(one) is type(other) and bool(one == other))
+    with torch._C.DisableTorchFunctionSubclass():
+        equal = torch.equal(one.detach().nan_to_num(), other.nan_to_num())
+        return one.dtype == other.dtype and bool(equal)

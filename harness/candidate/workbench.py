@@ -162,7 +162,7 @@ class Workbench:
         return self._chain(replace(chain, tensors={**before, **moved, **op.tensors}))
 
     def _chain(self, op: ops.Chain) -> ops.Reply:
-        values: dict[str, Any] = dict(op.given)
+        values: dict[str, Any] = {name: copied(value) for name, value in op.given.items()}
         values |= {
             name: _row_major(value).requires_grad_(name in op.wrt)
             for name, value in op.tensors.items()

@@ -29,6 +29,8 @@ def second_derivatives(function: Callable[..., Any], op: Observe) -> tuple[Tenso
     given = list(map(copied, op.inputs, op.required))
     leaves = [each for each in given if isinstance(each, Tensor) and each.requires_grad]
     moving = [*leaves, *(each for each in upstreams if isinstance(each, Tensor))]
+    if not leaves:
+        return tuple(map(torch.zeros_like, moving))
     # The upstreams are part of the graph: given grad_outputs, torch imports far more.
     with torch.enable_grad():
         sums = [
