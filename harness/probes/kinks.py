@@ -14,6 +14,10 @@ AT, NEAR = 1e-7, 1e-4
 # varies as much for any move.
 LONGER, NOT_IN_PROPORTION = 16, 4
 DIRECTIONS = 2
+# How many times as many show whether all combinations of ties have been seen.
+MORE_DIRECTIONS = 6
+# By how much slopes may differ and still count as the same.
+SAME = 1e-6
 # Variations below this, relative to the largest gradient or upstream, need no second look. Around
 # a point a smooth gradient varies by more.
 AT_LEAST = {AT: 5e-7, NEAR: 1e-2}
@@ -54,15 +58,33 @@ def slopes_at(
         # Of entries that tie, each has to win once: they move one at a time too.
         moves = [*_directions(inputs, has, generator), *_single(inputs, has)]
         around = _range(stage, inputs, upstream, moves, AT)
-        ranges = [
-            (torch.where(mask, low, right), torch.where(mask, high, right))
-            for mask, right, (low, high) in zip(kinks, true, around, strict=True)
+        more = [
+            move for _ in range(MORE_DIRECTIONS) for move in _directions(inputs, has, generator)
         ]
+        wider = _range(stage, inputs, upstream, [*moves, *more], AT)
+        ranges = [_at_kinks(*each) for each in zip(kinks, true, around, wider, strict=True)]
     found = iter(
         Slopes(*(torch.where(right.isfinite(), bound, torch.nan) for bound in bounds))
         for right, bounds in zip(true, ranges, strict=True)
     )
     return tuple(next(found) if each else None for each in has)
+
+
+def _at_kinks(
+    mask: Tensor, right: Tensor, seen: tuple[Tensor, Tensor], wider: tuple[Tensor, Tensor]
+) -> tuple[Tensor, Tensor]:
+    """Return the bounds of a gradient: the slopes seen at its kinks, and elsewhere its value.
+
+    Where more moves find more slopes, as where many ties add up, not all that is right is known:
+    any value passes at its kinks.
+    """
+    grown = (wider[0] < seen[0] - SAME * (1 + right.abs())) | (
+        wider[1] > seen[1] + SAME * (1 + right.abs())
+    )
+    low, high = wider
+    if bool((grown & mask).any()):
+        low, high = torch.full_like(right, torch.nan), torch.full_like(right, torch.nan)
+    return torch.where(mask, low, right), torch.where(mask, high, right)
 
 
 def is_near_kink(
