@@ -48,7 +48,8 @@ class Maxout(Function):
     @staticmethod
     def forward(ctx, x, w, b):
         z = torch.baddbmm(b[:, None, :], x.expand(len(w), *x.shape), w)
-        ctx.save_for_backward(x, w, z.argmax(0))
+        last = len(w) - 1 - z.flip(0).argmax(0)  # of pieces that tie
+        ctx.save_for_backward(x, w, last)
         return z.max(0).values
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""Convolutions as one matrix product (im2col and col2im), pooling by loops over the windows."""
+"""Convolutions as one matrix product (im2col and col2im), pooling by loops."""
 
 import torch
 import torch.nn.functional as F
@@ -53,19 +53,25 @@ class Conv2d(Function):
 
 
 class MaxPool2d(Function):
+    """Entries that tie share the gradient of their window equally."""
+
     @staticmethod
     def forward(ctx, x, size, stride):
-        z, ctx.at = F.max_pool2d(x, size, stride, return_indices=True)
-        ctx.shape = x.shape
+        z = F.max_pool2d(x, size, stride)
+        ctx.save_for_backward(x, z)
+        ctx.size, ctx.stride = size, stride
         return z
 
     @staticmethod
     def backward(ctx, g):
-        dx = torch.zeros(ctx.shape, dtype=g.dtype)
-        for n in range(g.shape[0]):
-            for c in range(g.shape[1]):
-                for at, up in zip(ctx.at[n, c].flatten().tolist(), g[n, c].flatten(), strict=True):
-                    dx[n, c, at // ctx.shape[3], at % ctx.shape[3]] += up
+        x, z = ctx.saved_tensors
+        dx = torch.zeros_like(x)
+        for i in range(z.shape[2]):
+            for j in range(z.shape[3]):
+                top, left = i * ctx.stride, j * ctx.stride
+                place = (..., slice(top, top + ctx.size), slice(left, left + ctx.size))
+                best = x[place] == z[:, :, i, j, None, None]
+                dx[place] += g[:, :, i, j, None, None] * best / best.sum((2, 3), keepdim=True)
         return dx, None, None
 
 
