@@ -12,24 +12,29 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-from harness.candidate.operations import Link
 from harness.course.assignment import Assignment
 from harness.course.inputs import Given, Input, Kind, Mask, Real, Sampler, Sizes, Whole, spread
-from harness.course.signature import read_signature
+from harness.course.network import Network
+from harness.course.signature import read_dimensions, read_signature
 from harness.course.stage import Mistake, Stage
-from harness.errors import UserError
+from harness.course.tasks import task_of
+from harness.course.tracing import caller, place_outside, trace
+from harness.errors import DeclarationError
+from harness.training.table import Source, Start, Training
 from harness.training.task import Task
 
 __all__ = [
     "Mistake",
     "assignment",
     "buffer",
+    "classify",
     "constant",
     "indices",
     "labels",
     "mask",
     "positive",
     "real",
+    "regress",
     "simplex",
     "stage",
     "target",
@@ -37,10 +42,6 @@ __all__ = [
 
 Choices = Sequence[Any]
 REAL = Real()
-
-
-class DeclarationError(UserError):
-    """A declaration that cannot be used; the message says where, and what is wrong."""
 
 
 def stage(
@@ -128,29 +129,177 @@ def assignment(
     stages: Iterable[Stage] = (),
     *,
     name: str = "",
-    chain: Sequence[Link] = (),
-    train: Task | None = None,
+    network: Callable[..., Any] | None = None,
+    parameters: Mapping[str, str] | None = None,
+    train: Task | Training | None = None,
     sizes: Sequence[Sizes] = (),
     points: Mapping[str, float] | None = None,
     handout: Literal["mistakes", "signatures"] = "mistakes",
 ) -> Assignment:
     """Declare an assignment: its title, and its stages in order.
 
-    ``points`` replaces the 10 points that are shared out by default: by kinds of checks, such as
-    "forward" and "memory", and ids of checks, such as "training". ``sizes`` replaces those that
-    are derived for each stage. With ``handout="signatures"`` students do not get gradients and
-    mistakes. The name is that of the folder. Raise DeclarationError if two stages have one name,
-    or there is none.
+    Parameters
+    ----------
+    title
+        What people read.
+    stages
+        The stages in order. By default, those of the network as it uses them.
+    name
+        The name. By default, that of the folder.
+    network
+        A function that uses the stages, and torch's own operations between them, and returns the
+        cost, or the cost and a prediction. Its arguments are the inputs, the labels or targets,
+        and the parameters; each is drawn as an input of the stage that uses it first.
+    parameters
+        Dimensions of arguments that do not follow from the stages, as in ``{"w1": "D 32"}``: names
+        of dimensions of the first two arguments, numbers, or names of dimensions of its own.
+    train
+        The training: `classify`, or `regress`.
+    sizes
+        What replaces the sizes that are derived for each stage.
+    points
+        What replaces the 10 points that are shared out by default: by kinds of checks, such as
+        "forward" and "memory", and ids of checks, such as "training".
+    handout
+        With "signatures" students do not get gradients and mistakes.
+
+    Raises
+    ------
+    DeclarationError
+        If two stages have one name, or there is none, or the network cannot be traced.
     """
-    given = tuple(stages)
+    traced = trace(network, _shapes(parameters or {})) if network else None
+    given = tuple(stages) or (traced.stages if traced else ())
     names = [each.name for each in given]
     if not given:
         raise DeclarationError(f"{_place()}: an assignment needs a stage at least")
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise DeclarationError(f"{_place()}: two stages are called {twice[0]}")
+    if traced and (absent := [each.name for each in traced.stages if each not in given]):
+        raise DeclarationError(f"{_place()}: the network uses {absent[0]}, which is no stage here")
+    if parameters and not network:
+        raise DeclarationError(f"{_place()}: parameters belong to a network, and there is none")
     if sizes:
         given = tuple(replace(each, sizes=tuple(sizes)) for each in given)
-    return Assignment(name, title, given, tuple(chain), train, points or {}, handout)
+    if traced:
+        traced = replace(traced, stages=given, sizes=tuple(sizes))
+    task = _task(train, traced) if isinstance(train, Training) else train
+    return Assignment(name, title, given, traced, task, points or {}, handout)
+
+
+def _shapes(parameters: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    try:
+        return {name: read_dimensions(name, text) for name, text in parameters.items()}
+    except ValueError as error:
+        raise DeclarationError(f"{_place()}: {error}") from None
+
+
+def _task(training: Training, network: Network | None) -> Task:
+    if network is None:
+        raise DeclarationError(f"{_place()}: a training needs a network: give network=")
+    return task_of(training, network)
+
+
+def classify(
+    data: Source,
+    *,
+    steps: int,
+    rate: float,
+    at_least: float,
+    batch: int | None = None,
+    label: str = "",
+    unseen: float = 0.25,
+    standardise: bool = True,
+    start: Mapping[str, Start] | None = None,
+    name: str = "",
+) -> Training:
+    """Declare a training that tells classes apart, judged by the largest score of a sample.
+
+    Parameters
+    ----------
+    data
+        A CSV file beside the declaration, with a header; an npz file with the arrays x and y; or a
+        function that returns (x, y). Labels are 0, 1, 2 and so on.
+    steps
+        The number of steps of gradient descent.
+    rate
+        The learning rate.
+    at_least
+        The share of unseen samples to get right.
+    batch
+        The number of samples of a step. By default, all.
+    label
+        The column of the labels. By default, the last.
+    unseen
+        The share of samples that are not trained with.
+    standardise
+        Whether each feature gets the mean 0 and the standard deviation 1.
+    start
+        The value that a parameter starts with: a number, a tensor, or a function of its shape. By
+        default, vectors are 0, and others normal divided by the root of the number of inputs.
+    name
+        What the network learns, as in "to tell three spirals apart".
+
+    Raises
+    ------
+    DeclarationError
+        If the file is not there, or, when they are needed, the data cannot be used.
+    """
+    return _training(data, steps, rate, at_least, batch, label, unseen, standardise, start, name)
+
+
+def regress(
+    data: Source,
+    *,
+    steps: int,
+    rate: float,
+    at_least: float,
+    batch: int | None = None,
+    label: str = "",
+    unseen: float = 0.25,
+    standardise: bool = True,
+    start: Mapping[str, Start] | None = None,
+    name: str = "",
+) -> Training:
+    """Declare a training that predicts numbers, judged by the share of their variance (R²).
+
+    ``at_least`` is that share, of unseen samples. The rest is as in `classify`; targets are
+    standardised too.
+    """
+    return _training(
+        data, steps, rate, at_least, batch, label, unseen, standardise, start, name, regresses=True
+    )
+
+
+def _training(
+    data: Source,
+    steps: int,
+    rate: float,
+    at_least: float,
+    batch: int | None,
+    label: str,
+    unseen: float,
+    standardise: bool,
+    start: Mapping[str, Start] | None,
+    name: str,
+    *,
+    regresses: bool = False,
+) -> Training:
+    return Training(
+        data,
+        Path(caller(sys._getframe(1)).f_code.co_filename).parent,
+        _place(),
+        steps,
+        rate,
+        at_least,
+        batch,
+        label,
+        unseen,
+        standardise,
+        start or {},
+        regresses,
+        name,
+    )
 
 
 def real(low: float | None = None, high: float | None = None, *, sampler: Sampler = spread) -> Real:
@@ -223,8 +372,4 @@ def _named(name: str, error: Exception) -> str:
 
 def _place() -> str:
     """Return the file and line of the declaration that is being made."""
-    frame = sys._getframe(1)
-    while frame.f_code.co_filename == __file__ and frame.f_back is not None:
-        frame = frame.f_back
-    path = Path(frame.f_code.co_filename)
-    return f"{path.parent.name}/{path.name}, line {frame.f_lineno}"
+    return place_outside(sys._getframe(1))

@@ -1,8 +1,8 @@
 """The assignment *many neurons*: whole layers, batches, and a cost averaged over the samples."""
 
 import torch
+from torch import Tensor
 
-from harness.candidate.operations import Link
 from harness.course.inputs import spread_far
 from harness.declare import assignment, real, stage, target
 from harness.mistakes import with_known_mistakes
@@ -41,13 +41,19 @@ SQUARED_ERROR = stage(
     points={"a": 1.2, "y": 0.2},
 )
 
+weighted_sum = with_known_mistakes(WEIGHTED_SUM, "weighted_sum")
+sigmoid = with_known_mistakes(SIGMOID, "sigmoid")
+squared_error = with_known_mistakes(SQUARED_ERROR, "squared_error")
+
+
+def network(a_prev: Tensor, y: Tensor, w: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the cost of one layer, and its activations."""
+    a = sigmoid(weighted_sum(a_prev, w, b))
+    return squared_error(a, y), a
+
+
 MANY_NEURONS = assignment(
     "Many neurons a layer",
-    (
-        with_known_mistakes(WEIGHTED_SUM, "weighted_sum"),
-        with_known_mistakes(SIGMOID, "sigmoid"),
-        with_known_mistakes(SQUARED_ERROR, "squared_error"),
-    ),
     name="many-neurons",
     sizes=(
         {"N": 5, "n_in": 3, "K": 7},
@@ -60,11 +66,7 @@ MANY_NEURONS = assignment(
         {"N": 4, "n_in": 4, "K": 4},
         {"N": 20, "n_in": 11, "K": 12},
     ),
-    chain=(
-        Link("WeightedSum", ("a_prev", "w", "b"), ("z",)),
-        Link("Sigmoid", ("z",), ("a",)),
-        Link("SquaredError", ("a", "y"), ("C",)),
-    ),
+    network=network,
     train=DIGITS,
     points={
         "forward": 0.2,

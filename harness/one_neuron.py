@@ -1,8 +1,8 @@
 """The assignment *one neuron*: a chain of single neurons, every value a number."""
 
 import torch
+from torch import Tensor
 
-from harness.candidate.operations import Link
 from harness.course.inputs import spread_far
 from harness.declare import assignment, real, stage, target
 from harness.mistakes import with_known_mistakes
@@ -41,20 +41,22 @@ SQUARED_ERROR = stage(
     points={"a": 1.4, "y": 0.2},
 )
 
+weighted_sum = with_known_mistakes(WEIGHTED_SUM, "weighted_sum")
+sigmoid = with_known_mistakes(SIGMOID, "sigmoid")
+squared_error = with_known_mistakes(SQUARED_ERROR, "squared_error")
+
+
+def network(a_prev: Tensor, y: Tensor, w: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the cost of one layer, and its activations."""
+    a = sigmoid(weighted_sum(a_prev, w, b))
+    return squared_error(a, y), a
+
+
 ONE_NEURON = assignment(
     "One neuron a layer",
-    (
-        with_known_mistakes(WEIGHTED_SUM, "weighted_sum"),
-        with_known_mistakes(SIGMOID, "sigmoid"),
-        with_known_mistakes(SQUARED_ERROR, "squared_error"),
-    ),
     name="one-neuron",
     sizes=({},) * 9,
-    chain=(
-        Link("WeightedSum", ("a_prev", "w", "b"), ("z",)),
-        Link("Sigmoid", ("z",), ("a",)),
-        Link("SquaredError", ("a", "y"), ("C",)),
-    ),
+    network=network,
     train=TUMOURS,
     points={
         "forward": 0.2,

@@ -740,4 +740,4 @@ def test_the_rounding_of_one_stage_does_not_grow_along_the_chain(stage, stays):
     names = {**ONE, stage: in_float32(ONE[stage], stays)}
     for index in (14, 503, *range(200)):
         session = Session(ONE_NEURON, Workbench(names), random.Random(index).getrandbits(53))
-        judge_chain(ONE_NEURON.chain, session.contexts, [stage])
+        judge_chain(ONE_NEURON.network, session.contexts, [stage])

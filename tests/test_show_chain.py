@@ -3,16 +3,14 @@
 import math
 import re
 import xml.etree.ElementTree as ET
-from dataclasses import replace
 
 import pytest
 import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from harness.candidate.operations import Link
 from harness.course.report import Check, Report
-from harness.declare import stage
+from harness.declare import assignment, stage
 from harness.formulas.notation import symbol
 from harness.many_neurons import MANY_NEURONS
 from harness.one_neuron import ONE_NEURON
@@ -120,29 +118,13 @@ def test_edges_that_a_report_does_not_judge_bear_no_mark():
 def test_a_declared_stage_is_drawn_without_more_ado():
     relu = stage("ReLU", "z[N K] -> h", torch.relu, gradients={"z": "g * (z > 0)"})
     weighted_sum, _, squared_error = MANY_NEURONS.stages
-    links = (
-        Link("WeightedSum", ("a_prev", "w", "b"), ("z",)),
-        Link("ReLU", ("z",), ("h",)),
-        Link("SquaredError", ("h", "y"), ("C",)),
-    )
-    stages = (weighted_sum, relu, squared_error)
-    written = said(
-        chain_picture(replace(MANY_NEURONS, stages=stages, chain=links), derivatives=True)
-    )
+
+    def network(a_prev, w, b, y):
+        return squared_error(relu(weighted_sum(a_prev, w, b)), y)
+
+    written = said(chain_picture(assignment("Own", network=network), derivatives=True))
     assert "|∂hj|∂zj|=|(z>0)|" in written
     assert "|=|2(hj−yj)/N|" in written
-
-
-def test_a_value_is_written_as_its_formula_writes_it_unless_the_chain_renames_it():
-    assert "|C0|" in said(chain_picture(ONE_NEURON))
-    *links, last = ONE_NEURON.chain
-    renamed = replace(ONE_NEURON, chain=(*links, replace(last, outputs=("D",))))
-    assert "|D|" in said(chain_picture(renamed))
-
-
-def test_without_a_chain_there_is_nothing_to_draw():
-    with pytest.raises(ValueError, match="no chain"):
-        chain_picture(replace(ONE_NEURON, chain=()))
 
 
 @pytest.mark.parametrize(

@@ -173,7 +173,7 @@ def test_without_a_judged_edge_there_is_no_chain():
 
 
 def test_an_assignment_without_a_chain_can_be_reported():
-    assert "<svg" not in report_html(failing("m"), replace(ONE_NEURON, chain=()))
+    assert "<svg" not in report_html(failing("m"), replace(ONE_NEURON, network=None))
 
 
 @pytest.mark.parametrize(("points", "share"), [(0.0, "0.0%"), (2.5, "62.5%"), (4.0, "100.0%")])

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from harness.candidate.workbench import Workbench
 from harness.course.assignments import SHIPPED, load_assignment
 from harness.course.settings import Settings
-from harness.declare import DeclarationError, stage
+from harness.declare import stage
+from harness.errors import DeclarationError
 from harness.judging.judge import judge
 from harness.probes import plan
 

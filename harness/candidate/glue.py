@@ -24,7 +24,7 @@ triu unbind unflatten unsqueeze var
 """
 _OPERATORS = "add eq ge gt le lt matmul mul ne neg pow sub truediv"
 _FUNCTIONS = "cat einsum stack where"
-_ATTRIBUTES = ("T", "mT", "ndim", "shape")
+ATTRIBUTES = ("T", "mT", "ndim", "shape")
 # What does the same. A view needs a layout, which is for the student to choose.
 _ALIASES = {
     "bmm": "matmul", "concat": "cat", "div": "truediv", "dot": "matmul", "mm": "matmul",
@@ -33,8 +33,8 @@ _ALIASES = {
 
 
 def _getattr(value: Any, name: str) -> Any:
-    if name not in _ATTRIBUTES:
-        raise ValueError(f"a network may use {', '.join(_ATTRIBUTES)} of a tensor, not {name}")
+    if name not in ATTRIBUTES:
+        raise ValueError(f"a network may use {', '.join(ATTRIBUTES)} of a tensor, not {name}")
     return getattr(value, name)
 
 

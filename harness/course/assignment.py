@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from harness.candidate.operations import Link
+from harness.course.network import Network
 from harness.course.stage import Stage
 from harness.training.task import Task
 
@@ -13,7 +14,7 @@ from harness.training.task import Task
 class Assignment:
     """An assignment, declared whole.
 
-    ``chain`` connects the stages, from the inputs to the cost; without it each stage stands by
+    ``network`` connects the stages, from the inputs to the cost; without it each stage stands by
     itself. ``points`` maps the kinds of check that are worth the same in every stage ("forward",
     "purity" …) and ids of single checks ("training") to points; a stage's own ``points`` (by
     gradient) add to them. Without any, 10 points are shared out. ``handout`` says what the module
@@ -23,10 +24,15 @@ class Assignment:
     name: str
     title: str
     stages: tuple[Stage, ...]
-    chain: tuple[Link, ...] = ()
+    network: Network | None = None
     task: Task | None = None
     points: Mapping[str, float] = field(default_factory=dict)
     handout: Literal["mistakes", "signatures"] = "mistakes"
+
+    @property
+    def chain(self) -> tuple[Link, ...]:
+        """The links of the network, none without one."""
+        return self.network.links if self.network else ()
 
     def stage(self, name: str) -> Stage:
         """Return the stage of that class name. Raise KeyError if there is none."""

@@ -56,11 +56,12 @@ def _input(text: str) -> Input:
     name, mark, inside = found.groups()
     if inside is None and mark:
         raise SignatureError(f'"{text}" has no dimensions: write "{name}{mark}[N D]"')
-    dimensions = None if inside is None else _dimensions(name, inside)
+    dimensions = None if inside is None else read_dimensions(name, inside)
     return Input(name, dimensions, optional=mark == "?", several=mark == "*")
 
 
-def _dimensions(name: str, text: str) -> tuple[str, ...]:
+def read_dimensions(name: str, text: str) -> tuple[str, ...]:
+    """Return the dimensions of a tensor: names, numbers, and expressions. Raise SignatureError."""
     found: list[str] = []
     end = 0
     for match in _SIDE.finditer(text):

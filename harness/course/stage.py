@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.fx import Proxy
 
 from harness.candidate.operations import Value
 from harness.course.inputs import Input, Real, Sizes, spread, spread_far
@@ -28,6 +29,8 @@ _SIGNS = (
 # in one place only.
 _FAR = ((2, 4, 5), (2, 4, 5), (2, 3))
 _NEAR = (6, 7)
+# The sizes at which it is looked which dimension of an output is which: more than these tell.
+TRIED = 5
 
 
 @dataclass(frozen=True)
@@ -121,7 +124,10 @@ class Stage:
             raise ValueError(f"{self.name}: a variable number of tensors must come last")
 
     def __call__(self, *inputs: Any) -> Any:
-        """Return the reference's output, as `apply` would."""
+        """Return the reference's output, as `apply` would; note the call if a network is traced."""
+        traced = next((each for each in inputs if isinstance(each, Proxy)), None)
+        if traced is not None:
+            return traced.tracer.create_proxy("call_function", self, inputs, {}, name=self.output)
         return self.forward(*inputs)
 
     @property
@@ -196,14 +202,36 @@ class Stage:
         )
 
     @cached_property
+    def output_axes(self) -> tuple[tuple[str, ...] | None, ...]:
+        """The dimensions of each output: a name, a number, or "" if it is neither at all sizes.
+
+        None stands for an output that has not always the same number of dimensions.
+        """
+        generator = torch.Generator().manual_seed(0)
+        shapes = [
+            (sizes, [output.shape for output in self.run(self.sample(generator, sizes))])
+            for sizes in self.sizes[:TRIED]
+        ]
+        return tuple(
+            self._axes_of([(sizes, shape[place]) for sizes, shape in shapes])
+            for place in range(len(self.outputs))
+        )
+
+    def _axes_of(self, found: Sequence[tuple[Sizes, torch.Size]]) -> tuple[str, ...] | None:
+        if len({len(shape) for _, shape in found}) != 1:
+            return None
+        axes = []
+        for axis in range(len(found[0][1])):
+            sides = [(sizes, shape[axis]) for sizes, shape in found]
+            names = (x for x in self.dimensions if all(each[x] == side for each, side in sides))
+            number = str(sides[0][1]) if len({side for _, side in sides}) == 1 else ""
+            axes.append(next(names, number))
+        return tuple(axes)
+
+    @property
     def output_dimensions(self) -> tuple[str, ...]:
-        """The names of the first output's dimensions, found by trying sizes that all differ."""
-        sizes: Sizes = dict(zip(self.dimensions, range(3, 3 + len(self.dimensions)), strict=True))
-        if self.conditions or any(each.is_given or each.several for each in self.inputs.values()):
-            sizes = self.sizes[0]
-        inputs = self.sample(torch.Generator().manual_seed(0), sizes)
-        named = {sizes[name]: name for name in reversed(self.dimensions)}
-        return tuple(named.get(size, str(size)) for size in self.run(inputs)[0].shape)
+        """The dimensions of the first output, "" for one that has no name."""
+        return self.output_axes[0] or ()
 
     def sample(self, generator: torch.Generator, sizes: Sizes, variant: int = 0) -> Values:
         """Return arguments to try the stage on, real ones in float64.

@@ -1,150 +1,177 @@
 """Check that the stages work together in torch's graph, from the cost to every parameter."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import product
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from harness.candidate.operations import Link
-from harness.course.inputs import Sizes
+from harness.candidate.glue import run_links
+from harness.candidate.operations import Value
+from harness.course.inputs import Sizes, is_real_tensor
+from harness.course.network import Network, by_itself
+from harness.course.shapes import reference, sizes_of, values_for
 from harness.course.stage import Stage
-from harness.probes.cases import TRIES, cached, generator_for
+from harness.probes.cases import TRIES, cached, generator_for, sizes_for
 from harness.probes.compare import VALUES, Tolerance, difference
 from harness.probes.context import Errored, Failed, StageContext, for_staff, in_words
 from harness.probes.proxy import StageTrouble, proxy
 
 # VALUES leave room for float32, of which a sample takes a part only.
 STEADY = Tolerance(VALUES.relative / 4, VALUES.room / 4)
+# Larger networks are not tried with every stage in float32.
+MOST_LINKS, MOST_NUMBERS = 16, 4_000
 
-Values = dict[str, Tensor]
+Gradients = dict[str, Tensor]
+Functions = Mapping[str, Callable[..., Any]]
 
 
-@dataclass(frozen=True)
-class Chain:
-    """Stages, and the links that connect them, in order."""
+@dataclass(frozen=True, eq=False)
+class ChainCase:
+    """Values for the arguments of a network, and the weights of its ends in the cost, if any."""
 
-    stages: tuple[Stage, ...]
-    links: tuple[Link, ...]
+    network: Network
+    leaves: Mapping[str, Value]
+    weights: Mapping[str, Tensor]
 
-    @cached_property
-    def _stages(self) -> dict[str, Stage]:
-        return {stage.name: stage for stage in self.stages}
+    def gradients(self, stand_ins: Functions) -> Gradients:
+        """Return ∂C/∂x for every argument x; targets and constants have none.
 
-    def sample(self, seed: int, sizes: Sizes, attempt: int) -> Values:
-        """Return a value for every name that no link computes, sampled by its first stage."""
-        computed = {name for link in self.links for name in link.outputs}
-        leaves: Values = {}
-        for link in self.links:
-            generator = generator_for(seed, "chain", link.stage, attempt)
-            values = self._stages[link.stage].sample(generator, sizes)
-            for name, value in zip(link.inputs, values, strict=True):
-                if name not in computed and isinstance(value, Tensor):
-                    leaves.setdefault(name, value)
-        return leaves
-
-    def are_steady(self, leaves: Values, right: Values) -> bool:
-        """Return whether any one stage could work in float32 with little effect on a gradient."""
-        ways = product({link.stage for link in self.links}, (True, False))
-        return all(
-            difference(gradient, right[leaf], STEADY, size=_largest(right[leaf])) is None
-            for stage, stays in ways
-            for leaf, gradient in self._with_float32(stage, stays, leaves).items()
-        )
-
-    def _with_float32(self, stage: str, stays: bool, leaves: Values) -> Values:
-        """Return the gradients with a stage in float32, whose output ``stays`` so.
-
-        They are empty if the other stages refuse it.
+        The functions stand in for some of the stages, references for the others.
         """
-        forward = self._stages[stage].forward
-
-        def rounded(*values: Tensor) -> Tensor:
-            output: Tensor = forward(
-                *(each.float() if each.is_floating_point() else each for each in values)
-            )
-            return output if stays else output.double()
-
-        with suppress(RuntimeError):
-            return self.gradients({stage: rounded}, leaves)
-        return {}
-
-    def gradients(self, stand_ins: Mapping[str, Callable[..., Tensor]], leaves: Values) -> Values:
-        """Return ∂C/∂x for every leaf x; targets, whose gradient is optional, stay constant."""
-        targets = {
-            given
-            for link in self.links
-            for name, given in zip(self._stages[link.stage].inputs, link.inputs, strict=True)
-            if name in self._stages[link.stage].optional
+        functions = {stage.name: reference(stage) for stage in self.network.stages}
+        leaves = {
+            name: value.clone() if isinstance(value, Tensor) else value
+            for name, value in self.leaves.items()
         }
-        values = {name: value.clone() for name, value in leaves.items()}
-        wrt = {
-            name: value.requires_grad_() for name, value in values.items() if name not in targets
+        wrt: Gradients = {
+            name: value.requires_grad_()
+            for name, value in leaves.items()
+            if isinstance(value, Tensor) and is_real_tensor(value)
+            if not self.network.is_constant(name)
         }
-        for link in self.links:
-            function: Callable[..., Tensor]
-            function = stand_ins.get(link.stage, self._stages[link.stage].forward)
-            values[link.outputs[0]] = function(*(values[name] for name in link.inputs))
-        cost = values[self.links[-1].outputs[0]]
+        values: dict[str, Any] = {**self.network.given, **leaves}
+        run_links(self.network.links, {**functions, **stand_ins}, values)
         found = torch.autograd.grad(
-            cost, list(wrt.values()), allow_unused=True, materialize_grads=True
+            self._cost(values), list(wrt.values()), allow_unused=True, materialize_grads=True
         )
         return dict(zip(wrt, found, strict=True))
 
+    def _cost(self, values: Mapping[str, Any]) -> Tensor:
+        if not self.network.is_alone:
+            cost: Tensor = values[self.network.ends[0]]
+            return cost
+        parts = ((values[name] * weight).sum() for name, weight in self.weights.items())
+        return sum(parts, torch.zeros((), dtype=torch.float64))
+
+    def is_steady(self, right: Gradients) -> bool:
+        """Return whether any one stage could work in float32 with little effect on a gradient."""
+        numbers = sum(value.numel() for value in right.values())
+        if len(self.network.links) > MOST_LINKS or numbers > MOST_NUMBERS:
+            return True
+        ways = product(sorted({link.stage for _, link, _ in self.network.uses}), (True, False))
+        return all(
+            difference(gradient, right[leaf], STEADY, size=_largest(right[leaf])) is None
+            for stage, stays in ways
+            for leaf, gradient in self._with_float32(self.network.stage[stage], stays).items()
+        )
+
+    def _with_float32(self, stage: Stage, stays: bool) -> Gradients:
+        """Return the gradients with a stage in float32, whose outputs ``stay`` so.
+
+        They are empty if the other stages refuse it.
+        """
+        forward = reference(stage)
+
+        def rounded(*values: Value) -> Any:
+            outputs = forward(*(_to(each, torch.float32) for each in values))
+            if stays:
+                return outputs
+            return tuple(map(_to, outputs)) if isinstance(outputs, tuple) else _to(outputs)
+
+        with suppress(RuntimeError):
+            return self.gradients({stage.name: rounded})
+        return {}
+
 
 @cached
-def chain_case(chain: Chain, seed: int, sizes: Sizes) -> tuple[Values, Values]:
-    """Return values for the chain, and ∂C/∂x for each value x by the references alone.
+def chain_case(network: Network, seed: int, sizes: Sizes) -> tuple[ChainCase, Gradients]:
+    """Return values for a network, and ∂C/∂x for each argument x by the references alone.
 
     They are drawn again while rounding to float32 changes a gradient: a student's would too.
     """
     for attempt in range(TRIES):
-        leaves = chain.sample(seed, sizes, attempt)
-        right = chain.gradients({}, leaves)
-        if chain.are_steady(leaves, right):
+
+        def generator(stage: str, use: int, attempt: int = attempt) -> torch.Generator:
+            return generator_for(seed, "chain", stage, attempt, *([use] if use else []))
+
+        leaves, values = values_for(network, sizes, generator)
+        weights = {
+            name: torch.randn(
+                values[name].shape, generator=generator(name, -1), dtype=torch.float64
+            )
+            for name in network.ends
+            if is_real_tensor(values[name])
+        }
+        case = ChainCase(network, leaves, weights)
+        right = case.gradients({})
+        if case.is_steady(right):
             break
-    return leaves, right
+    return case, right
 
 
 def judge_chain(
-    links: tuple[Link, ...], contexts: Mapping[str, StageContext], students: Collection[str]
+    network: Network | None, contexts: Mapping[str, StageContext], students: Collection[str]
 ) -> None:
-    """Raise Failed unless ∂C/∂x is right for every leaf x.
+    """Raise Failed unless ∂C/∂x is right for every argument x.
 
-    ``students`` names the stages that are the student's; references stand in for the others.
+    ``students`` names the stages that are the student's; references stand in for the others. One
+    that stands in no network is tried by itself.
     """
-    chain = Chain(tuple(each.stage for each in contexts.values()), links)
     context = contexts[next(iter(students))]
-    seed, sizes = context.seed, context.sizes_for("chain")
-    leaves, right = chain_case(chain, seed, sizes)
+    stage, seed = context.stage, context.seed
+    if network and stage.name in network.linked:
+        (sizes, *_) = sizes_for("chain", seed, stage, sizes_of(network))
+    else:
+        (sizes, *_) = sizes_for("chain", seed, stage, stage.sizes)
+        network = by_itself(stage, next((sizes[x] for x in sizes if x.endswith("*")), 1))
+    case, right = chain_case(network, seed, sizes)
     who = context.stage.name if len(students) == 1 else "The chain of your stages"
-    case = {"seed": seed, **sizes}
+    facts = {"seed": seed, **sizes}
     stopped = f"{who} did not run in the chain: "
     try:
-        proxies = {
-            name: proxy(contexts[name].candidate, name, contexts[name].handles) for name in students
-        }
-        got = chain.gradients(proxies, leaves)
+        got = case.gradients({name: _students(contexts[name]) for name in students})
     except StageTrouble as trouble:
         said, detail = in_words(trouble.what, trouble.trouble)
         staff = for_staff(trouble.trouble)
-        raise Errored(stopped + said, detail, staff=staff, case=case) from None
+        raise Errored(stopped + said, detail, staff=staff, case=facts) from None
     except (RuntimeError, TypeError) as refusal:
         where = f"{stopped}torch's engine refused it."
         said = f"torch says: {refusal}"
-        raise Failed(where, said, staff=str(refusal), case=case) from None
+        raise Failed(where, said, staff=str(refusal), case=facts) from None
     for name, gradient in got.items():
         off = difference(gradient, right[name], VALUES, size=_largest(right[name]))
         if off:
             raise Failed(
                 f"In the chain, ∂C/∂{name} is wrong when {who} computes it.",
                 staff=f"{name}{off.at} is {off.got!r}, not {off.right!r}",
-                case=case,
+                case=facts,
                 got=off.got,
             )
+
+
+def _students(context: StageContext) -> Callable[..., Any]:
+    stage = context.stage
+    return proxy(context.candidate, stage.name, context.handles, len(stage.outputs))
+
+
+def _to(value: Any, dtype: torch.dtype = torch.float64) -> Any:
+    return value.to(dtype) if is_real_tensor(value) else value
 
 
 def _largest(values: Tensor) -> float:

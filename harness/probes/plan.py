@@ -82,7 +82,7 @@ def plan(assignment: Assignment, settings: Settings) -> tuple[Planned, ...]:
     Raise SettingsError if the settings give points to a check that does not exist.
     """
     checks = [check for stage in assignment.stages for check in _of_stage(assignment, stage)]
-    checks += _of_chain(assignment, checks) if assignment.chain else ()
+    checks += _of_chain(assignment, checks)
     unknown = sorted(set(settings.points) - {check.id for check in checks})
     if unknown:
         known = ", ".join(check.id for check in checks)
@@ -145,28 +145,32 @@ def _of_stage(assignment: Assignment, stage: Stage) -> Iterator[Planned]:
 def _of_chain(assignment: Assignment, checks: list[Planned]) -> Iterator[Planned]:
     """Yield the checks of the chain and of the training.
 
-    They need what the chain uses: forwards and required gradients, not a target's gradient.
+    They need what the chain uses: forwards and required gradients, not a target's gradient. A stage
+    that stands in no network is a chain by itself.
     """
-    worth = assignment.points
-    linked = {link.stage for link in assignment.chain}
+    worth, network = assignment.points, assignment.network
+    linked = network.linked if network else ()
     whole: list[str] = []
-    for stage in (each for each in assignment.stages if each.name in linked):
-        id, title = f"chain/{stage.slug}", f"{stage.name} works in the chain, with references for"
+    for stage in assignment.stages:
+        id, title = f"chain/{stage.slug}", f"{stage.name} works in torch's graph"
+        if stage.name in linked:
+            title = f"{stage.name} works in the chain, with references for the other stages"
         needs = (f"{stage.slug}/forward", *(f"{stage.slug}/gradient/{x}" for x in stage.required))
         run = partial(_in_chain, (stage.name,))
-        points = worth.get("chain", 0.0)
-        yield Planned(id, None, f"{title} the other stages", points, run, needs)
-        whole += [*needs, id]
-    id, title = (
-        "chain/whole",
-        "The whole chain, from C back to every parameter, runs on your stages",
-    )
-    run = partial(_in_chain, tuple(stage.name for stage in assignment.stages))
-    yield Planned(id, None, title, worth.get(id, 0.0), run, tuple(whole))
+        yield Planned(id, None, title, worth.get("chain", 0.0), run, needs)
+        if stage.name in linked or not network:
+            whole += [*needs, id]
+    if network:
+        id = "chain/whole"
+        title = (
+            f"The whole chain, from {network.ends[0]} back to every parameter, runs on your stages"
+        )
+        yield Planned(id, None, title, worth.get(id, 0.0), partial(_in_chain, linked), tuple(whole))
+        whole = [id]
     if assignment.task is None:
         return
     # A network uses each stage once a layer: calls that disturb each other cannot train.
-    needs = (id, *(check.id for check in checks if check.id.endswith("/memory")))
+    needs = (*whole, *(check.id for check in checks if check.id.endswith("/memory")))
     id, title = "training", f"A network learns {assignment.task.name} with your functions"
     yield Planned(id, None, title, worth.get(id, 0.0), Session.train, needs)
 
@@ -176,4 +180,4 @@ def _in_context(stage: str, probe: Probe, session: Session) -> None:
 
 
 def _in_chain(students: tuple[str, ...], session: Session) -> None:
-    judge_chain(session.assignment.chain, session.contexts, students)
+    judge_chain(session.assignment.network, session.contexts, students)

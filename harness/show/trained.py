@@ -30,10 +30,13 @@ def accuracy_line(run: Run, reference: Run | None) -> str:
     """Return how many of the unseen samples the network gets right, beside the reference's."""
     if run.accuracy is None:
         return f"The training stopped after {len(run.costs)} steps."
-    mine = f"Your network gets {_percent(run.accuracy)} of the unseen samples right"
+    verb, of = "gets", "of the unseen samples right"
+    if run.explains:
+        verb, of = "explains", "of the variance of unseen samples"
+    mine = f"Your network {verb} {_percent(run.accuracy)} {of}"
     if reference is None or reference.accuracy is None:
         return f"{mine}."
-    return f"{mine}; trained with torch's own gradients, it gets {_percent(reference.accuracy)}."
+    return f"{mine}; trained with torch's own gradients, it {verb} {_percent(reference.accuracy)}."
 
 
 def training_pictures(task: Task, run: Run, reference: Run | None) -> Iterator[Picture]:

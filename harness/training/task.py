@@ -1,15 +1,16 @@
 """Gradient descent through a chain of stages: the trusted loop, and its reference."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import pairwise
+from pathlib import Path
 from types import SimpleNamespace
 
 import torch
 from torch import Tensor
 
-from harness.candidate.operations import Candidate, Chain, Chained, Descend, Link, Trouble
+from harness.candidate.operations import Candidate, Chain, Chained, Descend, Link, Trouble, Value
 from harness.candidate.workbench import Workbench
 
 Parameters = dict[str, Tensor]
@@ -24,6 +25,7 @@ class Network:
     tensors: Mapping[str, Tensor]
     costs: tuple[str, ...]
     answers: tuple[str, ...]
+    given: Mapping[str, Value] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,8 +37,9 @@ class Task:
     values only (the same object means the same values), ``unseen()`` inputs, targets and labels
     for the test. ``read`` maps that many answers of the network to labels, -1 for an answer that
     is missing. ``rate`` is the learning rate, ``accuracy`` the share of unseen samples to get
-    right. ``image`` is the height and width of an input that is an image from 0 (blank) to 1
-    (ink), row by row.
+    right; if it ``explains``, the share of their variance to explain (R²), and ``read`` returns
+    numbers. ``image`` is the height and width of an input that is an image from 0 (blank) to 1
+    (ink), row by row. ``files`` are those that the data are read from.
     """
 
     name: str
@@ -49,6 +52,16 @@ class Task:
     rate: float
     accuracy: float
     image: tuple[int, int] | None = None
+    explains: bool = False
+    files: tuple[Path, ...] = ()
+
+    def score(self, read: Tensor, labels: Tensor) -> float:
+        """Return the share of labels read right, or R²; at least 0."""
+        if not self.explains:
+            return int((read == labels).sum()) / len(read)
+        labels = labels.reshape(read.shape) if labels.numel() == read.numel() else labels
+        left = ((read - labels) ** 2).sum() / ((labels - labels.mean(0)) ** 2).sum()
+        return max(0.0, 1 - float(left)) if bool(left.isfinite()) else 0.0
 
 
 @dataclass(frozen=True)
@@ -56,7 +69,8 @@ class Run:
     """A training run: the cost at each step, the parameters, and the accuracy on unseen samples.
 
     ``path[name][k]`` is the parameter after step k; ``read`` holds the trained network's label for
-    each of the unseen samples. A run that stopped early has the ``trouble``.
+    each of the unseen samples. A run that stopped early has the ``trouble``. The accuracy of one
+    that ``explains`` numbers is R².
     """
 
     costs: tuple[float, ...]
@@ -64,6 +78,7 @@ class Run:
     accuracy: float | None
     trouble: Trouble | None = None
     read: Tensor | None = None
+    explains: bool = False
 
     @property
     def trail(self) -> tuple[Parameters, ...]:
@@ -110,6 +125,7 @@ def _steps(task: Task) -> tuple[Chain | Descend, ...]:
         outputs=(),
         wrt=tuple(parameters),
         costs=dict.fromkeys(network.costs, 1 / len(network.costs)),
+        given=network.given,
     )
     return first, *(
         Descend(task.rate, {} if batch is before else task.network(*batch).tensors)
@@ -142,11 +158,14 @@ def _exam(task: Task) -> tuple[tuple[Network, Tensor], ...]:
 
 
 def _answering(network: Network) -> Network:
-    """Return the network without its costs."""
-    links = tuple(link for link in network.links if not set(network.costs) & set(link.outputs))
-    used = {name for link in links for name in link.inputs}
-    tensors = {name: value for name, value in network.tensors.items() if name in used}
-    return Network(links, tensors, (), network.answers)
+    """Return what of the network leads to its answers."""
+    needed, links = set(network.answers), []
+    for link in reversed(network.links):
+        if needed & set(link.outputs):
+            links.append(link)
+            needed |= {name.rpartition("=")[2] for name in link.inputs}
+    tensors = {name: value for name, value in network.tensors.items() if name in needed}
+    return Network(tuple(reversed(links)), tensors, (), network.answers, network.given)
 
 
 def _examined(run: Run, task: Task, candidate: Candidate) -> Run:
@@ -155,7 +174,10 @@ def _examined(run: Run, task: Task, candidate: Candidate) -> Run:
     trained = {name: rows[-1].clone() for name, rows in run.path.items()}
     exam = _exam(task)
     replies = candidate.perform(
-        [Chain(each.links, {**trained, **each.tensors}, each.answers) for each, _ in exam]
+        [
+            Chain(each.links, {**trained, **each.tensors}, each.answers, given=each.given)
+            for each, _ in exam
+        ]
     )
     read: list[Tensor] = []
     for (network, labels), reply in zip(exam, replies, strict=True):
@@ -165,5 +187,5 @@ def _examined(run: Run, task: Task, candidate: Candidate) -> Run:
         answers = [reply.outputs.get(name) for name in network.answers]
         read.append(task.read(answers, len(labels)))
     said = torch.cat(read)
-    correct = int((said == torch.cat([labels for _, labels in exam])).sum())
-    return replace(run, accuracy=correct / len(said), read=said)
+    labels = torch.cat([labels for _, labels in exam])
+    return replace(run, accuracy=task.score(said, labels), read=said, explains=task.explains)

@@ -1,0 +1,276 @@
+"""Trace a function that uses stages into a `Network`, with torch.fx."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from torch import fx
+from torch.fx.node import Node, map_arg
+
+from harness.candidate.glue import ATTRIBUTES, GLUE, given_index, glue_for
+from harness.candidate.operations import Link, Value
+from harness.course.network import Network
+from harness.course.stage import Stage
+from harness.errors import DeclarationError
+
+_OURS = ("torch.", "harness.course.", "harness.declare")
+# What torch's functions pass on that their methods do not take.
+_PASSED_ON = {"_stacklevel", "inplace"}
+
+
+def caller(frame: FrameType) -> FrameType:
+    """Return the frame of the code that called torch or this project."""
+    while frame.f_back and f"{frame.f_globals.get('__name__')}.".startswith(_OURS):
+        frame = frame.f_back
+    return frame
+
+
+def place_outside(frame: FrameType) -> str:
+    """Return the file and line of the code that called torch or this project."""
+    found = caller(frame)
+    return _place(found.f_code.co_filename, found.f_lineno)
+
+
+def trace(function: Callable[..., Any], shapes: Mapping[str, tuple[str, ...]]) -> Network:
+    """Return the network that a function of its arguments computes.
+
+    It returns the cost, or the cost and a prediction. Raise DeclarationError for anything that a
+    network cannot hold.
+    """
+    code = function.__code__
+    place = _place(code.co_filename, code.co_firstlineno)
+    tracer = _Tracer()
+    try:
+        graph = tracer.trace(function)
+    except DeclarationError:
+        raise
+    except Exception as error:
+        raise DeclarationError(f"{_place_of(error) or place}: {_in_words(error)}") from None
+    links = _Links(tracer, graph)
+    unknown = sorted(set(shapes) - set(links.arguments))
+    if unknown:
+        raise DeclarationError(
+            f"{place}: {unknown[0]} is not an argument of {function.__name__}; the arguments are "
+            f"{', '.join(links.arguments)}"
+        )
+    if not links.stages:
+        raise DeclarationError(f"{place}: {function.__name__} uses no stage")
+    if not links.ends or not all(isinstance(each, str) for each in links.ends):
+        raise DeclarationError(
+            f"{place}: {function.__name__} must return the cost, or the cost and a prediction"
+        )
+    return Network(
+        tuple(links.stages),
+        tuple(links.arguments),
+        tuple(links.made),
+        links.ends[:1],
+        links.given,
+        (*links.ends, "")[1],
+        shapes,
+        place,
+    )
+
+
+class _Tracer(fx.Tracer):
+    """Takes stages, and the operations of a closed list, and nothing else."""
+
+    def create_node(
+        self,
+        kind: str,
+        target: Any,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        name: str | None = None,
+        type_expr: Any = None,
+    ) -> Node:
+        """Return the node. Raise DeclarationError with the line of what a network cannot hold."""
+        said = ""
+        if kind == "placeholder" and str(target).startswith("*"):
+            said = f"{target} is no single argument; name each of them"
+        elif isinstance(target, Stage):
+            said = _misfit(target, args)
+        elif kind in ("call_function", "call_method"):
+            glue, called = glue_for(target), getattr(target, "__name__", target)
+            if not glue or (glue == "torch.getattr" and args[1] not in ATTRIBUTES):
+                called = args[1] if glue else called
+                known = ", ".join(sorted(each.removeprefix("torch.") for each in GLUE))
+                said = (
+                    f"{called} cannot stand between the stages of a network; make it a part of a "
+                    f"stage, or use {known}, {', '.join(ATTRIBUTES)}"
+                )
+        if said:
+            raise DeclarationError(f"{place_outside(sys._getframe(1))}: {said}")
+        return super().create_node(kind, target, args, kwargs, name, type_expr)
+
+
+def _misfit(stage: Stage, args: tuple[Any, ...]) -> str:
+    """Return what is wrong with the number of arguments, "" if nothing is."""
+    several = any(each.several for each in stage.inputs.values())
+    count = len(stage.inputs)
+    if len(args) == count or (several and len(args) >= count):
+        return ""
+    return f"{stage.name} takes {', '.join(stage.inputs)}, and is given {len(args)} arguments"
+
+
+class _Links:
+    """The links of a traced graph, with a name for every value."""
+
+    def __init__(self, tracer: _Tracer, graph: fx.Graph) -> None:
+        self.root: Any = tracer.root
+        self.arguments: list[str] = []
+        self.stages: list[Stage] = []
+        self.made: list[Link] = []
+        self.given: dict[str, Value] = {}
+        self.ends: tuple[Any, ...] = ()
+        self._names: dict[Node, Any] = {}
+        nodes = list(graph.nodes)
+        self._fresh = _Fresh(nodes)
+        for node in nodes:
+            self._add(node)
+
+    def _add(self, node: Node) -> None:
+        match node.op:
+            case "placeholder":
+                self.arguments.append(str(node.target))
+                self._names[node] = str(node.target)
+            case "get_attr":
+                self._names[node] = self._given(getattr(self.root, str(node.target)))
+            case "output":
+                found: Any = node.args[0]
+                found = found if isinstance(found, tuple) else (found,)
+                if all(isinstance(each, Node) for each in found) and len(found) <= 2:
+                    self.ends = tuple(self._names[each] for each in found)
+            case _ if isinstance(node.target, Stage):
+                self._add_stage(node, node.target)
+            case _:
+                self._add_glue(node)
+
+    def _add_stage(self, node: Node, stage: Stage) -> None:
+        if stage not in self.stages:
+            self.stages.append(stage)
+        outputs = tuple(map(self._fresh, stage.outputs))
+        inputs = tuple(self._value(each) for each in node.args)
+        self.made.append(Link(stage.name, inputs, outputs))
+        self._names[node] = outputs[0] if len(outputs) == 1 else outputs
+
+    def _add_glue(self, node: Node) -> None:
+        glue = glue_for(node.target)
+        if glue == "torch.getitem":
+            of, index = node.args
+            outputs = self._names[of] if isinstance(of, Node) else ()
+            if isinstance(outputs, tuple) and isinstance(index, int):
+                self._names[node] = outputs[index]
+                return
+            args = (of, index if isinstance(index, Node) else _indices(index))
+        else:
+            args = node.args  # type: ignore[assignment]
+        named = {
+            name: value
+            for name, value in node.kwargs.items()
+            if name not in _PASSED_ON and value is not None
+        }
+        inputs = [self._value(each) for each in args]
+        inputs += [f"{name}={self._value(each)}" for name, each in named.items()]
+        name = self._fresh(_base(node)[0])
+        self.made.append(Link(glue, tuple(inputs), (name,)))
+        self._names[node] = name
+
+    def _value(self, value: Any) -> str:
+        """Return the name of a value, which is given if it is not computed."""
+        if isinstance(value, Node):
+            name = self._names[value]
+            if isinstance(name, tuple):
+                raise DeclarationError(
+                    f"{value.target.name} has several outputs: take them apart, as in "  # type: ignore[union-attr]
+                    f"{', '.join(name)} = …"
+                )
+            return str(name)
+        if isinstance(value, list | tuple) and _has_nodes(value):
+            name = self._fresh("tuple")
+            self.made.append(Link("torch.tuple", tuple(map(self._value, value)), (name,)))
+            return name
+        return self._given(tuple(value) if isinstance(value, list) else value)
+
+    def _given(self, value: Any) -> str:
+        name = f"_{len(self.given) + 1}"
+        self.given[name] = value
+        return name
+
+
+class _Fresh:
+    """Names for values: that of the output where it is the only one, else with a number."""
+
+    def __init__(self, nodes: Sequence[Node]) -> None:
+        self._taken = {str(node.target) for node in nodes if node.op == "placeholder"}
+        self._counts = Counter(base for node in nodes for base in _base(node))
+        self._used: Counter[str] = Counter()
+
+    def __call__(self, base: str) -> str:
+        name = base
+        while self._counts[base] > 1 or name in self._taken:
+            self._used[base] += 1
+            name = f"{base}{self._used[base]}"
+            if name not in self._taken:
+                break
+        self._taken.add(name)
+        return name
+
+
+def _base(node: Node) -> tuple[str, ...]:
+    if isinstance(node.target, Stage):
+        return node.target.outputs
+    if not node.op.startswith("call"):
+        return ()
+    glue = glue_for(node.target).removeprefix("torch.")
+    return (str(node.args[1]) if glue == "getattr" else "item" if glue == "getitem" else glue,)
+
+
+def _indices(index: Any) -> Any:
+    if _has_nodes(index):
+        parts = index if isinstance(index, tuple) else (index,)
+        if any(isinstance(each, slice) and _has_nodes(each) for each in parts):
+            raise DeclarationError("a slice in a network needs numbers that are written out")
+        return tuple(each if isinstance(each, Node) else given_index(each) for each in parts)
+    return given_index(index)
+
+
+def _has_nodes(value: Any) -> bool:
+    found: list[Node] = []
+
+    def note(node: Node) -> Node:
+        found.append(node)
+        return node
+
+    map_arg(value, note)
+    return bool(found)
+
+
+def _place(filename: str, line: int) -> str:
+    path = Path(filename)
+    return f"{path.parent.name}/{path.name}, line {line}"
+
+
+def _place_of(error: Exception) -> str:
+    """Return the last line of the network's own code that led to an error."""
+    found, traceback = "", error.__traceback__
+    while traceback is not None:
+        frame = traceback.tb_frame
+        if not f"{frame.f_globals.get('__name__')}.".startswith(_OURS):
+            found = _place(frame.f_code.co_filename, traceback.tb_lineno)
+        traceback = traceback.tb_next
+    return found
+
+
+def _in_words(error: Exception) -> str:
+    said = str(error)
+    if isinstance(error, fx.proxy.TraceError) or "symbolic tracing" in said:
+        return (
+            "a network must do the same for all values: no if, while, for or len() that depends on "
+            "a tensor"
+        )
+    return f"the network cannot be traced: {type(error).__name__}: {said}"
