@@ -172,8 +172,9 @@ def test_without_a_judged_edge_there_is_no_chain():
     assert "Training waits for ∂C/∂z of Sigmoid" in body(fragment)
 
 
-def test_an_assignment_without_a_chain_can_be_reported():
-    assert "<svg" not in report_html(failing("m"), replace(ONE_NEURON, network=None))
+def test_an_assignment_without_a_network_is_reported_as_a_list_of_its_stages():
+    fragment = report_html(failing("m"), replace(ONE_NEURON, network=None))
+    assert "∂C/∂z of Sigmoid: wrong." in fragment and "WeightedSum returns" not in fragment
 
 
 @pytest.mark.parametrize(("points", "share"), [(0.0, "0.0%"), (2.5, "62.5%"), (4.0, "100.0%")])

@@ -45,7 +45,7 @@ class Declaring:
 
     def __init__(self, folder):
         self.folder = folder
-        self.scope = {"__name__": "assignment", **vars(declare)}
+        self.scope = {**vars(declare), "__name__": "assignment"}
         source = "def call(kind, data, more):\n    return (regress, classify)[kind](data, **more)\n"
         exec(compile(source, str(folder / "assignment.py"), "exec"), self.scope)
 

@@ -33,7 +33,7 @@ def staff_page(result: Result, out: Path) -> str:
         result=result,
         title=assignment.title,
         verdict=verdict(report) if result.checks else "",
-        chain=_chain(result.assignment, report) if result.checks and assignment.chain else "",
+        chain=_chain(result.assignment, report) if result.checks else "",
         trouble=trouble,
         formula=partial(set_formula, result.assignment),
         marks=MARKS,

@@ -88,6 +88,13 @@ class Sides:
         except NameError:
             return None
 
+    def axes(self, value: str) -> tuple[str, ...]:
+        """Return the dimensions of a value by name, "" for one that is not known."""
+        roots = (self._root(side) for side in self._shapes.get(value, ()))
+        return tuple(
+            str(root) if isinstance(root, int) else self._names.get(root, "") for root in roots
+        )
+
     def found_in(self, argument: str, shape: Sequence[int]) -> dict[str, int]:
         """Return the sizes of dimensions by name that a value for the argument has."""
         sides = self._shapes.get(argument, [])

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import product
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise, product
 from typing import TYPE_CHECKING
 
 from harness.course.report import Check, Diagnosis, Outcome, Report
 from harness.formulas.notation import BEHAVES, Formula, as_written, plain, upright
 from harness.show.expressions import local_derivative
-from harness.show.graph import INDICES, SAMPLES, Edge, Graph, graph_of
+from harness.show.graph import SAMPLES, Edge, Graph, graph_of
 from harness.show.layout import FRAME, NEURON, RADIUS, Layout, Node
+from harness.show.listing import list_picture
 from harness.show.marks import LOOKS, PLAIN
 from harness.show.mathematics import Block, derivative, row, set_formula, summation
 from harness.show.svg import Picture, Point, arrow, caption, line, picture, towards
@@ -18,34 +19,39 @@ from harness.show.written import written_tag
 
 if TYPE_CHECKING:
     from harness.course.assignment import Assignment
+    from harness.course.stage import Stage
 
 __all__ = ["Picture", "chain_picture"]
 
 NOTE = 24.0
+NOTHING = Block(0, 0, lambda x, middle: "")
 SUM = 48.0
 
 
 def chain_picture(
     assignment: Assignment, report: Report | None = None, *, derivatives: bool = False
 ) -> Picture:
-    """Draw the assignment's chain, every edge with its local derivative as a symbol.
+    """Draw the assignment's network, every edge with its local derivative as a symbol.
 
     With a report, every edge that it judges is marked right, wrong, an error or not yet, and a
     wrong one shows the formula that the student wrote, if the report tells it. ``derivatives``
     writes out the local derivatives and, for layers, the sums of the chain rule. It cannot be
-    combined with a report, which must not give away what a student has to find. Raise ValueError
-    if both are given, or if the assignment has no chain.
+    combined with a report, which must not give away what a student has to find. What has no chain,
+    or none that can be drawn well, is a list of stages. Raise ValueError if both are given.
     """
     if report and derivatives:
         raise ValueError("derivatives cannot be combined with a report")
-    graph = graph_of(assignment)
+    graph = graph_of(assignment.network)
+    if graph is None:
+        return list_picture(assignment, report, derivatives=derivatives)
     found = {check.id: check for check in report.checks} if report else {}
     checks = {edge: found[edge.check] for edge in graph.edges if edge.check in found}
     outcomes = {edge: check.outcome for edge, check in checks.items()}
     written = {
         edge: as_written(edge.stage, check.diagnosis.formula)
         for edge, check in checks.items()
-        if check.outcome == "failed" and check.diagnosis and _tells(edge, check, check.diagnosis)
+        if edge.stage and check.outcome == "failed" and check.diagnosis
+        if _tells(edge.stage, check, check.diagnosis)
     }
     labels = {
         edge: _judged_label(graph, edge, outcomes.get(edge))
@@ -55,7 +61,12 @@ def chain_picture(
     }
     tags = {edge: written_tag(formula, f"∂C/∂{edge.input}") for edge, formula in written.items()}
     layout = Layout(graph, labels, tags, lifted=derivatives)
-    body = [_drawn_edge(layout, edge, outcomes.get(edge)) for edge in graph.edges]
+    skips = layout.arcs
+    body = [
+        _drawn_edge(layout, edge, outcomes.get(edge)) for edge in graph.edges if edge not in skips
+    ]
+    body += [_drawn_skip(path, outcomes.get(edge)) for edge, path in skips.items()]
+    body += [_drawn_repeat(*layout.bracket)] if layout.bracket else []
     body += [labels[edge].draw(*layout.label_places[edge]) for edge in graph.edges]
     body += [tag.draw(*layout.tag_places[edge]) for edge, tag in tags.items()]
     body += [node.draw() for node in layout.nodes.values()]
@@ -69,39 +80,51 @@ def chain_picture(
     )
 
 
-def _tells(edge: Edge, check: Check, diagnosis: Diagnosis) -> bool:
+def _tells(stage: Stage, check: Check, diagnosis: Diagnosis) -> bool:
     """Return whether the message, which depends on the level of feedback, has the formula."""
     if diagnosis.formula == "None":
         return diagnosis.hint in check.message
-    return BEHAVES.format(plain(as_written(edge.stage, diagnosis.formula))) in check.message
+    return BEHAVES.format(plain(as_written(stage, diagnosis.formula))) in check.message
 
 
 def _judged_label(graph: Graph, edge: Edge, outcome: Outcome | None) -> Block:
     """Return the local derivative, for layers under the sum that the gradient takes over it."""
+    if not edge.has_gradient:
+        return NOTHING
     signs = [] if edge.is_optional else [*_summations(graph, edge)]
     marks = [LOOKS[outcome].mark] if outcome else []
     return row(*signs, _local(graph, edge, indexed=True), *marks)
 
 
 def _label(graph: Graph, edge: Edge, *, derivatives: bool) -> Block:
+    if not edge.has_gradient:
+        return NOTHING
     blocks = [_local(graph, edge, indexed=derivatives)]
-    if derivatives and not edge.is_optional:
+    if derivatives and (expression := _expression(edge)):
         names = {
             each.input: graph.symbol(each.source, indexed=True)
             for each in graph.edges
             if each.target == edge.target
         }
-        names[edge.stage.output] = graph.symbol(edge.target, indexed=True)
-        right_side = local_derivative(edge.stage.gradients[edge.input], names)
+        if edge.stage:
+            names[edge.stage.output] = graph.symbol(edge.target, indexed=True)
+        right_side = local_derivative(expression, names)
         if right_side:
             blocks += [set_formula(upright("=")), set_formula(right_side)]
     return row(*blocks)
 
 
+def _expression(edge: Edge) -> str:
+    """Return the declared gradient along an edge, "" if there is none or None is right."""
+    if edge.stage is None or edge.is_optional:
+        return ""
+    return edge.stage.gradients.get(edge.input, "")
+
+
 def _summations(graph: Graph, edge: Edge) -> Iterator[Block]:
     """Yield a sum sign for each dimension over which the gradient of the edge's source adds up."""
     for dimension in graph.summed(edge):
-        index = INDICES.get(dimension, "n" if dimension == SAMPLES else "")
+        index = "n" if dimension in SAMPLES else graph.indices.get(dimension, "")
         if index:
             yield summation(index)
 
@@ -115,7 +138,7 @@ def _local(graph: Graph, edge: Edge, *, indexed: bool) -> Block:
 def _drawn_edge(layout: Layout, edge: Edge, outcome: Outcome | None) -> str:
     source, target = layout.nodes[edge.source], layout.nodes[edge.target]
     style = LOOKS[outcome].line if outcome else PLAIN
-    if source.kind != "layer":
+    if source.kind != "layer" or (source.lying and target.kind == "layer"):
         start, end = _joint(source, target)
         return arrow(start, end, **style)
     dimensions = layout.graph.dimensions
@@ -129,11 +152,27 @@ def _drawn_edge(layout: Layout, edge: Edge, outcome: Outcome | None) -> str:
     )
 
 
+def _drawn_skip(path: Sequence[Point], outcome: Outcome | None) -> str:
+    style = LOOKS[outcome].line if outcome else PLAIN
+    *corners, last, end = path
+    lines = (line(one, other, **style) for one, other in pairwise((*corners, last)))
+    return "".join(lines) + arrow(last, end, **style)
+
+
+def _drawn_repeat(left: float, right: float, y: float, count: int) -> str:
+    """Return a bracket over a part of the chain, and how often that comes."""
+    ends = ((left, y + 6), (left, y), (right, y), (right, y + 6))
+    drawn = "".join(line(one, other, stroke_width=1) for one, other in pairwise(ends))
+    return drawn + caption((left + right) / 2, y - 4, f"{count} times", text_anchor="middle")
+
+
 def _joint(source: Node, target: Node) -> tuple[Point, Point]:
     """Return the ends of a single arrow: at the circles, or at the frame of a layer."""
     (x, y), (across, down) = target.centre, target.extent
     aim, gap = target.centre, RADIUS + 2
-    if target.kind == "layer":
+    if target.kind == "layer" and source.centre[1] == y:
+        aim, gap = (x - across, y), 2
+    elif target.kind == "layer":
         shift = max(-across + FRAME, min(across - FRAME, source.centre[0] - x))
         aim, gap = (x + shift, y + down), 2
     start = towards(source.centre, aim, source.extent[1])
@@ -175,7 +214,7 @@ def _drawn_sums(graph: Graph, sums: Mapping[Edge, Block], top: float) -> Iterato
     column = max(block.width for block in sums.values()) + 28
     for at, (edge, block) in enumerate(sums.items()):
         middle = top + (at + 0.5) * SUM
-        code = edge.stage.gradients[edge.input]
+        code = _expression(edge)
         yield block.draw(8, middle)
         yield caption(column, middle + 5, code, font_family="monospace", font_size=14)
     there = f"in torch, with g = ∂{graph.names[graph.spine[-1]]}/∂{next(iter(sums)).target}"
@@ -187,7 +226,7 @@ def _sums(graph: Graph) -> dict[Edge, Block]:
     made = {}
     for edge in graph.edges:
         signs = [*_summations(graph, edge)]
-        if not signs or edge.is_optional:
+        if not signs or not _expression(edge):
             continue
         source, target = (graph.symbol(each, indexed=True) for each in (edge.source, edge.target))
         made[edge] = row(

@@ -19,18 +19,23 @@ _EXTENTS: dict[Kind, Point] = {
 EDGE, LONG_EDGE = 68.0, 82.0  # the height of an edge from below
 LABEL_AT = 0.6  # the height of its label, as a share of the edge from the top
 MARGIN = 8.0
+ARC, BRACKET = 44.0, 26.0  # the heights of an edge over others, and of a bracket
 LEAST_COLUMN = 104.0
 TAG_GAP, APART_TAGS = 4.0, 10.0
 
 
 @dataclass(frozen=True)
 class Node:
-    """A value at its place. A layer is drawn as three neurons, in a column or ``lying``."""
+    """A value at its place. A layer is drawn as three neurons, in a column or ``lying``.
+
+    The name of one that is ``entered`` from below stands beside it.
+    """
 
     name: Formula
     kind: Kind
     centre: Point
     lying: bool = False
+    entered: bool = False
 
     @property
     def extent(self) -> Point:
@@ -40,7 +45,8 @@ class Node:
     @property
     def bottom(self) -> float:
         """The lower end of the node, with the name below a layer."""
-        return self.centre[1] + self.extent[1] + (20 if self.kind == "layer" else 0)
+        named = self.kind == "layer" and not self.entered
+        return self.centre[1] + self.extent[1] + (20 if named else 0)
 
     @property
     def neurons(self) -> tuple[Point, ...]:
@@ -62,7 +68,8 @@ class Node:
             return box(*place, rx=5) + name.centred(x, y)
         circles = "".join(circle(centre, NEURON) for centre in self.neurons)
         frame = box(*place, rx=9, stroke_width=1, stroke_opacity=0.5)
-        return frame + circles + name.centred(x, y + down + 10)
+        at = (x + across + 6 + name.width / 2, y) if self.entered else (x, y + down + 10)
+        return frame + circles + name.centred(*at)
 
 
 def extent(kind: Kind, *, lying: bool = False) -> Point:
@@ -89,22 +96,28 @@ class Layout:
     lifted: bool
     nodes: dict[str, Node] = field(default_factory=dict)
     label_places: dict[Edge, Point] = field(default_factory=dict)
+    arcs: dict[Edge, tuple[Point, ...]] = field(default_factory=dict)
+    bracket: tuple[float, float, float, int] | None = None
     tag_places: dict[Edge, Point] = field(default_factory=dict)
     width: float = 0.0
     height: float = 0.0
 
     def __post_init__(self) -> None:
-        graph, y, x = self.graph, self._spine_height(), 0.0
+        graph, y, x, taken = self.graph, self._spine_height(), 0.0, MARGIN
         for at, value in enumerate(graph.spine):
             across, _ = extent(graph.kind(value))
             start = x + self._step(at) if at else MARGIN + max(across, 20.0)
-            x = max(start, MARGIN + self._spread(value))
+            left, right = self._room(value)
+            x = max(start, taken + left)
+            taken = x + right + APART_TAGS if right else taken
             self.nodes[value] = Node(graph.symbol(value), graph.kind(value), (x, y))
             for edge in graph.entering(value, along=True):
                 self._place_over(edge, (self.nodes[edge.source].centre[0] + x) / 2, y)
             for edge, offset in self._offsets(value).items():
                 self._place_below(edge, offset)
+        self._place_above()
         ends = [node.centre[0] + node.extent[0] for node in self.nodes.values()]
+        ends += [x + self.labels[edge].width for edge, (x, _) in self.label_places.items()]
         feet = [node.bottom for node in self.nodes.values()]
         for edge, (left, middle) in self.tag_places.items():
             ends.append(left + self.tags[edge].width)
@@ -123,37 +136,71 @@ class Layout:
         """Place a value that enters from below, its edge's label, and its tag under it."""
         target, kind = self.nodes[edge.target], self.graph.kind(edge.source)
         (x, y), label = target.centre, self.labels[edge]
-        foot, length = y + target.extent[1], LONG_EDGE if self.lifted else EDGE
-        across, down = extent(kind, lying=True)
+        foot = target.bottom if target.lying else y + target.extent[1]
+        length = LONG_EDGE if self.lifted else EDGE
+        _, down = extent(kind, lying=True)
         centre = (x + offset, foot + length + down)
-        node = Node(self.graph.symbol(edge.source), kind, centre, lying=True)
+        deeper = self._offsets(edge.source)
+        node = Node(self.graph.symbol(edge.source), kind, centre, True, bool(deeper))
         self.nodes[edge.source] = node
-        beside = 7 + (across * 0.6 if kind == "layer" else abs(offset) * 0.85)
+        beside = self._beside(edge, offset)
         left = x + beside if offset > 0 else x - beside - label.width
         self.label_places[edge] = (left, foot + length * LABEL_AT)
         if tag := self.tags.get(edge):
             middle = node.bottom + TAG_GAP + tag.height / 2
             self.tag_places[edge] = (centre[0] - tag.width / 2, middle)
+        for each, side in deeper.items():
+            self._place_below(each, side)
+
+    def _place_above(self) -> None:
+        """Place the edges that skip values of the spine, and the bracket over a repeat."""
+        y = self.nodes[self.graph.spine[0]].centre[1]
+        top = y - self._spine_height() + MARGIN
+        if self.graph.repeat:
+            first, last, count = self.graph.repeat
+            one, other = self.nodes[first], self.nodes[last]
+            ends = (one.centre[0] - one.extent[0] - 8, other.centre[0] + other.extent[0] + 8)
+            self.bracket = (*ends, top + BRACKET - 8, count)
+        top += BRACKET * bool(self.graph.repeat)
+        for at, edge in enumerate(self.graph.skips):
+            (x, _), (to, _) = self.nodes[edge.source].centre, self.nodes[edge.target].centre
+            over = top + ARC * (at + 1) - ARC / 2
+            start, end = (y - self.nodes[each].extent[1] for each in (edge.source, edge.target))
+            self.arcs[edge] = ((x + 4, start), (x + 4, over), (to - 4, over), (to - 4, end - 2))
+            self.label_places[edge] = ((x + to - self.labels[edge].width) / 2, over)
 
     def _offsets(self, value: str) -> dict[Edge, float]:
         """Return how far to the right of the value each of its leaves stands."""
         leaves = self.graph.entering(value, along=False)
         apart = 84.0 if len(leaves) == 2 else 60.0
+        if len(leaves) == 3:
+            apart = max(apart, (self.labels[leaves[1]].width + 12) / LABEL_AT)
         for one, other in pairwise(leaves):
             if one in self.tags and other in self.tags:
                 halves = (self.tags[one].width + self.tags[other].width) / 2
                 apart = max(apart, halves + APART_TAGS)
+            rooms = self._room(one.source)[1], self._room(other.source)[0]
+            if any(rooms):
+                apart = max(apart, sum(rooms) + 2 * APART_TAGS)
         return {edge: (at - (len(leaves) - 1) / 2) * apart for at, edge in enumerate(leaves)}
 
-    def _spread(self, value: str) -> float:
-        """Return the room to either side that the leaves of the value need."""
-        ends = [0.0]
+    def _beside(self, edge: Edge, offset: float) -> float:
+        """Return how far from its target the label of an edge from below begins."""
+        kind = self.graph.kind(edge.source)
+        across, _ = extent(kind, lying=True)
+        return 7 + abs(offset) * 0.85 + (across * 0.6 if kind == "layer" else 0.0)
+
+    def _room(self, value: str) -> Point:
+        """Return the room to the left and to the right that the leaves of the value need."""
+        left = right = 0.0
         for edge, offset in self._offsets(value).items():
-            half = extent(self.graph.kind(edge.source), lying=True)[0]
-            if tag := self.tags.get(edge):
-                half = max(half, tag.width / 2)
-            ends.append(abs(offset) + half)
-        return max(ends)
+            across, _ = extent(self.graph.kind(edge.source), lying=True)
+            tag = self.tags[edge].width / 2 if edge in self.tags else 0.0
+            inner = [max(across, tag, each) for each in self._room(edge.source)]
+            label = self._beside(edge, offset) + self.labels[edge].width
+            left = max(left, inner[0] - offset, label if offset <= 0 else 0.0)
+            right = max(right, inner[1] + offset, label if offset > 0 else 0.0)
+        return left, right
 
     def _step(self, at: int) -> float:
         """Return the distance from one value of the spine to the next."""
@@ -163,12 +210,10 @@ class Layout:
         along = graph.entering(value, along=True)
         labels = [self.labels[edge].width for edge in along]
         tags = [self.tags[edge].width + APART_TAGS for edge in along if edge in self.tags]
-        below = [self._spread(each) for each in (before, value)]
         return max(
             LEAST_COLUMN,
             max(labels, default=0.0) + (20.0 if self.lifted else ends),
             *tags,
-            sum(below) + APART_TAGS if all(below) else 0.0,
         )
 
     def _spine_height(self) -> float:
@@ -178,7 +223,8 @@ class Layout:
             for edge in self.graph.entering(value, along=True):
                 tag = self.tags[edge].height + TAG_GAP if edge in self.tags else 0.0
                 above.append(self._clearance(edge) + self.labels[edge].height + tag)
-        return max(above) + MARGIN
+        room = ARC * len(self.graph.skips) + BRACKET * bool(self.graph.repeat)
+        return max(above) + MARGIN + room
 
     def _clearance(self, edge: Edge) -> float:
         """Return the distance from the spine to an edge's label."""
