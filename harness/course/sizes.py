@@ -5,7 +5,11 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from itertools import combinations, islice, product
 from typing import TYPE_CHECKING, Any
+
+import torch
 
 from harness.course.inputs import Given, Sizes
 
@@ -18,9 +22,11 @@ TURNS = 4
 SAME = 4
 FRESH = (4, 8, 9, 2, 6, 3, 5, 7)
 LARGER = (20, 11, 12, 9, 10)
-# A case has at most so many numbers in its largest tensor, and gradcheck's in all of them.
+# All tensors of a case have at most so many numbers; gradcheck asks about every one of them.
 MOST, MOST_FOR_GRADCHECK = 4_000, 64
-TRIES = 3_000
+# Of more combinations of given values, some are tried.
+MOST_COMBINATIONS, MOST_TURNS = 2_000, 16
+TRIES = 1_000
 
 
 class NoSizes(ValueError):
@@ -30,121 +36,167 @@ class NoSizes(ValueError):
 def derived_sizes(stage: Stage) -> tuple[Sizes, ...]:
     """Return sizes that differ, are equal, single, and larger, under the stage's conditions.
 
-    Given values take turns too, every choice at least once; optional tensors are sometimes absent,
-    and of several tensors there are one to three. Raise NoSizes if no sizes meet the conditions.
+    Every two choices of given values come together in some case, as far as the conditions allow;
+    optional tensors are sometimes absent, and of several tensors there are one to three. Raise
+    NoSizes if no sizes meet the conditions.
     """
     random_ = random.Random(stage.name)
+    rests = _rests(stage)
+    wanted = list(_wanted(stage, len(rests)))
+    turns = [(each, turn % len(rests)) for turn, each in enumerate(wanted)]
     found: list[Sizes] = []
-    turns = max([1, *(len(each) for each in _choices(stage).values())])
-    for turn, wanted in enumerate(_wanted(stage, turns)):
-        sizes = _near(stage, wanted, turn, random_)
-        if sizes is not None and (sizes not in found or not stage.dimensions):
-            found.append(sizes)
+    missing = set(range(len(rests)))
+    # What a single size does not allow is tried again with others.
+    while turns:
+        for sides, first in turns:
+            order = [rests[first], *rests[:first], *rests[first + 1 :]]
+            tried = (_near(stage, sides, rest, random_) for rest in order)
+            sizes = next((each for each in tried if each is not None), None)
+            if sizes is not None and (sizes not in found or not stage.dimensions):
+                found.append(sizes)
+                missing -= {at for at, rest in enumerate(rests) if rest.items() <= sizes.items()}
+        turns = [(wanted[0], at) for at in sorted(missing)] if found else []
+        missing = set()
     if not found:
         conditions = ", ".join(stage.conditions)
         raise NoSizes(f"{stage.name}: no sizes up to {max(DIFFERENT)} meet {conditions}")
     return tuple(found)
 
 
-def fits(stage: Stage, sizes: Sizes, most: int = MOST) -> bool:
-    """Return whether the sizes meet the stage's conditions, and no tensor is too large.
+def fits(stage: Stage, sizes: Sizes) -> bool:
+    """Return whether the sizes meet the stage's conditions, and its tensors are not too large.
 
     Every dimension that is an expression has to be positive.
     """
     if not all(eval(each, {"__builtins__": {}}, dict(sizes)) for each in stage.conditions):
         return False
     shapes = [each.shape(sizes) for each in stage.inputs.values()]
-    return all(math.prod(shape) <= most and all(side > 0 for side in shape) for shape in shapes)
+    are_positive = all(min(shape, default=1) > 0 for shape in shapes)
+    return are_positive and sum(map(math.prod, shapes)) <= MOST
 
 
-def gradcheck_sizes(stage: Stage, sizes: Sequence[Sizes]) -> tuple[Sizes, ...]:
-    """Return those of some sizes, or smaller ones, at which gradcheck has few questions."""
-    few = tuple(each for each in sizes if _numbers(stage, each) <= MOST_FOR_GRADCHECK)
-    if any(not _has_single(stage, each) for each in few) or not stage.dimensions:
-        return few
+def gradcheck_sizes(stage: Stage, sizes: Sequence[Sizes]) -> Sizes:
+    """Return the first of some sizes, or smaller ones, at which gradcheck has few questions."""
+    has_few = (each for each in sizes if not _has_single(stage, each) and _asks_little(stage, each))
+    return next(has_few, None) or _smallest(stage)
+
+
+@lru_cache(maxsize=256)
+def _smallest(stage: Stage) -> Sizes:
+    """Return sizes at which gradcheck has few questions, without single ones if that is possible.
+
+    All tensors are there, and all given values have their first choice that allows it.
+    """
     random_ = random.Random(stage.name)
-    best: tuple[float, Sizes] | None = None
-    for _ in range(TRIES):
-        drawn = {name: random_.choice((1, 2, 2, 3)) for name in stage.dimensions}
-        tried = {**drawn, **_rest(stage, random_.randrange(99), drawn)}
+    found: list[tuple[int, int, Sizes]] = []
+    for attempt in range(TRIES):
+        drawn: dict[str, Any] = {name: random_.choice((2, 2, 3, 1)) for name in stage.dimensions}
+        rests = _rests(stage)
+        tried = {**drawn, **rests[attempt % (1 + attempt * len(rests) // TRIES)]}
         if fits(stage, tried):
-            count = _numbers(stage, tried)
-            single = sum(size == 1 for size in drawn.values())
-            rank = single if count <= MOST_FOR_GRADCHECK else 100.0 + count
-            if best is None or rank < best[0]:
-                best = rank, tried
-    return (best[1],) if best else (min(sizes, key=lambda each: _numbers(stage, each)),)
+            singles = sum(size == 1 for size in drawn.values())
+            few = _asks_little(stage, tried)
+            if few and not singles:
+                return tried
+            found.append((100 * (not few) + singles, _numbers(stage, tried), tried))
+    every = (*found, *((200, _numbers(stage, each), each) for each in stage.sizes))
+    return min(every, key=lambda each: each[:2])[2]
 
 
 def fresh_sizes(stage: Stage, sizes: Sizes) -> Sizes:
     """Return sizes that all differ, and that are not among ``sizes`` unless conditions ask it."""
     wanted = {name: FRESH[place % len(FRESH)] for place, name in enumerate(stage.dimensions)}
-    if len(wanted) == len(sizes) or not wanted:
-        return {**sizes, **wanted}
-    return _near(stage, wanted, 1, random.Random(stage.name)) or sizes
+    rest = {name: value for name, value in sizes.items() if name not in wanted}
+    return _near(stage, wanted, rest, random.Random(stage.name)) or sizes
 
 
 def _has_single(stage: Stage, sizes: Sizes) -> bool:
     return any(sizes[name] == 1 for name in stage.dimensions)
 
 
-def _wanted(stage: Stage, turns: int) -> Iterator[dict[str, int]]:
+def _asks_little(stage: Stage, sizes: Sizes) -> bool:
+    """Return whether there are few numbers to differentiate, and few to differentiate by."""
+    if _numbers(stage, sizes) > MOST_FOR_GRADCHECK:
+        return False
+    outputs = stage.run(stage.sample(torch.Generator().manual_seed(0), sizes))
+    return sum(each.numel() for each in outputs) <= MOST_FOR_GRADCHECK
+
+
+def _wanted(stage: Stage, rests: int) -> Iterator[dict[str, int]]:
+    """Yield the sizes of dimensions that would be best, for all ``rests`` in turn."""
     names = stage.dimensions
     if not names:
         # Stages of single numbers are tried with nine kinds of numbers.
-        yield from ({} for _ in range(max(9, turns)))
+        yield from ({} for _ in range(max(9, rests)))
         return
-    for turn in range(max(TURNS, turns)):
+    for turn in range(max(TURNS, rests - 4)):
         yield {
-            name: DIFFERENT[(turn * 2 + place) % max(5, len(names))]
+            name: DIFFERENT[(turn * 2 + place) % max(5, min(len(names), len(DIFFERENT)))]
             for place, name in enumerate(names)
         }
-    yield {name: DIFFERENT[place] for place, name in enumerate(names)} | {names[0]: 1}
+    different = {name: DIFFERENT[place % len(DIFFERENT)] for place, name in enumerate(names)}
+    yield different | {names[0]: 1}
     yield dict.fromkeys(names, 1) | {names[0]: 6}
     yield dict.fromkeys(names, SAME)
     yield {name: LARGER[place % len(LARGER)] for place, name in enumerate(names)}
 
 
-def _near(stage: Stage, wanted: dict[str, int], turn: int, random_: random.Random) -> Sizes | None:
-    """Return the sizes wanted, or others like them that meet the conditions."""
-    pool = sorted({*wanted.values()}) if len({*wanted.values()}) > 1 else [*wanted.values()][:1]
+def _near(
+    stage: Stage, wanted: dict[str, int], rest: dict[str, Any], random_: random.Random
+) -> Sizes | None:
+    """Return the sizes wanted, or others that meet the conditions: few changed, if that will do.
+
+    As long as possible, sizes that differ go on to differ, and none becomes 1.
+    """
+    if fits(stage, whole := {**wanted, **rest}):
+        return whole
+    if not wanted:
+        return None
+    names, wide = list(wanted), max(wanted.values())
+    differ = len({*wanted.values()}) == len(names)
     for attempt in range(TRIES):
-        tried = dict(wanted)
-        if attempt:
-            wider = [*pool, *range(1, 2 + attempt // 100)] if attempt > 300 else pool
-            distinct = len(pool) == len(wanted)
-            values = (
-                random_.sample(pool, len(wanted))
-                if distinct and attempt <= 300
-                else random_.choices(wider, k=len(wanted))
-            )
-            tried = dict(zip(wanted, values, strict=True))
-        whole = {**tried, **_rest(stage, turn + attempt, tried)}
-        if fits(stage, whole):
+        late = attempt > TRIES // 2
+        changed = random_.sample(names, 1 + attempt * len(names) // TRIES)
+        tried = wanted | {name: random_.randint(1 if late else 2, wide + 1) for name in changed}
+        if differ and not late and len({*tried.values()}) < len(names):
+            continue
+        if fits(stage, whole := {**tried, **rest}):
             return whole
-        if not wanted and not _choices(stage):
-            return None
     return None
 
 
-def _choices(stage: Stage) -> dict[str, tuple[Any, ...]]:
-    kinds = {name: each.kind for name, each in stage.inputs.items()}
-    return {name: kind.choices for name, kind in kinds.items() if isinstance(kind, Given)}
+def _rests(stage: Stage) -> list[dict[str, Any]]:
+    """Return given values, and which tensors there are, so that every two choices come together.
 
-
-def _rest(stage: Stage, turn: int, sizes: Sizes) -> dict[str, Any]:
-    """Return the given values of a turn, and which tensors there are."""
-    choices = _choices(stage)
-    rest: dict[str, Any] = {}
-    for place, (name, values) in enumerate(choices.items()):
-        # The first turns every value, the next one the pairs.
-        rest[name] = values[(turn + place * (turn // len(values))) % len(values)]
-    for place, (name, each) in enumerate(stage.inputs.items()):
+    The first has the first choice of everything, and all tensors.
+    """
+    options: dict[str, tuple[Any, ...]] = {}
+    for name, each in stage.inputs.items():
+        if isinstance(each.kind, Given):
+            options[name] = each.kind.choices
         if each.optional:
-            rest[f"{name}?"] = (turn + place) % 3 != 2
+            options[f"{name}?"] = (True, False)
         if each.several:
-            rest[f"{name}*"] = (3, 1, 2)[turn % 3]
-    return rest
+            options[f"{name}*"] = (3, 1, 2)
+    choices = [range(len(each)) for each in options.values()]
+    every = list(islice(product(*choices), MOST_COMBINATIONS))
+    pairs = {each: _pairs(each) for each in every}
+    waiting = set().union(*pairs.values())
+    chosen = [every[0]]
+    waiting -= pairs[every[0]]
+    while waiting and len(chosen) < MOST_TURNS:
+        chosen.append(max(every, key=lambda each: len(pairs[each] & waiting)))
+        waiting -= pairs[chosen[-1]]
+    return [
+        {name: values[at] for (name, values), at in zip(options.items(), each, strict=True)}
+        for each in chosen
+    ]
+
+
+def _pairs(choice: tuple[int, ...]) -> set[tuple[tuple[int, int], ...]]:
+    """Return every choice of one thing, and of two things together."""
+    single = list(enumerate(choice))
+    return {*((each,) for each in single), *combinations(single, 2)}
 
 
 def _numbers(stage: Stage, sizes: Sizes) -> int:

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache, wraps
+from itertools import combinations
 from typing import Any, Generic, TypeVar
 
 import torch
@@ -35,6 +36,8 @@ GRADCHECK = 501
 VARIANTS = 9
 # Up to this size a case is quickly differentiated entry by entry; a size of 1 hides axes.
 SMALL = 8
+# Up to so many outputs, every part of them is used alone.
+EVERY_PART = 4
 # How often a sample that lies at a kink of the reference is drawn again.
 TRIES = 20
 
@@ -168,16 +171,17 @@ def make_case(stage: Stage, seed: int, sizes: Sizes, index: int) -> Case:
         moves = generator_for(seed, stage.name, index, "kinks", attempt)
         if not is_near_kink(stage, inputs, upstreams[0], moves):
             break
-    return case_of(stage, seed, sizes, index, inputs, (*upstreams, *_alone(upstreams[0])))
+    return case_of(stage, seed, sizes, index, inputs, (*upstreams, *alone(upstreams[0])))
 
 
-def _alone(upstream: Upstream) -> tuple[Upstream, ...]:
-    """Return the upstreams in which a part of several outputs is used: each of them, all but it."""
+def alone(upstream: Upstream) -> tuple[Upstream, ...]:
+    """Return the upstreams in which a part of several outputs is used.
+
+    That is every part of up to four outputs; of more, each of them, and all but it.
+    """
     used = [place for place, each in enumerate(upstream) if each is not None]
-    if len(used) < 2:
-        return ()
-    kept = [{place} for place in used]
-    kept += [{*used} - {place} for place in used] if len(used) > 2 else []
+    counts = range(1, len(used)) if len(used) <= EVERY_PART else (1, len(used) - 1)
+    kept = [set(some) for count in counts for some in combinations(used, count)]
     return tuple(
         tuple(each if place in some else None for place, each in enumerate(upstream))
         for some in kept
@@ -285,10 +289,10 @@ def layout_cases(stage: Stage, seed: int, sizes: Sizes) -> tuple[Case, ...]:
     outputs = stage.run(inputs)
     upstream = tuple(_like(output, generator) for output in outputs)
     one = tuple(_expanded(output, generator) for output in outputs)
-    turned = tuple(_transposed(each) for each in upstream)
+    turned = tuple(_transposed(each, generator) for each in upstream)
     upstreams = shuffled((turned, one), seed, stage.name, "layout")
     made: list[tuple[Values, tuple[Upstream, ...]]]
-    made = [(tuple(map(_transposed, inputs)), tuple(upstreams))]
+    made = [(tuple(_transposed(each, generator) for each in inputs), tuple(upstreams))]
     rows = tuple(
         value[:1].expand(value.shape)
         if isinstance(value, Tensor) and is_real_tensor(value) and value.dim() > 1
@@ -304,11 +308,14 @@ def layout_cases(stage: Stage, seed: int, sizes: Sizes) -> tuple[Case, ...]:
     return tuple(case_of(stage, seed, sizes, index, *each) for index, each in enumerate(made))
 
 
-def _transposed(value: Any) -> Any:
-    """Return a tensor with its first and last axes swapped in memory; anything else as it is."""
+def _transposed(value: Any, generator: torch.Generator) -> Any:
+    """Return a tensor with two axes swapped in memory; anything else as it is."""
     if not isinstance(value, Tensor) or value.dim() < 2:
         return value
-    return value.transpose(0, -1).contiguous().transpose(0, -1)
+    one, other = 0, 1
+    if value.dim() > 2:
+        one, other = torch.randperm(value.dim(), generator=generator)[:2].tolist()
+    return value.transpose(one, other).contiguous().transpose(one, other)
 
 
 def _like(output: Tensor, generator: torch.Generator) -> Tensor | None:

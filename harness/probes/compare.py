@@ -47,15 +47,16 @@ class Difference:
 # Neither side is ever altered, and the same answers come again. A tensor's hash is its identity.
 @lru_cache(maxsize=2048)
 def difference(
-    got: Tensor, right: Tensor, tolerance: Tolerance, *, size: float
+    got: Tensor, right: Tensor, tolerance: Tolerance, *, size: float, room: Tensor | None = None
 ) -> Difference | None:
     """Return the worst entry of ``got`` against ``right`` (same shape), or None if all agree.
 
-    ``size`` is the largest absolute value of what went into them, usually of the upstream.
+    ``size`` is the largest absolute value of what went into them, usually of the upstream; each
+    entry may be off by ``room`` besides.
     """
     if got.dtype == right.dtype and torch.equal(got, right):
         return None
-    allowed = _allowed(right, tolerance, size)
+    allowed = _allowed(right, tolerance, size) + (0.0 if room is None else room)
     got, right = got.detach().to(torch.float64), right.detach().to(torch.float64)
     off = (got - right).abs()
     if bool((off <= allowed).all()):

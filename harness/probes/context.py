@@ -236,6 +236,8 @@ class StageContext:
         of them if it objects.
         """
         calls = self.gradcheck_calls
+        if not calls:
+            return ()
         case = calls[0].case
         values = [call.backward.values for call in calls if isinstance(call.backward, Returns)]
         if any(len(each) != len(case.inputs) for each in values) or len(values) < len(calls):

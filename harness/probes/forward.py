@@ -4,9 +4,11 @@ from torch import Tensor
 
 from harness.candidate.operations import Other, Returned
 from harness.course.numbers import numbers, plural, shape
+from harness.course.stage import Stage
 from harness.probes.cases import Case
 from harness.probes.compare import VALUES, Tolerance, difference
 from harness.probes.context import Failed, Outputs, StageContext, elsewhere
+from harness.probes.rounding import rounding
 
 
 def forward(context: StageContext) -> None:
@@ -25,8 +27,8 @@ def judge_output(
     if len(values) != len(stage.outputs):
         came = plural(len(values), "value")
         text = f"it returns {came} where {plural(len(stage.outputs), 'tensor')} belong."
-    for name, value, right in zip(stage.outputs, values, case.outputs, strict=False):
-        text, got = (text, None) if text else _fault(name, value, right, case, tolerance)
+    for at, value in enumerate(values):
+        text, got = (text, None) if text else _fault(stage, at, value, case, tolerance)
     if text:
         lead = "In the example, " if case.is_example else elsewhere(context, case)
         where = f"{stage.name}.forward does not compute {stage.formula}."
@@ -34,9 +36,10 @@ def judge_output(
 
 
 def _fault(
-    name: str, value: Returned, right: Tensor, case: Case, tolerance: Tolerance
+    stage: Stage, at: int, value: Returned, case: Case, tolerance: Tolerance
 ) -> tuple[str, float | None]:
     """Return what is wrong with one output, and its value if that is it; "" if it is right."""
+    name, right = stage.outputs[at], case.outputs[at]
     of = "" if len(case.outputs) == 1 else f" for {name}"
     if not isinstance(value, Tensor):
         came = f"a {value.kind}" if isinstance(value, Other) else "None"
@@ -44,6 +47,9 @@ def _fault(
     if value.shape != right.shape:
         return f"it returns shape {shape(value)}{of} where {shape(right)} belongs.", None
     off = difference(value, right, tolerance, size=case.input_max_abs)
+    if off and not case.slopes:
+        room = rounding(stage, case, 0).outputs[at]
+        off = difference(value, right, tolerance, size=case.input_max_abs, room=room)
     if not off:
         return "", None
     came, belongs = numbers(off.got, off.right)

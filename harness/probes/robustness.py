@@ -6,11 +6,11 @@ from itertools import product
 from harness.candidate.operations import Backward, Operation, Read, Trouble, Unchanged
 from harness.course.numbers import number
 from harness.probes.cases import Case, extreme_cases, layout_cases, memory_cases, shuffled
-from harness.probes.compare import DIGITS, EXTREMES, PRECISION, difference
+from harness.probes.compare import DIGITS, EXTREMES, PRECISION
 from harness.probes.context import Call, Errored, Failed, StageContext, noting, restating
 from harness.probes.float32 import judge_in_float32
 from harness.probes.forward import judge_output
-from harness.probes.gradient import judge_gradient, usable_gradients
+from harness.probes.gradient import gradient_off, judge_gradient, usable_gradients
 
 # Of more inputs than six, not every subset is tried.
 MOST_SUBSETS = 62
@@ -31,8 +31,7 @@ def precision(context: StageContext) -> None:
         for name in context.sound:
             for at, got in usable_gradients(call, name, call.values):
                 right = call.case.gradients[call.index][at]
-                size = call.case.max_abs[call.index]
-                if right is not None and difference(got, right, PRECISION, size=size):
+                if right is not None and gradient_off(call, at, got, right, PRECISION):
                     raise call.failed(
                         f"{stage.name}.backward: ∂C/∂{name} is right, but loses digits.",
                         _LOSES_DIGITS.format("backward"),
@@ -132,19 +131,21 @@ def memory(context: StageContext) -> None:
 def _judge_pair(context: StageContext, first: Case, second: Case, what: str) -> None:
     """Judge two calls that interleave; ``what`` distinguishes the second from the first."""
     one, two = next(context.handles), next(context.handles)
+    # Of several outputs, the second call uses a part.
+    part = len(second.upstreams) - 1 if len(context.stage.outputs) > 1 else 0
     forward, other, backward, other_backward, read, again = context.candidate.perform(
         [
             context.forward_of(first, one),
             context.forward_of(second, two),
             Backward(one, first.upstreams[0]),
-            Backward(two, second.upstreams[0]),
+            Backward(two, second.upstreams[part]),
             Read(one),
             Backward(one, first.upstreams[0]),
         ]
     )
     calls = {
         f"a later forward{what} has run": Call(context, first, 0, forward, backward),
-        f"another backward{what} has run": Call(context, second, 0, other, other_backward),
+        f"another backward{what} has run": Call(context, second, part, other, other_backward),
         "its backward has run once before": Call(context, first, 0, forward, again),
     }
     stage = context.stage.name

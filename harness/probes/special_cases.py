@@ -10,7 +10,7 @@ from torch import Tensor
 
 from harness.course.inputs import Real, Sizes, is_real_tensor
 from harness.course.stage import Stage, Values
-from harness.probes.cases import Case, cached, case_of, coin, generator_for, upstream_for
+from harness.probes.cases import Case, alone, cached, case_of, coin, generator_for, upstream_for
 from harness.probes.kinks import slopes_at
 
 # The real inputs by name; ``xs[0]`` is the first of several.
@@ -35,7 +35,10 @@ def special_cases(stage: Stage, seed: int, sizes: Sizes) -> tuple[Case, ...]:
     made: list[Case] = []
     for (kind, make), whole in product(kinds, (True, False)):
         inputs = stage.sample(generator, sizes)
-        upstream = upstream_for(generator, stage.run(inputs), negative=coin(generator))
+        whole_upstream = upstream_for(generator, stage.run(inputs), negative=coin(generator))
+        # Parts of several outputs take turns.
+        parts = (whole_upstream, *alone(whole_upstream))
+        upstream = parts[len(made) % len(parts)]
         ordinary = _tensors(stage, inputs)
         values = make(ordinary, generator)
         if not whole:
@@ -94,7 +97,7 @@ def _kinds(stage: Stage, ordinary: Named) -> Iterator[tuple[str, Make]]:
     for one, other in islice(combinations(real, 2), MOST_PAIRS):
         yield f"{one} equals {other}", partial(_equal, names=(one, other))
         yield f"{one} is −{other}", partial(_equal, names=(one, other), sign=-1)
-    for name in ordinary.keys() - set(real):
+    for name in (each for each in ordinary if each not in real):
         yield f"all entries of {name} are the same", partial(_same, name=name)
     if len(real) > 1:
         yield "all inputs are 0", partial(_filled, numbers=dict.fromkeys(real, 0.0))
@@ -128,7 +131,8 @@ def _equal(
     first, last = names[0], names[-1]
     if first != last and values[first].shape == values[last].shape:
         return {last: sign * values[first]}
-    number = float(values[first].flatten()[0])
+    # Of a few digits, so that the mean of equal values is exactly that value.
+    number = round(4 * float(values[first].flatten()[0])) / 4 or 0.25
     return _filled(values, generator, numbers={first: number, last: sign * number})
 
 

@@ -1,0 +1,58 @@
+"""How exact a reference is itself: how far evaluations that are equally good lie apart."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from harness.course.inputs import is_real_tensor
+from harness.course.stage import Stage, Upstream, Values
+from harness.probes.cases import Case, generator_for
+
+# Inputs are moved by the last digit so often, and answers may be off by so many times the spread.
+MOVES, TIMES = 6, 10
+
+
+class Rounding(NamedTuple):
+    """How far each output, and the gradient of each argument, may be off for rounding alone."""
+
+    outputs: tuple[Tensor, ...]
+    gradients: tuple[Tensor | None, ...]
+
+
+@lru_cache(maxsize=256)
+def rounding(stage: Stage, case: Case, index: int) -> Rounding:
+    """Return what rounding the inputs and one upstream of a case to their precision can change.
+
+    Where that is more than a tolerance, as for the norm of values that are nearly equal, a right
+    formula in another form comes to another result.
+    """
+    generator = generator_for(case.seed, stage.name, case.index, index, "rounding")
+    found: list[Sequence[Tensor | None]] = []
+    for _ in range(MOVES):
+        inputs: Values = tuple(_moved(each, generator) for each in case.inputs)
+        upstream: Upstream = tuple(_moved(each, generator) for each in case.upstreams[index])
+        found.append((*stage.run(inputs), *stage.true_gradients(inputs, upstream)))
+    right = (*case.outputs, *case.gradients[index])
+    columns = zip(right, zip(*found, strict=True), strict=True)
+    spreads = tuple(_spread(*column) for column in columns)
+    count = len(case.outputs)
+    return Rounding(tuple(each for each in spreads[:count] if each is not None), spreads[count:])
+
+
+def _moved(value: Any, generator: torch.Generator) -> Any:
+    """Return a real tensor in float64, every entry moved by a digit or not; else the value."""
+    if not is_real_tensor(value):
+        return value
+    digits = torch.randint(-1, 2, value.shape, generator=generator)
+    return value.double() * (1 + digits * torch.finfo(value.dtype).eps)
+
+
+def _spread(right: Tensor | None, found: Sequence[Tensor | None]) -> Tensor | None:
+    """Return how far the values found are from the right ones; 0 where that is not finite."""
+    if right is None:
+        return None
+    offs = [(each.double() - right.double()).abs() for each in found if each is not None]
+    return TIMES * torch.stack(offs).amax(0).nan_to_num(0.0, 0.0)
