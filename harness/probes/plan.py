@@ -16,6 +16,7 @@ from harness.probes.chain import judge_chain
 from harness.probes.context import StageContext
 from harness.probes.forward import forward
 from harness.probes.gradient import gradient
+from harness.probes.points import shared_out
 from harness.probes.special import special
 from harness.probes.training import training
 from harness.training.task import Run, train_reference
@@ -79,6 +80,7 @@ class Planned:
 def plan(assignment: Assignment, settings: Settings) -> tuple[Planned, ...]:
     """Return the checks of the assignment, in order.
 
+    An assignment that declares no points has 10, shared out between them.
     Raise SettingsError if the settings give points to a check that does not exist.
     """
     checks = [check for stage in assignment.stages for check in _of_stage(assignment, stage)]
@@ -87,6 +89,14 @@ def plan(assignment: Assignment, settings: Settings) -> tuple[Planned, ...]:
     if unknown:
         known = ", ".join(check.id for check in checks)
         raise SettingsError(f"no check is called {unknown[0]!r}; the checks are {known}.")
+    if not (assignment.points or any(stage.points for stage in assignment.stages)):
+        required = [
+            f"{stage.slug}/gradient/{name}"
+            for stage in assignment.stages
+            for name in stage.required
+        ]
+        shares = shared_out([check.id for check in checks], required)
+        checks = [replace(check, max_points=shares[check.id]) for check in checks]
     worth = {**_shares(checks, settings), **settings.points}
     return tuple(
         replace(check, max_points=worth.get(check.id, check.max_points)) for check in checks

@@ -1,0 +1,37 @@
+"""The points of an assignment that declares none: 10, shared out between its checks."""
+
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+
+TOTAL = 10
+TRAINING, CHAIN, WHOLE = Fraction(3, 2), Fraction(1, 10), Fraction(3, 10)
+# The chain has a tenth at most, and so has what is neither chain, training nor gradient; it has
+# up to a fifth where multiples of 0.05 ask for that.
+TENTH, FIFTH = Fraction(1), Fraction(2)
+UNITS = (Fraction(1, 20), Fraction(1, 100), Fraction(1, 1000))
+
+
+def shared_out(ids: Sequence[str], required: Sequence[str]) -> Mapping[str, float]:
+    """Return points for the checks ``ids``, of which ``required`` are gradients to be returned.
+
+    Each has some, and they add up to 10; most go to the gradients, in equal parts. All are
+    multiples of 0.05 unless there are too many checks for that.
+    """
+    links = [id for id in ids if id.startswith("chain/")]
+    others = [id for id in ids if id not in {*links, *required, "training"}]
+    worth: dict[str, Fraction] = {}
+    for unit in UNITS:
+        worth = {"training": TRAINING} if "training" in ids else {}
+        worth |= _parts(links, min(TENTH, CHAIN * len(links) + WHOLE), unit)
+        worth |= _parts(others, TENTH, unit)
+        if sum(worth[id] for id in [*links, *others]) <= TENTH + FIFTH:
+            break
+    units = int((TOTAL - sum(worth.values())) / unit)
+    each, left = divmod(units, len(required))
+    worth |= {id: unit * (each + (at < left)) for at, id in enumerate(required)}
+    return {id: float(worth[id]) for id in ids}
+
+
+def _parts(ids: Sequence[str], total: Fraction, unit: Fraction) -> dict[str, Fraction]:
+    """Return equal parts of about the total, a unit at least."""
+    return dict.fromkeys(ids, max(total / max(len(ids), 1) // unit, 1) * unit)
