@@ -114,8 +114,11 @@ class Stage:
                 f"{self.name}: {unknown[0]} is not an input with a gradient; those are "
                 f"{', '.join(self.differentiable)}"
             )
-        if unknown := sorted(set(self.extremes) - set(self.inputs)):
-            raise ValueError(f"{self.name} has no input {unknown[0]}")
+        if not self.required:
+            raise ValueError(f"{self.name}: no input has a gradient that backward must return")
+        real = {name for name, each in self.inputs.items() if each.kind.is_real}
+        if unknown := sorted(set(self.extremes) - real):
+            raise ValueError(f"{self.name}: {unknown[0]} is not a real input, to have extremes")
         names = [*self.inputs, *self.outputs, *self.upstreams, *self.where, *self.dimensions]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"{self.name}: {twice[0]} means two things; choose another name")

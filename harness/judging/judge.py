@@ -198,16 +198,30 @@ class _Judging:
                 for check in checks
                 if check.id.startswith(prefix) and check.outcome == "failed" and check.id in shown
             }
-            for name, reading in _readings(context, tuple(wrong)).items():
-                check = wrong[name]
-                said = (check.message, reading.message(context.stage, self.settings))
-                known[check.id] = replace(
-                    check,
-                    message="\n".join(filter(None, said)),
-                    staff=" ".join(filter(None, (check.staff, reading.observation))),
-                    diagnosis=reading.diagnosis,
-                )
+            try:
+                known |= self._read(context, wrong)
+            except Exception as error:
+                # A formula that cannot be found costs no mark, and no verdict.
+                text = f"Its formula could not be read: {type(error).__name__}: {error}"
+                known |= {
+                    check.id: replace(check, staff=f"{check.staff} {text}".strip())
+                    for check in wrong.values()
+                }
         return [known.get(check.id, check) for check in checks]
+
+    def _read(self, context: StageContext, wrong: Mapping[str, Check]) -> dict[str, Check]:
+        """Return the checks of wrong gradients, by input, with what is known of their formulas."""
+        known: dict[str, Check] = {}
+        for name, reading in _readings(context, tuple(wrong)).items():
+            check = wrong[name]
+            said = (check.message, reading.message(context.stage, self.settings))
+            known[check.id] = replace(
+                check,
+                message="\n".join(filter(None, said)),
+                staff=" ".join(filter(None, (check.staff, reading.observation))),
+                diagnosis=reading.diagnosis,
+            )
+        return known
 
     def _evidence(self, checks: Sequence[Check]) -> list[Evidence]:
         """Return the evidence against the stages whose backward has answered."""

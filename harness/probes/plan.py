@@ -90,11 +90,8 @@ def plan(assignment: Assignment, settings: Settings) -> tuple[Planned, ...]:
         known = ", ".join(check.id for check in checks)
         raise SettingsError(f"no check is called {unknown[0]!r}; the checks are {known}.")
     if not (assignment.points or any(stage.points for stage in assignment.stages)):
-        required = [
-            f"{stage.slug}/gradient/{name}"
-            for stage in assignment.stages
-            for name in stage.required
-        ]
+        # What a target's gradient counts depends on the others.
+        required = [each.id for each in checks if "/gradient/" in each.id and not each.credit]
         shares = shared_out([check.id for check in checks], required)
         checks = [replace(check, max_points=shares[check.id]) for check in checks]
     worth = {**_shares(checks, settings), **settings.points}
