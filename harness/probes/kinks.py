@@ -56,13 +56,14 @@ def slopes_at(
         ranges = list(zip(true, true, strict=True))
     else:
         # Of entries that tie, each has to win once: they move one at a time too.
-        moves = [*_directions(inputs, has, generator), *_single(inputs, has)]
+        moves = [*_directions(inputs, has, generator), *_single(inputs, has, kinks)]
         around = _range(stage, inputs, upstream, moves, AT)
         more = [
             move for _ in range(MORE_DIRECTIONS) for move in _directions(inputs, has, generator)
         ]
-        wider = _range(stage, inputs, upstream, [*moves, *more], AT)
-        ranges = [_at_kinks(*each) for each in zip(kinks, true, around, wider, strict=True)]
+        others = _range(stage, inputs, upstream, more, AT)
+        columns = zip(kinks, true, around, others, strict=True)
+        ranges = [_at_kinks(*each) for each in columns]
     found = iter(
         Slopes(*(torch.where(right.isfinite(), bound, torch.nan) for bound in bounds))
         for right, bounds in zip(true, ranges, strict=True)
@@ -71,17 +72,16 @@ def slopes_at(
 
 
 def _at_kinks(
-    mask: Tensor, right: Tensor, seen: tuple[Tensor, Tensor], wider: tuple[Tensor, Tensor]
+    mask: Tensor, right: Tensor, seen: tuple[Tensor, Tensor], more: tuple[Tensor, Tensor]
 ) -> tuple[Tensor, Tensor]:
     """Return the bounds of a gradient: the slopes seen at its kinks, and elsewhere its value.
 
     Where more moves find more slopes, as where many ties add up, not all that is right is known:
     any value passes at its kinks.
     """
-    grown = (wider[0] < seen[0] - SAME * (1 + right.abs())) | (
-        wider[1] > seen[1] + SAME * (1 + right.abs())
-    )
-    low, high = wider
+    room = SAME * (1 + right.abs())
+    grown = (more[0] < seen[0] - room) | (more[1] > seen[1] + room)
+    low, high = torch.minimum(seen[0], more[0]), torch.maximum(seen[1], more[1])
     if bool((grown & mask).any()):
         low, high = torch.full_like(right, torch.nan), torch.full_like(right, torch.nan)
     return torch.where(mask, low, right), torch.where(mask, high, right)
@@ -156,12 +156,13 @@ def _directions(inputs: Values, has: Sequence[bool], generator: torch.Generator)
         yield tuple(None if move is None else -move for move in moves)
 
 
-def _single(inputs: Values, has: Sequence[bool]) -> Iterator[Moves]:
-    """Yield moves of one entry, up and down."""
-    for place, (value, each) in enumerate(zip(inputs, has, strict=True)):
-        for entry in range(value.numel() if isinstance(value, Tensor) and each else 0):
+def _single(inputs: Values, has: Sequence[bool], masks: Sequence[Tensor]) -> Iterator[Moves]:
+    """Yield moves of one entry at a kink, up and down."""
+    places = [place for place, each in enumerate(has) if each]
+    for place, mask in zip(places, masks, strict=True):
+        for entry in mask.flatten().nonzero().flatten().tolist():
             for sign in (1.0, -1.0):
-                move = torch.zeros(value.shape, dtype=torch.float64)  # type: ignore[union-attr]
+                move = torch.zeros(mask.shape, dtype=torch.float64)
                 move.view(-1)[entry] = sign
                 yield tuple(move if at == place else None for at in range(len(inputs)))
 

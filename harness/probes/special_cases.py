@@ -131,8 +131,8 @@ def _equal(
     first, last = names[0], names[-1]
     if first != last and values[first].shape == values[last].shape:
         return {last: sign * values[first]}
-    # Of a few digits, so that the mean of equal values is exactly that value.
-    number = round(4 * float(values[first].flatten()[0])) / 4 or 0.25
+    # With few enough digits that the mean of equal values is exactly that value.
+    number = round(float(values[first].flatten()[0]) * 2**20) / 2**20
     return _filled(values, generator, numbers={first: number, last: sign * number})
 
 
