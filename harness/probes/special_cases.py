@@ -1,6 +1,7 @@
 """Cases with special values: zeros, ones, and values that are equal or opposite."""
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from itertools import combinations, islice, product
@@ -19,6 +20,8 @@ Named = dict[str, Tensor]
 Make = Callable[[Named, torch.Generator], Named]
 # Up to this many single numbers, every combination of 0 and 1 is tried; of more, a random one.
 EVERY_COMBINATION = 3
+# What a reference raises for values that it is not defined for.
+REFUSALS = (RuntimeError, ValueError, ArithmeticError, IndexError)
 # Of more pairs of inputs than this, the first are tried.
 MOST_PAIRS = 10
 
@@ -45,10 +48,12 @@ def special_cases(stage: Stage, seed: int, sizes: Sizes) -> tuple[Case, ...]:
             values = _in_part(ordinary, values, generator)
         if values and _are_allowed(stage, values):
             changed = _with(stage, inputs, values)
-            case = case_of(stage, seed, sizes, len(made), changed, (upstream,))
-            moves = generator_for(seed, stage.name, "kinks", len(made))
-            slopes = slopes_at(stage, case.inputs, upstream, moves)
-            made.append(replace(case, kind=kind, slopes=slopes))
+            # Some references refuse a value, as an inverse refuses a matrix of zeros.
+            with suppress(*REFUSALS):
+                case = case_of(stage, seed, sizes, len(made), changed, (upstream,))
+                moves = generator_for(seed, stage.name, "kinks", len(made))
+                slopes = slopes_at(stage, case.inputs, upstream, moves)
+                made.append(replace(case, kind=kind, slopes=slopes))
     return tuple(made)
 
 
