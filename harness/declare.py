@@ -119,6 +119,7 @@ def stage(
             where=where or {},
             conditions=tuple(each.strip() for each in sizes.split(",") if each.strip()),
             ties=ties,
+            place=_place(),
         )
     except (ValueError, NameError, SyntaxError, TypeError) as error:
         raise DeclarationError(f"{_place()}: {_named(name, error)}") from None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from grading.nbgrader.check_cells import cell_points, check_cells
 from grading.sandbox.temporary import room
-from harness.course.assignments import DECLARATION, SOURCE, load_assignment
+from harness.course.assignments import DECLARATION, SOURCE, is_declared, load_assignment
 from harness.course.settings import SETTINGS_FILE, settings_beside
 from harness.errors import UserError
 
@@ -29,11 +29,15 @@ def release_assignment(course: Path, name: str) -> list[Path]:
     The points of the check cells are set from the assignment, in the source too. Raise UserError
     if nbgrader refuses, or a file would give the solution away.
     """
+    from harness.judging.validation import validate
     from harness.probes import plan
 
     source = course / SOURCE / name
     refuse_leaks(source)
-    planned = plan(load_assignment(name, source / DECLARATION), settings_beside(source, name))
+    assignment = load_assignment(name, source / DECLARATION)
+    if is_declared(source):
+        validate(assignment)
+    planned = plan(assignment, settings_beside(source, name))
     for notebook in sorted(source.glob("*.ipynb")):
         _set_points(notebook, planned)
     target = course / RELEASE / name

@@ -65,9 +65,13 @@ def check_declared(job: Job) -> None:
 
 
 def _plan(assignment: str, settings: Settings) -> None:
+    from harness.judging.validation import validate
     from harness.probes import plan
 
-    plan(load_assignment(assignment), settings)
+    found = load_assignment(assignment)
+    if is_declared(source_of(assignment)):
+        validate(found)
+    plan(found, settings)
 
 
 @contextmanager

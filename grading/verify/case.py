@@ -21,7 +21,8 @@ class Case:
 
     ``text`` describes it: its expression or its change. A mutant has a ``stage`` (a slug) and
     ``claims``, the ids of checks that must fail; for a mutant made by rule, at least one of them.
-    ``same`` says why a mutant is equivalent to the solution after all.
+    ``same`` says why a mutant is equivalent to the solution after all. ``is_general`` tells a
+    mistake that any stage can have.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Case:
     stage: str = ""
     claims: tuple[str, ...] = ()
     same: str | None = None
+    is_general: bool = False
 
 
 @dataclass(frozen=True)

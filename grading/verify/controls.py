@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from grading.verify.equivalents import equivalents_for
-from grading.verify.styles import catalogue, styles, written
+from grading.verify.styles import catalogue, styles_for, written
 from harness.course.assignment import Assignment
 
 
@@ -12,16 +12,17 @@ def controls_for(assignment: Assignment) -> Iterator[tuple[str, str]]:
 
     Every style occurs in every stage, together with different equivalents and other styles.
     """
-    names, around, stages = list(styles()), list(catalogue().frame), assignment.stages
+    around, stages = list(catalogue().frame), assignment.stages
+    names = {stage.name: list(styles_for(stage)) for stage in stages}
     known = {stage.name: list(equivalents_for(assignment.name, stage).items()) for stage in stages}
-    count = max(len(names), *map(len, known.values()))
-    stride = len(names) // (len(stages) + 1)
+    count = max(max(len(names[name]), len(known[name])) for name in names)
+    stride = count // (len(stages) + 1)
     for number in range(count):
         frame = catalogue().frame[name := around[number % len(around)]]
         code, said = catalogue().head + frame.above.replace("«Name»", stages[0].name), []
         code += "".join(f"Solved{stage.name} = {stage.name}\n" for stage in stages) + "\n"
         for at, stage in enumerate(stages):
-            style = names[(number + at * stride) % len(names)]
+            style = names[stage.name][(number + at * stride) % len(names[stage.name])]
             formulas = known[stage.name]
             how, equivalent = formulas[(number + number // len(formulas)) % len(formulas)]
             code += written(stage, equivalent, style) + "\n\n"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 
-from grading.verify.writing import spelled
+from grading.verify.writing import arguments_of, given_of, returned, steps_of, tensors_of
 from harness.course.stage import Stage
 
 
@@ -33,7 +33,8 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
 def equivalents_for(assignment: str, stage: Stage) -> dict[str, Equivalent]:
     """Return the equivalents known for a stage by name, the declared formula first."""
     table = _known().stages.get(assignment, {}).get(stage.name, "")
-    return {"as declared": _declared(stage), **_known().formulas.get(table, {})}
+    way = "as declared" if is_written(stage) else "as solved"
+    return {way: _declared(stage), **_known().formulas.get(table, {})}
 
 
 @cache
@@ -42,9 +43,31 @@ def _known() -> _File:
     return msgspec.toml.decode(data, type=_File)
 
 
+def is_written(stage: Stage) -> bool:
+    """Return whether the stage declares an expression for each gradient, so that it can be written.
+
+    Otherwise right classes are derived from the solution's.
+    """
+    several = any(stage.inputs[name].several for name in stage.differentiable)
+    return not several and set(stage.gradients) == set(stage.differentiable)
+
+
 def _declared(stage: Stage) -> Equivalent:
+    outputs, given = ", ".join(stage.outputs), given_of(stage)
+    solved = f"Solved{stage.name}"
+    steps = [f"({given}) = ctx.given"] if given else []
+    if not is_written(stage):
+        upstreams = ", ".join(stage.upstreams)
+        steps = [
+            f"solved = {solved}.backward(ctx, {upstreams})",
+            "solved = solved if isinstance(solved, tuple) else (solved,)",
+        ]
+        return Equivalent("", (), tuple(returned(stage, {})), "\n".join(steps))
+    forward = f"{outputs} = {solved}.apply({arguments_of(stage)})"
+    steps += steps_of(stage, stage.gradients.values())
     return Equivalent(
-        f"{stage.output} = Solved{stage.name}.apply({', '.join(stage.inputs)})",
-        (*stage.inputs, stage.output),
-        tuple(spelled(stage, stage.gradients[name]) for name in stage.inputs),
+        f"{forward}\nctx.given = ({given})" if given else forward,
+        (*tensors_of(stage), *stage.outputs),
+        tuple(returned(stage, stage.gradients)),
+        "\n".join(steps) or "pass",
     )

@@ -1,6 +1,6 @@
 """The mutants of an assignment: known mistakes, formulas and sources changed by rule."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 
 from grading.confined.source import read_source
@@ -11,11 +11,15 @@ from grading.verify.case import Case, Kind, Solution
 from grading.verify.rewrites import rewrites_of
 from grading.verify.writing import stage_text
 from harness.course.assignment import Assignment
-from harness.course.settings import Limits
+from harness.course.settings import Limits, Settings
 from harness.course.stage import Mistake, Stage
 from harness.formulas.same import same_as_true
 from harness.formulas.variants import variants_of
 from harness.mistakes import mistakes_in
+from harness.probes import plan
+
+# The checks whose subject `same_behaviour` tries as well.
+TRIED = ("forward", "gradient", "purity", "memory", "subsets", "*")
 
 
 def mutants_of(
@@ -23,24 +27,36 @@ def mutants_of(
 ) -> Iterator[Case]:
     """Yield all mutants, stage by stage; changed sources run in children of ``spawner``."""
     classes = solution.classes()
+    checks = {check.id for check in plan(assignment, Settings())}
     for stage in assignment.stages:
-        yield from mistakes_of(stage, solution)
+        for mutant in mistakes_of(stage, solution, checks):
+            same = None
+            if mutant.is_general and all(_kind_of(id) in TRIED for id in mutant.claims):
+                same = _same(stage, solution, mutant, spawner, limits)
+            yield replace(mutant, same=same)
         yield from formulas_of(stage, solution)
         if stage.name in classes:
             yield from sources_of(stage, solution, spawner, limits)
 
 
-def mistakes_of(stage: Stage, solution: Solution) -> Iterator[Case]:
-    """Yield a mutant for each mistake known for the stage."""
+def mistakes_of(stage: Stage, solution: Solution, checks: Collection[str] = ()) -> Iterator[Case]:
+    """Yield a mutant for each mistake known for the stage.
+
+    Those that any stage can have are omitted if they claim a check that is not among ``checks``.
+    """
+    own = {mistake.name for mistake in stage.mistakes}
     for mistake in mistakes_in(stage):
+        claims, general = claims_of(stage, mistake), mistake.name not in own
+        if general and checks and not set(claims) <= set(checks):
+            continue
         code = stage_text(stage, mistake.gradients, forward=mistake.forward, code=mistake.code)
         mutant = _mutant(stage, solution, "mistake", mistake.name, code)
-        yield replace(mutant, text=_described(mistake), claims=claims_of(stage, mistake))
+        yield replace(mutant, text=_described(mistake), claims=claims, is_general=general)
 
 
 def formulas_of(stage: Stage, solution: Solution) -> Iterator[Case]:
     """Yield a mutant for each formula near a true gradient, with whether its value is the same."""
-    for name in stage.differentiable:
+    for name in stage.gradients:
         for number, variant in enumerate(variants_of(stage, name), start=1):
             code = stage_text(stage, {name: variant.expression})
             yield replace(
@@ -58,10 +74,21 @@ def sources_of(
     rewrites = rewrites_of(solution.classes()[stage.name], shaped=not stage.is_scalar)
     for number, rewrite in enumerate(rewrites, start=1):
         mutant = _mutant(stage, solution, "source", f"{number:03}", rewrite.code)
-        with RemoteCandidate(spawner, read_source(solution.name, mutant.data), limits) as remote:
-            same = same_behaviour(stage, remote)
-        why = "the same values at generic points" if same else None
-        yield replace(mutant, text=rewrite.how, same=why)
+        same = _same(stage, solution, mutant, spawner, limits)
+        yield replace(mutant, text=rewrite.how, same=same)
+
+
+def _same(
+    stage: Stage, solution: Solution, mutant: Case, spawner: Spawner, limits: Limits
+) -> str | None:
+    """Return why a mutant is right after all, or None if it is not."""
+    with RemoteCandidate(spawner, read_source(solution.name, mutant.data), limits) as remote:
+        return "the same values at generic points" if same_behaviour(stage, remote) else None
+
+
+def _kind_of(check: str) -> str:
+    """Return what a check of a stage is about, such as "gradient"."""
+    return check.split("/")[1] if "/" in check else check
 
 
 def claims_of(stage: Stage, mistake: Mistake) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from grading.workers.jobs import Job
 from harness.course.assignment import Assignment
 from harness.course.assignments import DECLARATION, SOURCE, load_assignment
 from harness.course.settings import Settings, settings_beside
+from harness.judging.validation import validate
 from harness.probes import plan
 
 Progress = Callable[[str, int, int], None]
@@ -53,10 +54,12 @@ def verify(course: Path, name: str, workers: int, seed: int, progress: Progress)
     """Verify the assignment ``name`` of the course in the folder ``course``.
 
     ``progress`` is called with what is being done, how much of it is done, and how much there is.
-    Raise UserError if there is no usable solution, handout or settings file.
+    Raise UserError for a declaration that cannot be used, or if there is no usable solution,
+    handout or settings file.
     """
     assignment = load_assignment(name, course / SOURCE / name / DECLARATION)
     settings = settings_beside(course / SOURCE / name, name)
+    validate(assignment)
     plan(assignment, settings)
     solution = read_solution(course / SOURCE / name)
     handout = read_solution(course / "assignments" / name)

@@ -87,6 +87,8 @@ def _fault_of_mutant(case: Case, result: Result, failed: tuple[str, ...]) -> str
 
 def _wrong_claims(case: Case, result: Result, failed: tuple[str, ...]) -> str:
     """Return why the failed checks are not the claimed ones, or an empty text."""
+    if not failed and case.same:
+        return ""
     if not failed:
         where = f", where {_listed(case.claims)} should have failed" if case.claims else ""
         return f"survives: every check passed{where}"

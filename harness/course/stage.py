@@ -79,7 +79,7 @@ class Stage:
     value up to the value itself. ``mistakes`` are those that teachers know. ``sizes`` are those
     that the stage is tried at, of which the public example has the first; by default they are
     derived, under the ``conditions``. ``ties`` says which gradients are right at a kink: any
-    between the slopes, or the reference's.
+    between the slopes, or the reference's. ``place`` is the file and line of the declaration.
     """
 
     name: str
@@ -95,6 +95,7 @@ class Stage:
     sizes: tuple[Sizes, ...] = ()
     conditions: tuple[str, ...] = ()
     ties: Literal["any", "reference"] = "any"
+    place: str = ""
 
     def __post_init__(self) -> None:
         for name in ("inputs", "gradients", "points", "extremes", "where"):
@@ -360,11 +361,11 @@ class Stage:
         scope = {**TORCH, **self.scope(inputs, upstream, outputs)}
         # Torch itself imports modules when it is first asked to compare with a float.
         scope["__builtins__"] = {"__import__": __import__}
-        for name in self._intermediates(expression):
+        for name in self.intermediates(expression):
             scope[name] = eval(_known(self.where[name], scope), scope)
         return eval(_known(expression, scope), scope)  # type: ignore[no-any-return]
 
-    def _intermediates(self, expression: str) -> Iterator[str]:
+    def intermediates(self, expression: str) -> Iterator[str]:
         """Yield the names in ``where`` that an expression uses, each after those that it uses."""
         if not self.where:
             return

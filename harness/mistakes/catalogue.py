@@ -47,15 +47,20 @@ class Entry:
         """Return whether students of this stage can make the mistake."""
         only = self.table.get("only", "")
         return (
-            not only or only == _variant(stage) or (only not in _VARIANTS and len(stage.inputs) > 1)
+            not only or only == _variant(stage) or (only not in _VARIANTS and _has_several(stage))
         )
 
-    def mistake_in(self, stage: Stage) -> Mistake:
-        """Return the mistake as it is in a stage. Raise UserError if it fits no such stage."""
+    def mistake_in(self, stage: Stage) -> Mistake | None:
+        """Return the mistake as it is in a stage, None if it only edits what is not declared there.
+
+        Raise UserError if it fits no such stage.
+        """
         table = {**self.table, **self.table.get(_variant(stage), {})}
         try:
             wrong = edited(stage.gradients, table.get("gradients", {}))
             changed = {name: text for name, text in wrong.items() if text != stage.gradients[name]}
+            if not changed and set(table) <= {"gradients", "hint", "only", *_VARIANTS}:
+                return None
             for text in (*changed.values(), table.get("forward") or "0"):
                 _check_expression(stage, text)
             return Mistake(
@@ -94,7 +99,8 @@ def load(path: Path) -> Catalogue:
 def with_mistakes(stage: Stage, catalogue: Catalogue) -> Stage:
     """Return the stage with those mistakes of a catalogue that belong to it."""
     entries = [entry for entry in catalogue.values() if entry.belongs_to(stage)]
-    return replace(stage, mistakes=tuple(entry.mistake_in(stage) for entry in entries))
+    mistakes = (entry.mistake_in(stage) for entry in entries)
+    return replace(stage, mistakes=tuple(each for each in mistakes if each))
 
 
 @cache
@@ -182,6 +188,12 @@ def _check_expression(stage: Stage, text: str) -> None:
     for node in ast.walk(tree):
         if isinstance(node, ast.Name) and node.id not in known:
             raise ValueError(f"{node.id} means nothing in {text}")
+
+
+def _has_several(stage: Stage) -> bool:
+    """Return whether there can be several gradients, of which some are not needed."""
+    several = any(stage.inputs[name].several for name in stage.differentiable)
+    return several or len(stage.differentiable) > 1
 
 
 def _variant(stage: Stage) -> str:

@@ -1,0 +1,234 @@
+"""Validate a declared assignment: what is only seen when its stages run.
+
+Everything is one sentence that says where, and what is wrong. The structure has been validated when
+the declaration was loaded.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from harness.course.assignment import Assignment
+from harness.course.inputs import Sizes, is_real_tensor
+from harness.course.numbers import number
+from harness.course.settings import Settings
+from harness.course.stage import Mistake, Stage, Upstream, Values
+from harness.errors import UserError
+from harness.formulas.same import answers, same_as_true
+from harness.probes import plan
+from harness.training.task import Task, train_reference
+
+RELATIVE = 1e-9
+SEED = 3
+
+
+def validate(assignment: Assignment) -> None:
+    """Raise UserError for the first fault of a declared assignment."""
+    checks = {check.id for check in plan(assignment, Settings())}
+    for stage in assignment.stages:
+        with _of(stage):
+            for sizes in stage.sizes:
+                _validate_at(stage, sizes)
+            for mistake in stage.mistakes:
+                _validate_mistake(stage, mistake, checks)
+    if assignment.task:
+        _validate_training(assignment, assignment.task)
+
+
+class _Fault(Exception):
+    """What is wrong with a stage."""
+
+
+@contextmanager
+def _of(stage: Stage) -> Iterator[None]:
+    """Say which stage is at fault, and where it is declared."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except _Fault as fault:
+        where = f"{stage.place}: " if stage.place else ""
+        raise UserError(f"{where}{stage.name}: {fault}") from None
+
+
+@contextmanager
+def _doing(what: str, sizes: Sizes) -> Iterator[None]:
+    try:
+        yield
+    except _Fault:
+        raise
+    except Exception as error:
+        text = f"{what} raises {type(error).__name__}: {error}".rstrip(":. ")
+        raise _Fault(f"{' '.join(text.split())}, {_at(sizes)}.") from None
+
+
+def _at(sizes: Sizes) -> str:
+    return "at " + (", ".join(f"{name} = {size!r}" for name, size in sizes.items()) or "any number")
+
+
+def _validate_at(stage: Stage, sizes: Sizes) -> None:
+    """Raise _Fault for what is wrong at some sizes."""
+    generator = torch.Generator().manual_seed(SEED)
+    with _doing("drawing inputs", sizes):
+        inputs = stage.sample(generator, sizes)
+    outputs = _outputs(stage, inputs, sizes)
+    _validate_purity(stage, inputs, outputs, sizes)
+    upstream = tuple(
+        torch.randn(each.shape, generator=generator, dtype=each.dtype)
+        if each.is_floating_point()
+        else None
+        for each in outputs
+    )
+    _validate_truth(stage, inputs, upstream, sizes)
+    _validate_gradients(stage, inputs, upstream, sizes)
+    single = tuple(
+        each.float() if isinstance(each, Tensor) and is_real_tensor(each) else each
+        for each in inputs
+    )
+    with _doing("forward, given float32,", sizes):
+        found = stage.run(single)
+    if any(each.is_floating_point() and each.dtype == torch.float64 for each in found):
+        return
+    with _doing("built-in autograd, given float32,", sizes):
+        stage.true_gradients(single, tuple(None if x is None else x.float() for x in upstream))
+
+
+def _outputs(stage: Stage, inputs: Values, sizes: Sizes) -> tuple[Tensor, ...]:
+    """Return the outputs. Raise _Fault unless they are what the signature says."""
+    with _doing("forward", sizes):
+        returned: Any = stage.forward(*_copies(inputs))
+    several = isinstance(returned, tuple | list)
+    outputs = tuple(returned) if several else (returned,)
+    if several != (len(stage.outputs) > 1) or len(outputs) != len(stage.outputs):
+        came = f"{len(outputs)} values" if several else "one value"
+        raise _Fault(f"forward returns {came}, and the signature says {', '.join(stage.outputs)}.")
+    for name, each in zip(stage.outputs, outputs, strict=True):
+        if not isinstance(each, Tensor):
+            raise _Fault(f"forward returns a {type(each).__name__} for {name}, not a tensor.")
+        if each.is_complex() or each.layout != torch.strided:
+            kind = "complex" if each.is_complex() else "sparse"
+            raise _Fault(f"{name} is {kind}, which is not supported.")
+        if each.is_floating_point() and each.dtype != torch.float64:
+            dtype = str(each.dtype).removeprefix("torch.")
+            raise _Fault(f"forward returns {dtype} for {name} where the inputs are float64.")
+        if each.isnan().any():
+            raise _Fault(
+                f"forward gives nan for {name}, {_at(sizes)}: does an input need a kind, such as "
+                "positive()?"
+            )
+    if not any(each.is_floating_point() for each in outputs):
+        raise _Fault("no output holds real numbers, so there is nothing to differentiate.")
+    return outputs
+
+
+def _copies(inputs: Values) -> tuple[Any, ...]:
+    return tuple(each.clone() if isinstance(each, Tensor) else each for each in inputs)
+
+
+def _validate_purity(stage: Stage, inputs: Values, outputs: Sequence[Tensor], sizes: Sizes) -> None:
+    """Raise _Fault for a forward that changes its inputs, or gives something else each time."""
+    copies = _copies(inputs)
+    with _doing("forward", sizes):
+        again = stage.forward(*copies)
+    for name, value, copy in zip(stage.names_of(inputs), inputs, copies, strict=True):
+        is_buffer = stage.inputs[name].kind.role == "buffer"
+        if isinstance(value, Tensor) and not is_buffer and not _equal(value, copy):
+            raise _Fault(f"forward changes {name} in place; declare it as buffer(), or clone it.")
+    again = again if isinstance(again, tuple | list) else (again,)
+    if not all(map(_equal, outputs, again)):
+        raise _Fault(
+            "forward gives another result each time: what is drawn at random must be an input, such"
+            " as a mask()."
+        )
+
+
+def _equal(one: Tensor, other: Tensor) -> bool:
+    return one.shape == other.shape and bool(torch.equal(one.nan_to_num(), other.nan_to_num()))
+
+
+def _validate_truth(stage: Stage, inputs: Values, upstream: Upstream, sizes: Sizes) -> None:
+    """Raise _Fault unless built-in autograd can differentiate the stage."""
+    with _doing("built-in autograd", sizes):
+        true = stage.true_gradients(inputs, upstream)
+    leaves = tuple(
+        each.clone().requires_grad_(has) if isinstance(each, Tensor) else each
+        for each, has in zip(inputs, stage.with_gradient(inputs), strict=True)
+    )
+    with torch.enable_grad():
+        if not any(each.requires_grad for each in stage.run(leaves)):
+            raise _Fault("torch cannot trace the outputs to the inputs, so there is no gradient.")
+    for name, each in zip(stage.names_of(inputs), true, strict=True):
+        if each is not None and each.isnan().any():
+            raise _Fault(f"built-in autograd gives nan for ∂C/∂{name}, {_at(sizes)}.")
+
+
+def _validate_gradients(stage: Stage, inputs: Values, upstream: Upstream, sizes: Sizes) -> None:
+    """Raise _Fault for a declared gradient that is not the one of built-in autograd."""
+    gradients = stage.true_gradients(inputs, upstream)
+    for name, expression in stage.gradients.items():
+        at = stage.position(name)
+        true = gradients[at]
+        if true is None:
+            continue
+        called = f"the gradient of {name}, {expression},"
+        with _doing(called, sizes):
+            value: object = stage.evaluate(expression, inputs, upstream)
+        if not isinstance(value, Tensor):
+            raise _Fault(f"{called} is no tensor.")
+        if value.shape != true.shape:
+            raise _Fault(f"{called} has shape {(*value.shape,)}, and {name} has {(*true.shape,)}.")
+        off, room = (value - true).abs(), RELATIVE * float(true.abs().max())
+        if not bool((off <= room).all()):
+            room += answers(stage, inputs, upstream).gradient_rooms[at]
+        wrong = ~(off <= room)
+        if bool(wrong.any()):
+            index = tuple(wrong.nonzero()[0].tolist())
+            entry = f" at {list(index)}" if index else ""
+            got, right = number(float(value[index])), number(float(true[index]))
+            gives = f"it gives {got}{entry}, and built-in autograd {right}"
+            raise _Fault(f"{called} is not ∂C/∂{name}: {gives}, {_at(sizes)}.")
+
+
+def _validate_mistake(stage: Stage, mistake: Mistake, checks: set[str]) -> None:
+    """Raise _Fault for a mistake that means nothing, is none, or is rejected by no check."""
+    called = f"the mistake {mistake.name}"
+    inputs = stage.sample(torch.Generator().manual_seed(SEED), stage.sizes[0])
+    upstream = tuple(torch.ones_like(each) for each in stage.run(inputs))
+    for expression in (*mistake.gradients.values(), *filter(None, [mistake.forward])):
+        try:
+            stage.evaluate(expression, inputs, upstream)
+        except (NameError, SyntaxError) as error:
+            raise _Fault(f"{called}: {error}.") from None
+        except Exception:
+            # A student's mistake may well raise.
+            continue
+    for name, expression in mistake.gradients.items():
+        # Of others the value may be right at generic points, and wrong where their check looks.
+        claimed = {f"gradient/{name}", "gradient/*"} & {*mistake.rejected_by}
+        if claimed and same_as_true(stage, name, expression):
+            raise _Fault(f"{called} is none: {expression} is ∂C/∂{name}.")
+    for each in mistake.rejected_by:
+        known = each in ("*", "gradient/*", *(checks & {"training"}))
+        if not known and f"{stage.slug}/{each}" not in checks:
+            raise _Fault(f"{called} is said to be rejected by {each}, which is no check here.")
+
+
+def _validate_training(assignment: Assignment, task: Task) -> None:
+    """Raise UserError unless the references learn what the training asks for."""
+    stages = tuple((stage.name, stage.forward) for stage in assignment.stages)
+    run = train_reference(task, stages)
+    name = f"{assignment.name}: the training"
+    if run.trouble is not None:
+        reason = getattr(run.trouble, "text", "") or getattr(run.trouble, "reason", "")
+        raise UserError(f"{name} cannot run on the references: {reason}.")
+    if run.accuracy is None or run.accuracy < task.accuracy:
+        raise UserError(
+            f"{name} reaches {run.accuracy or 0:.1%} of unseen samples on the references, and asks "
+            f"for {task.accuracy:.1%}: take more steps, another rate, or ask for less."
+        )
