@@ -15,7 +15,6 @@ from harness.course.settings import Settings
 from harness.course.signature import SignatureError, read_signature
 from harness.course.sizes import MOST, fits, fresh_sizes, gradcheck_sizes
 from harness.declare import (
-    DeclarationError,
     assignment,
     buffer,
     constant,
@@ -28,6 +27,7 @@ from harness.declare import (
     stage,
     target,
 )
+from harness.errors import DeclarationError
 from harness.probes import plan
 from harness.probes.points import shared_out
 

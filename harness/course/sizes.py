@@ -63,7 +63,7 @@ def derived_sizes(stage: Stage) -> tuple[Sizes, ...]:
     return tuple(found)
 
 
-def fits(stage: Stage, sizes: Sizes) -> bool:
+def fits(stage: Stage, sizes: Sizes, most: int = MOST) -> bool:
     """Return whether the sizes meet the stage's conditions, and its tensors are not too large.
 
     Every dimension that is an expression has to be positive.
@@ -72,7 +72,7 @@ def fits(stage: Stage, sizes: Sizes) -> bool:
         return False
     shapes = [each.shape(sizes) for each in stage.inputs.values()]
     are_positive = all(min(shape, default=1) > 0 for shape in shapes)
-    return are_positive and sum(map(math.prod, shapes)) <= MOST
+    return are_positive and sum(map(math.prod, shapes)) <= most
 
 
 def gradcheck_sizes(stage: Stage, sizes: Sequence[Sizes]) -> Sizes:
