@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 import zipfile
@@ -149,19 +148,17 @@ def config(section: str) -> list[str]:
 
 def taken_through(root: Path, nbgrader: Nbgrader) -> Course:
     """A course of which every command in the guide's section has been run, in its order."""
-    checkout = root / "backprop-harness"
-    shutil.copytree(PROJECT / "solutions" / NAME, checkout / "solutions" / NAME)
-    shutil.copy(PROJECT / "nbgrader_config.py", checkout)
-    _set_up(checkout / "solutions" / NAME)
+    where = root / "downloads"
+    where.mkdir()
     course = Course(root / "course", root / "student", nbgrader)
     course.student.mkdir()
-    where = checkout
     for command in commands("nbgrader"):
         words = command.split()
         if words[0] == "pip":
             continue  # it made the environment that this runs in
         if words[0] == "cd":
             where = (where / words[1]).resolve()
+            _set_up(course.folder / "solutions" / NAME)
             _configure(course, root)
             continue
         _meanwhile(course, words)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import subprocess
 import sys
+import zipfile
 
 import pytest
 
+from grading.exports.gradescope import autograder_zip
 from harness.course.assignments import (
     assignment_names,
     choose_course,
@@ -151,6 +155,8 @@ class TestCommands:
         assert "0 graded, 2 unchanged" in backprop(*GRADE, cwd=graded)
         (graded / "course/solutions/net-one/words.py").write_text("TITLE = 'Another title'")
         assert "unchanged" not in backprop(*GRADE, cwd=graded)
+        run = json.loads((graded / "out/run.json").read_text())
+        assert len(run["declaration"]) == 64
         assert "Another title" in (graded / "out/report/index.html").read_text()
 
     def test_the_rest_needs_the_course_too(self, graded):
@@ -173,6 +179,7 @@ class TestCommands:
             cwd=graded,
         )
         backprop("export", "feedback", "out", "--course", "course", cwd=graded)
+        backprop("export", "nbgrader", "../out", cwd=graded / "course")
 
     def test_a_student_checks_with_it(self, graded):
         file = graded / "class/bob.py"
@@ -218,3 +225,31 @@ class TestCommands:
         ):
             said = backprop(*arguments, "--course", "broken", cwd=graded, code=2)
             assert "assignment.py, line 1: '(' was never closed." in said
+
+
+def test_gradescopes_zip_has_what_declares_it_and_marks_with_it(course, tmp_path):
+    folder = course / "solutions/net-one"
+    (folder / "points.csv").write_text("1,2")
+    data = autograder_zip("net-one", None, None, "a secret of the course's")
+    with zipfile.ZipFile(io.BytesIO(data)) as file:
+        file.extractall(tmp_path / "gradescope/source")
+    source = tmp_path / "gradescope/source"
+    packed = sorted(path.name for path in (source / "solutions/net-one").iterdir())
+    assert packed == ["assignment.py", "layers.py", "points.csv", "words.py"]
+    (tmp_path / "gradescope/submission").mkdir()
+    (tmp_path / "gradescope/submission/mine.py").write_text(SUBMISSION)
+    subprocess.run(
+        [sys.executable, "-m", "grading.exports.autograder", "net-one", tmp_path / "gradescope"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(source / "packages")},
+        check=True,
+    )
+    results = json.loads((tmp_path / "gradescope/results/results.json").read_text())
+    assert results["score"] == 10
+
+
+def test_classrooms_workflow_names_the_course(course):
+    said = backprop("export", "workflow", "net-one", cwd=course)
+    assert "--assignment net-one --course .github/course --out" in said
+    assert "Add .github/course/solutions/net-one/assignment.py to the template" in said
+    assert "--course" not in backprop("export", "workflow", "one-neuron", cwd=course)

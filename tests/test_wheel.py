@@ -106,3 +106,12 @@ def test_installed_command_line_starts_away_from_the_checkout(installed, tmp_pat
 def test_installed_plugin_of_pytest_is_found_away_from_the_checkout(installed, tmp_path):
     shown = run("-m", "pytest", "--help", cwd=tmp_path, path=installed)
     assert "--backprop-submission=FILE" in shown
+
+
+def test_installed_command_makes_a_course_away_from_the_checkout(installed, tmp_path):
+    run("-m", "grading.cli", "new", "course", cwd=tmp_path, path=installed)
+    made = {path.relative_to(tmp_path / "course").as_posix() for path in tmp_path.rglob("*.*")}
+    notebooks = {f"solutions/{name}/{name}.ipynb" for name in ("one-neuron", "many-neurons")}
+    assert {"nbgrader_config.py", *notebooks} <= made
+    run("-m", "grading.cli", "new", "course", "--assignment", "mine", cwd=tmp_path, path=installed)
+    assert (tmp_path / "course/solutions/mine/assignment.py").is_file()

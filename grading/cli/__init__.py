@@ -10,7 +10,7 @@ import click
 
 from grading.cli.check import check
 from grading.cli.common import UNUSABLE
-from grading.cli.course import doctor, release, verify
+from grading.cli.course import doctor, new, release, verify
 from grading.cli.export import export
 from grading.cli.grade import grade, override, replay, similar
 from grading.cli.report import report
@@ -53,5 +53,17 @@ def _fill_closed_streams() -> None:
     sys.stderr = sys.stderr or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
 
 
-for command in (check, grade, replay, report, override, similar, release, verify, export, doctor):
+for command in (
+    check,
+    grade,
+    replay,
+    report,
+    override,
+    similar,
+    new,
+    release,
+    verify,
+    export,
+    doctor,
+):
     main.add_command(command)

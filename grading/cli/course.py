@@ -5,9 +5,17 @@ from pathlib import Path
 
 import click
 
-from grading.cli.common import COURSE, JSON, SEEDS, WORKERS, known_assignment, write_json
+from grading.cli.common import (
+    COURSE,
+    JSON,
+    SEEDS,
+    WORKERS,
+    given_folder,
+    known_assignment,
+    write_json,
+)
 from grading.workers.capacity import cores
-from harness.course.assignments import assignment_names, current_course, source_of
+from harness.course.assignments import NBGRADER_CONFIG, assignment_names, current_course, source_of
 
 
 @click.command()
@@ -47,6 +55,29 @@ def verify(assignment: str | None, workers: int | None, seed: int, json_file: Pa
     if json_file:
         write_json([proof.as_dict() for proof in proofs], json_file)
     sys.exit(1 if any(proof.off for proof in proofs) else 0)
+
+
+@click.command()
+@click.argument("folder", metavar="DIR", callback=given_folder)
+@click.option(
+    "--assignment", metavar="NAME", help="Add an assignment of your own, to fill in, to the course."
+)
+def new(folder: Path, assignment: str | None) -> None:
+    """Make a course's folder, with the shipped assignments in it.
+
+    DIR may be the folder of an nbgrader course. Files that are there stay as they are.
+    """
+    from grading.courses.new import add_assignment, make_course
+
+    made = list(add_assignment(folder, assignment) if assignment else make_course(folder))
+    for path in made:
+        click.echo(f"Wrote {path}")
+    config = folder / NBGRADER_CONFIG
+    if config not in made and "grading.nbgrader" not in config.read_text(encoding="utf-8"):
+        click.echo(
+            f"{config} is yours, and stays as it is. For the marks of `nbgrader autograde`, add to "
+            "it:\n    from grading.nbgrader.plugin import configure\n    configure(get_config())"
+        )
 
 
 def _present() -> list[str]:

@@ -89,15 +89,19 @@ def classroom(results: Path, out: Path | None) -> None:
 def gradescope(assignment: str, index: str | None, out: Path | None) -> None:
     """Write an autograder for Gradescope.
 
-    Run it in the course's folder: the zip includes solutions/ASSIGNMENT/assignment.toml.
+    The zip includes solutions/ASSIGNMENT/assignment.toml, and what declares an assignment of the
+    course's own.
     """
     from grading.exports.gradescope import autograder_zip
-    from harness.course.assignments import source_of
+    from harness.course.assignments import is_declared, load_assignment, source_of
     from harness.course.settings import SETTINGS_FILE
 
     settings = source_of(assignment) / SETTINGS_FILE
     out = out or Path(f"gradescope-{assignment}.zip")
     found = settings if settings.is_file() else None
+    if is_declared(source_of(assignment)):
+        # What is wrong with it is told here, rather than where students hand in.
+        load_assignment(assignment)
     write(autograder_zip(assignment, found, index, secrets.token_hex(32)), out)
     click.echo(
         f"Wrote {out}: upload it under Configure Autograder. It contains the secret that hidden "
@@ -118,14 +122,23 @@ def gradescope(assignment: str, index: str | None, out: Path | None) -> None:
 @OUT
 def workflow(assignment: str, files: str, requirement: str, out: Path | None) -> None:
     """Write a workflow for GitHub Classroom."""
+    from grading.exports.classroom import COURSE as WHERE
     from grading.exports.classroom import workflow as made
+    from harness.course.assignments import is_declared, module_of, source_of
 
-    write(made(assignment, files, requirement).encode(), out)
+    declared = is_declared(source_of(assignment))
+    write(made(assignment, files, requirement, declared=declared).encode(), out)
+    if declared:
+        click.echo(
+            f"Add {WHERE}/solutions/{assignment}/assignment.py to the template repository: a copy "
+            f"of {module_of(assignment)}.py, as `backprop release` writes it, says nothing that "
+            "students may not read.",
+            err=True,
+        )
 
 
 @export.command()
 @RESULTS
-@COURSE
 @click.option(
     "--db",
     "url",
@@ -148,7 +161,9 @@ def nbgrader(results: Path, url: str, course: str) -> None:
     """
     from grading.nbgrader.gradebook import export_marks
     from grading.results.record import read_run
+    from harness.course.assignments import choose_course
 
+    choose_course(None)
     found = read_results(results)
     written = export_marks(url, found, read_run(results).missing, course_id=course)
     for line in written.sentences():

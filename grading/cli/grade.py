@@ -22,7 +22,7 @@ from grading.cli.common import (
 from grading.cli.report import update_report
 from grading.errors import isolated
 from grading.sandbox import LOCKED, Isolation, open_spawner
-from harness.course.assignments import current_course
+from harness.course.assignments import current_course, release_in
 from harness.errors import UserError
 from harness.show.visible import visible_line
 
@@ -191,8 +191,8 @@ def similar(folder: Path, assignment: str, handout: Path | None, json_file: Path
     """
     from grading.similarity.groups import group_lines, similar_in
 
-    course = current_course() or Path()
-    handout = handout or course / "assignments" / assignment / f"{assignment}.ipynb"
+    released = release_in(current_course() or Path())
+    handout = handout or released / assignment / f"{assignment}.ipynb"
     if not handout.is_file():
         raise UserError(
             f"{handout} does not exist, and without the handout its code would count as students' "

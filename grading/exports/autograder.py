@@ -24,7 +24,7 @@ from grading.submissions.reading import Entry, read_submission
 from grading.workers.grader import grade_alone
 from grading.workers.seeds import keyed_seed
 from grading.workers.selftest import judge_known
-from harness.course.assignments import load_assignment
+from harness.course.assignments import load_assignment, use_course
 from harness.course.settings import Limits, settings_beside
 
 # Gradescope kills everything after ten minutes or above 768 MB and loses the results; it gives half
@@ -37,6 +37,7 @@ ELSEWHERE = "Where much is at stake, regrade with `backprop grade` on another ma
 def grade(assignment_name: str, base: Path) -> None:
     """Grade ``base/submission``, and write ``base/results/results.json`` at the very end."""
     torch.set_num_threads(1)
+    use_course(base / "source")
     settings = settings_beside(base / "source", assignment_name)
     limits = Limits(*map(min, astuple(settings.limits), astuple(MOST)))
     settings = replace(settings, limits=limits)

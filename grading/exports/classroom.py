@@ -14,9 +14,19 @@ from harness.show.visible import visible_line
 VERSION = 3
 
 
-def workflow(assignment: str, files: str, requirement: str) -> str:
-    """Return the workflow for a student's repository that holds ``files`` for the assignment."""
-    return filled("workflow.yml", assignment=assignment, files=files, requirement=requirement)
+# Where a student's repository has the course that declares an assignment.
+COURSE = ".github/course"
+
+
+def workflow(assignment: str, files: str, requirement: str, *, declared: bool = False) -> str:
+    """Return the workflow for a student's repository that holds ``files`` for the assignment.
+
+    Where it is ``declared`` by the course, the repository has the declaration in ``COURSE``.
+    """
+    course = f" --course {COURSE}" if declared else ""
+    return filled(
+        "workflow.yml", assignment=assignment, files=files, requirement=requirement, course=course
+    )
 
 
 def encoded_report(result: Result) -> str:

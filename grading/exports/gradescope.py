@@ -12,6 +12,7 @@ import grading
 import harness
 from grading.exports.files import filled, message_of, zipped
 from grading.results.lines import Result
+from harness.course.assignments import SOURCE, declared_files, source_of
 from harness.course.report import Check
 from harness.course.settings import SETTINGS_FILE, load_settings
 from harness.show.visible import visible, visible_line
@@ -26,7 +27,7 @@ SECRET_FILE = "seed.key"
 
 
 def autograder_zip(assignment: str, settings: Path | None, index: str | None, secret: str) -> bytes:
-    """Return the zip to upload for an assignment, which includes these packages.
+    """Return the zip to upload for an assignment, with these packages and what declares it.
 
     ``secret`` determines the hidden inputs of every submission; students must not know it.
     ``settings`` is the assignment's ``assignment.toml``, ``index`` the URL of a package index that
@@ -42,12 +43,17 @@ def autograder_zip(assignment: str, settings: Path | None, index: str | None, se
     }
     if settings:
         files[SETTINGS_FILE] = settings.read_bytes()
+    declared = source_of(assignment)
+    for path in declared_files(declared):
+        name = path.relative_to(declared).as_posix()
+        files[f"{SOURCE}/{assignment}/{name}"] = path.read_bytes()
     for package in (harness, grading):
         root = Path(package.__file__ or "").parent
         for path in sorted(root.rglob("*")):
-            if path.is_file() and "__pycache__" not in path.parts:
-                name = path.relative_to(root.parent).as_posix()
-                files[f"{PACKAGES}/{name}"] = path.read_bytes()
+            inside = path.relative_to(root.parent)
+            # What courses are made of holds solutions.
+            if path.is_file() and not {"__pycache__", "courses"} & {*inside.parts}:
+                files[f"{PACKAGES}/{inside.as_posix()}"] = path.read_bytes()
     return zipped(files.items(), programs=("setup.sh", "run_autograder"))
 
 

@@ -39,36 +39,36 @@ from traitlets import Enum, Integer
 
 from grading.confined.source import Unreadable, read_source
 from grading.errors import isolated, not_isolated, refusal, refused_as
+from grading.nbgrader.handout import write_module
 from grading.nbgrader.markdown import inert_markdown
 from grading.nbgrader.marks import Task, fill_outputs, find_task, judge_points
 from grading.nbgrader.notebooks import REASON, add_missing, fix_cells, read_submitted
-from grading.nbgrader.release import give_points, refuse_leaks
+from grading.nbgrader.release import IGNORED, files_kept_back, give_points, refuse_leaks
 from grading.results.lines import Result
 from grading.sandbox import LEVELS, LOCKED, Isolation, Spawner, SpawnerError, open_spawner
 from grading.submissions.reading import Submission
 from grading.workers.seeds import LARGEST, kept_seed
-from harness.course.assignments import DECLARATION, SHIPPED
+from harness.course.assignments import DECLARATION, SHIPPED, is_declared, release_in, source_in
 from harness.course.settings import SETTINGS_FILE
 from harness.errors import UserError
 
 if TYPE_CHECKING:
     from traitlets.config import Config
 
-# Files that are neither copied to students nor taken from them: names that begin with a dot too.
-IGNORED = ["*.pyc", "__pycache__", "feedback", ".*"]
 # In the course's folder, from which nbgrader hands nothing out.
 SEED = ".backprop-seed"
 
 
 def configure(config: Config, isolation: Isolation | None = None) -> None:
-    """Set nbgrader up for a course with ``solutions/`` and ``assignments/``.
+    """Set nbgrader up for a course with ``solutions/`` and ``assignments/``, or its own layout.
 
     ``isolation`` is the isolation level to require. Default: the strongest available one that is
     safe for untrusted code. What a course sets afterwards overrides this.
     """
-    config.CourseDirectory.source_directory = "solutions"
-    config.CourseDirectory.release_directory = "assignments"
-    config.CourseDirectory.ignore = IGNORED
+    course = Path(config.CourseDirectory.get("root", ""))
+    config.CourseDirectory.source_directory = source_in(course).name
+    config.CourseDirectory.release_directory = release_in(course).name
+    config.CourseDirectory.ignore = [*IGNORED, DECLARATION]
     config.GenerateAssignment.exporter_class = SourceNotebooks
     config.Autograde.exporter_class = SubmittedNotebooks
     config.Autograde.sanitize_preprocessors = [
@@ -141,7 +141,11 @@ class _Exporter(NotebookExporter):
         notebooks = chain.from_iterable(self.parent.assignments.values())
         with refused_as(self._refused):
             resources = map(self.parent.init_single_notebook_resources, notebooks)
-            self.prepare(dict.fromkeys(str(each["nbgrader"]["assignment"]) for each in resources))
+            names = dict.fromkeys(str(each["nbgrader"]["assignment"]) for each in resources)
+            kept_back = files_kept_back(map(self.source, names))
+            course = self.parent.coursedir
+            course.ignore = list(dict.fromkeys([*course.ignore, *kept_back]))
+            self.prepare(names)
 
     def _refused(self, said: str) -> NbGraderException:
         self.log.error(said)
@@ -171,6 +175,8 @@ class SourceNotebooks(_Exporter):
         for name in assignments:
             if self.task(name):
                 refuse_leaks(self.source(name))
+                if is_declared(self.source(name)):
+                    write_module(self.source(name))
                 if self.parent.force:
                     self._refuse_losses(name)
 
@@ -210,7 +216,7 @@ class SubmittedNotebooks(_Exporter):
                 raise UserError(
                     f"{name} is not an assignment of this harness ({', '.join(SHIPPED)}): set "
                     f"`assignment` in {self.source(name) / SETTINGS_FILE} to one of these, declare "
-                    f"it in {DECLARATION} beside that, or autograde it without "
+                    f"it in {DECLARATION} there, or autograde it without "
                     "grading.nbgrader.plugin in nbgrader_config.py."
                 )
             self._judge_gradebook(name, task)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import io
 import logging
 import shutil
@@ -10,17 +11,30 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from grading.nbgrader.check_cells import cell_points, check_cells
+from grading.nbgrader.handout import write_module
 from grading.sandbox.temporary import room
-from harness.course.assignments import DECLARATION, SOURCE, is_declared, load_assignment
+from harness.course.assignments import (
+    DECLARATION,
+    RELEASE,
+    SOURCE,
+    declared_files,
+    is_declared,
+    load_assignment,
+    release_in,
+    source_in,
+)
 from harness.course.settings import SETTINGS_FILE, settings_beside
 from harness.errors import UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from nbformat import NotebookNode
 
     from harness.probes import Planned
 
-RELEASE = "assignments"
+# Files that are neither copied to students nor taken from them: names that begin with a dot too.
+IGNORED = ["*.pyc", "__pycache__", "feedback", ".*"]
 
 
 def release_assignment(course: Path, name: str) -> list[Path]:
@@ -32,17 +46,18 @@ def release_assignment(course: Path, name: str) -> list[Path]:
     from harness.judging.validation import validate
     from harness.probes import plan
 
-    source = course / SOURCE / name
+    source = source_in(course) / name
     refuse_leaks(source)
     assignment = load_assignment(name, source / DECLARATION)
     if is_declared(source):
         validate(assignment)
+        write_module(source)
     planned = plan(assignment, settings_beside(source, name))
     for notebook in sorted(source.glob("*.ipynb")):
         _set_points(notebook, planned)
-    target = course / RELEASE / name
+    target = release_in(course) / name
     with tempfile.TemporaryDirectory(dir=room()) as folder:
-        shutil.copytree(source, Path(folder, SOURCE, name), ignore=shutil.ignore_patterns(".*"))
+        shutil.copytree(source, Path(folder, SOURCE, name), ignore=_kept_back(source))
         _generate(Path(folder), name)
         target.mkdir(parents=True, exist_ok=True)
         return [
@@ -87,11 +102,34 @@ def refuse_leaks(source: Path) -> None:
         raise UserError(f"{source} holds no notebook: run this in the course's folder.")
     for path in sorted(source.iterdir()):
         known = path.suffix == ".ipynb" or path.name == SETTINGS_FILE or path.name.startswith(".")
+        # Of what an instructor declares, one module is handed out.
+        known |= is_declared(source)
         if not known:
             raise UserError(
                 f"{path} would be handed out unchanged: move it away, so that there are only "
                 f"notebooks and {SETTINGS_FILE}."
             )
+
+
+def _kept_back(source: Path) -> Callable[[str, list[str]], set[str]]:
+    """Return what tells `shutil.copytree` which files of a source folder nobody is handed."""
+    hidden = shutil.ignore_patterns(".*")
+    declared = {str(path) for path in declared_files(source)}
+
+    def ignored(folder: str, names: list[str]) -> set[str]:
+        return hidden(folder, names) | {name for name in names if f"{folder}/{name}" in declared}
+
+    return ignored
+
+
+def files_kept_back(folders: Iterable[Path]) -> list[str]:
+    """Return patterns for nbgrader's ``CourseDirectory.ignore``: what nobody is to be handed.
+
+    These are the declarations in some folders of ``solutions/``, and the modules and data beside
+    them.
+    """
+    names = (path.name for folder in sorted(folders) for path in declared_files(folder))
+    return list(dict.fromkeys([*IGNORED, DECLARATION, *map(glob.escape, names)]))
 
 
 def _generate(course: Path, name: str) -> None:

@@ -18,7 +18,7 @@ from grading.verify.verdicts import Verdict, verdict_on
 from grading.workers.batch import grade_entries
 from grading.workers.jobs import Job
 from harness.course.assignment import Assignment
-from harness.course.assignments import DECLARATION, SOURCE, load_assignment
+from harness.course.assignments import DECLARATION, load_assignment, release_in, source_in
 from harness.course.settings import Settings, settings_beside
 from harness.judging.validation import validate
 from harness.probes import plan
@@ -57,12 +57,13 @@ def verify(course: Path, name: str, workers: int, seed: int, progress: Progress)
     Raise UserError for a declaration that cannot be used, or if there is no usable solution,
     handout or settings file.
     """
-    assignment = load_assignment(name, course / SOURCE / name / DECLARATION)
-    settings = settings_beside(course / SOURCE / name, name)
+    source = source_in(course) / name
+    assignment = load_assignment(name, source / DECLARATION)
+    settings = settings_beside(source, name)
     validate(assignment)
     plan(assignment, settings)
-    solution = read_solution(course / SOURCE / name)
-    handout = read_solution(course / "assignments" / name)
+    solution = read_solution(source)
+    handout = read_solution(release_in(course) / name)
     with (
         open_zygote(LEVELS, settings.packages) or nullcontext() as zygote,
         nullcontext(zygote) if zygote else open_spawner() as spawner,

@@ -22,8 +22,11 @@ if TYPE_CHECKING:
     from harness.course.assignment import Assignment
 
 SHIPPED = ("one-neuron", "many-neurons")
-SOURCE = "solutions"
+SOURCE, RELEASE = "solutions", "assignments"
+# The same in nbgrader's own layout.
+NBGRADERS_SOURCE, NBGRADERS_RELEASE = "source", "release"
 DECLARATION = "assignment.py"
+NBGRADER_CONFIG = "nbgrader_config.py"
 # What a module of an assignment must not be called.
 _TAKEN = {"assignment", "harness", "grading", "torch", "numpy"}
 
@@ -46,11 +49,29 @@ def choose_course(folder: Path | None) -> None:
 
     Raise UserError if ``folder`` is not a course's.
     """
-    if folder is not None and not (folder / SOURCE).is_dir():
+    if folder is not None and not source_in(folder).is_dir():
         raise UserError(f"{folder} is not a course's folder: it holds no folder {SOURCE}.")
     here = Path.cwd()
-    above = (each for each in (here, *here.parents) if (each / SOURCE).is_dir())
+    above = (each for each in (here, *here.parents) if source_in(each).is_dir())
     use_course(folder or next(above, None))
+
+
+def source_in(folder: Path) -> Path:
+    """Return the folder of a course that holds its assignments: ``solutions/``.
+
+    That is ``source/`` in nbgrader's own layout.
+    """
+    its = folder / NBGRADERS_SOURCE
+    usual = (folder / SOURCE).is_dir() or not (folder / NBGRADER_CONFIG).is_file()
+    return folder / SOURCE if usual or not its.is_dir() else its
+
+
+def release_in(course: Path) -> Path:
+    """Return the folder of a course that handouts are released to: ``assignments/``.
+
+    That is ``release/`` in nbgrader's own layout.
+    """
+    return course / (RELEASE if source_in(course).name == SOURCE else NBGRADERS_RELEASE)
 
 
 def assignment_names() -> tuple[str, ...]:
@@ -58,7 +79,7 @@ def assignment_names() -> tuple[str, ...]:
 
     One of the course's own replaces the shipped one of its name.
     """
-    declared = sorted(_course.glob(f"{SOURCE}/*/{DECLARATION}")) if _course else []
+    declared = sorted(source_in(_course).glob(f"*/{DECLARATION}")) if _course else []
     return tuple(dict.fromkeys([*SHIPPED, *(path.parent.name for path in declared)]))
 
 
@@ -69,7 +90,7 @@ def module_of(name: str) -> str:
 
 def source_of(name: str) -> Path:
     """Return the folder of an assignment in the course, which need not exist."""
-    return (_course or Path()) / SOURCE / name
+    return source_in(_course or Path()) / name
 
 
 def settings_of(name: str) -> Settings:
@@ -92,7 +113,7 @@ def load_assignment(name: str, file: Path | None = None) -> Assignment:
     if file.is_file():
         from harness.course.loading import load_declaration
 
-        _refuse_name(name, file)
+        refuse_name(name, file)
         return load_declaration(file, name)
     if name not in SHIPPED:
         raise KeyError(name)
@@ -127,7 +148,8 @@ def declaration_digest(folder: Path) -> str:
     return "" if total.hexdigest() == empty else total.hexdigest()
 
 
-def _refuse_name(name: str, file: Path) -> None:
+def refuse_name(name: str, file: Path) -> None:
+    """Raise UserError, which says where, if no assignment of a course's own can have that name."""
     module = module_of(name)
     if not re.fullmatch(r"[a-z][a-z0-9-]*", name) or keyword.iskeyword(module):
         why = "use lower-case letters, digits and hyphens, and begin with a letter"

@@ -1,0 +1,1 @@
+"""Folders of courses, and assignments to fill in."""

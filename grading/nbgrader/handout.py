@@ -1,0 +1,323 @@
+"""The module that is handed out beside a notebook, made from the declaration of its assignment.
+
+It holds what the declaration needs and nothing else: no comments, no sizes, and where the
+declaration says so no gradients and mistakes either.
+"""
+
+from __future__ import annotations
+
+import ast
+import tempfile
+import textwrap
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from grading.confined.source import HANDED_OUT
+from grading.sandbox.temporary import room
+from harness.course.assignment import Assignment
+from harness.course.assignments import DECLARATION, load_assignment, module_of
+from harness.errors import UserError
+from harness.handouts import packed
+
+# Of the data in a module, as text.
+DATA_LIMIT = 1024 * 1024
+WIDTH = 100
+RESULT = "ASSIGNMENT"
+# What the module defines for the notebook.
+GIVEN = ("check", "train", "draw_chain")
+NAMESPACE = "SimpleNamespace"
+_KeptBack = dict[str, set[str]]
+_KEPT_BACK = {"assignment": {"sizes"}}
+_KEPT_BACK_TOO = {"stage": {"gradients", "where", "mistakes"}}
+
+
+def write_module(folder: Path) -> Path:
+    """Write the module of the assignment that ``folder`` declares into it; return its path.
+
+    Raise UserError if it cannot be made, or would replace a file that was not made so.
+    """
+    path = folder / f"{module_of(folder.name)}.py"
+    text = module_text(folder)
+    old = path.read_text(encoding="utf-8") if path.exists() else HANDED_OUT
+    if not old.startswith(HANDED_OUT):
+        raise UserError(
+            f"{path} is in the way of the module that is handed out under that name: rename it."
+        )
+    if old != text:
+        path.write_text(text, encoding="utf-8")
+    return path
+
+
+def module_text(folder: Path) -> str:
+    """Return the text of the module of the assignment that ``folder`` declares.
+
+    Raise UserError if its declaration, or something it uses, cannot be handed out.
+    """
+    name = folder.name
+    declared = load_assignment(name, folder / DECLARATION)
+    text = _Module(folder, declared.handout == "signatures").text()
+    with tempfile.TemporaryDirectory(dir=room()) as place:
+        path = Path(place, f"{module_of(name)}.py")
+        path.write_text(text, encoding="utf-8")
+        try:
+            made = load_assignment(name, path)
+        except UserError as error:
+            raise UserError(
+                f"{folder / DECLARATION} cannot be handed out, as what is made of it does not "
+                f"run: {error}"
+            ) from None
+        _compare(folder / DECLARATION, declared, made)
+    return text
+
+
+def _compare(file: Path, declared: Assignment, made: Assignment) -> None:
+    """Raise UserError unless what is handed out makes the same checks, and keeps back enough."""
+    from harness.course.settings import Settings
+    from harness.probes import plan
+
+    checks, others = ([(c.id, c.max_points) for c in plan(a, Settings())] for a in (declared, made))
+    if checks != others:
+        raise UserError(f"{file}: what would be handed out makes other checks than it declares.")
+    told = [each for each in made.stages if each.gradients or each.where or each.mistakes]
+    if declared.handout == "signatures" and told:
+        raise UserError(
+            f"{file}: the gradients of {told[0].name} cannot be kept back: give gradients, where "
+            "and mistakes as arguments of its stage(…)."
+        )
+    if made.task is not None:
+        try:
+            made.task.unseen()
+        except OSError as error:
+            raise UserError(
+                f"{file}: {error.filename} would be missing where students train: name data by "
+                "the file's name alone, or make them in a function."
+            ) from None
+
+
+class _Module:
+    """Gathers what a declaration needs from it and from the modules beside it."""
+
+    def __init__(self, folder: Path, signatures: bool) -> None:
+        self._folder = folder
+        self._kept_back = _KEPT_BACK | (_KEPT_BACK_TOO if signatures else {})
+        self._statements: list[tuple[Path, ast.stmt]] = []
+        self._seen: set[Path] = set()
+        self._data: dict[str, str] = {}
+        self._title = ""
+        self._gather(folder / DECLARATION)
+
+    def text(self) -> str:
+        """Return the module's text."""
+        kept = [self._with_data(statement) for statement in _needed(self._checked())]
+        imports = [each for each in kept if isinstance(each, ast.Import | ast.ImportFrom)]
+        code = [each for each in kept if each not in imports]
+        written = [_written(each) for each in code]
+        imported = {ast.unparse(each) for each in imports}
+        if any(f" = {NAMESPACE}(" in text for text in written):
+            imported.add(f"from types import {NAMESPACE}")
+        tools = "from harness.handouts import handout" + (", unpacked" if self._data else "")
+        name = self._folder.name
+        parts = [
+            f"{HANDED_OUT} for {name}",
+            *([f'"""{self._title}"""'] if self._title else []),
+            "\n".join([*sorted(imported, key=_order), tools]),
+            *(f'{_variable(file)} = """\n{text}\n"""' for file, text in self._data.items()),
+            *written,
+            f'{", ".join(GIVEN)} = handout("{name}", {RESULT})',
+        ]
+        return "\n\n".join(parts) + "\n"
+
+    def _gather(self, file: Path) -> None:
+        """Take in the statements of a file, after those of the modules beside it that it uses."""
+        self._seen.add(file)
+        tree = ast.parse(file.read_bytes(), str(file))
+        if file.name == DECLARATION:
+            self._title = (
+                (ast.get_docstring(tree) or "").replace("\\", "\\\\").replace('"""', "'''")
+            )
+        body = tree.body[ast.get_docstring(tree) is not None :]
+        tree.body = [each for each in body if not _is_main(each)]
+        for module in self._modules_in(tree):
+            if module not in self._seen:
+                self._gather(module)
+        rewritten = _Rewriter(self._folder, file, tree, self._kept_back).visit(tree)
+        self._statements += [(file, each) for each in rewritten.body]
+
+    def _modules_in(self, tree: ast.Module) -> Iterator[Path]:
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                yield from filter(None, (_local(self._folder, each) for each in _imported(node)))
+
+    def _checked(self) -> list[ast.stmt]:
+        """Return all statements. Raise UserError if two files define one name differently."""
+        owners: dict[str, tuple[Path, str]] = {}
+        for file, statement in self._statements:
+            text = ast.unparse(statement)
+            for name in _bound(statement):
+                owner, other = owners.setdefault(name, (file, text))
+                if owner != file and other != text:
+                    raise UserError(
+                        f"{owner} and {file.name} both define {name}, and both are handed out in "
+                        "one module: rename one."
+                    )
+                if name in GIVEN:
+                    raise UserError(f"{file} defines {name}, which handouts import: rename it.")
+        return [statement for _, statement in self._statements]
+
+    def _with_data(self, statement: ast.stmt) -> ast.stmt:
+        made: ast.stmt = _Data(self._folder).visit(statement)
+        for node in ast.walk(made):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "unpacked":
+                assert isinstance(node.args[0], ast.Constant)
+                self._embed(str(node.args[0].value))
+        return ast.fix_missing_locations(made)
+
+    def _embed(self, name: str) -> None:
+        path = self._folder / name
+        text = packed(path.read_bytes())
+        if len(text) > DATA_LIMIT:
+            raise UserError(
+                f"{path} is too large to be handed out inside a module, which holds "
+                f"{DATA_LIMIT // 2**20} MiB of data: train with fewer samples, or with data that a "
+                "function makes."
+            )
+        self._data[name] = "\n".join(textwrap.wrap(text, WIDTH))
+
+
+class _Rewriter(ast.NodeTransformer):
+    """Removes what is kept back, and imports of the modules whose code is handed out itself."""
+
+    def __init__(self, folder: Path, file: Path, tree: ast.AST, kept_back: _KeptBack) -> None:
+        self._folder, self._file = folder, file
+        self._kept_back = kept_back
+        self._uses = {
+            (node.value.id, node.attr)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
+        }
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        name = ast.unparse(node.func).rpartition(".")[2]
+        kept_back = self._kept_back.get(name, set())
+        node.keywords = [each for each in node.keywords if each.arg not in kept_back]
+        return self.generic_visit(node)
+
+    def visit_Import(self, node: ast.Import) -> list[ast.stmt]:
+        ours = [each for each in node.names if _local(self._folder, each.name)]
+        node.names = [each for each in node.names if each not in ours]
+        return [*([node] if node.names else []), *(self._namespace(each) for each in ours)]
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> list[ast.stmt]:
+        if node.module and not _local(self._folder, node.module):
+            return [node]
+        if any(each.name == "*" for each in node.names):
+            raise UserError(
+                f"{self._file}, line {node.lineno}: import the names that are used, rather than *."
+            )
+        made = _renamed if node.module else self._namespace
+        return [made(each) for each in node.names]
+
+    def _namespace(self, alias: ast.alias) -> ast.stmt:
+        """Return what stands for an import of a whole module: an object with what is used of it."""
+        module = alias.asname or alias.name
+        used = ", ".join(f"{name}={name}" for of, name in sorted(self._uses) if of == module)
+        return ast.parse(f"{module} = {NAMESPACE}({used})").body[0]
+
+
+def _renamed(alias: ast.alias) -> ast.stmt:
+    return ast.parse(f"{alias.asname} = {alias.name}" if alias.asname else "pass").body[0]
+
+
+class _Data(ast.NodeTransformer):
+    """Replaces the names of files beside a declaration by what unpacks them."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def visit_Constant(self, node: ast.Constant) -> ast.expr:
+        name = node.value
+        if not isinstance(name, str) or not name or "\n" in name or len(name) > WIDTH:
+            return node
+        path = self._folder / name
+        inside = path.resolve().is_relative_to(self._folder.resolve())
+        if not inside or not path.is_file() or path.suffix in (".py", ".ipynb"):
+            return node
+        return ast.parse(f"unpacked({name!r}, {_variable(name)})", mode="eval").body
+
+
+def _variable(file: str) -> str:
+    return "".join(each if each.isalnum() else "_" for each in file).upper()
+
+
+def _imported(node: ast.Import | ast.ImportFrom) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [each.name for each in node.names]
+    return [node.module] if node.module else [each.name for each in node.names]
+
+
+def _local(folder: Path, module: str) -> Path | None:
+    """Return the file of a module beside the declaration, None for other modules."""
+    path = folder.joinpath(*module.split(".")).with_suffix(".py")
+    if path.is_file():
+        return path
+    if (folder / module.partition(".")[0] / "__init__.py").is_file():
+        raise UserError(
+            f"{folder / module.partition('.')[0]} is a package, of which nothing can be "
+            "handed out: use a module."
+        )
+    return None
+
+
+def _needed(statements: Sequence[ast.stmt]) -> list[ast.stmt]:
+    """Return the statements that the assignment needs, in order."""
+    kept: set[int] = set()
+    wanted = {RESULT}
+    grown = True
+    while grown:
+        grown = False
+        for at, statement in enumerate(statements):
+            bound = _bound(statement)
+            if at in kept or isinstance(statement, ast.Pass) or (bound and not wanted & bound):
+                continue
+            kept.add(at)
+            wanted |= {n.id for n in ast.walk(statement) if isinstance(n, ast.Name)}
+            grown = True
+    return [statement for at, statement in enumerate(statements) if at in kept]
+
+
+def _bound(statement: ast.stmt) -> set[str]:
+    """Return the names that a statement defines; empty for one that does something else."""
+    match statement:
+        case ast.FunctionDef() | ast.ClassDef() | ast.AsyncFunctionDef():
+            return {statement.name}
+        case ast.Import():
+            return {(each.asname or each.name).partition(".")[0] for each in statement.names}
+        case ast.ImportFrom(module="__future__"):
+            return set()
+        case ast.ImportFrom():
+            return {each.asname or each.name for each in statement.names}
+        case ast.Assign() | ast.AnnAssign() | ast.AugAssign():
+            targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+            nodes = [node for target in targets for node in ast.walk(target)]
+            return {node.id for node in nodes if isinstance(node, ast.Name)}
+    return set()
+
+
+def _is_main(statement: ast.stmt) -> bool:
+    return isinstance(statement, ast.If) and "__name__" in ast.unparse(statement.test)
+
+
+def _order(text: str) -> tuple[bool, bool, str]:
+    """Return where an import goes: those of the future first, the harness's last."""
+    return not text.startswith("from __future__"), text.startswith("from harness"), text
+
+
+def _written(statement: ast.stmt) -> str:
+    """Return a statement's text, with the arguments of a long call on lines of their own."""
+    text = ast.unparse(statement)
+    call = getattr(statement, "value", None)
+    if isinstance(call, ast.Call) and len(text) > WIDTH:
+        arguments = [ast.unparse(each) for each in (*call.args, *call.keywords)]
+        head = text.removesuffix(ast.unparse(call)) + ast.unparse(call.func)
+        text = f"{head}(\n" + "".join(f"    {each},\n" for each in arguments) + ")"
+    return text
