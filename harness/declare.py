@@ -24,6 +24,7 @@ from harness.training.table import Source, Start, Training
 from harness.training.task import Task
 
 __all__ = [
+    "DeclarationError",
     "Mistake",
     "assignment",
     "buffer",
@@ -177,7 +178,9 @@ def assignment(
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise DeclarationError(f"{_place()}: two stages are called {twice[0]}")
     if traced and (absent := [each.name for each in traced.stages if each not in given]):
-        raise DeclarationError(f"{_place()}: the network uses {absent[0]}, which is no stage here")
+        raise DeclarationError(
+            f"{_place()}: the network uses {absent[0]}, which is not among the stages"
+        )
     if parameters and not network:
         raise DeclarationError(f"{_place()}: parameters belong to a network, and there is none")
     if sizes:

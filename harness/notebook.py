@@ -93,7 +93,7 @@ class Handout:
         return self._judged(classes, Workbench(classes))
 
     def train(self, *stages: type) -> Checked:
-        """Connect all classes of the assignment to a chain, and train a network with them.
+        """Try all classes of the assignment together, and train its network with them.
 
         The gradients are checked first; a failure there is reported instead. Raise TypeError
         unless every class of the assignment is given.
@@ -109,7 +109,10 @@ class Handout:
             return self._judged([None], _Watched(classes, tell))
 
     def draw_chain(self, *, derivatives: bool = False) -> Picture:
-        """Draw the chain from the inputs to the cost; ``derivatives`` writes out what each is."""
+        """Draw the chain from the inputs to the cost; ``derivatives`` writes out what each is.
+
+        What has no chain, or none that can be drawn well, is a list of stages.
+        """
         return chain_picture(self.assignment, derivatives=derivatives)
 
     def _judged(self, stages: Collection[str | None], candidate: Candidate) -> Checked:

@@ -12,6 +12,7 @@ from harness.declare import assignment, indices, labels, mask, stage
 from harness.errors import DeclarationError
 from harness.judging.judge import judge
 from harness.many_neurons import MANY_NEURONS
+from harness.notebook import Handout
 
 affine = stage("Affine", "x[N D], w[D K], b[K] -> z", lambda x, w, b: x @ w + b)
 relu = stage("ReLU", "z[N K] -> a", torch.relu)
@@ -220,6 +221,10 @@ def matrices(x, w):
     return mean(x @ w)
 
 
+def cut_off(x, y):
+    return loss(x.detach(), y)
+
+
 def not_a_cost(x):
     return scale(x, 2.0)
 
@@ -251,6 +256,7 @@ def test_what_a_network_cannot_hold_is_refused_with_its_line(network, line, said
             matrices,
             "the shape of x, which torch.matmul uses, follows from nothing; add it to param",
         ),
+        (cut_off, "no gradient leads from the cost C to any argument"),
         (not_a_cost, "the cost s is not a single number"),
     ],
 )
@@ -268,5 +274,24 @@ def test_parameters_of_no_argument_are_refused():
 
 def test_stages_beside_those_of_the_network_are_allowed_and_missing_ones_are_not():
     assert of(relu_network, stages=[affine, relu, loss, mean]).stages[-1] is mean
-    with pytest.raises(DeclarationError, match="the network uses ReLU, which is no stage here"):
+    with pytest.raises(
+        DeclarationError, match="ReLU, which is not among the stages"
+    ):
         of(relu_network, stages=[affine, loss])
+
+
+@pytest.mark.parametrize("network", [None, relu_network])
+def test_a_notebook_checks_and_joins_stages_without_a_training(network, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    declared = assignment("Own", [affine, relu, loss], network=network, name="own")
+    handout = Handout(declared)
+    solved = {each.name: right(each) for each in declared.stages}
+    for name, solved_class in solved.items():
+        solved_class.__name__ = name
+    checked = handout.check(solved["Affine"])
+    assert "train() tries them together" in repr(checked)
+    together = handout.train(*solved.values())
+    assert together.run is None and together.report.passed
+    assert "Affine" in together._repr_mimebundle_()["text/html"]
+    assert "Everything holds" in repr(together)
+    assert handout.draw_chain().svg

@@ -14,7 +14,7 @@ from torch import Tensor
 from harness.candidate.glue import run_links
 from harness.candidate.operations import Link, Value
 from harness.candidate.values import NothingToCall
-from harness.course.inputs import Sizes, Whole, size_of, spread
+from harness.course.inputs import Sizes, Whole, is_real_tensor, size_of, spread
 from harness.course.network import Network
 from harness.course.sizes import DIFFERENT, fits
 from harness.course.stage import Stage
@@ -49,10 +49,13 @@ class Sides:
     def __init__(self, network: Network) -> None:
         self._network = network
         self._same: dict[Side, Side] = {}
+        # Values whose shape is that of another, which is known later.
+        self._like: dict[str, str] = {}
         self._shapes: dict[str, list[Side]] = {
             name: [_side(DECLARED, each) for each in axes] for name, axes in network.shapes.items()
         }
-        declared = {side for shape in self._shapes.values() for side in shape}
+        declared = [side for shape in self._shapes.values() for side in shape]
+        self._same |= {side: side for side in declared if isinstance(side, tuple)}
         self._link_data({side[1] for side in declared if isinstance(side, tuple)})
         for at, link in enumerate(network.links):
             stage = network.stage.get(link.stage)
@@ -60,6 +63,9 @@ class Sides:
                 self._use(at, link, stage)
             else:
                 self._glue(link)
+        for name, source in reversed(self._like.items()):
+            if name in self._shapes:
+                self._shapes.setdefault(source, self._shapes[name])
         self._names = self._named()
 
     @property
@@ -73,20 +79,27 @@ class Sides:
         return {name: size for name, size in found if size is not None}
 
     def shape(self, argument: str, sizes: Sizes) -> tuple[int, ...] | None:
-        """Return the declared shape of an argument, None if it is not known."""
-        if argument not in self._network.shapes:
+        """Return the shape of an argument that no stage uses first, None if it is not known."""
+        sides = self._shapes.get(argument)
+        if sides is None:
             return None
-        named = {name: sizes[name] for name in self.names if name in sizes}
-        named |= {
+        known = [self._size(side, sizes) for side in sides]
+        if None in known and argument in self._network.shapes:
+            known = self._declared(argument, sizes)
+        return None if None in known else tuple(size for size in known if size is not None)
+
+    def _declared(self, argument: str, sizes: Sizes) -> list[int | None]:
+        """Return the declared sizes of an argument's dimensions, some of them expressions."""
+        named = {
             side[1]: size
             for side in self._same
             if isinstance(side, tuple) and side[0] == DECLARED
             if (size := self._size(side, sizes)) is not None
         }
         try:
-            return tuple(size_of(each, named) for each in self._network.shapes[argument])
+            return [size_of(each, named) for each in self._network.shapes[argument]]
         except NameError:
-            return None
+            return [None]
 
     def axes(self, value: str) -> tuple[str, ...]:
         """Return the dimensions of a value by name, "" for one that is not known."""
@@ -170,6 +183,8 @@ class Sides:
         (name,), glue = link.outputs, link.stage.removeprefix("torch.")
         if glue in _LIKE_ONE and shapes and shapes[0] is not None:
             self._shapes[name] = list(shapes[0])
+        elif glue in _LIKE_ONE and shapes:
+            self._like[name] = tensors[0]
         elif glue in _LIKE_BOTH and all(shape is not None for shape in shapes):
             longer = max((shape or [] for shape in shapes), key=len)
             for shape in shapes:
@@ -336,7 +351,7 @@ def misfit(network: Network, sizes: Sizes) -> str:
         return torch.Generator().manual_seed(use)
 
     try:
-        _, values = values_for(network, sizes, generator)
+        leaves, values = values_for(network, sizes, generator)
     except Unknown as error:
         return f'{error}; add it to parameters, as in parameters={{"w": "3 4"}}'
     except MISFITS as error:
@@ -344,5 +359,18 @@ def misfit(network: Network, sizes: Sizes) -> str:
         return f"the network does not run{f' at {at}' if at else ''}: {error}"
     cost = values[network.ends[0]]
     if not isinstance(cost, Tensor) or cost.dim():
-        return f"the cost {network.ends[0]} is not a single number: it has a shape of its own"
+        return f"the cost {network.ends[0]} is not a single number"
+    if not _leads_back(network, leaves):
+        return f"no gradient leads from the cost {network.ends[0]} to any argument"
     return ""
+
+
+def _leads_back(network: Network, leaves: Mapping[str, Value]) -> bool:
+    """Return whether torch can trace the cost to an argument."""
+    values: dict[str, Any] = {**network.given, **leaves}
+    for name, value in leaves.items():
+        if isinstance(value, Tensor) and is_real_tensor(value) and not network.is_constant(name):
+            values[name] = value.clone().requires_grad_()
+    with torch.enable_grad():
+        run_links(network.links, {x.name: reference(x) for x in network.stages}, values)
+    return bool(values[network.ends[0]].requires_grad)

@@ -91,7 +91,7 @@ class _Tracer(fx.Tracer):
         """Return the node. Raise DeclarationError with the line of what a network cannot hold."""
         said = ""
         if kind == "placeholder" and str(target).startswith("*"):
-            said = f"{target} is no single argument; name each of them"
+            said = f"{target} is several arguments; name each of them"
         elif isinstance(target, Stage):
             said = _misfit(target, args)
         elif kind in ("call_function", "call_method"):

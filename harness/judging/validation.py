@@ -18,6 +18,7 @@ from harness.course.assignment import Assignment
 from harness.course.inputs import Sizes, is_real_tensor
 from harness.course.numbers import number
 from harness.course.settings import Settings
+from harness.course.shapes import sizes_of
 from harness.course.stage import Mistake, Stage, Upstream, Values
 from harness.errors import UserError
 from harness.formulas.same import answers, same_as_true
@@ -37,6 +38,8 @@ def validate(assignment: Assignment) -> None:
                 _validate_at(stage, sizes)
             for mistake in stage.mistakes:
                 _validate_mistake(stage, mistake, checks)
+    if assignment.network:
+        sizes_of(assignment.network)
     if assignment.task:
         _validate_training(assignment, assignment.task)
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
-from harness.course.shapes import sides_of
 from harness.formulas.notation import SUBSCRIPTS, Formula, symbol
 
 if TYPE_CHECKING:
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 # The dimension of the samples, whose index stays unwritten, and the letters of others in turn.
 SAMPLES = ("N", "B")
 LETTERS = "jklmpq"
-# What is larger than this is no picture that a person reads.
+# A person cannot read a drawing that is larger than this.
 LONGEST, MOST_BESIDE, MOST_SKIPS, DEEPEST = 8, 2, 2, 3
 Kind = Literal["neuron", "layer", "parameter"]
 
@@ -235,6 +234,8 @@ def _described(
     network: Network, links: Sequence[Link]
 ) -> tuple[dict[str, tuple[str, ...]], dict[str, str]]:
     """Return the dimensions of each value, and its name in formulas."""
+    from harness.course.shapes import sides_of
+
     sides = sides_of(network)
     dimensions: dict[str, tuple[str, ...]] = {}
     names: dict[str, str] = {}

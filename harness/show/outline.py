@@ -93,7 +93,7 @@ def next_step(report: Report) -> str:
             return f"Next: {_fix(report, root)}; check({_stage_name(report, root)}) says more."
     if any(check.stage is None for check in report.checks):
         return "Everything holds. Well done."
-    return "Next: the other stages; once they all pass, train() joins them to a network."
+    return "Next: the other stages; once they all pass, train() tries them together."
 
 
 def advice(report: Report) -> tuple[str, ...]:
