@@ -274,9 +274,7 @@ def test_parameters_of_no_argument_are_refused():
 
 def test_stages_beside_those_of_the_network_are_allowed_and_missing_ones_are_not():
     assert of(relu_network, stages=[affine, relu, loss, mean]).stages[-1] is mean
-    with pytest.raises(
-        DeclarationError, match="ReLU, which is not among the stages"
-    ):
+    with pytest.raises(DeclarationError, match="ReLU, which is not among the stages"):
         of(relu_network, stages=[affine, loss])
 
 
@@ -295,3 +293,15 @@ def test_a_notebook_checks_and_joins_stages_without_a_training(network, monkeypa
     assert "Affine" in together._repr_mimebundle_()["text/html"]
     assert "Everything holds" in repr(together)
     assert handout.draw_chain().svg
+
+
+def test_what_a_chain_waits_for_has_the_name_of_its_class(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    declared = of(relu_network, name="own")
+    bad = right(relu, lambda found, calls: (found[0] * 2,))
+    solved = {"Affine": right(affine), "ReLU": bad, "CrossEntropy": right(loss)}
+    for name, solved_class in solved.items():
+        solved_class.__name__ = name
+    said = repr(Handout(declared).train(*solved.values()))
+    assert "waits for ∂C/∂z of ReLU: ReLU, whole chain" in said
+    assert "check(ReLU) says more" in said and "Relu" not in said

@@ -180,7 +180,7 @@ class Overview:
             "statuses": STATUSES,
             "max": self.max_score,
             "checks": [
-                {"id": id, "label": check_label(id), "group": _stage(check)}
+                {"id": id, "label": check_label(id, check.title), "group": _stage(check)}
                 for id, check in self.checks.items()
             ],
             "mistakes": [

@@ -74,7 +74,7 @@ def parts(report: Report) -> tuple[Part, ...]:
     return tuple(
         Part(
             title,
-            tuple(check_label(check.id) for check in checks if check.outcome == "passed"),
+            tuple(_label(check) for check in checks if check.outcome == "passed"),
             tuple(_findings(checks)),
             tuple(_waits(report, title, checks)),
         )
@@ -103,21 +103,30 @@ def advice(report: Report) -> tuple[str, ...]:
     )
 
 
-def check_label(id: str) -> str:
-    """Return a check's short name within its stage: ``∂C/∂z`` for ``sigmoid/gradient/z``."""
+def check_label(id: str, title: str = "") -> str:
+    """Return a check's short name within its stage: ``∂C/∂z`` for ``sigmoid/gradient/z``.
+
+    The ``title`` of a check of the chain, "ReLU works in …", says how the class is written.
+    """
     slug, _, rest = id.partition("/")
     if rest.startswith("gradient/"):
         rest = f"∂C/∂{rest.removeprefix('gradient/')}"
     elif slug == "chain":
-        rest = "whole chain" if rest == "whole" else _class_name(rest)
+        named, works, _ = title.partition(" works in ")
+        named = named if works else _class_name(rest)
+        rest = "whole chain" if rest == "whole" else named
     return visible(rest or slug)
+
+
+def _label(check: Check) -> str:
+    return check_label(check.id, check.title)
 
 
 def _findings(checks: list[Check]) -> Iterable[Finding]:
     troubled = [check for check in checks if check.outcome in ("failed", "error")]
     for (outcome, message), group in groupby(troubled, lambda each: (each.outcome, _said(each))):
         same = list(group)
-        labels = ", ".join(check_label(check.id) for check in same)
+        labels = ", ".join(_label(check) for check in same)
         yield Finding(outcome, labels, message, same[0].diagnosis)
 
 
@@ -132,7 +141,7 @@ def _waits(report: Report, title: str, checks: list[Check]) -> Iterable[Wait]:
     waiting: dict[str, list[str]] = {}
     for check in checks:
         if check.outcome == "not_run":
-            waiting.setdefault(_root(report, check), []).append(check_label(check.id))
+            waiting.setdefault(_root(report, check), []).append(_label(check))
     for root, labels in waiting.items():
         stage = _stage_name(report, root)
         needs = check_label(root) if stage in (title, "") else f"{check_label(root)} of {stage}"
@@ -167,6 +176,8 @@ def _stage_name(report: Report, id: str) -> str:
     for check in report.checks:
         if check.stage and _slug(check.id) == _slug(id):
             return visible(check.stage)
+        if check.id == f"chain/{_slug(id)}":
+            return _label(check)
     return "" if _slug(id) in ("chain", "training") else visible(_class_name(_slug(id)))
 
 
