@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 from rich.text import Text
@@ -90,7 +90,7 @@ def _said(outcome: str) -> str:
     return {"error": "error (exception, crash, timeout)"}.get(outcome, outcome)
 
 
-def _in_words(case: Mapping[str, int] | None) -> str:
+def _in_words(case: Mapping[str, Any] | None) -> str:
     """Return a case in words, such as ``seed 0, N = 7, K = 5, index 3, upstream 1``."""
     return ", ".join(
         f"{name.replace('_', ' ')} {number}" if name in WORDS else f"{name} = {number}"

@@ -75,6 +75,15 @@ class Solution:
         return found
 
 
+def unsolved(solution: Solution) -> Solution:
+    """Return a module as students might get it: no backward is written yet."""
+    tree = ast.parse(solution.data)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef) and node.name == "backward":
+            node.body = ast.parse("raise NotImplementedError").body
+    return Solution(solution.name, ast.unparse(tree).encode())
+
+
 def read_solution(folder: Path) -> Solution:
     """Return the module or notebook in ``folder``. Raise UserError unless it holds exactly one."""
     if not folder.is_dir():
@@ -84,8 +93,9 @@ def read_solution(folder: Path) -> Solution:
         )
     code = [path for path in sorted(folder.iterdir()) if path.suffix in (".py", ".ipynb")]
     code = [path for path in code if not path.name.startswith(".") and path.name != DECLARATION]
-    # Beside a notebook, modules belong to the declaration of the assignment.
-    code = [path for path in code if path.suffix == ".ipynb"] or code
+    # Other modules belong to the declaration of the assignment.
+    named = [path for path in code if path.stem == folder.name]
+    code = [path for path in code if path.suffix == ".ipynb"] or named or code
     if len(code) != 1:
         names = ", ".join(path.name for path in code) or "none"
         raise UserError(f"{folder} must hold one module or notebook; it holds {names}.")

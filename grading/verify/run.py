@@ -11,14 +11,20 @@ from grading.results.lines import Result
 from grading.sandbox import LEVELS, Spawner, open_spawner, open_zygote
 from grading.sandbox.temporary import room
 from grading.submissions.reading import Entry
-from grading.verify.case import Case, Solution, read_solution
+from grading.verify.case import Case, Solution, read_solution, unsolved
 from grading.verify.controls import controls_for
 from grading.verify.mutants import mutants_of
 from grading.verify.verdicts import Verdict, verdict_on
 from grading.workers.batch import grade_entries
 from grading.workers.jobs import Job
 from harness.course.assignment import Assignment
-from harness.course.assignments import DECLARATION, load_assignment, release_in, source_in
+from harness.course.assignments import (
+    DECLARATION,
+    is_declared,
+    load_assignment,
+    release_in,
+    source_in,
+)
 from harness.course.settings import Settings, settings_beside
 from harness.judging.validation import validate
 from harness.probes import plan
@@ -63,7 +69,7 @@ def verify(course: Path, name: str, workers: int, seed: int, progress: Progress)
     validate(assignment)
     plan(assignment, settings)
     solution = read_solution(source)
-    handout = read_solution(release_in(course) / name)
+    handout = _handout(source, release_in(course) / name, solution)
     with (
         open_zygote(LEVELS, settings.packages) or nullcontext() as zygote,
         nullcontext(zygote) if zygote else open_spawner() as spawner,
@@ -76,6 +82,13 @@ def verify(course: Path, name: str, workers: int, seed: int, progress: Progress)
         verdicts = judged(cases, judge, progress)
     checks = tuple(check.id for check in plan(assignment, settings))
     return Proof(name, seed, checks, verdicts)
+
+
+def _handout(source: Path, released: Path, solution: Solution) -> Solution:
+    """Return what students get: as released, or as it would be if the solution is a module."""
+    if is_declared(source) and solution.suffix == ".py" and not released.exists():
+        return unsolved(solution)
+    return read_solution(released)
 
 
 def cases_of(

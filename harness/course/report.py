@@ -39,7 +39,7 @@ class Check:
     waits_for: str | None = None
     message: str = ""
     staff: str = ""
-    case: Mapping[str, int] | None = None
+    case: Mapping[str, Any] | None = None
     diagnosis: Diagnosis | None = None
 
 

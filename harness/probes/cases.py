@@ -80,7 +80,9 @@ class Case:
     def facts(self, upstream_index: int | None = None) -> dict[str, Any]:
         """Return what reproduces the case, and names one of its upstreams, for the record."""
         upstream = {} if upstream_index is None else {"upstream": upstream_index}
-        return {"seed": self.seed, **self.sizes, "index": self.index, **upstream}
+        # As JSON has them.
+        sizes = {name: list(x) if isinstance(x, tuple) else x for name, x in self.sizes.items()}
+        return {"seed": self.seed, **sizes, "index": self.index, **upstream}
 
 
 def largest(values: Iterable[object]) -> float:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import count
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from torch import Tensor
 
@@ -49,7 +49,7 @@ class Failed(Exception):
         detail: str = "",
         *,
         staff: str = "",
-        case: Mapping[str, int] | None = None,
+        case: Mapping[str, Any] | None = None,
         got: float | None = None,
     ) -> None:
         super().__init__(where)
