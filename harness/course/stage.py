@@ -285,38 +285,49 @@ class Stage:
 
         None stands for an argument that has no gradient.
         """
-        masks = self.with_gradient(inputs)
-        copies = tuple(
-            value.detach().clone().requires_grad_(has) if isinstance(value, Tensor) else value
-            for value, has in zip(inputs, masks, strict=True)
-        )
-        leaves = [
-            value
-            for value, has in zip(copies, masks, strict=True)
-            if has and isinstance(value, Tensor)
-        ]
-        with torch.enable_grad():
-            outputs = self.run(copies)
-        used = [
-            (output, given)
-            for output, given in zip(outputs, upstream, strict=True)
-            if given is not None and output.requires_grad
-        ]
+        copies, leaves, used = self._graph(inputs, upstream)
         if not used:
             return tuple(
                 torch.zeros_like(value) if isinstance(value, Tensor) and has else None
-                for value, has in zip(copies, masks, strict=True)
+                for value, has in zip(copies, self.with_gradient(inputs), strict=True)
             )
+        outputs, given = zip(*used, strict=True)
         found = iter(
-            torch.autograd.grad(
-                [output for output, _ in used],
-                leaves,
-                [given for _, given in used],
-                allow_unused=True,
-                materialize_grads=True,
-            )
+            torch.autograd.grad(outputs, leaves, given, allow_unused=True, materialize_grads=True)
         )
-        return tuple(next(found) if has else None for has in masks)
+        return tuple(next(found) if has else None for has in self.with_gradient(inputs))
+
+    def parts_of_gradients(self, inputs: Values, upstream: Upstream) -> list[Tensor]:
+        """Return what each entry of the outputs adds to each gradient, along the first axis."""
+        _, leaves, used = self._graph(inputs, upstream)
+        parts = [[torch.zeros(0, *leaf.shape, dtype=leaf.dtype) for leaf in leaves]]
+        for output, given in used:
+            rows = torch.diag(given.flatten()).reshape(-1, *output.shape)
+            found = torch.autograd.grad(
+                output, leaves, rows, retain_graph=True, allow_unused=True, is_grads_batched=True
+            )
+            parts.append(
+                [
+                    torch.zeros(len(rows), *leaf.shape, dtype=leaf.dtype) if each is None else each  # type: ignore[redundant-expr]
+                    for each, leaf in zip(found, leaves, strict=True)
+                ]
+            )
+        return [torch.cat(column) for column in zip(*parts, strict=True)]
+
+    def _graph(
+        self, inputs: Values, upstream: Upstream
+    ) -> tuple[Values, list[Tensor], list[tuple[Tensor, Tensor]]]:
+        """Return arguments, those with a gradient, and the outputs in use with their upstreams."""
+        copies = tuple(
+            value.detach().clone().requires_grad_(has) if isinstance(value, Tensor) else value
+            for value, has in zip(inputs, self.with_gradient(inputs), strict=True)
+        )
+        with torch.enable_grad():
+            outputs = self.run(copies)
+        pairs = zip(outputs, upstream, strict=True)
+        used = [(one, given) for one, given in pairs if given is not None and one.requires_grad]
+        leaves = [each for each in copies if isinstance(each, Tensor) and each.requires_grad]
+        return copies, leaves, used
 
     def scope(
         self, inputs: Values, upstream: Upstream, outputs: Sequence[Tensor] | None = None

@@ -14,8 +14,10 @@ AT, NEAR = 1e-7, 1e-4
 # varies as much for any move.
 LONGER, NOT_IN_PROPORTION = 16, 4
 DIRECTIONS = 2
-# How many times as many show whether all combinations of ties have been seen.
-MORE_DIRECTIONS = 6
+# At a kink, how many show whether all slopes have been seen.
+MORE_DIRECTIONS = 40
+# With more entries at kinks than this, they are not moved one at a time.
+MOST_SINGLE = 40
 # By how much slopes may differ and still count as the same.
 SAME = 1e-6
 # Variations below this, relative to the largest gradient or upstream, need no second look. Around
@@ -51,19 +53,19 @@ def slopes_at(
     """Return the slopes of the reference at a point, for each argument that has a gradient."""
     has = stage.with_gradient(inputs)
     true = _real(stage.true_gradients(inputs, upstream))
+    ranges = [(right, right) for right in true]
     kinks = _kinks(stage, inputs, upstream, generator, AT)
-    if stage.ties == "reference" or not any(bool(mask.any()) for mask in kinks):
-        ranges = list(zip(true, true, strict=True))
-    else:
-        # Of entries that tie, each has to win once: they move one at a time too.
-        moves = [*_directions(inputs, has, generator), *_single(inputs, has, kinks)]
-        around = _range(stage, inputs, upstream, moves, AT)
-        more = [
-            move for _ in range(MORE_DIRECTIONS) for move in _directions(inputs, has, generator)
+    if stage.ties == "any" and any(bool(mask.any()) for mask in kinks):
+        # Each of the entries that tie has to win once.
+        kinks = _kinks(stage, inputs, upstream, generator, AT, MORE_DIRECTIONS)
+        moves = [
+            *_directions(inputs, has, generator, MORE_DIRECTIONS),
+            *_single(inputs, has, kinks),
         ]
-        others = _range(stage, inputs, upstream, more, AT)
-        columns = zip(kinks, true, around, others, strict=True)
-        ranges = [_at_kinks(*each) for each in columns]
+        half = MORE_DIRECTIONS * 2
+        some = _sums(stage, inputs, upstream, [*moves[: half // 2], *moves[half:]])
+        more = _sums(stage, inputs, upstream, moves[half // 2 : half])
+        ranges = [_at_kinks(*each) for each in zip(kinks, true, some, more, strict=True)]
     found = iter(
         Slopes(*(torch.where(right.isfinite(), bound, torch.nan) for bound in bounds))
         for right, bounds in zip(true, ranges, strict=True)
@@ -71,19 +73,37 @@ def slopes_at(
     return tuple(next(found) if each else None for each in has)
 
 
+def _sums(
+    stage: Stage, inputs: Values, upstream: Upstream, moves: Sequence[Moves]
+) -> list[tuple[Tensor, Tensor]]:
+    """Return bounds of each gradient: of each output's part in it the least and the largest, added.
+
+    Where outputs have ties, each chooses its winner for itself.
+    """
+    low: list[Tensor] = []
+    high: list[Tensor] = []
+    for point in [inputs, *(_moved(inputs, each, AT) for each in moves)]:
+        parts = stage.parts_of_gradients(point, upstream)
+        least = [part.nan_to_num(inf, inf, inf) for part in parts]
+        most = [part.nan_to_num(-inf, -inf, -inf) for part in parts]
+        low = [torch.minimum(*pair) for pair in zip(low, least, strict=True)] if low else least
+        high = [torch.maximum(*pair) for pair in zip(high, most, strict=True)] if high else most
+    return [(one.sum(0), other.sum(0)) for one, other in zip(low, high, strict=True)]
+
+
 def _at_kinks(
-    mask: Tensor, right: Tensor, seen: tuple[Tensor, Tensor], more: tuple[Tensor, Tensor]
+    mask: Tensor, right: Tensor, some: tuple[Tensor, Tensor], more: tuple[Tensor, Tensor]
 ) -> tuple[Tensor, Tensor]:
     """Return the bounds of a gradient: the slopes seen at its kinks, and elsewhere its value.
 
-    Where more moves find more slopes, as where many ties add up, not all that is right is known:
-    any value passes at its kinks.
+    Where more moves find slopes beyond those of ``some``, as where ties add up inside an output,
+    not all that is right is known: any value passes at its kinks.
     """
     room = SAME * (1 + right.abs())
-    grown = (more[0] < seen[0] - room) | (more[1] > seen[1] + room)
-    low, high = torch.minimum(seen[0], more[0]), torch.maximum(seen[1], more[1])
-    if bool((grown & mask).any()):
-        low, high = torch.full_like(right, torch.nan), torch.full_like(right, torch.nan)
+    beyond = (more[0] < some[0] - room) | (more[1] > some[1] + room)
+    low, high = torch.minimum(some[0], more[0]), torch.maximum(some[1], more[1])
+    if bool((beyond & mask).any()):
+        low = high = torch.full_like(right, torch.nan)
     return torch.where(mask, low, right), torch.where(mask, high, right)
 
 
@@ -95,10 +115,15 @@ def is_near_kink(
 
 
 def _kinks(
-    stage: Stage, inputs: Values, upstream: Upstream, generator: torch.Generator, size: float
+    stage: Stage,
+    inputs: Values,
+    upstream: Upstream,
+    generator: torch.Generator,
+    size: float,
+    directions: int = DIRECTIONS,
 ) -> list[Tensor]:
     """Return a mask for each gradient: entries whose slope varies, not in proportion to moves."""
-    moves = list(_directions(inputs, stage.with_gradient(inputs), generator))
+    moves = list(_directions(inputs, stage.with_gradient(inputs), generator, directions))
     ranges = _range(stage, inputs, upstream, moves, size)
     short = [high - low for low, high in ranges]
     bounds = (bound for pair in ranges for bound in pair)
@@ -120,15 +145,7 @@ def _range(
 
     A slope that is not finite after a move lies outside the domain of the reference.
     """
-    points = [inputs] + [
-        tuple(
-            value + size * (1 + value.abs()) * move
-            if isinstance(value, Tensor) and move is not None
-            else value
-            for value, move in zip(inputs, each, strict=True)
-        )
-        for each in moves
-    ]
+    points = [inputs, *(_moved(inputs, each, size) for each in moves)]
     found = [_real(stage.true_gradients(point, upstream)) for point in points]
     stacked = [torch.stack(column) for column in zip(*found, strict=True)]
     return [
@@ -137,13 +154,24 @@ def _range(
     ]
 
 
+def _moved(inputs: Values, moves: Moves, size: float) -> Values:
+    return tuple(
+        value + size * (1 + value.abs()) * move
+        if isinstance(value, Tensor) and move is not None
+        else value
+        for value, move in zip(inputs, moves, strict=True)
+    )
+
+
 def _real(values: Sequence[Tensor | None]) -> list[Tensor]:
     return [value for value in values if value is not None]
 
 
-def _directions(inputs: Values, has: Sequence[bool], generator: torch.Generator) -> Iterator[Moves]:
+def _directions(
+    inputs: Values, has: Sequence[bool], generator: torch.Generator, count: int = DIRECTIONS
+) -> Iterator[Moves]:
     """Yield random moves of all entries by 0.5 to 1, each with its opposite."""
-    for _ in range(DIRECTIONS):
+    for _ in range(count):
         moves = [
             (1 + torch.rand(value.shape, generator=generator, dtype=torch.float64))
             .div(2)
@@ -157,7 +185,9 @@ def _directions(inputs: Values, has: Sequence[bool], generator: torch.Generator)
 
 
 def _single(inputs: Values, has: Sequence[bool], masks: Sequence[Tensor]) -> Iterator[Moves]:
-    """Yield moves of one entry at a kink, up and down."""
+    """Yield moves of one entry at a kink, up and down, if these entries are few."""
+    if sum(int(mask.sum()) for mask in masks) > MOST_SINGLE:
+        return
     places = [place for place, each in enumerate(has) if each]
     for place, mask in zip(places, masks, strict=True):
         for entry in mask.flatten().nonzero().flatten().tolist():
