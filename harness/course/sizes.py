@@ -23,7 +23,7 @@ SAME = 4
 FRESH = (4, 8, 9, 2, 6, 3, 5, 7)
 LARGER = (20, 11, 12, 9, 10)
 # All tensors of a case have at most so many numbers; gradcheck asks about every one of them.
-MOST, MOST_FOR_GRADCHECK = 4_000, 64
+MOST, MOST_FOR_GRADCHECK, MOST_FOR_SPECIAL = 4_000, 64, 120
 # Of more combinations of given values, some are tried.
 MOST_COMBINATIONS, MOST_TURNS = 2_000, 16
 TRIES = 1_000
@@ -79,6 +79,11 @@ def gradcheck_sizes(stage: Stage, sizes: Sequence[Sizes]) -> Sizes:
     """Return the first of some sizes, or smaller ones, at which gradcheck has few questions."""
     has_few = (each for each in sizes if not _has_single(stage, each) and _asks_little(stage, each))
     return next(has_few, None) or _smallest(stage)
+
+
+def few_numbers(stage: Stage, sizes: Sizes) -> Sizes:
+    """Return the sizes, or smaller ones if the tensors have many numbers then."""
+    return sizes if _numbers(stage, sizes) <= MOST_FOR_SPECIAL else _smallest(stage)
 
 
 @lru_cache(maxsize=256)

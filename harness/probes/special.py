@@ -4,6 +4,7 @@ from torch import Tensor
 
 from harness.candidate.operations import Raised
 from harness.course.numbers import numbers
+from harness.course.sizes import few_numbers
 from harness.probes.cases import shuffled
 from harness.probes.compare import VALUES, difference
 from harness.probes.context import Call, Failed, StageContext, circumstances
@@ -20,7 +21,8 @@ def special(context: StageContext) -> None:
         forward(context)
     except Failed:
         forward_is_right = False
-    cases = special_cases(context.stage, context.seed, context.sizes_for("special"))
+    sizes = few_numbers(context.stage, context.sizes_for("special"))
+    cases = special_cases(context.stage, context.seed, sizes)
     asked = shuffled(cases, context.seed, context.stage.name, "special order")
     calls = {call.case: call for call in context.ask(asked)}
     # The plainest kinds come first: of several that fail, the first is reported.
