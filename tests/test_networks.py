@@ -85,7 +85,28 @@ def words(table, i, keep, w, b, y):
     return loss(affine(drop(scale(embed(table, i), 2.0), keep), w, b), y)
 
 
+conv = stage(
+    "Conv2d",
+    "x[N C H W], w[F C R S], stride, padding -> z",
+    lambda x, w, stride, padding: F.conv2d(x, w, None, stride, padding),
+    inputs={"stride": [1, 2], "padding": [0, 1]},
+    sizes="R <= H + 2 * padding, S <= W + 2 * padding",
+)
+attend = stage("Attend", "q[N T D], k[N T D] -> o", lambda q, k: torch.softmax(q @ k.mT, -1) @ k)
+
+
+def images(x, y, w, v, b):
+    return loss(affine(relu(conv(x, w, 1, 1).flatten(1)), v, b), y)
+
+
+def sequences(x, y, w, b):
+    x = x + attend(x, x * 2)
+    return loss(affine(x.mean(dim=1), w, b), y)
+
+
 NETWORKS = [
+    (images, {"w": "4 C 3 3"}),
+    (sequences, {}),
     (relu_network, {}),
     (residual, {}),
     (recurrent, {"x": "N 2 D"}),
@@ -254,7 +275,7 @@ def test_what_a_network_cannot_hold_is_refused_with_its_line(network, line, said
     [
         (
             matrices,
-            "the shape of x, which torch.matmul uses, follows from nothing; add it to param",
+            "the shape of x, which torch.matmul uses, follows from nothing; add it, as",
         ),
         (cut_off, "no gradient leads from the cost C to any argument"),
         (not_a_cost, "the cost s is not a single number"),

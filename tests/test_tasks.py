@@ -226,6 +226,27 @@ def test_data_that_cannot_be_used_are_refused_with_the_place(classify, header, r
     assert f"{classify.folder.name}/assignment.py, line 2:" in str(refusal.value)
 
 
+def test_data_that_cannot_be_read_are_refused(classify):
+    (classify.folder / "p.csv").write_bytes(b"u,class\n\xff,0\n" * 9)
+    (classify.folder / "p.npz").write_text("no arrays")
+    np.savez(classify.folder / "q.npz", x=np.zeros(9))
+
+    def broken():
+        raise ZeroDivisionError("no data today")
+
+    for data, said in {
+        "p.csv": "p.csv cannot be read: UnicodeDecodeError",
+        "p.npz": "p.npz cannot be read: ",
+        "q.npz": "q.npz has no array y; it has x",
+        broken: "broken cannot be read: ZeroDivisionError: no data today",
+        max: "max cannot be read: TypeError",
+        points().__getitem__: "__getitem__ cannot be read: TypeError",
+        dict: "dict must return",
+    }.items():
+        with pytest.raises(DeclarationError, match=said):
+            _ = classify(data).split
+
+
 @pytest.mark.parametrize(
     ("data", "more", "said"),
     [
@@ -254,7 +275,7 @@ def test_a_network_that_cannot_be_trained_is_refused(classify):
     with pytest.raises(DeclarationError, match="a training needs a network"):
         assignment("Own", [affine], train=train)
     undetermined = of(relu_network, train, {})
-    with pytest.raises(DeclarationError, match="K of w1 in Affine follows from nothing; add it to"):
+    with pytest.raises(DeclarationError, match=r'K of w1 .* as in parameters={"w1": "D 32"}'):
         undetermined.task.parameters()
     unfit = of(relu_network, train, {"w1": "5 16"})
     with pytest.raises(DeclarationError, match="does not run on the data"):

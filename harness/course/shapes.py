@@ -40,7 +40,10 @@ MISFITS = (RuntimeError, ValueError, IndexError, TypeError, NothingToCall)
 
 
 class Unknown(ValueError):
-    """Arguments whose dimensions follow from nothing."""
+    """An argument whose shape follows from nothing, with an example of one."""
+
+    def __init__(self, said: str, argument: str, example: str) -> None:
+        super().__init__(f'{said}; add it, as in parameters={{"{argument}": "{example}"}}')
 
 
 class Sides:
@@ -84,12 +87,14 @@ class Sides:
         if sides is None:
             return None
         known = [self._size(side, sizes) for side in sides]
-        if None in known and argument in self._network.shapes:
-            known = self._declared(argument, sizes)
-        return None if None in known else tuple(size for size in known if size is not None)
+        if None in known:
+            return self.declared(argument, sizes)
+        return tuple(size for size in known if size is not None)
 
-    def _declared(self, argument: str, sizes: Sizes) -> list[int | None]:
-        """Return the declared sizes of an argument's dimensions, some of them expressions."""
+    def declared(self, argument: str, sizes: Sizes) -> tuple[int, ...] | None:
+        """Return the declared shape of an argument, None if there is none, or it is not known."""
+        if argument not in self._network.shapes:
+            return None
         named = {
             side[1]: size
             for side in self._same
@@ -97,9 +102,9 @@ class Sides:
             if (size := self._size(side, sizes)) is not None
         }
         try:
-            return [size_of(each, named) for each in self._network.shapes[argument]]
+            return tuple(size_of(each, named) for each in self._network.shapes[argument])
         except NameError:
-            return [None]
+            return None
 
     def axes(self, value: str) -> tuple[str, ...]:
         """Return the dimensions of a value by name, "" for one that is not known."""
@@ -275,7 +280,7 @@ def _sample(
     needed: dict[str, str] = {}
     for name, value in zip(stage.names_of(link.inputs), link.inputs, strict=True):
         each, has = stage.inputs[name], values.get(value)
-        shape = tuple(has.shape) if isinstance(has, Tensor) else sides.shape(value, sizes)
+        shape = tuple(has.shape) if isinstance(has, Tensor) else sides.declared(value, sizes)
         if shape is not None:
             if len(shape) != len(each.axes):
                 raise ValueError(
@@ -292,7 +297,10 @@ def _sample(
             use[f"{name}*"] = len(link.inputs) - len(stage.inputs) + 1
     for name in stage.dimensions:
         if name not in use and name in needed:
-            raise Unknown(f"{name} of {needed[name]} in {stage.name} follows from nothing")
+            value = needed[name]
+            role = stage.inputs[stage.names_of(link.inputs)[link.inputs.index(value)]]
+            example = " ".join("32" if name in axis else axis for axis in role.axes)
+            raise Unknown(f"{name} of {value} in {stage.name} follows from nothing", value, example)
     use = {**dict.fromkeys(stage.dimensions, 2), **use}
     for name, each in stage.inputs.items():
         if each.is_given and name not in use:
@@ -310,7 +318,8 @@ def _plain(
         if name not in values:
             shape = sides.shape(name, sizes)
             if shape is None:
-                raise Unknown(f"the shape of {name}, which {link.stage} uses, follows from nothing")
+                said = f"the shape of {name}, which {link.stage} uses, follows from nothing"
+                raise Unknown(said, name, "N 3")
             yield name, spread(generator, shape, 0)
 
 
@@ -353,7 +362,7 @@ def misfit(network: Network, sizes: Sizes) -> str:
     try:
         leaves, values = values_for(network, sizes, generator)
     except Unknown as error:
-        return f'{error}; add it to parameters, as in parameters={{"w": "3 4"}}'
+        return str(error)
     except MISFITS as error:
         at = ", ".join(f"{name} = {size}" for name, size in sizes.items())
         return f"the network does not run{f' at {at}' if at else ''}: {error}"

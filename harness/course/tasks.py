@@ -104,9 +104,7 @@ class _Made:
         try:
             return values_for(network, sizes, _generator, known)[0]
         except Unknown as error:
-            raise DeclarationError(
-                f'{network.place}: {error}; add it to parameters, as in parameters={{"w1": "D 32"}}'
-            ) from None
+            raise DeclarationError(f"{network.place}: {error}") from None
         except MISFITS as error:
             at = ", ".join(f"{name} = {size}" for name, size in sizes.items())
             raise DeclarationError(

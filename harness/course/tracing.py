@@ -19,6 +19,8 @@ from harness.course.stage import Stage
 from harness.errors import DeclarationError
 
 _OURS = ("torch.", "harness.course.", "harness.declare")
+# Glue that nobody writes by its name.
+_HIDDEN = {"getattr", "getitem", "tuple"}
 # What torch's functions pass on that their methods do not take.
 _PASSED_ON = {"_stacklevel", "inplace"}
 
@@ -98,10 +100,11 @@ class _Tracer(fx.Tracer):
             glue, called = glue_for(target), getattr(target, "__name__", target)
             if not glue or (glue == "torch.getattr" and args[1] not in ATTRIBUTES):
                 called = args[1] if glue else called
-                known = ", ".join(sorted(each.removeprefix("torch.") for each in GLUE))
+                names = sorted(each.removeprefix("torch.") for each in GLUE)
+                known = ", ".join(each for each in names if each not in _HIDDEN)
                 said = (
-                    f"{called} cannot stand between the stages of a network; make it a part of a "
-                    f"stage, or use {known}, {', '.join(ATTRIBUTES)}"
+                    f"{called} cannot stand between the stages of a network: make it a part of a "
+                    f"stage, or use indexing, {', '.join(ATTRIBUTES)}, {known}"
                 )
         if said:
             raise DeclarationError(f"{place_outside(sys._getframe(1))}: {said}")

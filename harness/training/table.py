@@ -81,7 +81,12 @@ class Training:
 
         Raise DeclarationError if they cannot be used.
         """
-        inputs, labels = map(torch.as_tensor, self._arrays())
+        try:
+            inputs, labels = map(torch.as_tensor, self._arrays())
+        except DeclarationError:
+            raise
+        except Exception as error:
+            self.refuse(f"{self._named} cannot be read: {type(error).__name__}: {error}")
         self._examine(inputs, labels)
         order = torch.randperm(len(inputs), generator=torch.Generator().manual_seed(0))
         inputs, labels = inputs[order], labels[order]
