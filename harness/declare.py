@@ -249,7 +249,7 @@ def classify(
     DeclarationError
         If the file is not there, or, when they are needed, the data cannot be used.
     """
-    return _training(data, steps, rate, at_least, batch, label, unseen, standardise, start, name)
+    return _training(**locals())
 
 
 def regress(
@@ -270,40 +270,12 @@ def regress(
     ``at_least`` is that share, of unseen samples. The rest is as in `classify`; targets are
     standardised too.
     """
-    return _training(
-        data, steps, rate, at_least, batch, label, unseen, standardise, start, name, regresses=True
-    )
+    return _training(**locals(), regresses=True)
 
 
-def _training(
-    data: Source,
-    steps: int,
-    rate: float,
-    at_least: float,
-    batch: int | None,
-    label: str,
-    unseen: float,
-    standardise: bool,
-    start: Mapping[str, Start] | None,
-    name: str,
-    *,
-    regresses: bool = False,
-) -> Training:
-    return Training(
-        data,
-        Path(caller(sys._getframe(1)).f_code.co_filename).parent,
-        _place(),
-        steps,
-        rate,
-        at_least,
-        batch,
-        label,
-        unseen,
-        standardise,
-        start or {},
-        regresses,
-        name,
-    )
+def _training(*, data: Source, start: Mapping[str, Start] | None, **more: Any) -> Training:
+    folder = Path(caller(sys._getframe(1)).f_code.co_filename).parent
+    return Training(data, folder, _place(), start=start or {}, **more)
 
 
 def real(low: float | None = None, high: float | None = None, *, sampler: Sampler = spread) -> Real:
