@@ -104,7 +104,16 @@ def sequences(x, y, w, b):
     return loss(affine(x.mean(dim=1), w, b), y)
 
 
+concat = stage("Concat", "xs*[N D] -> c", lambda *xs: torch.cat(xs, 1))
+shift = stage("Shift", "x[N D], b?[D] -> s", lambda x, b: x * 2 if b is None else x + b)
+
+
+def joined(x, u, y, v, w, b):
+    return loss(affine(concat(shift(x, None), shift(x, v), u), w, b), y)
+
+
 NETWORKS = [
+    (joined, {}),
     (images, {"w": "4 C 3 3"}),
     (sequences, {}),
     (relu_network, {}),

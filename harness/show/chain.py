@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Picture", "chain_picture"]
 
 NOTE = 24.0
+WIDEST = 1000.0
 NOTHING = Block(0, 0, lambda x, middle: "")
 SUM = 48.0
 
@@ -61,6 +62,8 @@ def chain_picture(
     }
     tags = {edge: written_tag(formula, f"∂C/∂{edge.input}") for edge, formula in written.items()}
     layout = Layout(graph, labels, tags, lifted=derivatives)
+    if layout.width > WIDEST:
+        return list_picture(assignment, report, derivatives=derivatives)
     skips = layout.arcs
     body = [
         _drawn_edge(layout, edge, outcomes.get(edge)) for edge in graph.edges if edge not in skips

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from harness.course.stage import Stage
     from harness.training.task import Run
 
+# A picture that is wider than this has more room than others.
+WIDE = 520
+
 
 def report_html(
     report: Report, assignment: Assignment, run: Run | None = None, reference: Run | None = None
@@ -64,7 +67,9 @@ def _bar(report: Report) -> str:
 def _chain(report: Report, assignment: Assignment) -> str:
     if not any("/gradient/" in check.id for check in report.checks):
         return ""
-    return f'<div class="bph-picture">{chain_picture(assignment, report).svg}</div>'
+    drawn = chain_picture(assignment, report)
+    wide = f' style="max-width: {drawn.width:.0f}px"' if drawn.width > WIDE else ""
+    return f'<div class="bph-picture"{wide}>{drawn.svg}</div>'
 
 
 def _findings(part: Part, assignment: Assignment) -> str:

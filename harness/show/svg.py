@@ -31,6 +31,7 @@ class Picture:
     svg: str
     title: str
     description: str
+    width: float = 0.0
 
     def __repr__(self) -> str:
         return f"{self.title}\n{self.description}"
@@ -81,7 +82,7 @@ def picture(
         fill="currentColor",
         stroke="none",
     )
-    return Picture(svg, title, description)
+    return Picture(svg, title, description, width)
 
 
 def element(tag: str, *children: str, **attributes: str | float) -> str:
