@@ -96,6 +96,14 @@ class TestLoading:
 
 
 class TestFinding:
+    def test_in_nbgraders_own_layout_other_files_of_that_name_mean_nothing(self, tmp_path):
+        declare(tmp_path / "x", "net-one").parent.rename(tmp_path / "source")
+        (tmp_path / "nbgrader_config.py").write_text("")
+        (tmp_path / "source/hw1").mkdir()
+        (tmp_path / "source/hw1/assignment.py").write_text("def mine(): ...")
+        use_course(tmp_path)
+        assert assignment_names() == ("one-neuron", "many-neurons", "net-one")
+
     def test_the_nearest_folder_that_holds_solutions_is_found(self, course, monkeypatch):
         (course / "a/b").mkdir(parents=True)
         monkeypatch.chdir(course / "a/b")

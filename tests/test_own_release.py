@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -57,6 +58,7 @@ c.CourseDirectory.release_directory = "assignments"
 c.CourseDirectory.ignore = files_kept_back(Path("solutions").iterdir())
 """
 
+GUIDE = Path(__file__).parents[1] / "docs" / "own-assignments.md"
 SCRIPTS = Path(sys.executable).parent
 
 
@@ -162,11 +164,24 @@ def hand_in(course, student):
     shutil.copytree(course / "assignments" / "relu-net", folder)
     solved = json.loads((course / "solutions/relu-net/relu-net.ipynb").read_text())
     handed = json.loads((folder / "relu-net.ipynb").read_text())
-    for cell, other in zip(handed["cells"], solved["cells"], strict=True):
-        if cell["id"] == "square":
-            cell["source"] = other["source"]
+    (square,) = (cell for cell in solved["cells"] if cell["id"] == "square")
+    handed["cells"] = [square if cell["id"] == "square" else cell for cell in handed["cells"]]
     (folder / "relu-net.ipynb").write_text(json.dumps(handed))
     return folder
+
+
+def marks_in(notebook):
+    """Runs a notebook where it lies; the sum of what its check cells return."""
+    command = ["nbconvert", "--to", "notebook", "--execute", "--inplace", notebook.name]
+    subprocess.run(
+        [sys.executable, "-m", *command], cwd=notebook.parent, check=True, capture_output=True
+    )
+    cells = json.loads(notebook.read_text())["cells"]
+    outputs = [output for cell in cells for output in cell.get("outputs", ())]
+    return sum(float("".join(each["data"]["text/plain"])) for each in outputs if "data" in each)
+
+
+GRADE = ("grade", "submitted", "--assignment", "relu-net", "--out", "out")
 
 
 def files_in(folder):
@@ -198,28 +213,18 @@ class TestHandout:
     def test_the_notebook_runs_beside_it(self, course, tmp_path):
         for name in ("relu-net.ipynb", "relu_net.py"):
             shutil.copyfile(course / "solutions/relu-net" / name, tmp_path / name)
-        subprocess.run(
-            [
-                sys.executable,
-                "-m",
-                "nbconvert",
-                "--to",
-                "notebook",
-                "--execute",
-                "--inplace",
-                "relu-net.ipynb",
-            ],
-            cwd=tmp_path,
-            check=True,
-            capture_output=True,
-        )
-        cells = json.loads((tmp_path / "relu-net.ipynb").read_text())["cells"]
-        marks = [
-            float(output["data"]["text/plain"][0])
-            for cell in cells
-            for output in cell.get("outputs", ())
-        ]
-        assert sum(marks) == pytest.approx(10)
+        assert marks_in(tmp_path / "relu-net.ipynb") == pytest.approx(10)
+
+    def test_the_notebook_runs_alone_where_the_module_is_in_it(self, course, tmp_path):
+        shutil.copytree(course / "solutions", tmp_path / "course/solutions")
+        backprop("release", "relu-net", "--embed", cwd=tmp_path / "course")
+        folder = hand_in(tmp_path / "course", "alice")
+        (folder / "relu_net.py").unlink()
+        backprop(*GRADE, cwd=tmp_path / "course")
+        (line,) = (tmp_path / "course/out/results.jsonl").read_text().splitlines()
+        assert json.loads(line)["score"] == 5
+        assert json.loads(line)["advice"] == []
+        assert marks_in(folder / "relu-net.ipynb") == pytest.approx(5)
 
     @pytest.mark.parametrize("config", ["ours", "stock"])
     def test_nbgrader_hands_out_and_marks_it(self, course, tmp_path, config):
@@ -249,12 +254,12 @@ class TestHandout:
         (folder / "relu_net.py").write_text(
             (folder / "relu_net.py").read_text() + "\nraise SystemExit\n"
         )
-        arguments = ("grade", "submitted", "--assignment", "relu-net", "--out", "out")
-        backprop(*arguments, cwd=tmp_path / "course")
+        backprop(*GRADE, cwd=tmp_path / "course")
         (line,) = (tmp_path / "course/out/results.jsonl").read_text().splitlines()
         result = json.loads(line)
         assert result["status"] == "graded"
-        assert {c["stage"] for c in result["checks"] if c["outcome"] == "passed"} == {"Square"}
+        passed = {each["stage"] for each in result["checks"] if each["outcome"] == "passed"}
+        assert passed - {None} == {"Square"}
         assert not any("relu_net" in each["text"] for each in result["advice"])
 
 
@@ -292,3 +297,25 @@ def test_a_released_module_declares_the_same(course):
     made = load_assignment("relu-net", course / "assignments/relu-net/relu_net.py")
     assert made.title == "ReLU and square"
     assert [stage.name for stage in made.stages] == ["ReLU", "Square"]
+
+
+@pytest.mark.slow
+def test_the_guide_leads_from_an_empty_folder_to_marks(tmp_path):
+    """Runs every command of its first section as it is written."""
+    text = GUIDE.read_text(encoding="utf-8").partition("## From an empty folder to marks\n")[2]
+    section = text.partition("\n## ")[0]
+    (declaration,) = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    where = tmp_path
+    for command in re.findall(r"^ {4}(\S.*)$", re.sub(r"(?s)```.*?```", "", section), re.MULTILINE):
+        program, *arguments = command.split()
+        if program == "cd":
+            where = where / arguments[0]
+        elif program == "backprop":
+            if arguments[0] == "grade":
+                (where / "handed-in").mkdir()
+                solution = where / "solutions/rectifier/rectifier.ipynb"
+                shutil.copyfile(solution, where / "handed-in/alice.ipynb")
+            backprop(*arguments, cwd=where)
+        if arguments[-2:] == ["--assignment", "rectifier"]:
+            (where / "solutions/rectifier/assignment.py").write_text(declaration)
+    assert "alice,graded,10" in (where / "marks/grades.csv").read_text()

@@ -21,7 +21,13 @@ from harness.course.assignments import NBGRADER_CONFIG, assignment_names, curren
 @click.command()
 @click.argument("assignment", required=False, callback=known_assignment)
 @COURSE
-def release(assignment: str | None) -> None:
+@click.option(
+    "--embed",
+    is_flag=True,
+    help="Of an assignment of your own, also put the module into the notebook, for systems that "
+    "open the notebook alone.",
+)
+def release(assignment: str | None, embed: bool) -> None:
     """Generate the handouts from the solutions.
 
     This runs nbgrader on solutions/, and writes to assignments/.
@@ -30,7 +36,7 @@ def release(assignment: str | None) -> None:
 
     course = current_course() or Path()
     for name in [assignment] if assignment else _present():
-        for path in release_assignment(course, name):
+        for path in release_assignment(course, name, embed=embed):
             click.echo(f"Released {path}")
 
 

@@ -100,8 +100,10 @@ def gradescope(assignment: str, index: str | None, out: Path | None) -> None:
     out = out or Path(f"gradescope-{assignment}.zip")
     found = settings if settings.is_file() else None
     if is_declared(source_of(assignment)):
+        from harness.judging.validation import validate
+
         # What is wrong with it is told here, rather than where students hand in.
-        load_assignment(assignment)
+        validate(load_assignment(assignment))
     write(autograder_zip(assignment, found, index, secrets.token_hex(32)), out)
     click.echo(
         f"Wrote {out}: upload it under Configure Autograder. It contains the secret that hidden "

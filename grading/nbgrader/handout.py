@@ -8,21 +8,19 @@ from __future__ import annotations
 
 import ast
 import tempfile
-import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from grading.confined.source import HANDED_OUT
 from grading.sandbox.temporary import room
 from harness.course.assignment import Assignment
-from harness.course.assignments import DECLARATION, load_assignment, module_of
+from harness.course.assignments import DECLARATION, VARIABLE, load_assignment, module_of
 from harness.errors import UserError
 from harness.handouts import packed
 
 # Of the data in a module, as text.
 DATA_LIMIT = 1024 * 1024
 WIDTH = 100
-RESULT = "ASSIGNMENT"
 # What the module defines for the notebook.
 GIVEN = ("check", "train", "draw_chain")
 NAMESPACE = "SimpleNamespace"
@@ -123,7 +121,7 @@ class _Module:
             "\n".join([*sorted(imported, key=_order), tools]),
             *(f'{_variable(file)} = """\n{text}\n"""' for file, text in self._data.items()),
             *written,
-            f'{", ".join(GIVEN)} = handout("{name}", {RESULT})',
+            f'{", ".join(GIVEN)} = handout("{name}", {VARIABLE})',
         ]
         return "\n\n".join(parts) + "\n"
 
@@ -181,7 +179,7 @@ class _Module:
                 f"{DATA_LIMIT // 2**20} MiB of data: train with fewer samples, or with data that a "
                 "function makes."
             )
-        self._data[name] = "\n".join(textwrap.wrap(text, WIDTH))
+        self._data[name] = "\n".join(text[at : at + WIDTH] for at in range(0, len(text), WIDTH))
 
 
 class _Rewriter(ast.NodeTransformer):
@@ -271,7 +269,7 @@ def _local(folder: Path, module: str) -> Path | None:
 def _needed(statements: Sequence[ast.stmt]) -> list[ast.stmt]:
     """Return the statements that the assignment needs, in order."""
     kept: set[int] = set()
-    wanted = {RESULT}
+    wanted = {VARIABLE}
     grown = True
     while grown:
         grown = False

@@ -52,9 +52,12 @@ def find_task(folder: Path) -> Task | None:
     name = folder.name if declared else _named(folder)
     if not declared and name not in SHIPPED:
         return None
+    from harness.judging.validation import validate
     from harness.probes import plan
 
     assignment = load_assignment(name, folder / DECLARATION)
+    if declared:
+        validate(assignment)
     settings = settings_beside(folder, name)
     return Task(folder, assignment, settings, plan(assignment, settings))
 

@@ -20,6 +20,7 @@ from harness.course.assignments import (
     declared_files,
     is_declared,
     load_assignment,
+    module_of,
     release_in,
     source_in,
 )
@@ -37,10 +38,11 @@ if TYPE_CHECKING:
 IGNORED = ["*.pyc", "__pycache__", "feedback", ".*"]
 
 
-def release_assignment(course: Path, name: str) -> list[Path]:
+def release_assignment(course: Path, name: str, *, embed: bool = False) -> list[Path]:
     """Write ``assignments/NAME`` of the course from its ``solutions/NAME``; return the files.
 
-    The points of the check cells are set from the assignment, in the source too. Raise UserError
+    The points of the check cells are set from the assignment, in the source too. ``embed`` puts the
+    module of an assignment of the course's own into the notebooks as well. Raise UserError
     if nbgrader refuses, or a file would give the solution away.
     """
     from harness.judging.validation import validate
@@ -58,6 +60,9 @@ def release_assignment(course: Path, name: str) -> list[Path]:
     target = release_in(course) / name
     with tempfile.TemporaryDirectory(dir=room()) as folder:
         shutil.copytree(source, Path(folder, SOURCE, name), ignore=_kept_back(source))
+        if embed and is_declared(source):
+            for path in Path(folder, SOURCE, name).glob("*.ipynb"):
+                _embed(path, source / f"{module_of(name)}.py")
         _generate(Path(folder), name)
         target.mkdir(parents=True, exist_ok=True)
         return [
@@ -65,6 +70,21 @@ def release_assignment(course: Path, name: str) -> list[Path]:
             for made in sorted(Path(folder, RELEASE, name).iterdir())
             if made.is_file()
         ]
+
+
+def _embed(notebook: Path, module: Path) -> None:
+    """Have the first cell of a notebook write the module that it imports beside it."""
+    import nbformat
+
+    content: Any = nbformat.read(notebook, nbformat.NO_CONVERT)  # type: ignore[no-untyped-call]
+    mark = {"grade": False, "locked": True, "schema_version": 3, "solution": False, "task": False}
+    cell = nbformat.v4.new_code_cell(  # type: ignore[no-untyped-call]
+        f"%%writefile {module.name}\n{module.read_text(encoding='utf-8')}",
+        id="module",
+        metadata={"nbgrader": {**mark, "grade_id": "module"}, "jupyter": {"source_hidden": True}},
+    )
+    content.cells.insert(0, cell)
+    nbformat.write(content, notebook)  # type: ignore[no-untyped-call]
 
 
 def _set_points(notebook: Path, planned: tuple[Planned, ...]) -> None:
@@ -129,7 +149,7 @@ def files_kept_back(folders: Iterable[Path]) -> list[str]:
     them.
     """
     names = (path.name for folder in sorted(folders) for path in declared_files(folder))
-    return list(dict.fromkeys([*IGNORED, DECLARATION, *map(glob.escape, names)]))
+    return list(dict.fromkeys([*IGNORED, *map(glob.escape, names)]))
 
 
 def _generate(course: Path, name: str) -> None:

@@ -26,6 +26,7 @@ SOURCE, RELEASE = "solutions", "assignments"
 # The same in nbgrader's own layout.
 NBGRADERS_SOURCE, NBGRADERS_RELEASE = "source", "release"
 DECLARATION = "assignment.py"
+VARIABLE = "ASSIGNMENT"
 NBGRADER_CONFIG = "nbgrader_config.py"
 # What a module of an assignment must not be called.
 _TAKEN = {"assignment", "harness", "grading", "torch", "numpy"}
@@ -79,8 +80,9 @@ def assignment_names() -> tuple[str, ...]:
 
     One of the course's own replaces the shipped one of its name.
     """
-    declared = sorted(source_in(_course).glob(f"*/{DECLARATION}")) if _course else []
-    return tuple(dict.fromkeys([*SHIPPED, *(path.parent.name for path in declared)]))
+    found = sorted(source_in(_course).glob(f"*/{DECLARATION}")) if _course else []
+    declared = (path.parent.name for path in found if is_declared(path.parent))
+    return tuple(dict.fromkeys([*SHIPPED, *declared]))
 
 
 def module_of(name: str) -> str:
@@ -99,8 +101,12 @@ def settings_of(name: str) -> Settings:
 
 
 def is_declared(folder: Path) -> bool:
-    """Return whether a folder of ``solutions/`` declares an assignment of its own."""
-    return (folder / DECLARATION).is_file()
+    """Return whether a folder of a course declares an assignment of its own."""
+    path = folder / DECLARATION
+    if not path.is_file():
+        return False
+    # In nbgrader's own layout, a file of that name may be what students begin with.
+    return folder.parent.name == SOURCE or VARIABLE.encode() in path.read_bytes()
 
 
 def load_assignment(name: str, file: Path | None = None) -> Assignment:
@@ -110,7 +116,7 @@ def load_assignment(name: str, file: Path | None = None) -> Assignment:
     imports torch.
     """
     file = file or source_of(name) / DECLARATION
-    if file.is_file():
+    if is_declared(file.parent) if file.name == DECLARATION else file.is_file():
         from harness.course.loading import load_declaration
 
         refuse_name(name, file)

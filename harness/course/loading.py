@@ -19,10 +19,9 @@ from types import ModuleType
 from typing import Any
 
 from harness.course.assignment import Assignment
-from harness.course.assignments import declared_files
+from harness.course.assignments import VARIABLE, declared_files
 from harness.errors import UserError
 
-VARIABLE = "ASSIGNMENT"
 _PREFIX = "_backprop_"
 Stamp = tuple[tuple[Path, int, int], ...]
 _loaded: dict[Path, tuple[Stamp, Assignment]] = {}
