@@ -238,7 +238,7 @@ class _Data(ast.NodeTransformer):
             return node
         path = self._folder / name
         inside = path.resolve().is_relative_to(self._folder.resolve())
-        if not inside or not path.is_file() or path.suffix in (".py", ".ipynb"):
+        if not inside or not path.is_file() or path.suffix in ("", ".py", ".ipynb"):
             return node
         return ast.parse(f"unpacked({name!r}, {_variable(name)})", mode="eval").body
 
