@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache, wraps
 from itertools import combinations
@@ -13,7 +14,7 @@ from torch import Tensor
 from harness.course.inputs import Sizes, is_real_tensor
 from harness.course.sizes import fresh_sizes
 from harness.course.stage import Stage, Upstream, Values
-from harness.probes.kinks import Slopes, is_near_kink
+from harness.probes.kinks import REFUSALS, Slopes, is_near_kink
 
 T = TypeVar("T")
 S = TypeVar("S")
@@ -293,21 +294,26 @@ def layout_cases(stage: Stage, seed: int, sizes: Sizes) -> tuple[Case, ...]:
     one = tuple(_expanded(output, generator) for output in outputs)
     turned = tuple(_transposed(each, generator) for each in upstream)
     upstreams = shuffled((turned, one), seed, stage.name, "layout")
-    made: list[tuple[Values, tuple[Upstream, ...]]]
-    made = [(tuple(_transposed(each, generator) for each in inputs), tuple(upstreams))]
+    asked: list[tuple[Values, tuple[Upstream, ...]]]
+    asked = [(tuple(_transposed(each, generator) for each in inputs), tuple(upstreams))]
     rows = tuple(
         value[:1].expand(value.shape)
         if isinstance(value, Tensor) and is_real_tensor(value) and value.dim() > 1
         else value
         for value in inputs
     )
-    if all(
-        one is not other or not is_real_tensor(one) for one, other in zip(rows, inputs, strict=True)
-    ):
+    pairs = zip(rows, inputs, strict=True)
+    if all(row is not value or not is_real_tensor(value) for row, value in pairs):
+        asked.append((rows, (upstream,)))
+    made: list[Case] = []
+    for values, given in asked:
         moves = generator_for(seed, stage.name, "layout", "kinks")
-        if not is_near_kink(stage, rows, upstream, moves):
-            made.append((rows, (upstream,)))
-    return tuple(case_of(stage, seed, sizes, index, *each) for index, each in enumerate(made))
+        # Some references refuse equal rows, or tensors that are not contiguous.
+        with suppress(*REFUSALS):
+            case = case_of(stage, seed, sizes, len(made), values, given)
+            if values is not rows or not is_near_kink(stage, rows, upstream, moves):
+                made.append(case)
+    return tuple(made)
 
 
 def _transposed(value: Any, generator: torch.Generator) -> Any:

@@ -1,6 +1,7 @@
 """Where a reference has a kink, and which gradients are right there: any between its slopes."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 import torch
@@ -24,6 +25,8 @@ SAME = 1e-6
 # a point a smooth gradient varies by more.
 AT_LEAST = {AT: 5e-7, NEAR: 1e-2}
 
+# What a reference raises for values that it is not defined for.
+REFUSALS = (RuntimeError, ValueError, ArithmeticError, IndexError)
 # How far each argument moves; None for one that stays.
 Moves = tuple[Tensor | None, ...]
 
@@ -83,11 +86,22 @@ def _sums(
     low: list[Tensor] = []
     high: list[Tensor] = []
     for point in [inputs, *(_moved(inputs, each, AT) for each in moves)]:
-        parts = stage.parts_of_gradients(point, upstream)
+        try:
+            parts = stage.parts_of_gradients(point, upstream)
+        except REFUSALS:
+            continue
         least = [part.nan_to_num(inf, inf, inf) for part in parts]
         most = [part.nan_to_num(-inf, -inf, -inf) for part in parts]
         low = [torch.minimum(*pair) for pair in zip(low, least, strict=True)] if low else least
         high = [torch.maximum(*pair) for pair in zip(high, most, strict=True)] if high else most
+    if not low:
+        # Torch cannot tell the parts of every operation: any value passes at its kinks.
+        asked = zip(inputs, stage.with_gradient(inputs), strict=True)
+        return [
+            (torch.full_like(value, torch.nan),) * 2
+            for value, has in asked
+            if has and isinstance(value, Tensor)
+        ]
     return [(one.sum(0), other.sum(0)) for one, other in zip(low, high, strict=True)]
 
 
@@ -143,10 +157,13 @@ def _range(
 ) -> list[tuple[Tensor, Tensor]]:
     """Return the least and the largest slope of each entry, at the point and after every move.
 
-    A slope that is not finite after a move lies outside the domain of the reference.
+    A slope that is not finite after a move lies outside the domain of the reference, and so does
+    a point that it refuses.
     """
-    points = [inputs, *(_moved(inputs, each, size) for each in moves)]
-    found = [_real(stage.true_gradients(point, upstream)) for point in points]
+    found = [_real(stage.true_gradients(inputs, upstream))]
+    for each in moves:
+        with suppress(*REFUSALS):
+            found.append(_real(stage.true_gradients(_moved(inputs, each, size), upstream)))
     stacked = [torch.stack(column) for column in zip(*found, strict=True)]
     return [
         (values.nan_to_num(inf, inf, inf).amin(0), values.nan_to_num(-inf, -inf, -inf).amax(0))

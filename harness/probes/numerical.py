@@ -13,6 +13,7 @@ from harness.course.inputs import Sizes
 from harness.course.sizes import gradcheck_sizes
 from harness.course.stage import Stage, Upstream
 from harness.probes.cases import GRADCHECK, Case, Keyed, cached, case_of, make_case, sizes_for
+from harness.probes.kinks import REFUSALS
 from harness.probes.proxy import function_of
 
 Answered = tuple[Tensor | None, ...]
@@ -75,7 +76,7 @@ def gradcheck_case(stage: Stage, seed: int, sizes: tuple[Sizes, ...]) -> Case:
     small = gradcheck_sizes(stage, sizes_for("gradcheck", seed, stage, sizes))
     for attempt in range(DRAWN):
         case = make_case(stage, seed, small, GRADCHECK + attempt)
-        with suppress(GradcheckError):
+        with suppress(GradcheckError, *REFUSALS):
             asked = _questions(stage, case)
             return case_of(stage, case.seed, case.sizes, case.index, case.inputs, asked)
     # Differences of this reference are too coarse everywhere: built-in autograd has to do.

@@ -1,6 +1,7 @@
 """How exact a reference is itself: how far evaluations that are equally good lie apart."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -10,6 +11,7 @@ from torch import Tensor
 from harness.course.inputs import is_real_tensor
 from harness.course.stage import Stage, Upstream, Values
 from harness.probes.cases import Case, generator_for
+from harness.probes.kinks import REFUSALS
 
 # Inputs are moved by the last digit so often, and answers may be off by so many times the spread.
 MOVES, TIMES = 6, 10
@@ -30,12 +32,13 @@ def rounding(stage: Stage, case: Case, index: int) -> Rounding:
     formula in another form comes to another result.
     """
     generator = generator_for(case.seed, stage.name, case.index, index, "rounding")
-    found: list[Sequence[Tensor | None]] = []
+    right = (*case.outputs, *case.gradients[index])
+    found: list[Sequence[Tensor | None]] = [right]
     for _ in range(MOVES):
         inputs: Values = tuple(_moved(each, generator) for each in case.inputs)
         upstream: Upstream = tuple(_moved(each, generator) for each in case.upstreams[index])
-        found.append((*stage.run(inputs), *stage.true_gradients(inputs, upstream)))
-    right = (*case.outputs, *case.gradients[index])
+        with suppress(*REFUSALS):
+            found.append((*stage.run(inputs), *stage.true_gradients(inputs, upstream)))
     columns = zip(right, zip(*found, strict=True), strict=True)
     spreads = tuple(_spread(*column) for column in columns)
     count = len(case.outputs)
@@ -46,7 +49,7 @@ def _moved(value: Any, generator: torch.Generator) -> Any:
     """Return a real tensor in float64, every entry moved by a digit or not; else the value."""
     if not is_real_tensor(value):
         return value
-    digits = torch.randint(-1, 2, value.shape, generator=generator)
+    digits = torch.randint(-1, 2, value.shape, generator=generator).double()
     return value.double() * (1 + digits * torch.finfo(value.dtype).eps)
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from harness.course.inputs import Real, Sizes, is_real_tensor
 from harness.course.stage import Stage, Values
 from harness.probes.cases import Case, alone, cached, case_of, coin, generator_for, upstream_for
-from harness.probes.kinks import slopes_at
+from harness.probes.kinks import REFUSALS, slopes_at
 
 # The real inputs by name; ``xs[0]`` is the first of several.
 Named = dict[str, Tensor]
@@ -20,8 +20,6 @@ Named = dict[str, Tensor]
 Make = Callable[[Named, torch.Generator], Named]
 # Up to this many single numbers, every combination of 0 and 1 is tried; of more, a random one.
 EVERY_COMBINATION = 3
-# What a reference raises for values that it is not defined for.
-REFUSALS = (RuntimeError, ValueError, ArithmeticError, IndexError)
 # Of more pairs of inputs than this, the first are tried.
 MOST_PAIRS = 10
 
@@ -143,7 +141,7 @@ def _equal(
 
 def _same(values: Named, generator: torch.Generator, *, name: str) -> Named:
     """Return whole numbers, or a mask, that are all like the first."""
-    return {name: values[name].flatten()[:1].expand(values[name].shape).clone()}
+    return {name: torch.full_like(values[name], values[name].flatten()[0].item())}
 
 
 def _in_part(ordinary: Named, values: Named, generator: torch.Generator) -> Named:
