@@ -69,3 +69,18 @@ def test_two_different_doubles_are_shown_apart_however_close_they_are(value):
     other = math.nextafter(value, math.inf)
     left, right = numbers(value, other)
     assert left != right
+
+
+@given(st.lists(reals, min_size=2, max_size=6), st.sampled_from([math.inf, -math.inf]))
+def test_an_infinity_is_right_where_the_same_one_belongs_and_hides_nothing(values, infinite):
+    right = torch.tensor([infinite, *values], dtype=torch.float64)
+    assert difference(right * (1 + 1e-12), right, PRECISION, size=1.0) is None
+    for wrong in (-infinite, 1e300, math.nan):
+        got = right.clone()
+        got[0] = wrong
+        found = difference(got, right, VALUES, size=1.0)
+        assert found and found.index == (0,)
+    got = right.clone()
+    got[1] *= 2
+    found = difference(got, right, VALUES, size=1e-3)
+    assert abs(values[0]) < 1e-5 * max(map(abs, values)) or (found and found.index == (1,))

@@ -106,6 +106,10 @@ def test_a_signature_that_cannot_be_read_says_where_and_why(signature, said):
         ),
         (lambda: stage("Op", "xs*[N], y[N] -> z", torch.add), "must come last"),
         (lambda: stage("Op", "x[N] -> z", torch.relu, sizes="N > 99"), "no sizes up to 13 meet"),
+        (
+            lambda: stage("Op", "x[N], y[N] -> z", torch.add, inputs={"y": labels("K")}),
+            "y counts up to K, which is not a dimension",
+        ),
         (lambda: assignment("Empty", []), "needs a stage at least"),
     ],
 )

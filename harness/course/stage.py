@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.fx import Proxy
 
 from harness.candidate.operations import Value
-from harness.course.inputs import Input, Real, Sizes, spread, spread_far
+from harness.course.inputs import Input, Real, Sizes, Whole, spread, spread_far
 
 # One for each output; None for an output that is not used.
 Upstream = tuple[Tensor | None, ...]
@@ -123,6 +123,12 @@ class Stage:
         names = [*self.inputs, *self.outputs, *self.upstreams, *self.where, *self.dimensions]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"{self.name}: {twice[0]} means two things; choose another name")
+        for name, each in self.inputs.items():
+            upto = re.findall(r"[^\W\d]\w*", each.kind.upto) if isinstance(each.kind, Whole) else ()
+            if unknown := [one for one in upto if one not in (*self.dimensions, *self.inputs)]:
+                raise ValueError(
+                    f"{self.name}: {name} counts up to {unknown[0]}, which is not a dimension"
+                )
         several = [name for name, each in self.inputs.items() if each.several]
         if several and several != list(self.inputs)[-1:]:
             raise ValueError(f"{self.name}: a variable number of tensors must come last")

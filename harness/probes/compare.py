@@ -58,10 +58,12 @@ def difference(
         return None
     allowed = _allowed(right, tolerance, size) + (0.0 if room is None else room)
     got, right = got.detach().to(torch.float64), right.detach().to(torch.float64)
-    off = (got - right).abs()
+    # An infinity is right where the same one belongs, as for a score that is masked out.
+    is_same = (got == right) | (got.isnan() & right.isnan())
+    off = torch.where(is_same, 0.0, (got - right).abs())
     if bool((off <= allowed).all()):
         return None
-    excess = torch.where(torch.isfinite(got), off - allowed, torch.inf)
+    excess = torch.where(torch.isfinite(got) | is_same, off - allowed, torch.inf)
     if not bool((excess > 0).any()):
         return None
     return entry(int(excess.argmax()), got, right)
@@ -77,6 +79,6 @@ def entry(flat: int, got: Tensor, right: Tensor) -> Difference:
 @lru_cache(maxsize=4096)
 def _allowed(right: Tensor, tolerance: Tolerance, size: float) -> Tensor:
     """Return how far each entry may be off."""
-    sizes = right.detach().to(torch.float64).abs()
+    sizes = right.detach().to(torch.float64).abs().nan_to_num(0.0, 0.0)
     largest = float(sizes.max()) if sizes.numel() else 0.0
     return tolerance.relative * sizes + tolerance.room * (size + largest)

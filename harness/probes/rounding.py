@@ -33,10 +33,17 @@ def rounding(stage: Stage, case: Case, index: int) -> Rounding:
     """
     generator = generator_for(case.seed, stage.name, case.index, index, "rounding")
     right = (*case.outputs, *case.gradients[index])
+    # The first is the reference's own arithmetic, which counts in single precision.
+    points: list[tuple[Values, Upstream]] = [(case.inputs, case.upstreams[index])]
+    points += [
+        (
+            tuple(_moved(each, generator) for each in case.inputs),
+            tuple(_moved(each, generator) for each in case.upstreams[index]),
+        )
+        for _ in range(MOVES)
+    ]
     found: list[Sequence[Tensor | None]] = [right]
-    for _ in range(MOVES):
-        inputs: Values = tuple(_moved(each, generator) for each in case.inputs)
-        upstream: Upstream = tuple(_moved(each, generator) for each in case.upstreams[index])
+    for inputs, upstream in points:
         with suppress(*REFUSALS):
             found.append((*stage.run(inputs), *stage.true_gradients(inputs, upstream)))
     columns = zip(right, zip(*found, strict=True), strict=True)

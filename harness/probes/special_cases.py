@@ -20,8 +20,8 @@ Named = dict[str, Tensor]
 Make = Callable[[Named, torch.Generator], Named]
 # Up to this many single numbers, every combination of 0 and 1 is tried; of more, a random one.
 EVERY_COMBINATION = 3
-# Of more pairs of inputs than this, the first are tried.
-MOST_PAIRS = 10
+# Of more inputs than this, those of one shape are paired; of more pairs, the first are tried.
+EVERY_PAIR, MOST_PAIRS = 3, 10
 
 
 @cached
@@ -97,7 +97,12 @@ def _kinds(stage: Stage, ordinary: Named) -> Iterator[tuple[str, Make]]:
             yield f"entries of {name} are equal", partial(_equal, names=(name,))
         else:
             yield f"{name} is 1", partial(_filled, numbers={name: 1.0})
-    for one, other in islice(combinations(real, 2), MOST_PAIRS):
+    pairs = (
+        (one, other)
+        for one, other in combinations(real, 2)
+        if len(real) <= EVERY_PAIR or ordinary[one].shape == ordinary[other].shape
+    )
+    for one, other in islice(pairs, MOST_PAIRS):
         yield f"{one} equals {other}", partial(_equal, names=(one, other))
         yield f"{one} is −{other}", partial(_equal, names=(one, other), sign=-1)
     for name in (each for each in ordinary if each not in real):
