@@ -20,6 +20,7 @@ from harness.probes import plan
 
 # The checks whose subject `same_behaviour` tries as well.
 TRIED = ("forward", "gradient", "purity", "memory", "subsets", "*")
+MOST_SOURCES = 500
 
 
 def mutants_of(
@@ -70,8 +71,12 @@ def formulas_of(stage: Stage, solution: Solution) -> Iterator[Case]:
 def sources_of(
     stage: Stage, solution: Solution, spawner: Spawner, limits: Limits
 ) -> Iterator[Case]:
-    """Yield a mutant for each change to the solution's class, with whether it does the same."""
+    """Yield a mutant for each change to the solution's class, with whether it does the same.
+
+    Of very many, some are chosen evenly.
+    """
     rewrites = rewrites_of(solution.classes()[stage.name], shaped=not stage.is_scalar)
+    rewrites = rewrites[:: -(-len(rewrites) // MOST_SOURCES) or 1]
     for number, rewrite in enumerate(rewrites, start=1):
         mutant = _mutant(stage, solution, "source", f"{number:03}", rewrite.code)
         same = _same(stage, solution, mutant, spawner, limits)

@@ -1,0 +1,93 @@
+"""Whatever kinds of inputs and outputs a stage declares, verify writes right and wrong classes."""
+
+from __future__ import annotations
+
+import ast
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from grading.verify.behaviour import same_behaviour
+from grading.verify.case import read_solution, unsolved
+from grading.verify.equivalents import equivalents_for
+from grading.verify.mutants import formulas_of, mistakes_of
+from grading.verify.styles import catalogue, styles_for, written
+from grading.verify.writing import stage_text
+from harness.candidate.workbench import Workbench
+from harness.course.assignments import DECLARATION, load_assignment
+from harness.formulas.same import same_as_true
+
+COURSE = Path(__file__).resolve().parent.parent / "examples" / "solutions"
+NAMES = sorted(path.parent.name for path in COURSE.glob(f"*/{DECLARATION}"))
+
+
+def example(name):
+    return load_assignment(name, COURSE / name / DECLARATION), read_solution(COURSE / name)
+
+
+def every_stage():
+    for name in NAMES:
+        assignment, solution = example(name)
+        for stage in assignment.stages:
+            yield pytest.param(stage, solution, id=f"{name}/{stage.name}")
+
+
+def run(data):
+    """The classes of a submission, of which each statement runs by itself."""
+    scope: dict[str, object] = {}
+    for statement in ast.parse(data).body:
+        with suppress(ImportError):
+            exec(compile(ast.Module([statement], []), "submission", "exec"), scope)
+    return Workbench(scope)
+
+
+@pytest.mark.parametrize(("stage", "solution"), [*every_stage()])
+def test_the_class_that_mutants_are_made_from_is_right(stage, solution):
+    assert same_behaviour(stage, run(solution.data))
+    assert same_behaviour(stage, run(solution.followed_by(stage_text(stage, {}))))
+    for name, expression in stage.gradients.items():
+        assert same_as_true(stage, name, expression)
+
+
+@pytest.mark.parametrize(("stage", "solution"), [*every_stage()])
+def test_mistakes_are_mutants_of_every_stage_and_formulas_where_gradients_are_declared(
+    stage, solution
+):
+    mistakes = {case.name.rpartition("/")[2] for case in mistakes_of(stage, solution)}
+    assert {"float32-inside", "last-forward-wins", "return-forgotten"} <= mistakes
+    formulas = [
+        case.name.partition("/")[2].partition("/")[0] for case in formulas_of(stage, solution)
+    ]
+    assert set(formulas) == set(stage.gradients)
+    wrong = next(each for each in mistakes_of(stage, solution) if each.name.endswith("noise"))
+    assert not same_behaviour(stage, run(wrong.data))
+
+
+@pytest.mark.parametrize(("stage", "solution"), [*every_stage()])
+@pytest.mark.proof
+@pytest.mark.filterwarnings("ignore")
+def test_every_style_that_a_stage_can_have_is_right(stage, solution):
+    name = stage.name
+    (equivalent,) = equivalents_for("own", stage).values()
+    for style in styles_for(stage):
+        head = f"{catalogue().head}Solved{name} = {name}\n"
+        code = head + written(stage, equivalent, style)
+        assert same_behaviour(stage, run(solution.followed_by(code))), f"{style}\n{code}"
+
+
+def test_a_style_that_means_nothing_for_a_stage_is_skipped():
+    every = set(catalogue().style)
+    by_name = {stage.values[0].name: stage.values[0] for stage in every_stage()}
+    assert set(styles_for(by_name["Tanh"])) == every
+    assert "setup_context" not in styles_for(by_name["LeakyReLU"])
+    assert "grad_output" not in styles_for(by_name["LSTMCell"])
+    assert "extra axes" in styles_for(by_name["Conv2d"])
+    assert "a named tuple" not in styles_for(by_name["Concat"])
+
+
+def test_a_module_without_its_backwards_is_a_handout():
+    _, solution = example("relu-network")
+    handout = unsolved(solution)
+    assert b"g @ w.T" in solution.data and b"g @ w.T" not in handout.data
+    assert set(handout.classes()) == set(solution.classes())
