@@ -97,7 +97,7 @@ def test_a_gradient_of_another_shape_is_shown_with_both_shapes():
     [
         ("g * q", "NameError: unknown name q in g * q"),
         ("g @ z @ z", "RuntimeError"),
-        ("1", "the gradient of z, 1, is no tensor"),
+        ("1", "the gradient of z, 1, is not a tensor"),
     ],
 )
 def test_a_gradient_that_cannot_be_evaluated_is_refused(expression, said):
@@ -138,7 +138,7 @@ def test_a_forward_that_cannot_be_judged_is_refused(forward, said):
         (Mistake("odd", {"z": "g * q"}, hint="?"), "the mistake odd: unknown name q in g * q"),
         (
             Mistake("lost", code="pass", hint="?", rejected_by=("stability",)),
-            "the mistake lost is said to be rejected by stability, which is no check here",
+            "the mistake lost claims stability, which is not a check of this stage",
         ),
     ],
 )

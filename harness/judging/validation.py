@@ -183,7 +183,7 @@ def _validate_gradients(stage: Stage, inputs: Values, upstream: Upstream, sizes:
         with _doing(called, sizes):
             value: object = stage.evaluate(expression, inputs, upstream)
         if not isinstance(value, Tensor):
-            raise _Fault(f"{called} is no tensor.")
+            raise _Fault(f"{called} is not a tensor.")
         if value.shape != true.shape:
             raise _Fault(f"{called} has shape {(*value.shape,)}, and {name} has {(*true.shape,)}.")
         off, room = (value - true).abs(), RELATIVE * float(true.abs().max())
@@ -219,7 +219,7 @@ def _validate_mistake(stage: Stage, mistake: Mistake, checks: set[str]) -> None:
     for each in mistake.rejected_by:
         known = each in ("*", "gradient/*", *(checks & {"training"}))
         if not known and f"{stage.slug}/{each}" not in checks:
-            raise _Fault(f"{called} is said to be rejected by {each}, which is no check here.")
+            raise _Fault(f"{called} claims {each}, which is not a check of this stage.")
 
 
 def _validate_training(assignment: Assignment, task: Task) -> None:

@@ -289,7 +289,7 @@ class StageContext:
         if isinstance(reply, Trouble):
             self.fail(reply, "forward", case)
         assert isinstance(reply, Output)
-        # A single output in a tuple is no tensor.
+        # A single output in a tuple is not a tensor.
         return reply.values if len(self.stage.outputs) > 1 else (reply.value,)
 
     def fail(self, trouble: Trouble, phase: str, case: Case, index: int | None = None) -> NoReturn:
