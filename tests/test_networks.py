@@ -196,6 +196,23 @@ def test_a_stage_used_twice_that_mixes_its_calls_up_fails_in_the_chain():
     assert found["chain/whole"] == "not_run"
 
 
+def test_the_precision_of_one_stage_costs_no_other_check_of_the_chain():
+    class Single(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, z):
+            ctx.save_for_backward(z)
+            return torch.relu(z).float()
+
+        @staticmethod
+        def backward(ctx, g):
+            return g * (ctx.saved_tensors[0] > 0)
+
+    names = {"Affine": right(affine), "ReLU": Single, "CrossEntropy": right(loss)}
+    report = judge(of(relu_network), Workbench(names), seed=4).report
+    wrong = [check.id for check in report.checks if check.outcome != "passed"]
+    assert wrong == ["relu/precision"]
+
+
 def test_without_a_network_each_stage_is_a_chain_by_itself():
     declared = assignment("Own", [affine, cell, embed])
     found = outcomes(declared)
@@ -243,6 +260,10 @@ def too_few(x, w):
     return mean(affine(x, w))
 
 
+def as_a_list(x, y):
+    return mean(concat([x, y]))
+
+
 def nothing(x):
     mean(x)
 
@@ -267,6 +288,7 @@ def not_a_cost(x):
         (no_such_attribute, 1, "data cannot stand between the stages"),
         (branching, 1, "must do the same for all values"),
         (too_few, 1, "Affine takes x, w, b, and is given 2 arguments"),
+        (as_a_list, 1, r"Concat takes each tensor as an argument of its own: write \*tensors"),
         (nothing, 0, "must return the cost, or the cost and a prediction"),
         (lambda *values: mean(values[0]), 0, "name each of them"),
     ],

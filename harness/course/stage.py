@@ -2,7 +2,7 @@
 
 import ast
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from types import CodeType, MappingProxyType
@@ -135,7 +135,7 @@ class Stage:
 
     def __call__(self, *inputs: Any) -> Any:
         """Return the reference's output, as `apply` would; note the call if a network is traced."""
-        traced = next((each for each in inputs if isinstance(each, Proxy)), None)
+        traced = next(_proxies(inputs), None)
         if traced is not None:
             return traced.tracer.create_proxy("call_function", self, inputs, {}, name=self.output)
         return self.forward(*inputs)
@@ -394,6 +394,14 @@ class Stage:
             waiting = (waiting & set(names)) - used
         # They are declared in an order in which each can be computed.
         yield from (name for name in names if name in used)
+
+
+def _proxies(values: Iterable[Any]) -> Iterator[Proxy]:
+    for each in values:
+        if isinstance(each, Proxy):
+            yield each
+        elif isinstance(each, list | tuple):
+            yield from _proxies(each)
 
 
 def _drawn(each: Input, generator: torch.Generator, sizes: Sizes, variant: int) -> Iterator[Value]:

@@ -115,6 +115,8 @@ def _misfit(stage: Stage, args: tuple[Any, ...]) -> str:
     """Return what is wrong with the number of arguments, "" if nothing is."""
     several = any(each.several for each in stage.inputs.values())
     count = len(stage.inputs)
+    if any(isinstance(each, list | tuple) and _has_nodes(each) for each in args):
+        return f"{stage.name} takes each tensor as an argument of its own: write *tensors"
     if len(args) == count or (several and len(args) >= count):
         return ""
     return f"{stage.name} takes {', '.join(stage.inputs)}, and is given {len(args)} arguments"

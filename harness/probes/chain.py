@@ -15,7 +15,7 @@ from harness.candidate.glue import run_links
 from harness.candidate.operations import Value
 from harness.course.inputs import Sizes, is_real_tensor
 from harness.course.network import Network, by_itself
-from harness.course.shapes import reference, sizes_of, values_for
+from harness.course.shapes import MISFITS, reference, sizes_of, values_for
 from harness.course.stage import Stage
 from harness.probes.cases import TRIES, cached, generator_for, sizes_for
 from harness.probes.compare import VALUES, Tolerance, difference
@@ -90,9 +90,7 @@ class ChainCase:
 
         def rounded(*values: Value) -> Any:
             outputs = forward(*(_to(each, torch.float32) for each in values))
-            if stays:
-                return outputs
-            return tuple(map(_to, outputs)) if isinstance(outputs, tuple) else _to(outputs)
+            return outputs if stays else _each(outputs, torch.float64)
 
         with suppress(RuntimeError):
             return self.gradients({stage.name: rounded})
@@ -150,7 +148,7 @@ def judge_chain(
         said, detail = in_words(trouble.what, trouble.trouble)
         staff = for_staff(trouble.trouble)
         raise Errored(stopped + said, detail, staff=staff, case=facts) from None
-    except (RuntimeError, TypeError) as refusal:
+    except MISFITS as refusal:
         where = f"{stopped}torch's engine refused it."
         said = f"torch says: {refusal}"
         raise Failed(where, said, staff=str(refusal), case=facts) from None
@@ -166,11 +164,24 @@ def judge_chain(
 
 
 def _students(context: StageContext) -> Callable[..., Any]:
+    """Return a student's stage in double precision, which is a check of its own."""
     stage = context.stage
-    return proxy(context.candidate, stage.name, context.handles, len(stage.outputs))
+    apply = proxy(context.candidate, stage.name, context.handles, len(stage.outputs))
+
+    def applied(*inputs: Value) -> Any:
+        return _each(apply(*inputs), torch.float64)
+
+    return applied
 
 
-def _to(value: Any, dtype: torch.dtype = torch.float64) -> Any:
+def _each(outputs: Any, dtype: torch.dtype) -> Any:
+    """Return one output, or each of several, in a precision."""
+    if isinstance(outputs, tuple):
+        return tuple(_to(each, dtype) for each in outputs)
+    return _to(outputs, dtype)
+
+
+def _to(value: Any, dtype: torch.dtype) -> Any:
     return value.to(dtype) if is_real_tensor(value) else value
 
 
