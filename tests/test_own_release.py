@@ -19,7 +19,7 @@ from harness.errors import UserError
 from tests.own_course import backprop
 
 SECRETS = '''
-"""Two stages."""
+"""Two stages: ReLU and the "square" """
 
 import layers
 import torch

@@ -117,7 +117,7 @@ class _Module:
         name = self._folder.name
         parts = [
             f"{HANDED_OUT} for {name}",
-            *([f'"""{self._title}"""'] if self._title else []),
+            *([_docstring(self._title)] if self._title else []),
             "\n".join([*sorted(imported, key=_order), tools]),
             *(f'{_variable(file)} = """\n{text}\n"""' for file, text in self._data.items()),
             *written,
@@ -130,9 +130,7 @@ class _Module:
         self._seen.add(file)
         tree = ast.parse(file.read_bytes(), str(file))
         if file.name == DECLARATION:
-            self._title = (
-                (ast.get_docstring(tree) or "").replace("\\", "\\\\").replace('"""', "'''")
-            )
+            self._title = ast.get_docstring(tree) or ""
         body = tree.body[ast.get_docstring(tree) is not None :]
         tree.body = [each for each in body if not _is_main(each)]
         for module in self._modules_in(tree):
@@ -241,6 +239,10 @@ class _Data(ast.NodeTransformer):
         if not inside or not path.is_file() or path.suffix in ("", ".py", ".ipynb"):
             return node
         return ast.parse(f"unpacked({name!r}, {_variable(name)})", mode="eval").body
+
+
+def _docstring(text: str) -> str:
+    return ast.unparse(ast.Module([ast.Expr(ast.Constant(text))], type_ignores=[]))
 
 
 def _variable(file: str) -> str:
