@@ -333,21 +333,22 @@ def sizes_of(network: Network) -> tuple[Sizes, ...]:
     if network.sizes and all(set(names) <= set(sizes) for sizes in network.sizes):
         return network.sizes
     random_ = random.Random(network.prediction)
+    numbers = (each for axes in network.shapes.values() for each in axes if each.isdecimal())
+    pool = [*POOL, *dict.fromkeys(map(int, numbers))]
     found: list[Sizes] = []
     for turn in range(TURNS if names else 1):
         tries = MORE_TRIES if found else TRIES
         wanted = [
             {name: DIFFERENT[(turn * 2 + at) % 6] for at, name in enumerate(names)},
-            *({name: random_.choice(POOL) for name in names} for _ in range(tries - 1)),
+            *({name: random_.choice(pool) for name in names} for _ in range(tries - 1)),
         ]
         errors: list[str] = []
         for sizes in wanted if names else wanted[:1]:
-            said = misfit(network, sizes)
-            if not said:
-                if sizes not in found:
-                    found.append(sizes)
+            objection = misfit(network, sizes)
+            if not objection:
+                found += [sizes] if sizes not in found else []
                 break
-            errors.append(said)
+            errors.append(objection)
         if not found:
             raise DeclarationError(f"{network.place}: {errors[0]}")
     return tuple(found)
