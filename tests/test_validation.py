@@ -6,8 +6,10 @@ import re
 
 import pytest
 import torch
+from click.testing import CliRunner
 
-from harness.course.assignments import SHIPPED, load_assignment
+from grading.cli import main
+from harness.course.assignments import SHIPPED, load_assignment, use_course
 from harness.declare import (
     Mistake,
     assignment,
@@ -151,3 +153,35 @@ def test_labels_beyond_the_classes_are_a_fault_of_the_declaration():
     nll = torch.nn.functional.nll_loss
     said = refused("NLL", "l[N K], y[N] -> C", nll, inputs={"y": labels(20)})
     assert said.startswith("NLL: forward raises IndexError: Target 19 is out of bounds")
+
+
+WRONG = """
+import torch
+
+from harness.declare import assignment, stage
+
+relu = stage("ReLU", "z[N K] -> a", torch.relu, gradients={"z": "g * z"})
+ASSIGNMENT = assignment("Rectifiers", [relu])
+"""
+
+
+@pytest.mark.slow
+def test_nothing_is_verified_or_graded_with_a_wrong_declaration(tmp_path, monkeypatch):
+    folder = tmp_path / "solutions" / "rectifiers"
+    folder.mkdir(parents=True)
+    (folder / "assignment.py").write_text(WRONG)
+    (folder / "rectifiers.py").write_text("x = 1\n")
+    handed_in = tmp_path / "in"
+    handed_in.mkdir()
+    (handed_in / "alice.py").write_text("x = 1\n")
+    monkeypatch.chdir(tmp_path)
+    out = str(tmp_path / "out")
+    for command in (
+        ["verify", "rectifiers"],
+        ["grade", str(handed_in), "--assignment", "rectifiers", "--out", out],
+    ):
+        done = CliRunner().invoke(main, command)
+        assert done.exit_code == 2, done.output
+        said = " ".join(done.output.split())
+        assert "rectifiers/assignment.py, line 6: ReLU: the gradient of z, g * z, is not" in said
+    use_course(None)
