@@ -36,11 +36,14 @@ from harness.mistakes import mistakes_in
 from harness.probes.context import StageContext
 from tests.diagnosing import (
     FRESH,
+    OWN,
     STAGES,
     candidate_for,
     fresh_candidate,
     gradient_checks,
     is_named_so,
+    own_candidate,
+    own_checks,
     reproduces,
 )
 
@@ -91,9 +94,19 @@ def fresh(name: str) -> Iterator[Wrong]:
                 yield Wrong(stage, of, candidate, check, has_formula=bool(entry["formula"].get(of)))
 
 
+def own() -> Iterator[Wrong]:
+    """Mistakes in the stages that the examples declare, written from the declarations alone."""
+    for entry in OWN:
+        stage, candidate = own_candidate(entry)
+        for of, check in own_checks(stage, candidate).items():
+            if of in entry["wrong"]:
+                yield Wrong(stage, of, candidate, check, has_formula=of in entry["formula"])
+
+
 SETS: dict[str, Callable[[], Iterator[Wrong]]] = {
     "known mistakes": known,
     "made by rule": by_rule,
+    "examples' stages": own,
     **{f"fresh, {name}": partial(fresh, name) for name in FRESH},
 }
 

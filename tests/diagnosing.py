@@ -13,8 +13,11 @@ from torch import Tensor
 from grading.verify.writing import stage_text
 from harness.candidate.operations import Backward, Forward, Operation, Output, Returns
 from harness.candidate.workbench import Workbench
+from harness.course.assignment import Assignment
 from harness.course.assignments import SHIPPED, load_assignment
 from harness.course.settings import Settings
+from harness.course.sizes import fresh_sizes
+from harness.formulas.same import close
 from harness.judging.judge import judge
 from harness.probes.cases import make_case
 from tests.right import MANY, ONE
@@ -45,12 +48,17 @@ def gradient_checks(assignment, stage, candidate, settings=None):
 
 def reproduces(stage, name, candidate, expression, tolerance=1e-6):
     """Whether the expression gives what backward returns, at inputs that nobody has looked at."""
-    at = tuple(stage.inputs).index(name)
-    for index, sizes in enumerate(SIZES):
+    at = stage.position(name)
+    is_shipped = any(stage is each for _, each in STAGES)
+    several = SIZES if is_shipped else (*stage.sizes[1:3], fresh_sizes(stage, stage.sizes[0]))
+    for index, sizes in enumerate(several):
         case = make_case(stage, 4242, {} if stage.is_scalar else sizes, INDEX + index)
+        if case.inputs[at] is None:
+            continue
         for upstream in case.upstreams:
+            needed = stage.with_gradient(case.inputs)
             asked: list[Operation] = [
-                Forward(1, stage.name, case.inputs, (True,) * len(case.inputs)),
+                Forward(1, stage.name, case.inputs, needed),
                 Backward(1, upstream),
             ]
             output, returned = Workbench({stage.name: candidate}).perform(asked)
@@ -61,7 +69,11 @@ def reproduces(stage, name, candidate, expression, tolerance=1e-6):
                     return False
                 continue
             assert isinstance(got, Tensor)
-            value = stage.evaluate(expression, case.inputs, upstream, output.values).double()
+            # An output that is right is the reference's, to the last digit.
+            returned_outputs = [each for each in output.values if isinstance(each, Tensor)]
+            right = all(close(*pair) for pair in zip(returned_outputs, case.outputs, strict=True))
+            outputs = case.outputs if right else returned_outputs
+            value = stage.evaluate(expression, case.inputs, upstream, outputs).double()
             got = got.double()
             if value.shape != got.shape:
                 return False
@@ -122,3 +134,54 @@ def fresh_candidate(entry):
     scope = {"torch": torch, "np": np, "right": stage.forward}
     exec(text, scope)
     return stage, scope[stage.name]
+
+
+EXAMPLES = Path(__file__).parents[1] / "examples" / "solutions"
+# Wrong backwards for the stages that the examples declare, written from the declarations alone.
+OWN = [
+    entry
+    for path in sorted((Path(__file__).parent / "own_mistakes").glob("*.toml"))
+    for entry in tomllib.loads(path.read_text(encoding="utf-8"))["mistake"]
+]
+OWN_CLASS = """def apply({inputs}):
+{forward}
+
+class {name}(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, {inputs}):
+        returned = apply({inputs})
+        {outputs} = returned
+        ctx.kept = {inputs}, {outputs}
+        return returned
+
+    @staticmethod
+    def backward(ctx, {upstreams}):
+        {inputs}, {outputs} = ctx.kept
+{backward}
+"""
+
+
+def own_candidate(entry):
+    """The stage, and the class that an entry of ``OWN`` describes."""
+    file = EXAMPLES / entry["assignment"] / "assignment.py"
+    stage = load_assignment(entry["assignment"], file).stage(entry["stage"])
+    inputs = ", ".join("*" * each.several + name for name, each in stage.inputs.items())
+    text = OWN_CLASS.format(
+        name=stage.name,
+        inputs=inputs,
+        outputs=", ".join(stage.outputs),
+        upstreams=", ".join(stage.upstreams),
+        forward=textwrap.indent(entry["forward"].strip() or f"return right({inputs})", "    "),
+        backward=textwrap.indent(entry["backward"].strip(), "        "),
+    )
+    scope = {"torch": torch, "F": torch.nn.functional, "right": stage.forward}
+    exec(text, scope)
+    return stage, scope[stage.name]
+
+
+def own_checks(stage, candidate):
+    """The checks of the gradients of a stage that stands by itself, by input."""
+    assignment = Assignment("own", "Own", (stage,))
+    only = [f"{stage.slug}/gradient/{name}" for name in stage.differentiable]
+    checks = judge(assignment, Workbench({stage.name: candidate}), only=only).report.checks
+    return {check.id.rsplit("/", 1)[1]: check for check in checks}

@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from types import CodeType, MappingProxyType
@@ -375,12 +376,32 @@ class Stage:
 
         Raise NameError if the expression uses an unknown name.
         """
-        scope = {**TORCH, **self.scope(inputs, upstream, outputs)}
-        # Torch itself imports modules when it is first asked to compare with a float.
-        scope["__builtins__"] = {"__import__": __import__}
+        scope = self._with_torch(inputs, upstream, outputs)
         for name in self.intermediates(expression):
             scope[name] = eval(_known(self.where[name], scope), scope)
         return eval(_known(expression, scope), scope)  # type: ignore[no-any-return]
+
+    def whole_scope(
+        self, inputs: Values, upstream: Upstream, outputs: Sequence[Tensor] | None = None
+    ) -> dict[str, Any]:
+        """Return ``scope`` with torch's functions and those names in ``where`` that have a value.
+
+        An expression can be evaluated in it many times.
+        """
+        scope = self._with_torch(inputs, upstream, outputs)
+        for name, expression in self.where.items():
+            # A name may be about an optional tensor that is not there.
+            with suppress(Exception):
+                scope[name] = eval(_known(expression, scope), scope)
+        return scope
+
+    def _with_torch(
+        self, inputs: Values, upstream: Upstream, outputs: Sequence[Tensor] | None
+    ) -> dict[str, Any]:
+        scope = {**TORCH, **self.scope(inputs, upstream, outputs)}
+        # Torch itself imports modules when it is first asked to compare with a float.
+        scope["__builtins__"] = {"__import__": __import__}
+        return scope
 
     def intermediates(self, expression: str) -> Iterator[str]:
         """Yield the names in ``where`` that an expression uses, each after those that it uses."""

@@ -18,7 +18,9 @@ LEAST_FOR_PAIRS = 20
 
 def cut_formulas(stage: Stage, name: str, samples: Sequence[Sample]) -> Iterator[str]:
     """Yield formulas with a limit that give what was returned for input ``name`` in all samples."""
-    true = stage.gradients[name]
+    true = stage.gradients.get(name)
+    if not true:
+        return
     for text in (*_clipped(stage, true, samples), *_inside_clipped(stage, true, samples)):
         if reproduces(stage, text, samples, 3 * EXACT):
             yield text

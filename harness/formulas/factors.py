@@ -145,6 +145,7 @@ class Factors:
         sums = [*(f"{size} {more}" for size in names for more in ("+ 1", "- 1"))]
         sums += [f"{one} + {other}" for one, other in combinations(names, 2)]
         sums += [f"({size} - 1 + ({size} == 1))" for size in names]
+        sums += [f"({size} / ({size} - 1))" for size in names]
         for (text, values), power in product(self._known(sums), POWERS[:4]):
             yield _power(text, values, power)
 
@@ -165,12 +166,14 @@ class Factors:
     @cached_property
     def _sizes(self) -> list[tuple[str, Array]]:
         """The sizes of the inputs' axes as expressions, with their values."""
-        seen: dict[str, str] = {}
-        for name, each in self._stage.inputs.items():
-            for axis, dimension in enumerate(each.axes):
-                short = dimension in self._stage.dimensions
-                seen.setdefault(dimension, dimension if short else f"{name}.shape[{axis}]")
-        return self._known(seen.values())
+        texts = [*self._stage.dimensions]
+        given = [name for name, each in self._stage.inputs.items() if each.is_given]
+        tensors = [name for name, each in self._stage.inputs.items() if not each.is_given]
+        for name in given:
+            texts += [name, f"(1 - {name})", *(f"{one}.size({name})" for one in tensors)]
+        if max((len(each.axes) for each in self._stage.inputs.values()), default=0) > 2 or given:
+            texts += [f"{one}.numel()" for one in (*self._stage.upstreams, *tensors)]
+        return self._known(texts)
 
     @cached_property
     def _few(self) -> list[tuple[str, Array]]:
@@ -194,9 +197,9 @@ class Factors:
     @cached_property
     def _names(self) -> tuple[str, ...]:
         """What is reduced: names, and the parts of the true gradient."""
-        true = self._stage.gradients[self._name]
-        slope = without_factor("g", true)
-        parts = (f"({part})" for part in parts_of(true, *([slope] if slope else [])))
+        true = self._stage.gradients.get(self._name)
+        slope = without_factor("g", true) if true else None
+        parts = (f"({part})" for part in parts_of(*filter(None, (true, slope))))
         names = (*self._stage.upstreams, *self._stage.quantities)
         return (*names, *dict.fromkeys(parts))
 
@@ -204,7 +207,11 @@ class Factors:
     def _norms(self) -> list[tuple[str, Array]]:
         """The norms of one gradient and of several together."""
         names = [name for name in self._stage.required if name in self._stage.gradients]
-        texts = [f"({self._stage.gradients[self._name]}).norm()", "g.norm()"]
+        of = (
+            *self._stage.upstreams,
+            *([true] if (true := self._stage.gradients.get(self._name)) else ()),
+        )
+        texts = [f"({each}).norm()" for each in reversed(of)]
         for count in range(2, len(names) + 1):
             for some in combinations(names, count):
                 sums = (f"(({self._stage.gradients[name]}) ** 2).sum()" for name in some)
@@ -217,7 +224,7 @@ class Factors:
         for text in texts:
             numbers: list[float] = []
             for sample in self._samples:
-                value = value_at(self._stage, f"ones(()) * ({text})", sample)
+                value = value_at(self._stage, f"ones(()).double() * ({text})", sample)
                 number = float(value) if value is not None and value.numel() == 1 else math.nan
                 if not math.isfinite(number) or not number:
                     break

@@ -4,7 +4,7 @@ import ast
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import islice
 
 import numpy as np
@@ -13,11 +13,20 @@ from torch import Tensor
 
 from harness.course.stage import Stage
 from harness.formulas.cuts import conditions, cut_formulas
-from harness.formulas.factors import Factor, Factors, factors_for
+from harness.formulas.factors import Factor, Factors, constant_text, factors_for
 from harness.formulas.known import NamedFormula, hint_for, known_formulas
-from harness.formulas.point import Point, points_for
-from harness.formulas.samples import EXACT, SINGLE, Sample, reproduces, value_at
-from harness.formulas.search import Sketch, peelings, sketches, triples, unmasked
+from harness.formulas.point import Place, Point, points_for
+from harness.formulas.same import same_as_true
+from harness.formulas.samples import EXACT, SINGLE, Sample, reproduces, same_values, value_at
+from harness.formulas.search import (
+    Sketch,
+    broadcasts,
+    divided,
+    peelings,
+    sketches,
+    triples,
+    unmasked,
+)
 from harness.formulas.steps import Array, undone
 
 # How many of the simplest finds are tried at every sample.
@@ -44,16 +53,46 @@ def formulas_for(stage: Stage, name: str, samples: Sequence[Sample]) -> Iterator
 
     The likeliest and simplest come first; there are none if the true gradient is one.
     """
-    if reproduces(stage, stage.gradients[name], samples, SINGLE):
-        return
-    yield from _Search(stage, name, samples).run()
+    if not all(_is_true(stage, name, sample) for sample in samples):
+        places = tuple((sample.inputs, sample.upstream) for sample in samples)
+        yield from _Search(stage, completed(stage, name, places), name, samples).run()
+
+
+# The cache compares stages and tensors by identity; cases are made once.
+@lru_cache(maxsize=64)
+def completed(stage: Stage, name: str, places: tuple[Place, ...]) -> Stage:
+    """Return the stage with the true gradient of an input as a formula, if one can be found.
+
+    If it is not declared, it is searched for as a wrong one would be.
+    """
+    if name in stage.gradients:
+        return stage
+    at, samples = stage.position(name), list[Sample]()
+    for inputs, upstream in places:
+        right = stage.true_gradients(inputs, upstream)[at]
+        if right is not None:
+            samples.append(Sample(inputs, stage.run(inputs), upstream, right))
+    for found in islice(_Search(stage, stage, name, samples).run(), 1 if samples else 0):
+        if same_as_true(stage, name, found.expression):
+            return replace(stage, gradients={**stage.gradients, name: found.expression})
+    return stage
+
+
+def _is_true(stage: Stage, name: str, sample: Sample) -> bool:
+    right = stage.true_gradients(sample.inputs, sample.upstream)[stage.position(name)]
+    return right is not None and same_values(right.double(), sample.got, SINGLE)
 
 
 class _Search:
-    """The search for the formula of one gradient, from samples of it."""
+    """The search for the formula of one gradient, from samples of it.
 
-    def __init__(self, stage: Stage, name: str, samples: Sequence[Sample]) -> None:
-        self._stage, self._name, self._samples = stage, name, samples
+    ``whole`` is the stage with that gradient, if it is known.
+    """
+
+    def __init__(self, stage: Stage, whole: Stage, name: str, samples: Sequence[Sample]) -> None:
+        self._stage, self._whole, self._name, self._samples = stage, whole, name, samples
+        self._at = stage.position(name)
+        self._true = whole.gradients.get(name, "")
         self._points = points_for(stage, samples)
 
     def run(self) -> Iterator[NamedFormula]:
@@ -62,7 +101,7 @@ class _Search:
             yield from self._one_by_one()
             return
         yield from self._known(point, wanted)
-        for expression in cut_formulas(self._stage, self._name, self._samples):
+        for expression in cut_formulas(self._whole, self._name, self._samples):
             yield NamedFormula(expression, *CUT)
         for expression in self._masked(point, wanted):
             yield NamedFormula(expression, *CUT)
@@ -70,10 +109,11 @@ class _Search:
             yield NamedFormula(expression, *OTHER)
         if wanted.size == 1 and not self._stage.is_scalar:
             return
-        yield from self._other(sketches(point, self._stage.gradients[self._name], wanted))
+        yield from self._other(sketches(point, self._true, wanted))
         for place, values in self._points:
             yield from self._other(peelings(place, values))
-        yield from self._other(triples(point, self._stage.gradients[self._name], wanted))
+        yield from self._other(divided(point, self._true, wanted))
+        yield from self._other(triples(point, self._true, wanted))
 
     @cached_property
     def _all_factors(self) -> Factors:
@@ -81,7 +121,7 @@ class _Search:
 
     def _one_by_one(self) -> Iterator[NamedFormula]:
         """Yield formulas for values that have no multiples: zeros, and what is not finite."""
-        for known in known_formulas(self._stage, self._name):
+        for known in known_formulas(self._whole, self._name):
             if reproduces(self._stage, known.expression, self._samples):
                 yield known
         zeros = f"zeros_like({self._name})"
@@ -90,30 +130,36 @@ class _Search:
 
     def _known(self, point: Point, wanted: Array) -> Iterator[NamedFormula]:
         """Yield known formulas as they are, then with a factor, the true gradient first."""
-        for known in known_formulas(self._stage, self._name):
+        for known in known_formulas(self._whole, self._name):
             # They are few, and often all that a submission with another forward needs.
             if known.forward and reproduces(self._stage, known.expression, self._samples):
                 yield known
-        candidates = point.near(self._name, wanted)
+        candidates = point.near(self._whole, self._name, wanted)
         for known in candidates:
             if reproduces(self._stage, known.expression, self._samples):
                 yield known
         if wanted.size == 1 and not self._stage.is_scalar:
             yield from self._single(wanted)
             return
-        true = NamedFormula(self._stage.gradients[self._name], *FACTOR)
-        for known in (true, *candidates[:TRIES]):
+        true = [NamedFormula(self._true, *FACTOR)] if self._true else []
+        divided: list[NamedFormula] = []
+        for known in (*true, *candidates[:TRIES]):
             scaled = self._scaled(known.expression)
-            if scaled:
+            # What is divided by the upstream again is better described without it.
+            if scaled and re.search(r"/ \(?g(_\w+)?\b", scaled):
+                divided.append(replace(known, expression=scaled))
+            elif scaled:
                 yield replace(known, expression=scaled)
+        yield from divided
 
     def _masked(self, point: Point, wanted: Array) -> Iterator[str]:
         """Yield formulas with some value where a condition holds, and zero elsewhere."""
         tests = [*conditions(self._stage, self._name, self._samples)]
         if not tests:
             return
-        true = self._stage.gradients[self._name]
-        for body in islice(dict.fromkeys((true, "g", *unmasked(point, true, wanted))), TRIES):
+        simple = filter(None, (self._true, *self._stage.upstreams))
+        bodies = dict.fromkeys((*simple, *unmasked(point, self._true, wanted)))
+        for body in islice(bodies, TRIES):
             factor = self._factor_where_not_zero(body)
             if factor is None:
                 continue
@@ -138,11 +184,10 @@ class _Search:
 
     def _turned(self, point: Point, wanted: Array) -> Iterator[str]:
         """Yield the true gradient, or a known formula, rearranged or inside another function."""
-        true = self._stage.gradients[self._name]
         is_matrix = wanted.ndim == 2 and not self._stage.is_scalar
         for pattern, inner in undone(*(["turned"] if is_matrix else []), "wholes", of=wanted):
-            known = [each.expression for each in point.near(self._name, inner)]
-            for expression in (true, *known):
+            known = [each.expression for each in point.near(self._whole, self._name, inner)]
+            for expression in filter(None, (self._true, *known)):
                 right = self._if_right(pattern.format(expression, self._name))
                 if right:
                     yield right
@@ -168,12 +213,49 @@ class _Search:
     def _filled(self, sketch: Sketch) -> str | None:
         """Return the sketch with its factors if it then reproduces every sample."""
         if len(sketch.parts) == 1:
-            return self._scaled(sketch.parts[0])
-        factors = self._factors(sketch.parts)
+            part = self._in_shape(sketch.parts[0])
+            # A cost's upstream is a factor that no axis shows.
+            costs = [g for g, value in self._points[0][0].upstreams.items() if not value.ndim]
+            whole = [part, *(f"{g} * ({part})" for g in costs)] if part else []
+            return next(filter(None, map(self._scaled, whole)), None)
+        factors = self._factors([sketch.outer.format(part) for part in sketch.parts])
         if factors is None:
-            return None
+            return self._as_at_first(sketch)
         pairs = zip(factors, sketch.parts, strict=True)
-        return self._if_right(" + ".join(f"({factor.times(part)})" for factor, part in pairs))
+        parts = " + ".join(f"({factor.times(part)})" for factor, part in pairs)
+        return self._if_right(sketch.outer.format(parts))
+
+    def _as_at_first(self, sketch: Sketch) -> str | None:
+        """Return the sketch with the factors of the first sample if these hold in every sample."""
+        row = self._row(self._samples[0], [sketch.outer.format(part) for part in sketch.parts])
+        found = _coefficients(*row, len(sketch.parts)) if row else None
+        if not found or None in found:
+            return None
+        pairs = zip(found, sketch.parts, strict=True)
+        parts = " + ".join(
+            f"({Factor(*constant_text(round(factor or 0.0, 6))).times(part)})"
+            for factor, part in pairs
+        )
+        return self._if_right(sketch.outer.format(parts))
+
+    def _row(self, sample: Sample, parts: Sequence[str]) -> tuple[Tensor, Tensor] | None:
+        """Return the values of parts as columns, and what came back; None if one does not fit."""
+        columns: list[Tensor] = []
+        for part in parts:
+            value = value_at(self._stage, part, sample)
+            if value is None or not broadcasts(tuple(value.shape), tuple(sample.got.shape)):
+                return None
+            columns.append(value.expand(sample.got.shape).flatten())
+        return torch.stack(columns, 1), sample.got.flatten()
+
+    def _in_shape(self, part: str) -> str | None:
+        """Return an expression so that it has the shape of what came back."""
+        sample = self._samples[0]
+        value, place = value_at(self._stage, part, sample), sample.inputs[self._at]
+        if value is None or value.shape == sample.got.shape:
+            return part
+        fits = isinstance(place, Tensor) and place.shape == sample.got.shape
+        return f"({part}).expand_as({self._name})" if fits else None
 
     def _scaled(self, expression: str) -> str | None:
         """Return the expression times the factor with which it reproduces every sample."""
@@ -199,11 +281,9 @@ class _Search:
         rows: list[tuple[Tensor, Tensor]] = []
         columns: list[list[float | None]] = []
         for sample in self._samples:
-            values = [value_at(self._stage, part, sample) for part in parts]
-            fits = [each for each in values if each is not None and each.shape == sample.got.shape]
-            if len(fits) < len(parts):
+            row = self._row(sample, parts)
+            if row is None:
                 return None
-            row = torch.stack([each.flatten() for each in fits], 1), sample.got.flatten()
             if self._stage.is_scalar:
                 rows.append(row)
                 if len(rows) == FIRST and _together(rows, len(parts)) is None:
@@ -225,14 +305,20 @@ class _Search:
 
     def _if_right(self, text: str) -> str | None:
         tidy = re.sub(r"^-1 \* ", "-", ast.unparse(ast.parse(text, mode="eval")))
-        return tidy if reproduces(self._stage, tidy, self._samples, 3 * EXACT) else None
+        tidy = tidy.replace(" + -", " - ")
+        # In a product, conditions and whole numbers need not be converted.
+        for one in dict.fromkeys((tidy.replace(".double()", ""), tidy)):
+            if reproduces(self._stage, one, self._samples, 3 * EXACT):
+                return one
+        return None
 
 
 def _without_doubles(sketches: Sequence[Sketch]) -> Iterator[Sketch]:
     """Yield the sketches, but of those that differ only in brackets the first."""
     seen: set[str] = set()
     for sketch in sketches:
-        text = " + ".join(ast.unparse(ast.parse(part, mode="eval")) for part in sketch.parts)
+        parts = (ast.unparse(ast.parse(part, mode="eval")) for part in sketch.parts)
+        text = sketch.outer.format(" + ".join(parts))
         if text not in seen:
             seen.add(text)
             yield sketch

@@ -4,12 +4,13 @@ import ast
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import product
 
+from harness.course.inputs import Given
 from harness.course.stage import Stage
 from harness.formulas.data import data
-from harness.formulas.variants import variants_of
+from harness.formulas.variants import variants_of, with_upstream
 from harness.mistakes import mistakes_in
 
 
@@ -28,7 +29,7 @@ class NamedFormula:
     with_it: tuple[tuple[str, str], ...] = ()
     forward: str | None = None
 
-    @property
+    @cached_property
     def cost(self) -> float:
         """The rank among formulas that fit: the least comes first.
 
@@ -67,8 +68,8 @@ def _named(stage: Stage, name: str) -> Iterator[NamedFormula]:
 
 def _neighbours(stage: Stage, name: str) -> Iterator[tuple[str, str]]:
     """Yield how a formula near the true gradient differs from it, and the formula."""
-    true, rules = stage.gradients[name], data("neighbours")
-    quantities = stage.quantities
+    true, rules = stage.gradients.get(name, ""), data("neighbours")
+    quantities = (*stage.quantities, *stage.where)
     for variant in variants_of(stage, name):
         yield variant.how, variant.expression
     for other, expression in stage.gradients.items():
@@ -81,8 +82,20 @@ def _neighbours(stage: Stage, name: str) -> Iterator[tuple[str, str]]:
                 yield f"something done to {quantity}", changed
                 if back := rules["back_through"].get(pattern):
                     yield f"something done to {quantity} and back", back.format(quantity, changed)
-    for quantity, slope in product(quantities, rules["slopes"]):
-        yield f"another slope at {quantity}", f"g * {slope.format(quantity)}"
+    for name, other in product(stage.where, quantities):
+        if re.search(rf"\b{name}\b", true):
+            for pattern in rules["instead"]:
+                changed = re.sub(rf"\b{name}\b", pattern.format(other), true)
+                yield f"{other} for {name}", changed
+    for g, quantity, slope in product(stage.upstreams, stage.quantities, rules["slopes"]):
+        yield f"another slope at {quantity}", f"{g} * {slope.format(quantity)}"
+    if not true:
+        return
+    for given, each in stage.inputs.items():
+        kind = each.kind
+        for value in (0, 1, *(kind.choices if isinstance(kind, Given) else ())):
+            if each.is_given and not isinstance(value, str):
+                yield "another constant", re.sub(rf"\b{given}\b", repr(value), true)
     for how, pattern in rules["shortened"].items():
         yield how, pattern.format(true)
     upstreams = [*rules["upstream"].items()]
@@ -90,7 +103,7 @@ def _neighbours(stage: Stage, name: str) -> Iterator[tuple[str, str]]:
         if not (stage.is_scalar and "sum" in wrong):
             upstreams.append((how.format(quantity), wrong.format(quantity)))
     for how, wrong in upstreams:
-        yield f"upstream {how}", re.sub(r"\bg\b", wrong, true)
+        yield f"upstream {how}", with_upstream(stage, true, wrong)
 
 
 def hint_for(how: str) -> str:

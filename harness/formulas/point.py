@@ -1,25 +1,31 @@
 """A few inputs at which formulas are compared first, with the values of all formulas there."""
 
-from collections.abc import Sequence
+import ast
+import re
+from collections.abc import Iterator, Sequence
 from functools import cached_property, lru_cache
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from harness.course.inputs import Given, Mask, Whole
 from harness.course.stage import Stage, Upstream, Values
 from harness.formulas.known import NamedFormula, known_formulas
 from harness.formulas.same import value_of
 from harness.formulas.samples import Sample, is_right, most
 from harness.formulas.steps import Array
-from harness.formulas.table import Block, Rows, Shape, Table, Term
-from harness.formulas.variants import parts_of
+from harness.formulas.table import Block, Rows, Shape, Table, Term, columns_of
+from harness.formulas.variants import parts_of, terms_of, written_out
 
 Place = tuple[Values, Upstream]
+Known = dict[Shape, tuple[tuple[NamedFormula, ...], Rows]]
 # Only upstreams of this size are compared together: the others differ too much from them.
 LEAST, MOST = 0.05, 20.0
 # How many sizes are tried: matrix products can be undone in some sizes only.
 PLACES = 3
+# How many of the functions that the true gradient calls are parts of expressions.
+CALLS = 3
 
 
 class Point:
@@ -33,7 +39,9 @@ class Point:
     ) -> None:
         self._stage, self._places = stage, tuple(places)
         self._outputs = outputs or [stage.run(inputs) for inputs, _ in places]
-        self._known: dict[str, dict[Shape, tuple[tuple[NamedFormula, ...], Rows]]] = {}
+        self._known: dict[
+            tuple[Stage, str], dict[Shape, tuple[tuple[NamedFormula, ...], Rows]]
+        ] = {}
 
     def value(self, expression: str) -> Array | None:
         """Return the value of an expression, or None if it has none that is a tensor of numbers."""
@@ -51,44 +59,74 @@ class Point:
         # Numpy would give a single number an axis.
         return np.ascontiguousarray(together.numpy()).reshape(together.shape)
 
-    def near(self, name: str, wanted: Array) -> list[NamedFormula]:
-        """Return the known formulas for input ``name`` with the wanted values up to a factor."""
-        if name not in self._known:
-            self._known[name] = self._by_shape(known_formulas(self._stage, name))
-        if wanted.shape not in self._known[name]:
+    def near(self, stage: Stage, name: str, wanted: Array) -> list[NamedFormula]:
+        """Return a stage's known formulas for input ``name`` with these values up to a factor."""
+        if (stage, name) not in self._known:
+            self._known[stage, name] = self._by_shape(known_formulas(stage, name))
+        if wanted.shape not in self._known[stage, name]:
             return []
-        formulas, rows = self._known[name][wanted.shape]
-        found = rows.find(wanted.reshape(1, -1))[1]
+        formulas, rows = self._known[stage, name][wanted.shape]
+        found = rows.find(rows.picked(wanted)[None])[1]
         return [formulas[rows.place(row)] for row in sorted(found, key=lambda at: rows.costs[at])]
 
     @cached_property
     def names(self) -> dict[str, Array]:
-        """The values of the upstreams, inputs and outputs by name, as they are compared."""
-        scopes = [
-            self._stage.scope(inputs, upstream, outputs)
-            for (inputs, upstream), outputs in zip(self._places, self._outputs, strict=True)
-        ]
+        """The values of what expressions are made of, by text, as they are compared.
+
+        These are the upstreams, inputs, outputs, and names in ``where``; labels as one-hot rows.
+        """
         values: dict[str, Array] = {}
-        for name in (*self._stage.upstreams, *self._stage.quantities):
-            column = [scope[name] for scope in scopes]
-            if all(isinstance(value, Tensor) for value in column):
-                values[name] = self.joined([value.detach().double() for value in column])
+        for text in _names(self._stage):
+            value = value_of(self._stage, text, *self._places[0], self._outputs[0])
+            # Torch multiplies matrices of one dtype only.
+            typed = text if value is None or value.is_floating_point() else f"{text}.double()"
+            whole = self.value(f"({typed}) * ones(()).double()")
+            if whole is not None:
+                values[typed] = whole
         # An output of another shape than the upstream's has no place in sums and products.
         for upstream, output in zip(self._stage.upstreams, self._stage.outputs, strict=True):
-            if values[output].shape != values[upstream].shape:
+            if output in values and values[output].shape != values[upstream].shape:
                 del values[output]
         return values
 
     @cached_property
+    def upstreams(self) -> dict[str, Array]:
+        """The values of the upstreams, also with the axis that a reduction has taken."""
+        bases = {text: text.partition(".")[0] for text in self.names}
+        return {
+            text: self.names[text] for text, base in bases.items() if base in self._stage.upstreams
+        }
+
+    @property
+    def tensors(self) -> dict[str, Array]:
+        """The values of the upstreams, inputs and outputs by name."""
+        known = (*self._stage.upstreams, *self._stage.quantities)
+        return {name: self.names[name] for name in known if name in self.names}
+
+    def terms(self, true: str) -> list[tuple[str, tuple[str, ...]]]:
+        """Return the terms of the true gradient, and what stands around their sum."""
+        if not true:
+            return []
+        trees = written_out(self._stage, ast.parse(true, mode="eval").body)
+        return [found for tree in trees if (found := terms_of(tree))]
+
+    @cached_property
     def table(self) -> Table:
         """All small expressions of the stage's names."""
-        parts = ((text, self.value(text)) for text in parts_of(*self._stage.gradients.values()))
+        texts = parts_of(*self._stage.gradients.values(), *self._stage.where.values())
+        parts = ((text, self.value(text)) for text in texts)
         whole = {text: value for text, value in parts if value is not None}
-        return Table(self.names, whole, shaped=not self._stage.is_scalar)
+        names = self.names
+        if not self._stage.is_scalar:
+            # What the true gradient calls a function for is a quantity by itself.
+            calls = [text for text in whole if re.fullmatch(r"\w+\(.*\)", text)]
+            names = {**names, **{text: whole[text] for text in calls[:CALLS]}}
+        inputs, _ = self._places[0]
+        given = zip(self._stage.names_of(inputs), inputs, strict=True)
+        axes = tuple((name, value) for name, value in given if type(value) is int)
+        return Table(names, whole, axes, shaped=not self._stage.is_scalar)
 
-    def _by_shape(
-        self, formulas: Sequence[NamedFormula]
-    ) -> dict[Shape, tuple[tuple[NamedFormula, ...], Rows]]:
+    def _by_shape(self, formulas: Sequence[NamedFormula]) -> Known:
         found: dict[Shape, list[tuple[NamedFormula, Array]]] = {}
         for known in formulas:
             value = self.value(known.expression)
@@ -104,7 +142,32 @@ def _rows_of(pairs: Sequence[tuple[NamedFormula, Array]]) -> tuple[tuple[NamedFo
     def write(row: int) -> Term:
         return Term(formulas[row].expression, float(costs[row]))
 
-    return formulas, Rows(Block(np.stack([value for _, value in pairs]), costs, write))
+    values = np.stack([value for _, value in pairs])
+    columns = columns_of(values.shape[1:])
+    return formulas, Rows(Block(values.reshape(len(values), -1)[:, columns], costs, write), columns)
+
+
+def _names(stage: Stage) -> Iterator[str]:
+    """Yield what expressions of a stage are made of."""
+    yield from stage.upstreams
+    yield from (name for name in stage.quantities if name not in stage.outputs)
+    yield from stage.outputs
+    yield from stage.where
+    for name, each in stage.inputs.items():
+        match each.kind:
+            case Whole(upto=upto) if not each.several:
+                yield f"one_hot({name}, {upto})"
+            case Mask() if not each.several:
+                yield name
+                yield f"(~{name})"
+            case Given(choices=choices) if len(choices) > 1 and all(
+                isinstance(choice, float) for choice in choices
+            ):
+                yield name
+    given = [name for name, each in stage.inputs.items() if each.is_given]
+    for one in (*stage.upstreams, *stage.outputs):
+        # As it was before a reduction along an axis that is given.
+        yield from (f"{one}.unsqueeze({name})" for name in given)
 
 
 def points_for(stage: Stage, samples: Sequence[Sample]) -> list[tuple[Point, Array]]:
@@ -124,6 +187,7 @@ def _at(stage: Stage, chosen: Sequence[Sample]) -> tuple[Point, Array]:
 def _chosen(stage: Stage, samples: Sequence[Sample]) -> list[Sequence[Sample]]:
     """Return one sample of each of the first few sizes; of numbers, all whose g is near 1."""
     near = [sample for sample in samples if LEAST < most(sample.upstream) < MOST]
+    near = [sample for sample in near if all(each is not None for each in sample.upstream)] or near
     near = near or list(samples[:1])
     if stage.is_scalar:
         return [near]

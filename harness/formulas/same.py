@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from types import CodeType
 from typing import Any
 
 import torch
@@ -62,14 +63,28 @@ def value_of(
 ) -> Tensor | None:
     """Return the value of an expression, or None if it raises or is not a tensor."""
     try:
+        scope = _scope(stage, inputs, upstream, None if outputs is None else tuple(outputs))
         with warnings.catch_warnings():
             # Transposing what is not a matrix is deprecated, not wrong.
             warnings.simplefilter("ignore")
-            value: object = stage.evaluate(expression, inputs, upstream, outputs)
+            value: object = eval(_code(expression), scope)
     except Exception:
         # Shapes that do not fit, and whatever else a wrong formula may run into.
         return None
     return value if isinstance(value, Tensor) else None
+
+
+# The cache compares tensors by identity; many formulas are tried at each place.
+@lru_cache(maxsize=128)
+def _scope(
+    stage: Stage, inputs: Values, upstream: Upstream, outputs: tuple[Tensor, ...] | None
+) -> dict[str, Any]:
+    return stage.whole_scope(inputs, upstream, outputs)
+
+
+@lru_cache(maxsize=8192)
+def _code(expression: str) -> CodeType:
+    return compile(expression, "<formula>", "eval")
 
 
 def close(value: Tensor, true: Tensor, more: float = 0.0) -> bool:

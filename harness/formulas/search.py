@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from harness.formulas.data import data
 from harness.formulas.factors import Factor, constant_text, rounded
 from harness.formulas.point import Point
 from harness.formulas.steps import Array, Step, undone, values_after
-from harness.formulas.table import ROUNDING, Places, Rows, Term
+from harness.formulas.table import ROUNDING, Places, Rows, Shape, Term
 
 # How many of the simplest expressions are tried as one side of a product or a sum.
 SIDES = 4000
@@ -29,6 +30,8 @@ MOST_LARGER = 1e4
 UNMASKED = 8000
 # A number is taken for a limit only if so many values are clipped, and so many are not.
 LEAST_CLIPPED = 3
+# How many expressions are tried on each side of a condition.
+SIMPLEST = 3
 # With fewer values, expressions with a number added fit too much.
 LEAST_FOR_NUMBERS = 5
 # Beyond this, the inverse of tanh or σ has too few digits.
@@ -41,10 +44,14 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Sketch:
-    """Parts that give the wanted values when they are added, each with some factor."""
+    """Parts that give the wanted values when they are added, each with some factor.
+
+    The sum stands in the gap of ``outer``, which is linear.
+    """
 
     parts: tuple[str, ...]
     cost: float
+    outer: str = "{}"
 
     def within(self, outer: str) -> Sketch:
         """Return the sketch with each part in the gap of a pattern."""
@@ -54,31 +61,82 @@ class Sketch:
 def sketches(point: Point, true: str, wanted: Array) -> list[Sketch]:
     """Return what gives the wanted values at the point, the simplest first.
 
-    ``true`` is the true gradient, which is a part of many wrong ones.
+    ``true`` is the true gradient, which is a part of many wrong ones; an empty text if none is
+    known.
     """
-    flat = wanted.reshape(-1)
-    if len(flat) > 1 and np.ptp(flat) <= ROUNDING * abs(flat[0]):
+    whole = wanted.reshape(-1)
+    if len(whole) > 1 and np.ptp(whole) <= ROUNDING * abs(whole[0]):
         return [Sketch((f"ones_like({_like(point, wanted)})",), 1)]
     rows = point.table.rows(wanted.shape)
-    right = point.value(true)
+    flat = rows.picked(wanted)
     with np.errstate(all="ignore"):
         found = [*_singles(rows, rows.find(flat[None])[1], "({})")]
-        if right is not None and right.shape == wanted.shape:
-            found += _with_true(rows, flat, right.reshape(-1), true)
-            found += _sums_with_true(rows, flat, right.reshape(-1), true)
-            found += _and_product(rows, flat - right.reshape(-1), true)
-            g = point.names["g"]
-            if g.shape == wanted.shape:
-                found += _and_product(rows, flat - g.reshape(-1), "g")
+        if (right := _value(point, rows, true, wanted)) is not None:
+            found += _with_true(rows, flat, right, true)
+            found += _sums_with_true(rows, flat, right, true)
+            found += _and_product(rows, flat - right, true)
+            for name, g in point.upstreams.items():
+                if g.shape == wanted.shape:
+                    found += _and_product(rows, flat - rows.picked(g), name)
         found += _inside(point, rows, wanted, true)
         found += _products(rows, flat)
         found += _sums(rows, flat)
     return sorted(found, key=lambda each: (each.cost, _place_of_upstream(each.parts[0])))
 
 
+def divided(point: Point, true: str, wanted: Array) -> list[Sketch]:
+    """Return sums of the true gradient's terms, and what is one thing here and another there."""
+    rows = point.table.rows(wanted.shape)
+    flat = rows.picked(wanted)
+    if len(flat) < LEAST_FOR_NUMBERS or not np.isfinite(flat).all():
+        return []
+    with np.errstate(all="ignore"):
+        found = [*_of_terms(point, rows, flat, true, wanted), *_by_sign(point, rows, flat, wanted)]
+    return sorted(found, key=lambda each: each.cost)
+
+
+def _of_terms(point: Point, rows: Rows, flat: Array, true: str, wanted: Array) -> Iterator[Sketch]:
+    for outer, terms in point.terms(true):
+        values = [_value(point, rows, outer.format(term), wanted) for term in terms]
+        known = [value for value in values if value is not None]
+        if len(known) < len(terms):
+            continue
+        columns = np.stack(known, 1)
+        factors, _, rank, _ = np.linalg.lstsq(columns, flat, rcond=None)
+        near = np.abs(columns @ factors - flat).max() <= 1e-9 * np.abs(flat).max()
+        if near and rank == len(terms):
+            used = np.abs(factors) > 1e-9 * np.abs(factors).max()
+            parts = tuple(term for term, uses in zip(terms, used, strict=True) if uses)
+            yield Sketch(parts, len(parts), outer)
+
+
+def _by_sign(point: Point, rows: Rows, flat: Array, wanted: Array) -> Iterator[Sketch]:
+    """Yield what is one expression where a quantity is positive, and another where it is not."""
+    for name, value in point.tensors.items():
+        if value.shape != wanted.shape:
+            continue
+        there = rows.picked(value) > 0
+        sides = [
+            [*_singles(rows, _with_one_factor(rows, flat, side), f"({{}}) * ({name} {sign} 0)")]
+            for side, sign in ((there, ">"), (~there, "<="))
+            if LEAST_CLIPPED <= side.sum() <= len(flat) - LEAST_CLIPPED
+        ]
+        if len(sides) == 2:
+            for one, other in product(*(side[:SIMPLEST] for side in sides)):
+                yield Sketch((*one.parts, *other.parts), one.cost + other.cost + 2)
+
+
+def _value(point: Point, rows: Rows, true: str, wanted: Array) -> Array | None:
+    """Return the entries of the true gradient that are compared, if it has the wanted shape."""
+    right = point.value(true) if true else None
+    if right is None or not broadcasts(right.shape, wanted.shape):
+        return None
+    return rows.picked(np.broadcast_to(right, wanted.shape))
+
+
 def _place_of_upstream(text: str) -> int:
     """Return where ``g`` stands: of two ways to write a product, the one with ``g`` first wins."""
-    found = re.search(r"\bg\b", text)
+    found = re.search(r"\bg(_\w+)?\b", text)
     return found.start() if found else len(text)
 
 
@@ -87,13 +145,12 @@ def triples(point: Point, true: str, wanted: Array) -> list[Sketch]:
 
     They do so by themselves, or times ``g`` or the true gradient.
     """
-    flat = wanted.reshape(-1)
-    if flat.size <= 3 or not np.isfinite(flat).all():
+    if wanted.size <= 3 or not np.isfinite(wanted).all():
         return []
     rows = point.table.rows(wanted.shape)
     found: list[Sketch] = []
     with np.errstate(all="ignore"):
-        for values, outer, alone in _wholes(point, wanted, true):
+        for values, outer, alone in _wholes(point, rows, wanted, true):
             found += _triples(rows, values, outer, alone)
     return sorted(found, key=lambda each: each.cost)
 
@@ -138,17 +195,24 @@ def _without(direction: Array, rows: Array, target: Array) -> tuple[Array, Array
     return rows - (rows @ direction)[:, None] * direction, target - (target @ direction) * direction
 
 
-def _wholes(point: Point, wanted: Array, true: str) -> Iterator[tuple[Array, str, str]]:
+def _wholes(point: Point, rows: Rows, wanted: Array, true: str) -> Iterator[tuple[Array, str, str]]:
     """Yield the wanted values by themselves, as a factor of ``g``, and of the true gradient.
 
     With them come the product as a pattern, and the text of a constant.
     """
-    yield wanted.reshape(-1), "{}", f"ones_like({_like(point, wanted)})"
-    g, right = point.names["g"], point.value(true)
-    if g.shape in (wanted.shape, ()):
-        yield (wanted / g).reshape(-1), "g * ({})", "1"
-    if right is not None and right.shape == wanted.shape:
-        yield (wanted / right).reshape(-1), f"({true}) * ({{}})", "1"
+    flat = rows.picked(wanted)
+    yield flat, "{}", f"ones_like({_like(point, wanted)})"
+    for name, g in point.upstreams.items():
+        if broadcasts(g.shape, wanted.shape):
+            yield flat / rows.picked(np.broadcast_to(g, wanted.shape)), f"{name} * ({{}})", "1"
+    if (right := _value(point, rows, true, wanted)) is not None:
+        yield flat / right, f"({true}) * ({{}})", "1"
+
+
+def broadcasts(one: Shape, to: Shape) -> bool:
+    """Return whether a shape broadcasts to another."""
+    pairs = zip(one[::-1], to[::-1], strict=False)
+    return len(one) <= len(to) and all(x in (1, y) for x, y in pairs)
 
 
 def _like(point: Point, wanted: Array) -> str:
@@ -159,7 +223,7 @@ def _like(point: Point, wanted: Array) -> str:
 
 def peelings(point: Point, wanted: Array) -> list[Sketch]:
     """Return matrix products that give the wanted values, one factor of which is a single name."""
-    if wanted.ndim == 0 or wanted.ndim > 2 or not np.isfinite(wanted).all():
+    if wanted.ndim not in (1, 2, 3) or not np.isfinite(wanted).all():
         return []
     with np.errstate(all="ignore"):
         found = [*_peelings(point, wanted)]
@@ -167,21 +231,22 @@ def peelings(point: Point, wanted: Array) -> list[Sketch]:
 
 
 def _peelings(point: Point, wanted: Array) -> Iterator[Sketch]:
-    column = wanted if wanted.ndim == 2 else wanted[:, None]
-    for one, value in _factors(point):
-        for text, matrix in ((one, value), (f"({one}).T", value.T)):
-            yield from _peeled(point, matrix, column, wanted.ndim, f"{text} @ ({{}})")
-            if wanted.ndim == 2:
+    whole = wanted if wanted.ndim > 1 else wanted[:, None]
+    mark = "T" if whole.ndim == 2 else "mT"
+    for one, value in _factors(point, whole.ndim):
+        for text, matrix in ((one, value), (f"({one}).{mark}", value.mT)):
+            yield from _peeled(point, matrix, whole, wanted.ndim, f"{text} @ ({{}})")
+            if wanted.ndim > 1:
                 pattern = f"({{}}) @ {text}"
-                yield from _peeled(point, matrix.T, column.T, 2, pattern, turned=True)
+                yield from _peeled(point, matrix.mT, whole.mT, wanted.ndim, pattern, turned=True)
 
 
-def _factors(point: Point) -> Iterator[tuple[str, Array]]:
+def _factors(point: Point, axes: int) -> Iterator[tuple[str, Array]]:
     """Yield the matrices that may be one factor of such a product."""
-    steps = [Step(pattern) for pattern in data("around")["done_to"]]
-    for name, plain in point.names.items():
+    steps = [Step(pattern) for pattern in data("around")["done_to"][: None if axes == 2 else 1]]
+    for name, plain in point.tensors.items():
         for step, value in zip(steps, values_after(steps, plain), strict=True):
-            if value.ndim == 2 and np.isfinite(value).all():
+            if value.ndim == axes and np.isfinite(value).all():
                 yield step.pattern.replace("_", name), value
 
 
@@ -189,34 +254,41 @@ def _peeled(
     point: Point, matrix: Array, wanted: Array, axes: int, pattern: str, *, turned: bool = False
 ) -> Iterator[Sketch]:
     """Yield what the matrix is multiplied with, if only one thing can stand there."""
-    if len(matrix) != len(wanted) or matrix.shape[0] < matrix.shape[1]:
+    high, wide = matrix.shape[-2:]
+    if high != wanted.shape[-2] or high < wide or matrix.shape[:-2] != wanted.shape[:-2]:
         return
-    other = np.asarray(np.linalg.lstsq(matrix, wanted, rcond=None)[0], np.float64)
+    if (np.linalg.matrix_rank(matrix) < wide).any():
+        return
+    if axes < 3:
+        other = np.asarray(np.linalg.lstsq(matrix, wanted, rcond=None)[0], np.float64)
+    else:
+        other = np.linalg.pinv(matrix) @ wanted
     if np.abs(matrix @ other - wanted).max() > 1e-10 * np.abs(wanted).max():
         return
-    if np.linalg.matrix_rank(matrix) < matrix.shape[1]:
-        return
-    factor = other.T if turned else other if axes == 2 else other[:, 0]
+    factor = other.mT if turned else other[:, 0] if axes == 1 else other
     rows = point.table.rows(factor.shape)
     for inner, outer in _and_upstream(point, factor):
-        flat = np.asarray(inner.reshape(-1), np.float64)
+        flat = np.asarray(rows.picked(inner), np.float64)
         if np.isfinite(flat).all():
             yield from (each.within(pattern.format(outer)) for each in _looked_up(rows, flat))
+    if axes == 3:
+        rows, outer = point.table.rows(factor.mT.shape), pattern.format("({}).mT")
+        yield from (each.within(outer) for each in _looked_up(rows, rows.picked(factor.mT)))
 
 
 def _and_upstream(point: Point, factor: Array) -> Iterator[tuple[Array, str]]:
     """Yield a factor of a matrix product by itself, and as a factor of ``g``."""
     yield factor, "{}"
-    g = point.names["g"]
-    for value, text in ((g, "(g * ({}))"), (g.T, "(g.T * ({}))")):
-        if value.ndim == 2 and value.shape == factor.shape:
-            yield factor / value, text
-            return
+    for name, g in point.upstreams.items():
+        for value, text in ((g, f"({name} * ({{}}))"), (g.T, f"({name}.T * ({{}}))")):
+            if value.ndim == 2 and value.shape == factor.shape:
+                yield factor / value, text
+                return
 
 
 def _inside(point: Point, rows: Rows, wanted: Array, true: str) -> Iterator[Sketch]:
     """Yield ``g`` times something; a function of something, alone or times ``g`` or ``true``."""
-    for flat, outer, alone in _wholes(point, wanted, true):
+    for flat, outer, alone in _wholes(point, rows, wanted, true):
         if not np.isfinite(flat).all():
             continue
         if outer != "{}":
@@ -321,14 +393,14 @@ def _with_one_factor(rows: Rows, wanted: Array, clear: Mask) -> Places:
 
 def unmasked(point: Point, true: str, wanted: Array) -> list[str]:
     """Return expressions that have the wanted values, up to a factor, where those are not zero."""
-    flat = wanted.reshape(-1)
+    rows = point.table.rows(wanted.shape)
+    flat = rows.picked(wanted)
     clear = (flat != 0) & np.isfinite(flat)
     if clear.all() or clear.sum() < LEAST_CLIPPED:
         return []
-    rows = point.table.rows(wanted.shape)
     found: list[Sketch] = []
     with np.errstate(all="ignore"):
-        for values, outer, _ in _wholes(point, wanted, true):
+        for values, outer, _ in _wholes(point, rows, wanted, true):
             found += _singles(rows, _with_one_factor(rows, values, clear), outer)
     return [sketch.parts[0] for sketch in sorted(found, key=lambda each: each.cost)]
 

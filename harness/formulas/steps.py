@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from types import CodeType
 
 import numpy as np
@@ -23,6 +23,7 @@ class Step:
     pattern: str
     cost: float = 0.0
     along_axes: bool = False
+    given: tuple[tuple[str, int], ...] = ()
 
     @cached_property
     def code(self) -> CodeType:
@@ -50,7 +51,7 @@ def values_after(steps: Iterable[Step], values: Array) -> list[Array]:
 
 
 def _evaluated(step: Step, value: Tensor) -> Tensor:
-    made: Tensor = eval(step.code, vars(torch), {"_": value})
+    made: Tensor = eval(step.code, vars(torch), {"_": value, **dict(step.given)})
     return made.double()
 
 
@@ -60,6 +61,34 @@ def _steps(kind: str, *, along_axes: bool = False) -> tuple[Step, ...]:
 
 ENTRYWISE = _steps("entrywise")
 ALONG_AXES = _steps("along_axes", along_axes=True)
+
+
+@cache
+def along(rank: int, given: tuple[tuple[str, int], ...] = ()) -> tuple[Step, ...]:
+    """Return what is done along the axes of a tensor that is no matrix.
+
+    ``given`` are axes by name.
+    """
+    found: dict[str, float] = {"_.mT": 0.5} if rank > 1 else {}
+    axes = [name for name, axis in given if -rank <= axis < rank]
+    turned = [f"1 - {name}" for name in axes if rank == 2 and min(dict(given).values()) >= 0]
+    for axis in (*axes, *turned, *(() if rank == 2 else range(rank))):
+        found |= {f"_.sum({axis})": 1.0, f"_.sum({axis}, keepdim=True)": 1.2}
+        found |= {f"softmax(_, {axis})": 1.5, f"_.flip({axis})": 1.5}
+        found |= {f"_.amax({axis}, keepdim=True)": 1.5}
+        found |= {f"(_ == _.amax({axis}, keepdim=True)).double()": 2.5}
+        found |= {f"(_ == _.amin({axis}, keepdim=True)).double()": 2.7}
+        found |= {f"(_ - _.mean({axis}, keepdim=True))": 2.0}
+        if isinstance(axis, str):
+            continue
+        rest = tuple(each for each in range(rank) if each != axis)
+        if rank > 2:
+            found |= {f"_.mean({rest})": 1.4, f"_.narrow({axis}, 0, 1)": 1.5}
+            found |= {f"_.sum({rest})": 1.2, f"_.sum({rest}, keepdim=True)": 1.4}
+            found |= {f"_.select({axis}, 0)": 1.2, f"_.transpose(0, {axis})": 1.2}
+    # Where an axis is given, its name says more than its number.
+    less = {text: 0.6 * any(name in text for name, _ in given) for text in found}
+    return tuple(Step(text, cost - less[text], True, given) for text, cost in found.items())
 
 
 def some(name: str) -> tuple[Step, ...]:

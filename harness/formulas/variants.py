@@ -2,16 +2,17 @@
 
 import ast
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import TypeVar
+from itertools import combinations
+from typing import Any
 
+from harness.course.inputs import Given
 from harness.course.stage import Stage
 from harness.formulas.data import data
 
 Change = tuple[str, ast.expr]
-Tree = TypeVar("Tree", bound=ast.AST)
 Rule = Callable[[ast.expr], Iterator[Change]]
 
 
@@ -28,16 +29,69 @@ def variants_of(stage: Stage, name: str) -> tuple[Variant, ...]:
 
     Some may have the same value nevertheless, as ``a * g`` has for ``g * a``.
     """
+    if name not in stage.gradients:
+        return ()
     true = ast.parse(stage.gradients[name], mode="eval").body
-    rules = [*RULES, _names(stage), *([] if stage.is_scalar else SHAPED_RULES)]
     found: dict[str, str] = {}
-    for how, tree in _everywhere(true, rules):
-        found.setdefault(ast.unparse(tree), how)
+    for tree in written_out(stage, true):
+        for how, changed in _everywhere(tree, _rules(stage)):
+            found.setdefault(ast.unparse(changed), how)
     for how, pattern in _wholes(stage):
-        whole = re.sub(r"\b_\b", stage.gradients[name], pattern)
+        whole = re.sub(r"\b_\b", f"({stage.gradients[name]})", pattern)
         found.setdefault(ast.unparse(ast.parse(whole, mode="eval")), how)
-    found.pop(ast.unparse(true), None)
+    for tree in written_out(stage, true):
+        found.pop(ast.unparse(tree), None)
     return tuple(Variant(how, text) for text, how in found.items())
+
+
+def written_out(stage: Stage, tree: ast.expr) -> list[ast.expr]:
+    """Return a formula as it is and, if it uses names of ``stage.where``, with those written out.
+
+    One name at a time, and all of them.
+    """
+    found = [tree]
+    used = [name for name in stage.where if _uses(tree, name)]
+    found += [_inlined(stage, tree, (name,)) for name in used]
+    whole = _inlined(stage, tree, tuple(reversed([*stage.where])))
+    return [*{ast.unparse(each): each for each in (*found, whole)}.values()]
+
+
+def with_upstream(stage: Stage, expression: str, wrong: str) -> str:
+    """Return an expression with something else, an expression of ``g``, for each upstream."""
+    tree = ast.parse(expression, mode="eval").body
+    names = [name for name in reversed([*stage.where]) if _depends(stage, name)]
+    text = ast.unparse(_inlined(stage, tree, names))
+    for name in stage.upstreams:
+        text = re.sub(rf"\b{name}\b", re.sub(r"\bg\b", name, wrong), text)
+    return text
+
+
+def _depends(stage: Stage, name: str) -> bool:
+    """Return whether a name of ``stage.where`` depends on an upstream."""
+    tree = ast.parse(stage.where[name], mode="eval").body
+    if any(_uses(tree, each) for each in stage.upstreams):
+        return True
+    return any(_uses(tree, each) and _depends(stage, each) for each in stage.where if each != name)
+
+
+def _uses(tree: ast.AST, name: str) -> bool:
+    return any(isinstance(node, ast.Name) and node.id == name for node in ast.walk(tree))
+
+
+class _Inlined(ast.NodeTransformer):
+    def __init__(self, name: str, meaning: ast.expr) -> None:
+        self._name, self._meaning = name, meaning
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        return self._meaning if node.id == self._name else node
+
+
+def _inlined(stage: Stage, tree: ast.expr, names: Iterable[str]) -> ast.expr:
+    """Return a formula with names of ``stage.where`` written out, in this order."""
+    whole = deepcopy(tree)
+    for name in names:
+        whole = _Inlined(name, ast.parse(stage.where[name], mode="eval").body).visit(whole)
+    return whole
 
 
 def parts_of(*expressions: str) -> list[str]:
@@ -46,6 +100,43 @@ def parts_of(*expressions: str) -> list[str]:
     nodes = (node for tree in trees for node in ast.walk(tree))
     kinds = (ast.BinOp, ast.UnaryOp, ast.Call, ast.Compare)
     return list(dict.fromkeys(ast.unparse(node) for node in nodes if isinstance(node, kinds)))
+
+
+def terms_of(tree: ast.expr) -> tuple[str, tuple[str, ...]] | None:
+    """Return what stands around a sum, as a pattern with a gap, and the sum's terms, if any."""
+    gap = ast.Name("_")
+    node = tree
+    while not isinstance(node, ast.BinOp) or not isinstance(node.op, ast.Add | ast.Sub):
+        match node:
+            case ast.BinOp(left=left, op=ast.Mult() | ast.MatMult(), right=right):
+                node = left if _has_sum(left) else right
+            case ast.BinOp(left=left, op=ast.Div()):
+                node = left
+            case ast.UnaryOp(op=ast.USub(), operand=operand):
+                node = operand
+            case _:
+                return None
+    outer = ast.unparse(replaced(tree, node, gap)) if node is not tree else "_"
+    terms = tuple(ast.unparse(each) for each in _added(node))
+    return re.sub(r"\b_\b", "({})", outer.replace("{", "{{").replace("}", "}}")), terms
+
+
+def _has_sum(node: ast.expr) -> bool:
+    match node:
+        case ast.BinOp(op=ast.Add() | ast.Sub()):
+            return True
+        case ast.BinOp(left=left, op=ast.Mult() | ast.MatMult(), right=right):
+            return _has_sum(left) or _has_sum(right)
+        case ast.BinOp(left=left, op=ast.Div()):
+            return _has_sum(left)
+    return False
+
+
+def _added(node: ast.expr) -> list[ast.expr]:
+    match node:
+        case ast.BinOp(left=left, op=ast.Add() | ast.Sub(), right=right):
+            return [*_added(left), *_added(right)]
+    return [node]
 
 
 def without_factor(name: str, expression: str) -> str | None:
@@ -75,10 +166,19 @@ def _everywhere(tree: ast.expr, rules: Sequence[Rule]) -> Iterator[Change]:
                     yield how, replaced(tree, node, new)
 
 
-def replaced(tree: Tree, old: ast.AST, new: ast.AST | None) -> Tree:
-    """Return a copy of a syntax tree with ``new`` in the place of one of its nodes."""
-    copy: Tree = deepcopy(tree, {id(old): new})
-    return copy
+def replaced(tree: Any, old: ast.AST, new: ast.AST | None) -> Any:
+    """Return a syntax tree with ``new`` in the place of one of its nodes; the rest is shared."""
+    if tree is old:
+        return new
+    if isinstance(tree, list):
+        return [replaced(each, old, new) for each in tree]
+    if not isinstance(tree, ast.AST):
+        return tree
+    fields = {name: (value, replaced(value, old, new)) for name, value in ast.iter_fields(tree)}
+    if all(one is other or one == other for one, other in fields.values()):
+        return tree
+    made = type(tree)(**{name: other for name, (_, other) in fields.items()})
+    return ast.copy_location(made, tree)
 
 
 def _operands(node: ast.expr) -> Iterator[Change]:
@@ -115,7 +215,7 @@ def _comparisons(node: ast.expr) -> Iterator[Change]:
 
 
 def _signs(node: ast.expr) -> Iterator[Change]:
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub | ast.Invert):
         yield "sign dropped", node.operand
     elif isinstance(node, ast.Name | ast.BinOp):
         yield "sign added", ast.UnaryOp(ast.USub(), node)
@@ -134,26 +234,53 @@ def _powers(node: ast.expr) -> Iterator[Change]:
         yield "absolute value", _call(ast.Name("abs"), node)
 
 
+FUNCTIONS = ("sigmoid", "tanh", "exp", "relu", "sign", "abs", "log", "sqrt")
+
+
 def _calls(node: ast.expr) -> Iterator[Change]:
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+    if not isinstance(node, ast.Call):
+        return
+    arguments = node.args
+    if isinstance(node.func, ast.Attribute):
         yield "method dropped", node.func.value
-    elif isinstance(node, ast.Call) and len(node.args) == 1:
-        yield "function dropped", node.args[0]
+    elif arguments:
+        yield "function dropped", arguments[0]
+        if isinstance(node.func, ast.Name) and node.func.id in FUNCTIONS:
+            for other in FUNCTIONS:
+                yield "another function", _call(ast.Name(other), *arguments)
+    for place, one in enumerate(arguments):
+        for to in range(place + 1, len(arguments)):
+            swapped = [*arguments]
+            swapped[place], swapped[to] = arguments[to], one
+            yield "arguments swapped", ast.Call(node.func, swapped, node.keywords)
+        if isinstance(one, ast.Name | ast.UnaryOp) and len(arguments) > 1:
+            for number in (0, 1, -1):
+                new = replaced(node, one, ast.Constant(number))
+                yield "another constant", new
 
 
 def _names(stage: Stage) -> Rule:
-    known = (*stage.quantities, *stage.upstreams)
+    """Return the rule that puts one name in the place of another, or one of its values."""
+    given = tuple(name for name, each in stage.inputs.items() if each.is_given)
+    tensors = tuple(each.name for each in stage.inputs.values() if not each.is_given)
+    known = (*tensors, *stage.outputs, *stage.upstreams, *stage.where, *stage.dimensions, *given)
 
     def names(node: ast.expr) -> Iterator[Change]:
-        if isinstance(node, ast.Name) and node.id in (*known, *_counts(stage)):
-            for other in (*known, *_counts(stage)):
-                yield f"{other} for {node.id}", ast.Name(other)
+        if not isinstance(node, ast.Name) or node.id not in known:
+            return
+        for other in known:
+            yield f"{other} for {node.id}", ast.Name(other)
+        if node.id in given:
+            kind = stage.inputs[node.id].kind
+            for value in kind.choices if isinstance(kind, Given) else ():
+                yield "another constant", ast.Constant(value)
+            yield "over another axis", ast.BinOp(ast.Constant(1), ast.Sub(), node)
 
     return names
 
 
 def _upstream(node: ast.expr) -> Iterator[Change]:
-    if isinstance(node, ast.Name) and node.id == "g":
+    if isinstance(node, ast.Name) and re.fullmatch(r"g|g_\w+", node.id):
         yield "upstream missing", _call(ast.Name("ones_like"), node)
         yield (
             "upstream clipped",
@@ -163,52 +290,72 @@ def _upstream(node: ast.expr) -> Iterator[Change]:
 
 
 def _transposes(node: ast.expr) -> Iterator[Change]:
-    if isinstance(node, ast.Attribute) and node.attr == "T":
+    if isinstance(node, ast.Attribute) and node.attr in ("T", "mT"):
         yield "transpose dropped", node.value
     elif isinstance(node, ast.Name):
         yield "transpose added", ast.Attribute(node, "T")
+        yield "transpose added", ast.Attribute(node, "mT")
 
 
 REDUCTIONS = ("sum", "mean", "amax")
+# The methods, and the functions of one tensor, whose first other argument is an axis.
+ALONG = (*REDUCTIONS, "softmax", "log_softmax", "flip", "cumsum", "logsumexp", "unsqueeze", "amin")
 
 
-def _reductions(node: ast.expr) -> Iterator[Change]:
-    if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
-        return
-    if node.func.attr not in REDUCTIONS:
-        return
-    of = node.func.value
-    for method in REDUCTIONS:
-        if method != node.func.attr:
-            yield f"{method} for {node.func.attr}", _call(ast.Attribute(of, method), *node.args)
-    for axis in (0, 1):
-        yield "over another axis", _call(ast.Attribute(of, node.func.attr), ast.Constant(axis))
-    yield "over all", _call(ast.Attribute(of, node.func.attr))
-    keep = ast.keyword("keepdim", ast.Constant(True))
-    yield "axis kept", ast.Call(node.func, node.args, [keep])
+def _axes(most: int) -> Rule:
+    """Return the rule that reduces over other axes, of so many at most, or in another way."""
+
+    def axes(node: ast.expr) -> Iterator[Change]:
+        if not isinstance(node, ast.Call):
+            return
+        method = node.func.attr if isinstance(node.func, ast.Attribute) else ""
+        name = method or (node.func.id if isinstance(node.func, ast.Name) else "")
+        if name not in ALONG:
+            return
+        given = node.args if method else node.args[1:]
+        before = [] if method else node.args[:1]
+        for axis in (*range(most), *([] if most < 3 else combinations(range(most), 2))):
+            new = ast.parse(repr(axis), mode="eval").body
+            yield "over another axis", ast.Call(node.func, [*before, new], node.keywords)
+            if method in REDUCTIONS and not node.keywords:
+                yield "over another axis", ast.Call(node.func, [*before, new], [_KEEP])
+        if method not in REDUCTIONS or not isinstance(node.func, ast.Attribute):
+            return
+        for other in REDUCTIONS:
+            if other != method:
+                function = ast.Attribute(node.func.value, other)
+                yield f"{other} for {method}", ast.Call(function, given, node.keywords)
+        yield "over all", _call(node.func)
+        yield "axis kept", ast.Call(node.func, node.args, [_KEEP])
+        yield "axis not kept", ast.Call(node.func, node.args, [])
+
+    return axes
 
 
+_KEEP = ast.keyword("keepdim", ast.Constant(True))
+SHAPED_RULES = (_transposes, _axes(2))
 RULES = (_operands, _operators, _comparisons, _signs, _constants, _powers, _calls, _upstream)
-SHAPED_RULES = (_transposes, _reductions)
+
+
+def _rules(stage: Stage) -> tuple[Rule, ...]:
+    if stage.is_scalar:
+        return (*RULES, _names(stage))
+    most = max([2, *(len(each.axes) for each in stage.inputs.values())])
+    return (*RULES, _names(stage), _transposes, _axes(most))
 
 
 def _wholes(stage: Stage) -> Iterator[tuple[str, str]]:
     """Yield what is done to a true gradient, which stands for _, as a whole."""
     rules = data("neighbours")["wholes"]
-    quantities = stage.quantities
+    quantities = (*stage.quantities, *stage.where)
     yield from rules["always"].items()
-    for name in (*quantities, *_counts(stage)):
+    for name in (*quantities, *stage.dimensions):
         yield f"times {name}", f"(_) * {name}"
         yield f"divided by {name}", f"(_) / {name}"
     for name in quantities:
         yield f"{name} added", f"(_) + {name}"
     if not stage.is_scalar:
         yield from rules["shaped"].items()
-
-
-def _counts(stage: Stage) -> tuple[str, ...]:
-    """Return the sizes that an expression of the stage may use."""
-    return stage.dimensions
 
 
 def _call(function: ast.expr, *arguments: ast.expr) -> ast.Call:
