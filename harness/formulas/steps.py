@@ -65,7 +65,7 @@ ALONG_AXES = _steps("along_axes", along_axes=True)
 
 @cache
 def along(rank: int, given: tuple[tuple[str, int], ...] = ()) -> tuple[Step, ...]:
-    """Return what is done along the axes of a tensor that is no matrix.
+    """Return what is done along the axes of a tensor that is not a matrix.
 
     ``given`` are axes by name.
     """
