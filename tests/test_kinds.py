@@ -357,3 +357,18 @@ def test_with_ties_as_in_the_reference_only_its_own_slope_is_right(seed):
     strict = stage("ReLU", "z[N K] -> a", torch.relu, ties="reference")
     assert not missed(strict, right(strict), seed)
     assert missed(strict, right(strict, at_zero(1.0)), seed) == {"special": "failed"}
+
+
+def test_a_declared_gradient_that_is_more_exact_than_the_reference_loses_no_digits():
+    softplus = stage(
+        "Softplus",
+        "z[N] -> a",
+        F.softplus,
+        inputs={"z": real(sampler=lambda g, shape, variant: torch.full(shape, 20.5).double())},
+        gradients={"z": "g * sigmoid(z)"},
+    )
+
+    def exact(gradients, inputs, upstream):
+        return (upstream[0] * torch.sigmoid(inputs[0]),)
+
+    assert "precision" not in missed(softplus, right(softplus, exact))

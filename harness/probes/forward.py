@@ -46,6 +46,8 @@ def _fault(
         return f"it returns {came}{of} where a tensor belongs.", None
     if value.shape != right.shape:
         return f"it returns shape {shape(value)}{of} where {shape(right)} belongs.", None
+    if value.is_complex():
+        return f"it returns complex numbers{of} where real ones belong.", None
     off = difference(value, right, tolerance, size=case.input_max_abs)
     if off and not case.slopes:
         room = rounding(stage, case, 0).outputs[at]
