@@ -26,7 +26,7 @@ from harness.errors import UserError
 Edit = str | Mapping[str, str]
 
 _VARIANTS = ("scalar", "batched")
-_ONLY = (*_VARIANTS, "several inputs")
+_ONLY = (*_VARIANTS, "several inputs", "matrices")
 _TEXT, _TABLE, _LIST = "a string", "a table", "a list of strings"
 _KEYS: Mapping[str, str] = {
     **dict.fromkeys(("hint", "forward", "code", "only"), _TEXT),
@@ -45,10 +45,13 @@ class Entry:
 
     def belongs_to(self, stage: Stage) -> bool:
         """Return whether students of this stage can make the mistake."""
-        only = self.table.get("only", "")
-        return (
-            not only or only == _variant(stage) or (only not in _VARIANTS and _has_several(stage))
-        )
+        match self.table.get("only", ""):
+            case "several inputs":
+                return _has_several(stage)
+            case "matrices":
+                return any(len(stage.inputs[name].axes) > 1 for name in stage.differentiable)
+            case only:
+                return only in ("", _variant(stage))
 
     def mistake_in(self, stage: Stage) -> Mistake | None:
         """Return the mistake as it is in a stage, None if it only edits what is not declared there.
