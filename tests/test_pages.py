@@ -152,7 +152,7 @@ def test_a_report_that_is_right_is_left_alone_and_a_change_changes_its_pages_onl
     assert changed == {"report/index.html", "report/staff/bob.html", "report/students/bob.html"}
 
 
-@pytest.mark.parametrize("name", ["show/report.css", "formulas/table.toml", "show/marks.py"])
+@pytest.mark.parametrize("name", ["show/report.css", "expressions/table.toml", "show/marks.py"])
 def test_a_checkout_with_other_code_or_data_makes_every_page_again(tmp_path, monkeypatch, name):
     source, out = tmp_path / "source", tmp_path / "out"
     for package in ("grading/pages", "harness"):

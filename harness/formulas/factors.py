@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 
 from harness.course.stage import Stage, Upstream, Values
-from harness.formulas.data import data
+from harness.expressions.data import data
+from harness.expressions.steps import Array
 from harness.formulas.samples import EXACT, Sample, is_right, value_at
-from harness.formulas.steps import Array
 from harness.formulas.variants import parts_of, without_factor
 
 POWERS = (-1.0, 1.0, -0.5, 0.5, -2.0, 2.0)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from harness.course.stage import Stage
+from harness.expressions.steps import Array, undone
 from harness.formulas.cuts import conditions, cut_formulas
 from harness.formulas.factors import Factor, Factors, constant_text, factors_for
 from harness.formulas.known import NamedFormula, hint_for, known_formulas
@@ -27,7 +28,6 @@ from harness.formulas.search import (
     triples,
     unmasked,
 )
-from harness.formulas.steps import Array, undone
 
 # How many of the simplest finds are tried at every sample.
 TRIES = 30

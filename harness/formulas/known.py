@@ -9,7 +9,7 @@ from itertools import product
 
 from harness.course.inputs import Given
 from harness.course.stage import Stage
-from harness.formulas.data import data
+from harness.expressions.data import data
 from harness.formulas.variants import variants_of, with_upstream
 from harness.mistakes import mistakes_in
 

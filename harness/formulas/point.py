@@ -11,11 +11,11 @@ from torch import Tensor
 
 from harness.course.inputs import Given, Mask, Whole
 from harness.course.stage import Stage, Upstream, Values
+from harness.expressions.steps import Array
+from harness.expressions.table import Block, Rows, Shape, Table, Term, columns_of
 from harness.formulas.known import NamedFormula, known_formulas
 from harness.formulas.same import value_of
 from harness.formulas.samples import Sample, is_right, most
-from harness.formulas.steps import Array
-from harness.formulas.table import Block, Rows, Shape, Table, Term, columns_of
 from harness.formulas.variants import parts_of, terms_of, written_out
 
 Place = tuple[Values, Upstream]

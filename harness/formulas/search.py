@@ -10,11 +10,11 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.formulas.data import data
+from harness.expressions.data import data
+from harness.expressions.steps import Array, Step, undone, values_after
+from harness.expressions.table import ROUNDING, Places, Rows, Shape, Term
 from harness.formulas.factors import Factor, constant_text, rounded
 from harness.formulas.point import Point
-from harness.formulas.steps import Array, Step, undone, values_after
-from harness.formulas.table import ROUNDING, Places, Rows, Shape, Term
 
 # How many of the simplest expressions are tried as one side of a product or a sum.
 SIDES = 4000

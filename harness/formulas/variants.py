@@ -10,7 +10,7 @@ from typing import Any
 
 from harness.course.inputs import Given
 from harness.course.stage import Stage
-from harness.formulas.data import data
+from harness.expressions.data import data
 
 Change = tuple[str, ast.expr]
 Rule = Callable[[ast.expr], Iterator[Change]]

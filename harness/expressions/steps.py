@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from harness.formulas.data import data
+from harness.expressions.data import data
 
 Array = NDArray[np.float64]
 

@@ -15,7 +15,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.formulas.steps import ALONG_AXES, ENTRYWISE, Array, Step, along, some, values_after
+from harness.expressions.steps import ALONG_AXES, ENTRYWISE, Array, Step, along, some, values_after
 
 Places = NDArray[np.intp]
 Shape = tuple[int, ...]
