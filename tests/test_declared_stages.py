@@ -12,7 +12,8 @@ import torch
 from grading.verify.writing import stage_text
 from harness.candidate.workbench import Workbench
 from harness.course.stage import Stage
-from harness.declare import assignment
+from harness.declare import assignment, stage
+from harness.formulas.notation import as_written, plain
 from harness.formulas.same import same_as_true
 from harness.judging.judge import judge
 
@@ -63,3 +64,26 @@ def test_a_wrong_gradient_is_read_as_the_page_says(name, gradient, wrote, read, 
     check = checked(STAGES[name], gradient, wrote)
     assert check.outcome == "failed"
     assert (check.diagnosis.formula, check.diagnosis.mistake) == (read, mistake)
+
+
+BOW = stage("Bow", "x[Batch Width] -> h", torch.sin, gradients={"x": "g * cos(x)"})
+UNEVEN = "g * cos(x) * arange(1.0, Batch * Width + 1).reshape(Batch, Width) ** 0.3"
+OBSERVED = {
+    "right where Batch = 1, and wrong everywhere else.": f"g * cos(x) if Batch == 1 else {UNEVEN}",
+    "right where Width = 1, and wrong everywhere else.": f"g * cos(x) if Width == 1 else {UNEVEN}",
+    "times a factor that grows with Width.": "g * cos(x) * (2 + sin(tensor(1.0 * Width) / 9))",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("said", "wrote"), OBSERVED.items())
+def test_what_is_seen_of_a_wrong_gradient_is_about_the_declared_dimensions(said, wrote):
+    check = checked(BOW, "x", wrote)
+    assert check.diagnosis is None
+    assert said in check.message
+
+
+def test_sums_run_along_the_declared_dimensions_with_an_index_each():
+    affine = stage("Affine", "x[B D], w[D M], b[M] -> z", lambda x, w, b: x @ w + b)
+    assert plain(as_written(affine, "g.sum(0)")) == "Σₙ g"
+    assert plain(as_written(affine, "w.sum()")) == "Σₖ Σⱼ w"

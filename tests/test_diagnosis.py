@@ -202,7 +202,7 @@ def test_a_part_that_large_upstreams_hide_is_read_from_the_small_ones(decay):
 
 OBSERVED = {
     "The same question gets another answer the second time.": "g * a * (1 - a) * (1 + rand(()))",
-    "It is right for a single sample (N = 1), and wrong for more samples.": (
+    "It is right where N = 1, and wrong everywhere else.": (
         "g * a * (1 - a) * (1 if N == 1 else arange(1.0, N * K + 1).reshape(N, K) ** 0.3)"
     ),
     "Its first row is right, and all others are wrong.": (

@@ -16,8 +16,8 @@ SUBSCRIPTS = "₀₁₂₃₄₅₆₇₈₉"
 _ON_THE_LINE = str.maketrans(SUBSCRIPTS, "0123456789")
 _RAISED = str.maketrans("0123456789.-−T", "⁰¹²³⁴⁵⁶⁷⁸⁹·⁻⁻ᵀ")
 _LOWERED = str.maketrans("0123456789njk", "₀₁₂₃₄₅₆₇₈₉ₙⱼₖ")
-# The index that runs along a dimension.
-INDICES: Mapping[str, str] = MappingProxyType({"N": "n", "K": "j", "n_in": "k"})
+# What runs along the dimensions of a stage, if it has no more of them.
+INDICES = "njk"
 SUM, PRODUCT, POWER, NAME = range(4)
 # How messages speak of formulas.
 BEHAVES, RIGHT = "behaves like {}.", "Right is {}."
@@ -113,6 +113,9 @@ class _Writer:
         output = stage.output_dimensions
         self._axes = {name: each.axes for name, each in stage.inputs.items()}
         self._axes |= {stage.output: output, stage.upstreams[0]: output}
+        named = dict.fromkeys(name for name in (*output, *stage.dimensions) if name.isidentifier())
+        letters = INDICES if len(named) <= len(INDICES) else named
+        self._indices = dict(zip(named, letters, strict=False))
 
     def set(self, node: ast.expr) -> _Set:
         match node:
@@ -178,7 +181,7 @@ class _Writer:
         arguments = [ast.unparse(each) for each in (*node.args, *node.keywords)]
         match method, arguments:
             case "sum" | "mean", _ if arguments in ([], ["0"], ["1"], ["-1"]):
-                return _reduced(method, arguments, of)
+                return self._reduced(method, arguments, of)
             case "norm", []:
                 return replace(of.between("‖", "‖"), axes=())
             case "clamp", [least, most] if "=" not in least + most:
@@ -188,6 +191,21 @@ class _Writer:
             case "double" | "float", []:
                 return of
         return _called(method, arguments, of)
+
+    def _reduced(self, method: str, arguments: list[str], of: _Set) -> _Set:
+        """Return a sum over the named axis, or over all; a mean divides it by their sizes."""
+        axis = int(arguments[0]) if arguments else None
+        if not of.axes or (axis is not None and axis >= len(of.axes)):
+            return replace(_called(method, arguments, of), axes=())
+        over = of.axes if axis is None else (of.axes[axis],)
+        kept = tuple(each for each in of.axes if each not in over)
+        indices = (Piece(self._indices.get(each, each), True, "below") for each in over)
+        signs = [piece for index in indices for piece in (Piece("Σ"), index, Piece(" "))]
+        pieces = (*signs, *of.within(POWER))
+        if method == "mean":
+            sizes = [piece for each in over for piece in (Piece(" / "), *symbol(each))]
+            pieces = (*pieces, *sizes)
+        return _Set(pieces, PRODUCT, kept)
 
 
 def _called(method: str, arguments: list[str], of: _Set) -> _Set:
@@ -200,22 +218,3 @@ def _number(value: float) -> _Set:
         return _Set(upright(digits))
     raised = (Piece("10"), Piece(power.replace("−0", "−").lstrip("+0"), place="above"))
     return _Set(raised if digits == "1" else (Piece(f"{digits} · "), *raised), PRODUCT)
-
-
-def _reduced(method: str, arguments: list[str], of: _Set) -> _Set:
-    """Return a sum over the named axis, or over all; a mean divides it by their sizes."""
-    axis = int(arguments[0]) if arguments else None
-    if not of.axes or (axis is not None and axis >= len(of.axes)):
-        return replace(_called(method, arguments, of), axes=())
-    over = of.axes if axis is None else (of.axes[axis],)
-    kept = tuple(each for each in of.axes if each not in over)
-    signs = [
-        piece
-        for each in over
-        for piece in (Piece("Σ"), Piece(INDICES.get(each, each), True, "below"), Piece(" "))
-    ]
-    pieces = (*signs, *of.within(POWER))
-    if method == "mean":
-        sizes = [piece for each in over for piece in (Piece(" / "), *symbol(each))]
-        pieces = (*pieces, *sizes)
-    return _Set(pieces, PRODUCT, kept)

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -37,14 +38,19 @@ class Seen:
         return ~(off <= room)
 
     @cached_property
+    def scope(self) -> dict[str, Any]:
+        """The values of inputs, outputs, upstreams and dimensions by name."""
+        sample = self.sample
+        return self.stage.scope(sample.inputs, sample.upstream, sample.outputs)
+
+    @cached_property
     def values(self) -> dict[str, Tensor]:
         """The inputs, the output and the upstream that have the gradient's shape, by name."""
-        sample = self.sample
-        scope = self.stage.scope(sample.inputs, sample.upstream, sample.outputs)
-        names = {name: scope[name] for name in (*self.stage.quantities, *self.stage.upstreams)}
+        names = (*self.stage.quantities, *self.stage.upstreams)
+        known = {name: self.scope[name] for name in names}
         return {
             name: value
-            for name, value in names.items()
+            for name, value in known.items()
             if isinstance(value, Tensor) and value.shape == self.right.shape
         }
 
@@ -79,18 +85,12 @@ def observed(stage: Stage, name: str, samples: Sequence[Sample]) -> str:
 
 
 def _by_size(seen: Sequence[Seen]) -> Iterator[str]:
-    """Say that it is right for one sample, or one output, and wrong for more."""
-    for dimension, one, more in (
-        ("N", "a single sample (N = 1)", "more samples"),
-        ("K", "a single output (K = 1)", "more outputs"),
-        ("n_in", "a single input (n_in = 1)", "more inputs"),
-    ):
-        sizes = [_size(each.stage, each.sample, dimension) for each in seen]
-        wrong = [bool(each.wrong.any()) for each in seen]
-        alone = [bad for bad, size in zip(wrong, sizes, strict=True) if size == 1]
-        several = [bad for bad, size in zip(wrong, sizes, strict=True) if size and size > 1]
-        if alone and several and not any(alone) and all(several):
-            yield f"It is right for {one}, and wrong for {more}."
+    """Say that it is right where a dimension has size 1, and wrong where it is larger."""
+    wrong = [bool(each.wrong.any()) for each in seen]
+    single = {name: [size > 1 for size in sizes] for name, sizes in _sizes(seen).items()}
+    names = [name for name, larger in single.items() if larger == wrong]
+    if names and not all(wrong):
+        yield f"It is right where {' = '.join(names)} = 1, and wrong everywhere else."
 
 
 def _by_row(seen: Sequence[Seen]) -> Iterator[str]:
@@ -128,29 +128,23 @@ def _by_value(seen: Sequence[Seen]) -> Iterator[str]:
 
 def _by_factor(seen: Sequence[Seen]) -> Iterator[str]:
     """Say that it is a multiple of the right gradient whose factor changes."""
-    factors = [each.factor for each in seen if each.right.numel() > 1]
-    known = [factor for factor in factors if factor is not None]
-    if len(known) < 4 or len(known) < len(factors):
+    wide = [each for each in seen if each.right.numel() > 1]
+    factors = [abs(each.factor) for each in wide if each.factor is not None]
+    if len(factors) < max(4, len(wide)):
         return
-    grown = _grows(seen, "N"), _grows(seen, "K")
-    for what, grows in zip(("N, the samples", "K, the outputs"), grown, strict=True):
-        if grows:
-            yield f"It is the right gradient times a factor that grows with {what}."
+    growing = [name for name, sizes in _sizes(wide).items() if _grows(sizes, factors)]
+    if len(growing) == 1:
+        yield f"It is the right gradient times a factor that grows with {growing[0]}."
     yield "It is a multiple of the right gradient, each time another one."
 
 
-def _grows(seen: Sequence[Seen], dimension: str) -> bool:
+def _grows(sizes: Sequence[int], factors: Sequence[float]) -> bool:
     """Return whether the factor depends on a size alone and grows with it."""
-    pairs = sorted(
-        (_size(each.stage, each.sample, dimension), abs(each.factor or 0.0))
-        for each in seen
-        if each.right.numel() > 1
-    )
-    if len({size for size, _ in pairs}) < 3:
+    if len({*sizes}) < 3:
         return False
     return all(
         math.isclose(one, other, rel_tol=1e-6) if size == more else one < other
-        for (size, one), (more, other) in pairwise(pairs)
+        for (size, one), (more, other) in pairwise(sorted(zip(sizes, factors, strict=True)))
     )
 
 
@@ -166,6 +160,8 @@ def _by_digits(seen: Sequence[Seen]) -> Iterator[str]:
         yield f"It agrees with the right gradient to about {digits} digits, and not further."
 
 
-def _size(stage: Stage, sample: Sample, dimension: str) -> int:
-    scope = stage.scope(sample.inputs, sample.upstream, sample.outputs)
-    return int(scope.get(dimension, 0))
+def _sizes(seen: Sequence[Seen]) -> dict[str, list[int]]:
+    """Return the sizes, in all samples, of each dimension that has one in all of them."""
+    scopes = [each.scope for each in seen]
+    known = (x for x in seen[0].stage.dimensions if all(x in scope for scope in scopes))
+    return {name: [scope[name] for scope in scopes] for name in known}
