@@ -123,7 +123,7 @@ def stage(
             place=_place(),
         )
     except (ValueError, NameError, SyntaxError, TypeError) as error:
-        raise DeclarationError(f"{_place()}: {_named(name, error)}") from None
+        raise DeclarationError(f"{_place()}: {name}: {error}") from None
 
 
 def assignment(
@@ -339,11 +339,6 @@ def _of_kind(each: Input, kind: Kind | Choices | None) -> Input:
     if not isinstance(kind, Kind):
         raise ValueError(f"{each.name} is a tensor: give it a kind, such as labels(10)")
     return replace(each, kind=kind)
-
-
-def _named(name: str, error: Exception) -> str:
-    said = str(error)
-    return said if said.startswith(name) else f"{name}: {said}"
 
 
 def _place() -> str:

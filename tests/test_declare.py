@@ -269,3 +269,26 @@ def test_an_assignment_that_declares_no_points_has_ten():
     planned = plan(assignment("Own", [affine, loss]), Settings())
     assert sum(each.max_points for each in planned) == pytest.approx(10)
     assert all(each.max_points > 0 for each in planned)
+
+
+def test_dimensions_of_one_size_are_told_apart():
+    """Even where an instructor's sizes never differ, and the output has a number of its own."""
+    product = stage(
+        "Product",
+        "x[N D], v[M], w[D K] -> z, r",
+        lambda x, v, w: (x @ w + v.sum(), torch.cat([v, v])[None, :2]),
+    )
+    (alike,) = assignment("Own", [product], sizes=[dict.fromkeys("NDMK", 4)]).stages
+    assert product.output_axes == alike.output_axes == (("N", "K"), ("1", "2"))
+
+
+def test_a_stage_that_declared_sizes_alone_suit_is_not_run_at_others():
+    square = stage("Square", "x[N D] -> z", lambda x: x.reshape(5, 3) * x)
+    (own,) = assignment("Own", [square], sizes=[{"N": 5, "D": 3}]).stages
+    assert own.output_axes == (("N", "D"),)
+
+
+def test_formulas_may_use_pi():
+    own = stage("Turn", "x[] -> z", lambda x: torch.pi * x, gradients={"x": "pi * g"})
+    one = torch.ones((), dtype=torch.float64)
+    assert own.evaluate("pi * g", (one,), (one,)) == torch.pi

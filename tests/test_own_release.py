@@ -278,8 +278,20 @@ class TestNew:
         backprop("new", ".", "--assignment", "mine", cwd=tmp_path)
         said = backprop("new", ".", "--assignment", "mine", cwd=tmp_path, code=2)
         assert "solutions/mine is there already; nothing was written." in said
-        said = backprop("new", ".", "--assignment", "random", cwd=tmp_path, code=2)
-        assert "its module random would hide another" in said
+
+    def test_the_module_of_one_word_hides_no_other(self, tmp_path):
+        """Neither a package, nor what a student hands in under the assignment's own name."""
+        backprop("new", ".", "--assignment", "attention", cwd=tmp_path)
+        backprop("release", "attention", cwd=tmp_path)
+        handout = tmp_path / "assignments/attention"
+        assert "attention_assignment.py" in files_in(handout)
+        solved = json.loads((tmp_path / "solutions/attention/attention.ipynb").read_text())
+        code = ["".join(each["source"]) for each in solved["cells"] if each["cell_type"] == "code"]
+        (handout / "attention.py").write_text("\n".join(code[:-1]))
+        assert "from attention_assignment import check" in code[0]
+        assert "10 of 10 points" in backprop("check", "attention.py", cwd=handout)
+        (handout / "attention.py").write_text("\n".join([code[0].rpartition("\n")[0], *code[1:-1]]))
+        assert "10 of 10 points" in backprop("check", "attention.py", cwd=handout)
 
     def test_a_course_in_nbgraders_own_layout_keeps_it(self, tmp_path):
         nbgrader("quickstart", "course", cwd=tmp_path)
@@ -290,7 +302,7 @@ class TestNew:
         assert (course / "nbgrader_config.py").read_bytes() == before
         assert not (course / "solutions").exists()
         backprop("release", "mine", cwd=course)
-        assert "mine.py" in files_in(course / "release" / "mine")
+        assert "mine_assignment.py" in files_in(course / "release" / "mine")
 
 
 def test_a_released_module_declares_the_same(course):

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 from harness.candidate.workbench import Workbench
-from harness.course.assignments import load_assignment
+from harness.course.assignments import load_assignment, module_of
 from harness.declare import assignment
 from harness.judging.judge import judge
 
@@ -33,7 +33,7 @@ def declared(name):
 @cache
 def solved(name):
     """The classes of the right solution."""
-    beside: Any = ModuleType(name.replace("-", "_"))
+    beside: Any = ModuleType(module_of(name))
     beside.check = beside.train = beside.draw_chain = lambda *given, **named: None
     text = (SOLUTIONS / name / f"{name}.py").read_text(encoding="utf-8")
     before = sys.modules.get(beside.__name__)

@@ -553,6 +553,7 @@ def test_what_is_worth_knowing_is_said_in_one_sentence(code, said):
     (advice,) = report.advice
     assert said in advice.text
     assert advice.text.count(". ") == 0 and advice.text.endswith(".")
+    assert str(advice).count("Sigmoid") == 1
 
 
 def test_once_differentiable_and_setup_context_need_no_advice():

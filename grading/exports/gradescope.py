@@ -74,9 +74,7 @@ def gradescope_results(result: Result) -> dict[str, Any]:
 
     Students see the messages, at the assignment's level of feedback.
     """
-    said = [
-        visible(f"{each.stage}: {each.text}" if each.stage else each.text) for each in result.advice
-    ]
+    said = [visible(str(each)) for each in result.advice]
     output = [visible(result.reason)] if result.reason else []
     if said:
         output += ["Worth knowing (no points lost):", *said]

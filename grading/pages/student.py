@@ -33,7 +33,7 @@ def student_page(result: Result, settings: Settings) -> str:
         reason=result.reason or "",
         max_score=result.max_score,
         given=result.override.score if result.override else None,
-        advice=[each.text for each in report.advice],
+        advice=[str(each) for each in report.advice],
         report=_judged(result.assignment, report) if report.checks else "",
     )
 

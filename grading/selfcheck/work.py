@@ -68,17 +68,17 @@ def assignment_of(file: Path, source: Source, names: Sequence[str]) -> str:
     """
     modules = {module_of(name): name for name in names}
     text = "\n".join(cell.text for cell in source.cells)
-    found = modules.keys() & set(_IMPORT.findall(text))
+    found = {modules[each] for each in modules.keys() & set(_IMPORT.findall(text))}
     if not found:
         path = file.resolve()
         for part in (path.stem, path.parent.name):
-            name = part.lower().replace("-", "_").replace(" ", "_")
-            inside = {module for module in modules if module in name}
+            said = re.sub("[_ ]", "-", part.lower())
+            inside = {name for name in names if name in said}
             found = {each for each in inside if not any(each in more for more in inside - {each})}
             if found:
                 break
     if len(found) == 1:
-        return modules[found.pop()]
+        return found.pop()
     why = "imports more than one assignment" if found else "does not say which assignment it is"
     raise UserError(f"{file} {why}: add --assignment {' or --assignment '.join(names)}.")
 

@@ -50,6 +50,9 @@ class Advice:
     stage: str | None
     text: str
 
+    def __str__(self) -> str:
+        return f"{self.stage}: {self.text}" if self.stage else self.text
+
 
 @dataclass(frozen=True)
 class Flag:

@@ -59,7 +59,7 @@ def derived_sizes(stage: Stage) -> tuple[Sizes, ...]:
         missing = set()
     if not found:
         conditions = ", ".join(stage.conditions)
-        raise NoSizes(f"{stage.name}: no sizes up to {max(DIFFERENT)} meet {conditions}")
+        raise NoSizes(f"no sizes up to {max(DIFFERENT)} meet {conditions}")
     return tuple(found)
 
 

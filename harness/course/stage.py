@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
+from itertools import islice
 from types import CodeType, MappingProxyType
 from typing import Any, Literal
 
@@ -30,7 +31,8 @@ _SIGNS = (
 # in one place only.
 _FAR = ((2, 4, 5), (2, 4, 5), (2, 3))
 _NEAR = (6, 7)
-# The sizes at which it is looked which dimension of an output is which: more than these tell.
+# The sizes at which it is looked which dimension of an output is which, beside those of which one
+# dimension alone is changed.
 TRIED = 5
 
 
@@ -112,27 +114,23 @@ class Stage:
         named = {name for mistake in self.mistakes for name in mistake.gradients}
         named |= {*self.gradients, *self.points}
         if unknown := sorted(named - set(self.differentiable)):
-            raise ValueError(
-                f"{self.name}: {unknown[0]} is not an input with a gradient; those are "
-                f"{', '.join(self.differentiable)}"
-            )
+            those = ", ".join(self.differentiable)
+            raise ValueError(f"{unknown[0]} is not an input with a gradient; those are {those}")
         if not self.required:
-            raise ValueError(f"{self.name}: no input has a gradient that backward must return")
+            raise ValueError("no input has a gradient that backward must return")
         real = {name for name, each in self.inputs.items() if each.kind.is_real}
         if unknown := sorted(set(self.extremes) - real):
-            raise ValueError(f"{self.name}: {unknown[0]} is not a real input, to have extremes")
+            raise ValueError(f"{unknown[0]} is not a real input, to have extremes")
         names = [*self.inputs, *self.outputs, *self.upstreams, *self.where, *self.dimensions]
         if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"{self.name}: {twice[0]} means two things; choose another name")
+            raise ValueError(f"{twice[0]} means two things; choose another name")
         for name, each in self.inputs.items():
             upto = re.findall(r"[^\W\d]\w*", each.kind.upto) if isinstance(each.kind, Whole) else ()
             if unknown := [one for one in upto if one not in (*self.dimensions, *self.inputs)]:
-                raise ValueError(
-                    f"{self.name}: {name} counts up to {unknown[0]}, which is not a dimension"
-                )
+                raise ValueError(f"{name} counts up to {unknown[0]}, which is not a dimension")
         several = [name for name, each in self.inputs.items() if each.several]
         if several and several != list(self.inputs)[-1:]:
-            raise ValueError(f"{self.name}: a variable number of tensors must come last")
+            raise ValueError("a variable number of tensors must come last")
 
     def __call__(self, *inputs: Any) -> Any:
         """Return the reference's output, as `apply` would; note the call if a network is traced."""
@@ -223,10 +221,23 @@ class Stage:
             (sizes, [output.shape for output in self.run(self.sample(generator, sizes))])
             for sizes in self.sizes[:TRIED]
         ]
+        for sizes in self._changed(self.sizes[0]):
+            # Only declared sizes need to suit the stage.
+            with suppress(Exception):
+                found = self.run(self.sample(generator, sizes))
+                shapes.append((sizes, [output.shape for output in found]))
         return tuple(
             self._axes_of([(sizes, shape[place]) for sizes, shape in shapes])
             for place in range(len(self.outputs))
         )
+
+    def _changed(self, sizes: Sizes) -> Iterator[Sizes]:
+        """Yield sizes of which one dimension alone is changed, for each that allows it."""
+        from harness.course.sizes import fits
+
+        for name in self.dimensions:
+            others = ({**sizes, name: sizes[name] + more} for more in range(1, 7))
+            yield from islice((each for each in others if fits(self, each)), 1)
 
     def _axes_of(self, found: Sequence[tuple[Sizes, torch.Size]]) -> tuple[str, ...] | None:
         if len({len(shape) for _, shape in found}) != 1:
@@ -452,10 +463,10 @@ def _compiled(expression: str) -> tuple[CodeType, frozenset[str]]:
     return compile(tree, "<gradient>", "eval"), names
 
 
-# What expressions may call: the functions of torch, and of torch.nn.functional.
+# What expressions may use: the functions of torch, and of torch.nn.functional, and two numbers.
 TORCH: Mapping[str, Any] = {
     name: getattr(module, name)
     for module in (torch.nn.functional, torch)
     for name in dir(module)
     if not name.startswith("_") and callable(getattr(module, name))
-}
+} | {"pi": torch.pi, "inf": torch.inf}

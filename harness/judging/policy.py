@@ -106,8 +106,8 @@ def advice_in(context: StageContext, observed: Observed) -> Iterator[str]:
         )
     elif observed.second is not None and not _second_is_right(context, observed.second):
         yield (
-            f"{context.stage.name} cannot be differentiated twice: write @once_differentiable "
-            "(from torch.autograd.function) above backward, so that torch says so to whoever tries."
+            "backward cannot be differentiated twice: write @once_differentiable (from "
+            "torch.autograd.function) above it, so that torch says so to whoever tries."
         )
 
 

@@ -63,8 +63,7 @@ def _stays_in_float32(call: Call, phase: str, reply: Reply) -> bool:
 
 
 def _advise(call: Call, phase: str, what: str) -> None:
-    stage = call.context.stage
     call.context.advise(
-        f"{stage.name}.{phase} {what} for inputs in float32: give the tensors that you make "
-        f"the dtype of the inputs, as in torch.ones(3, dtype={stage.differentiable[0]}.dtype)."
+        f"{phase} {what} for inputs in float32: give the tensors that you make the dtype of the "
+        f"inputs, as in torch.ones(3, dtype={call.context.stage.differentiable[0]}.dtype)."
     )

@@ -98,9 +98,7 @@ def next_step(report: Report) -> str:
 
 def advice(report: Report) -> tuple[str, ...]:
     """Return the report's advice, each piece after the name of its stage."""
-    return tuple(
-        visible(f"{each.stage}: {each.text}" if each.stage else each.text) for each in report.advice
-    )
+    return tuple(visible(str(each)) for each in report.advice)
 
 
 def check_label(id: str, title: str = "") -> str:

@@ -1,7 +1,7 @@
 """A right solution of *Attention*."""
 
 import torch
-from attention import check
+from attention_assignment import check
 from torch.autograd import Function
 
 
