@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -11,11 +14,13 @@ from grading.verify.case import read_solution, unsolved
 from grading.verify.run import cases_of, judged
 from grading.workers.batch import grade_entries
 from grading.workers.jobs import Job
-from harness.course.assignments import DECLARATION, load_assignment, use_course
+from harness.course.assignments import DECLARATION, load_assignment, module_of, use_course
 from harness.course.settings import Settings
 from harness.judging.validation import validate
 
-COURSE = Path(__file__).resolve().parent.parent / "examples"
+ROOT = Path(__file__).resolve().parent.parent
+COURSE = ROOT / "examples"
+SKELETON = ROOT / "grading" / "courses" / "skeleton"
 NAMES = sorted(path.parent.name for path in COURSE.glob(f"solutions/*/{DECLARATION}"))
 
 
@@ -44,6 +49,17 @@ def declared(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_the_declaration_of_an_example_is_valid(name):
     validate(load_assignment(name, declared(name)))
+
+
+@pytest.mark.slow
+def test_the_types_of_all_declarations_are_right(tmp_path):
+    """That of `backprop new` among them; `mypy` itself refuses several files of one name."""
+    for name in NAMES:
+        shutil.copyfile(declared(name), tmp_path / f"{module_of(name)}.py")
+    shutil.copyfile(SKELETON / "assignment.py.txt", tmp_path / "skeleton.py")
+    command = [sys.executable, "-m", "mypy", "--config-file", ROOT / "pyproject.toml", tmp_path]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stdout.startswith(f"Success: no issues found in {len(NAMES) + 1} "), done.stdout
 
 
 @pytest.mark.proof

@@ -63,6 +63,14 @@ def test_versions_of_python_are_those_that_workflows_test():
     assert SETTINGS["project"]["requires-python"] == f">={versions[0]}"
 
 
+@pytest.mark.skipif(not (PROJECT / ".git").exists(), reason="needs the repository")
+def test_the_source_distribution_has_every_folder():
+    command = ["git", "ls-tree", "-d", "--name-only", "HEAD"]
+    listed = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True)
+    included = SETTINGS["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]
+    assert set(listed.stdout.split()) <= {each.removeprefix("/") for each in included}
+
+
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
 def test_workflows_call_what_is_there(path):
     makefile = (PROJECT / "Makefile").read_text(encoding="utf-8")

@@ -1,5 +1,6 @@
 """Scaled dot-product attention, without and with a mask."""
 
+import torch
 from torch import Tensor
 
 from harness.declare import assignment, mask, stage
@@ -7,7 +8,7 @@ from harness.declare import assignment, mask, stage
 
 def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Return for each query the average of the values, weighted by the softmax of the scores."""
-    return (q @ k.mT / q.shape[-1] ** 0.5).softmax(-1) @ v
+    return torch.softmax(q @ k.mT / q.shape[-1] ** 0.5, -1) @ v
 
 
 attention = stage(
@@ -25,7 +26,7 @@ attention = stage(
 def attend_where(q: Tensor, k: Tensor, v: Tensor, allowed: Tensor) -> Tensor:
     """Return the same where each query sees only the allowed keys."""
     scores = q @ k.mT / q.shape[-1] ** 0.5
-    return scores.masked_fill(~allowed, -1e9).softmax(-1) @ v
+    return torch.softmax(scores.masked_fill(~allowed, -1e9), -1) @ v
 
 
 masked_attention = stage(
