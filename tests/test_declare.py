@@ -105,6 +105,10 @@ def test_a_signature_that_cannot_be_read_says_where_and_why(signature, said):
             "p is not a real input",
         ),
         (lambda: stage("Op", "xs*[N], y[N] -> z", torch.add), "must come last"),
+        (
+            lambda: stage("Op", "xs*[N] -> z", torch.add, gradients={"xs": "g"}),
+            "xs stands for several tensors: omit its gradient",
+        ),
         (lambda: stage("Op", "x[N] -> z", torch.relu, sizes="N > 99"), "no sizes up to 13 meet"),
         (
             lambda: stage("Op", "x[N], y[N] -> z", torch.add, inputs={"y": labels("K")}),

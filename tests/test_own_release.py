@@ -112,6 +112,21 @@ class TestModule:
         with pytest.raises(UserError, match=r"layers.py and assignment.py both define relu"):
             module_text(declared("mistakes", layers=f"{LAYERS}\nrelu = 1\n"))
 
+    def test_all_names_of_a_module_may_be_imported(self, declared):
+        text = SECRETS.replace("import layers", "from layers import *\nfrom math import *")
+        text = text.replace("layers.GRADIENTS", "GRADIENTS").replace('"Two"', "f'{ceil(1.5)}'")
+        made = module_text(declared("mistakes", text))
+        assert "def squares(x):" in made and "UNUSED" not in made
+
+    def test_a_package_is_refused_with_file_and_line(self, declared):
+        folder = declared("mistakes", SECRETS.replace("import layers", "from more import layers"))
+        (folder / "more").mkdir()
+        (folder / "more/__init__.py").write_text("")
+        (folder / "layers.py").rename(folder / "more/layers.py")
+        (folder / "layers.py").write_text(LAYERS)
+        with pytest.raises(UserError, match=r"assignment.py, line 3: more is a package, and only"):
+            module_text(folder)
+
     def test_data_come_along_if_they_are_small(self, declared):
         text = SECRETS.replace('"Two"', "TITLE").replace("SECRET =", READING + "SECRET =")
         folder = declared("mistakes", text)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from grading.confined.source import HANDED_OUT
@@ -133,16 +133,22 @@ class _Module:
             self._title = ast.get_docstring(tree) or ""
         body = tree.body[ast.get_docstring(tree) is not None :]
         tree.body = [each for each in body if not _is_main(each)]
-        for module in self._modules_in(tree):
-            if module not in self._seen:
-                self._gather(module)
-        rewritten = _Rewriter(self._folder, file, tree, self._kept_back).visit(tree)
-        self._statements += [(file, each) for each in rewritten.body]
-
-    def _modules_in(self, tree: ast.Module) -> Iterator[Path]:
         for node in ast.walk(tree):
             if isinstance(node, ast.Import | ast.ImportFrom):
-                yield from filter(None, (_local(self._folder, each) for each in _imported(node)))
+                self._gather_imported(file, node)
+        rewritten = _Rewriter(self._folder, tree, self._kept_back).visit(tree)
+        self._statements += [(file, each) for each in rewritten.body]
+
+    def _gather_imported(self, file: Path, node: ast.Import | ast.ImportFrom) -> None:
+        for path in filter(None, (_local(self._folder, each) for each in _imported(node))):
+            if path.name == "__init__.py":
+                package = path.parent.name
+                raise UserError(
+                    f"{file}, line {node.lineno}: {package} is a package, and only modules can be "
+                    f"handed out: put what is used of it into {package}.py."
+                )
+            if path not in self._seen:
+                self._gather(path)
 
     def _checked(self) -> list[ast.stmt]:
         """Return all statements. Raise UserError if two files define one name differently."""
@@ -183,9 +189,8 @@ class _Module:
 class _Rewriter(ast.NodeTransformer):
     """Removes what is kept back, and imports of the modules whose code is handed out itself."""
 
-    def __init__(self, folder: Path, file: Path, tree: ast.AST, kept_back: _KeptBack) -> None:
-        self._folder, self._file = folder, file
-        self._kept_back = kept_back
+    def __init__(self, folder: Path, tree: ast.AST, kept_back: _KeptBack) -> None:
+        self._folder, self._kept_back = folder, kept_back
         self._uses = {
             (node.value.id, node.attr)
             for node in ast.walk(tree)
@@ -206,12 +211,9 @@ class _Rewriter(ast.NodeTransformer):
     def visit_ImportFrom(self, node: ast.ImportFrom) -> list[ast.stmt]:
         if node.module and not _local(self._folder, node.module):
             return [node]
-        if any(each.name == "*" for each in node.names):
-            raise UserError(
-                f"{self._file}, line {node.lineno}: import the names that are used, rather than *."
-            )
+        # All names of a module of one's own are there already.
         made = _renamed if node.module else self._namespace
-        return [made(each) for each in node.names]
+        return [made(each) for each in node.names if each.name != "*"]
 
     def _namespace(self, alias: ast.alias) -> ast.stmt:
         """Return what stands for an import of a whole module: an object with what is used of it."""
@@ -256,16 +258,9 @@ def _imported(node: ast.Import | ast.ImportFrom) -> list[str]:
 
 
 def _local(folder: Path, module: str) -> Path | None:
-    """Return the file of a module beside the declaration, None for other modules."""
-    path = folder.joinpath(*module.split(".")).with_suffix(".py")
-    if path.is_file():
-        return path
-    if (folder / module.partition(".")[0] / "__init__.py").is_file():
-        raise UserError(
-            f"{folder / module.partition('.')[0]} is a package, of which nothing can be "
-            "handed out: use a module."
-        )
-    return None
+    """Return the file of a module or package beside the declaration, None for others."""
+    top = folder / module.partition(".")[0]
+    return next(filter(Path.is_file, (top / "__init__.py", top.with_suffix(".py"))), None)
 
 
 def _needed(statements: Sequence[ast.stmt]) -> list[ast.stmt]:
@@ -292,7 +287,7 @@ def _bound(statement: ast.stmt) -> set[str]:
             return {statement.name}
         case ast.Import():
             return {(each.asname or each.name).partition(".")[0] for each in statement.names}
-        case ast.ImportFrom(module="__future__"):
+        case ast.ImportFrom(module="__future__") | ast.ImportFrom(names=[ast.alias(name="*")]):
             return set()
         case ast.ImportFrom():
             return {each.asname or each.name for each in statement.names}

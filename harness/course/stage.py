@@ -131,6 +131,8 @@ class Stage:
         several = [name for name, each in self.inputs.items() if each.several]
         if several and several != list(self.inputs)[-1:]:
             raise ValueError("a variable number of tensors must come last")
+        if told := {*several} & {*self.gradients}:
+            raise ValueError(f"{told.pop()} stands for several tensors: omit its gradient")
 
     def __call__(self, *inputs: Any) -> Any:
         """Return the reference's output, as `apply` would; note the call if a network is traced."""
