@@ -9,8 +9,11 @@ import torch
 
 from harness.course.stage import Stage
 
-# A class after the solution's, and one derived from it.
-CLASS = Path(__file__).with_name("class.txt").read_text(encoding="utf-8")
+# A class after the solution's, and one derived from it, with functions that some of them use.
+CLASS, HELPERS = (
+    Path(__file__).with_name(name).read_text(encoding="utf-8")
+    for name in ("class.txt", "helpers.txt")
+)
 
 
 def stage_text(
@@ -31,10 +34,13 @@ def stage_text(
     if set(stage.differentiable) - set(filled):
         upstreams = ", ".join(stage.upstreams)
         steps.append(f"solved = solved_backward(({arguments_of(stage)},), ({upstreams},))")
+    own = ast.parse("\n".join([*steps, textwrap.dedent(code)]))
+    used = {node.id for node in ast.walk(own) if isinstance(node, ast.Name)}
+    helpers = HELPERS.format(names=tuple(stage.inputs), differentiable=stage.differentiable)
+    defined = {node.name for node in ast.parse(helpers).body if isinstance(node, ast.FunctionDef)}
     return CLASS.format(
         name=stage.name,
-        names=tuple(stage.inputs),
-        differentiable=stage.differentiable,
+        helpers=helpers if used & defined else "",
         formula=stage.formula,
         inputs=arguments_of(stage),
         tensors=", ".join(tensors_of(stage)),

@@ -29,7 +29,7 @@ def advise_on_example(context: StageContext) -> None:
         for name in context.stage.differentiable:
             if isinstance(call.backward, Returns):
                 with suppress(Failed):
-                    usable_gradients(call, name, call.backward.values)
+                    tuple(usable_gradients(call, name, call.backward.values))
 
 
 def judge_gradient(call: Call, name: str, tolerance: Tolerance = VALUES) -> None:
