@@ -23,7 +23,12 @@ DATA_LIMIT = 1024 * 1024
 WIDTH = 100
 # What the module defines for the notebook.
 GIVEN = ("check", "train", "draw_chain")
-NAMESPACE = "SimpleNamespace"
+# What it may need of Python and of the harness.
+_TOOLS = """
+from types import SimpleNamespace
+from harness.handouts import handout
+from harness.handouts import unpacked
+"""
 _KeptBack = dict[str, set[str]]
 _KEPT_BACK = {"assignment": {"sizes"}}
 _KEPT_BACK_TOO = {"stage": {"gradients", "where", "mistakes"}}
@@ -100,54 +105,52 @@ class _Module:
         self._kept_back = _KEPT_BACK | (_KEPT_BACK_TOO if signatures else {})
         self._statements: list[tuple[Path, ast.stmt]] = []
         self._seen: set[Path] = set()
-        self._data: dict[str, str] = {}
+        self._data: set[str] = set()
         self._title = ""
         self._gather(folder / DECLARATION)
 
     def text(self) -> str:
         """Return the module's text."""
-        kept = [self._with_data(statement) for statement in _needed(self._checked())]
-        imports = [each for each in kept if isinstance(each, ast.Import | ast.ImportFrom)]
-        code = [each for each in kept if each not in imports]
-        written = [_written(each) for each in code]
-        imported = {ast.unparse(each) for each in imports}
-        if any(f" = {NAMESPACE}(" in text for text in written):
-            imported.add(f"from types import {NAMESPACE}")
-        tools = "from harness.handouts import handout" + (", unpacked" if self._data else "")
         name = self._folder.name
+        end = ast.parse(f'{", ".join(GIVEN)} = handout("{name}", {VARIABLE})')
+        kept = _needed([*ast.parse(_TOOLS).body, *self._checked(), *end.body], {*GIVEN})
+        used = set().union(*map(_names, kept))
+        imports = [each for each in kept if isinstance(each, ast.Import | ast.ImportFrom)]
+        title = [ast.Expr(ast.Constant(self._title))] if self._title else []
         parts = [
             f"{HANDED_OUT} for {name}",
-            *([_docstring(self._title)] if self._title else []),
-            "\n".join([*sorted(imported, key=_order), tools]),
-            *(f'{_variable(file)} = """\n{text}\n"""' for file, text in self._data.items()),
-            *written,
-            f'{", ".join(GIVEN)} = handout("{name}", {VARIABLE})',
+            ast.unparse(ast.Module([*title], [])),
+            "\n".join(sorted({*map(ast.unparse, imports)}, key=_order)),
+            *(self._packed(each) for each in sorted(self._data) if _variable(each) in used),
+            *(_written(each) for each in kept if each not in imports),
         ]
-        return "\n\n".join(parts) + "\n"
+        return "\n\n".join(filter(None, parts)) + "\n"
 
     def _gather(self, file: Path) -> None:
         """Take in the statements of a file, after those of the modules beside it that it uses."""
         self._seen.add(file)
         tree = ast.parse(file.read_bytes(), str(file))
+        title = ast.get_docstring(tree)
         if file.name == DECLARATION:
-            self._title = ast.get_docstring(tree) or ""
-        body = tree.body[ast.get_docstring(tree) is not None :]
-        tree.body = [each for each in body if not _is_main(each)]
+            self._title = title or ""
+        tree.body = [each for each in tree.body[title is not None :] if not _is_main(each)]
         for node in ast.walk(tree):
             if isinstance(node, ast.Import | ast.ImportFrom):
                 self._gather_imported(file, node)
-        rewritten = _Rewriter(self._folder, tree, self._kept_back).visit(tree)
-        self._statements += [(file, each) for each in rewritten.body]
+        rewriter = _Rewriter(self._folder, tree, self._kept_back)
+        self._statements += [(file, each) for each in rewriter.visit(tree).body]
+        self._data |= rewriter.data
 
     def _gather_imported(self, file: Path, node: ast.Import | ast.ImportFrom) -> None:
-        for path in filter(None, (_local(self._folder, each) for each in _imported(node))):
-            if path.name == "__init__.py":
-                package = path.parent.name
+        module = getattr(node, "module", None)
+        for name in [module] if module else [each.name for each in node.names]:
+            path = _local(self._folder, name)
+            if path and path.name == "__init__.py":
                 raise UserError(
-                    f"{file}, line {node.lineno}: {package} is a package, and only modules can be "
-                    f"handed out: put what is used of it into {package}.py."
+                    f"{file}, line {node.lineno}: {path.parent.name} is a package, and only "
+                    "modules can be handed out: put what is used of it into one."
                 )
-            if path not in self._seen:
+            if path and path not in self._seen:
                 self._gather(path)
 
     def _checked(self) -> list[ast.stmt]:
@@ -166,15 +169,7 @@ class _Module:
                     raise UserError(f"{file} defines {name}, which handouts import: rename it.")
         return [statement for _, statement in self._statements]
 
-    def _with_data(self, statement: ast.stmt) -> ast.stmt:
-        made: ast.stmt = _Data(self._folder).visit(statement)
-        for node in ast.walk(made):
-            if isinstance(node, ast.Call) and ast.unparse(node.func) == "unpacked":
-                assert isinstance(node.args[0], ast.Constant)
-                self._embed(str(node.args[0].value))
-        return ast.fix_missing_locations(made)
-
-    def _embed(self, name: str) -> None:
+    def _packed(self, name: str) -> str:
         path = self._folder / name
         text = packed(path.read_bytes())
         if len(text) > DATA_LIMIT:
@@ -183,13 +178,18 @@ class _Module:
                 f"{DATA_LIMIT // 2**20} MiB of data: train with fewer samples, or with data that a "
                 "function makes."
             )
-        self._data[name] = "\n".join(text[at : at + WIDTH] for at in range(0, len(text), WIDTH))
+        lines = (text[at : at + WIDTH] for at in range(0, len(text), WIDTH))
+        return "\n".join([f'{_variable(name)} = """', *lines, '"""'])
 
 
 class _Rewriter(ast.NodeTransformer):
-    """Removes what is kept back, and imports of the modules whose code is handed out itself."""
+    """Removes what is kept back, and imports of the modules whose code is handed out itself.
+
+    The names of files beside the declaration become what unpacks them.
+    """
 
     def __init__(self, folder: Path, tree: ast.AST, kept_back: _KeptBack) -> None:
+        self.data: set[str] = set()
         self._folder, self._kept_back = folder, kept_back
         self._uses = {
             (node.value.id, node.attr)
@@ -211,26 +211,17 @@ class _Rewriter(ast.NodeTransformer):
     def visit_ImportFrom(self, node: ast.ImportFrom) -> list[ast.stmt]:
         if node.module and not _local(self._folder, node.module):
             return [node]
+        if not node.module:
+            return [self._namespace(each) for each in node.names]
         # All names of a module of one's own are there already.
-        made = _renamed if node.module else self._namespace
-        return [made(each) for each in node.names if each.name != "*"]
+        renamed = (f"{each.asname} = {each.name}" for each in node.names if each.asname)
+        return ast.parse("\n".join(renamed)).body
 
     def _namespace(self, alias: ast.alias) -> ast.stmt:
         """Return what stands for an import of a whole module: an object with what is used of it."""
         module = alias.asname or alias.name
         used = ", ".join(f"{name}={name}" for of, name in sorted(self._uses) if of == module)
-        return ast.parse(f"{module} = {NAMESPACE}({used})").body[0]
-
-
-def _renamed(alias: ast.alias) -> ast.stmt:
-    return ast.parse(f"{alias.asname} = {alias.name}" if alias.asname else "pass").body[0]
-
-
-class _Data(ast.NodeTransformer):
-    """Replaces the names of files beside a declaration by what unpacks them."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        return ast.parse(f"{module} = SimpleNamespace({used})").body[0]
 
     def visit_Constant(self, node: ast.Constant) -> ast.expr:
         name = node.value
@@ -240,21 +231,12 @@ class _Data(ast.NodeTransformer):
         inside = path.resolve().is_relative_to(self._folder.resolve())
         if not inside or not path.is_file() or path.suffix in ("", ".py", ".ipynb"):
             return node
+        self.data.add(name)
         return ast.parse(f"unpacked({name!r}, {_variable(name)})", mode="eval").body
-
-
-def _docstring(text: str) -> str:
-    return ast.unparse(ast.Module([ast.Expr(ast.Constant(text))], type_ignores=[]))
 
 
 def _variable(file: str) -> str:
     return "".join(each if each.isalnum() else "_" for each in file).upper()
-
-
-def _imported(node: ast.Import | ast.ImportFrom) -> list[str]:
-    if isinstance(node, ast.Import):
-        return [each.name for each in node.names]
-    return [node.module] if node.module else [each.name for each in node.names]
 
 
 def _local(folder: Path, module: str) -> Path | None:
@@ -263,21 +245,19 @@ def _local(folder: Path, module: str) -> Path | None:
     return next(filter(Path.is_file, (top / "__init__.py", top.with_suffix(".py"))), None)
 
 
-def _needed(statements: Sequence[ast.stmt]) -> list[ast.stmt]:
-    """Return the statements that the assignment needs, in order."""
-    kept: set[int] = set()
-    wanted = {VARIABLE}
+def _names(tree: ast.AST) -> set[str]:
+    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+
+
+def _needed(statements: Sequence[ast.stmt], wanted: set[str]) -> list[ast.stmt]:
+    """Return the statements that define the names wanted, and what those need, in order."""
+    kept: set[ast.stmt] = set()
     grown = True
     while grown:
-        grown = False
-        for at, statement in enumerate(statements):
-            bound = _bound(statement)
-            if at in kept or isinstance(statement, ast.Pass) or (bound and not wanted & bound):
-                continue
-            kept.add(at)
-            wanted |= {n.id for n in ast.walk(statement) if isinstance(n, ast.Name)}
-            grown = True
-    return [statement for at, statement in enumerate(statements) if at in kept]
+        found = {each for each in statements if not (bound := _bound(each)) or wanted & bound}
+        grown = found != kept
+        kept, wanted = found, wanted.union(*map(_names, found))
+    return [each for each in statements if each in kept]
 
 
 def _bound(statement: ast.stmt) -> set[str]:
@@ -293,8 +273,7 @@ def _bound(statement: ast.stmt) -> set[str]:
             return {each.asname or each.name for each in statement.names}
         case ast.Assign() | ast.AnnAssign() | ast.AugAssign():
             targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
-            nodes = [node for target in targets for node in ast.walk(target)]
-            return {node.id for node in nodes if isinstance(node, ast.Name)}
+            return set().union(*map(_names, targets))
     return set()
 
 

@@ -1,7 +1,7 @@
 """What the inputs of a stage are: their dimensions, and the kind of values that they take."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
@@ -184,10 +184,6 @@ class Input:
     def shape(self, sizes: Sizes) -> tuple[int, ...]:
         """Return the shape of the tensor, or of each of several."""
         return tuple(size_of(each, sizes) for each in self.axes)
-
-    def with_role(self, role: Role) -> "Input":
-        """Return the input with another role."""
-        return replace(self, kind=replace(self.kind, role=role))
 
 
 def size_of(dimension: str, sizes: Sizes) -> int:

@@ -305,7 +305,7 @@ class Stage:
 
         None stands for an argument that has no gradient.
         """
-        copies, leaves, used = self._graph(inputs, upstream)
+        copies, leaves, used = self.graph(inputs, upstream)
         if not used:
             return tuple(
                 torch.zeros_like(value) if isinstance(value, Tensor) and has else None
@@ -319,7 +319,7 @@ class Stage:
 
     def parts_of_gradients(self, inputs: Values, upstream: Upstream) -> list[Tensor]:
         """Return what each entry of the outputs adds to each gradient, along the first axis."""
-        _, leaves, used = self._graph(inputs, upstream)
+        _, leaves, used = self.graph(inputs, upstream)
         parts = [[torch.zeros(0, *leaf.shape, dtype=leaf.dtype) for leaf in leaves]]
         for output, given in used:
             rows = torch.diag(given.flatten()).reshape(-1, *output.shape)
@@ -334,7 +334,7 @@ class Stage:
             )
         return [torch.cat(column) for column in zip(*parts, strict=True)]
 
-    def _graph(
+    def graph(
         self, inputs: Values, upstream: Upstream
     ) -> tuple[Values, list[Tensor], list[tuple[Tensor, Tensor]]]:
         """Return arguments, those with a gradient, and the outputs in use with their upstreams."""

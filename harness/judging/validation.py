@@ -7,7 +7,7 @@ the declaration was loaded.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from harness.course.assignment import Assignment
 from harness.course.inputs import Sizes, is_real_tensor
-from harness.course.numbers import number
+from harness.course.numbers import number, shape
 from harness.course.settings import Settings
 from harness.course.shapes import sizes_of
 from harness.course.stage import Mistake, Stage, Upstream, Values
@@ -81,14 +81,12 @@ def _validate_at(stage: Stage, sizes: Sizes) -> None:
     with _doing("drawing inputs", sizes):
         inputs = stage.sample(generator, sizes)
     outputs = _outputs(stage, inputs, sizes)
-    _validate_purity(stage, inputs, outputs, sizes)
     upstream = tuple(
         torch.randn(each.shape, generator=generator, dtype=each.dtype)
         if each.is_floating_point()
         else None
         for each in outputs
     )
-    _validate_truth(stage, inputs, upstream, sizes)
     _validate_gradients(stage, inputs, upstream, sizes)
     single = tuple(
         each.float() if isinstance(each, Tensor) and is_real_tensor(each) else each
@@ -96,16 +94,19 @@ def _validate_at(stage: Stage, sizes: Sizes) -> None:
     )
     with _doing("forward, given float32,", sizes):
         found = stage.run(single)
-    if any(each.is_floating_point() and each.dtype == torch.float64 for each in found):
-        return
-    with _doing("built-in autograd, given float32,", sizes):
-        stage.true_gradients(single, tuple(None if x is None else x.float() for x in upstream))
+    if not any(each.dtype == torch.float64 for each in found):
+        with _doing("built-in autograd, given float32,", sizes):
+            stage.true_gradients(single, tuple(None if x is None else x.float() for x in upstream))
 
 
 def _outputs(stage: Stage, inputs: Values, sizes: Sizes) -> tuple[Tensor, ...]:
-    """Return the outputs. Raise _Fault unless they are what the signature says."""
+    """Return the outputs. Raise _Fault unless they are what the signature says, and nothing else.
+
+    A forward must not change its inputs, or give something else each time.
+    """
+    copies: list[Any] = [each.clone() if isinstance(each, Tensor) else each for each in inputs]
     with _doing("forward", sizes):
-        returned: Any = stage.forward(*_copies(inputs))
+        returned: Any = stage.forward(*copies)
     several = isinstance(returned, tuple | list)
     outputs = tuple(returned) if several else (returned,)
     if several != (len(stage.outputs) > 1) or len(outputs) != len(stage.outputs):
@@ -127,53 +128,29 @@ def _outputs(stage: Stage, inputs: Values, sizes: Sizes) -> tuple[Tensor, ...]:
             )
     if not any(each.is_floating_point() for each in outputs):
         raise _Fault("no output holds real numbers, so there is nothing to differentiate.")
-    return outputs
-
-
-def _copies(inputs: Values) -> tuple[Any, ...]:
-    return tuple(each.clone() if isinstance(each, Tensor) else each for each in inputs)
-
-
-def _validate_purity(stage: Stage, inputs: Values, outputs: Sequence[Tensor], sizes: Sizes) -> None:
-    """Raise _Fault for a forward that changes its inputs, or gives something else each time."""
-    copies = _copies(inputs)
-    with _doing("forward", sizes):
-        again = stage.forward(*copies)
     for name, value, copy in zip(stage.names_of(inputs), inputs, copies, strict=True):
         is_buffer = stage.inputs[name].kind.role == "buffer"
-        if isinstance(value, Tensor) and not is_buffer and not _equal(value, copy):
+        if isinstance(value, Tensor) and not is_buffer and not torch.equal(value, copy):
             raise _Fault(f"forward changes {name} in place; declare it as buffer(), or clone it.")
-    again = again if isinstance(again, tuple | list) else (again,)
-    if not all(map(_equal, outputs, again)):
+    with _doing("forward", sizes):
+        again = stage.run(inputs)
+    if not all(map(torch.equal, outputs, again)):
         raise _Fault(
             "forward gives another result each time: what is drawn at random must be an input, such"
             " as a mask()."
         )
-
-
-def _equal(one: Tensor, other: Tensor) -> bool:
-    return one.shape == other.shape and bool(torch.equal(one.nan_to_num(), other.nan_to_num()))
-
-
-def _validate_truth(stage: Stage, inputs: Values, upstream: Upstream, sizes: Sizes) -> None:
-    """Raise _Fault unless built-in autograd can differentiate the stage."""
-    with _doing("built-in autograd", sizes):
-        true = stage.true_gradients(inputs, upstream)
-    leaves = tuple(
-        each.clone().requires_grad_(has) if isinstance(each, Tensor) else each
-        for each, has in zip(inputs, stage.with_gradient(inputs), strict=True)
-    )
-    with torch.enable_grad():
-        if not any(each.requires_grad for each in stage.run(leaves)):
-            raise _Fault("torch cannot trace the outputs to the inputs, so there is no gradient.")
-    for name, each in zip(stage.names_of(inputs), true, strict=True):
-        if each is not None and each.isnan().any():
-            raise _Fault(f"built-in autograd gives nan for ∂C/∂{name}, {_at(sizes)}.")
+    return outputs
 
 
 def _validate_gradients(stage: Stage, inputs: Values, upstream: Upstream, sizes: Sizes) -> None:
-    """Raise _Fault for a declared gradient that is not the one of built-in autograd."""
-    gradients = stage.true_gradients(inputs, upstream)
+    """Raise _Fault unless there are gradients, and those declared are built-in autograd's."""
+    with _doing("built-in autograd", sizes):
+        gradients = stage.true_gradients(inputs, upstream)
+    if not stage.graph(inputs, upstream)[2]:
+        raise _Fault("torch cannot trace the outputs to the inputs, so there is no gradient.")
+    for name, each in zip(stage.names_of(inputs), gradients, strict=True):
+        if each is not None and each.isnan().any():
+            raise _Fault(f"built-in autograd gives nan for ∂C/∂{name}, {_at(sizes)}.")
     for name, expression in stage.gradients.items():
         at = stage.position(name)
         true = gradients[at]
@@ -185,15 +162,13 @@ def _validate_gradients(stage: Stage, inputs: Values, upstream: Upstream, sizes:
         if not isinstance(value, Tensor):
             raise _Fault(f"{called} is not a tensor.")
         if value.shape != true.shape:
-            raise _Fault(f"{called} has shape {(*value.shape,)}, and {name} has {(*true.shape,)}.")
+            raise _Fault(f"{called} has shape {shape(value)}, and {name} has {shape(true)}.")
         off, room = (value - true).abs(), RELATIVE * float(true.abs().max())
         if not bool((off <= room).all()):
             room += answers(stage, inputs, upstream).gradient_rooms[at]
-        wrong = ~(off <= room)
-        if bool(wrong.any()):
-            index = tuple(wrong.nonzero()[0].tolist())
-            entry = f" at {list(index)}" if index else ""
-            got, right = number(float(value[index])), number(float(true[index]))
+        for index in (~(off <= room)).nonzero().tolist()[:1]:
+            entry = f" at {index}" if index else ""
+            got, right = (number(float(each[tuple(index)])) for each in (value, true))
             gives = f"it gives {got}{entry}, and built-in autograd {right}"
             raise _Fault(f"{called} is not ∂C/∂{name}: {gives}, {_at(sizes)}.")
 
