@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
+from typing import NamedTuple
 
 from harness.candidate.operations import Link, Value
 from harness.course.inputs import Input, Sizes
 from harness.course.stage import Stage
+
+
+class Role(NamedTuple):
+    """A value as an input of a stage, in its use at a place among the links."""
+
+    at: int
+    stage: Stage
+    input: Input
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,17 +58,17 @@ class Network:
         return tuple(dict.fromkeys(link.stage for _, link, _ in self.uses))
 
     @cached_property
-    def roles(self) -> Mapping[str, tuple[Input, ...]]:
+    def roles(self) -> Mapping[str, Sequence[Role]]:
         """What each value is to the stages that use it, the first of them first."""
-        found: dict[str, list[Input]] = {}
-        for _, link, stage in self.uses:
+        found = defaultdict[str, list[Role]](list)
+        for at, link, stage in self.uses:
             for name, value in zip(stage.names_of(link.inputs), link.inputs, strict=True):
-                found.setdefault(value, []).append(stage.inputs[name])
-        return {value: tuple(inputs) for value, inputs in found.items()}
+                found[value].append(Role(at, stage, stage.inputs[name]))
+        return found
 
     def is_constant(self, argument: str) -> bool:
         """Return whether no gradient is asked for an argument."""
-        kinds = [each.kind for each in self.roles.get(argument, ())]
+        kinds = [role.input.kind for role in self.roles.get(argument, ())]
         return any(not kind.has_gradient or kind.role == "target" for kind in kinds)
 
 

@@ -14,9 +14,9 @@ from torch import Tensor
 from harness.candidate.glue import run_links
 from harness.candidate.operations import Link, Value
 from harness.candidate.values import NothingToCall
-from harness.course.inputs import Sizes, Whole, is_real_tensor, size_of, spread
+from harness.course.inputs import Given, Input, Sizes, Whole, is_real_tensor, size_of, spread
 from harness.course.network import Network
-from harness.course.sizes import DIFFERENT, fits
+from harness.course.sizes import DIFFERENT, at_sizes, fits
 from harness.course.stage import Stage
 from harness.errors import DeclarationError
 
@@ -83,54 +83,41 @@ class Sides:
 
     def shape(self, argument: str, sizes: Sizes) -> tuple[int, ...] | None:
         """Return the shape of an argument that no stage uses first, None if it is not known."""
-        sides = self._shapes.get(argument)
-        if sides is None:
-            return None
-        known = [self._size(side, sizes) for side in sides]
-        if None in known:
-            return self.declared(argument, sizes)
-        return tuple(size for size in known if size is not None)
+        sides = self._shapes.get(argument, [None])
+        known = [size for side in sides if (size := self._size(side, sizes)) is not None]
+        return tuple(known) if len(known) == len(sides) else self.declared(argument, sizes)
 
     def declared(self, argument: str, sizes: Sizes) -> tuple[int, ...] | None:
         """Return the declared shape of an argument, None if there is none, or it is not known."""
         if argument not in self._network.shapes:
             return None
-        named = {
-            side[1]: size
-            for side in self._same
-            if isinstance(side, tuple) and side[0] == DECLARED
-            if (size := self._size(side, sizes)) is not None
-        }
+        sides = (each for each in self._same if isinstance(each, tuple) and each[0] == DECLARED)
+        found = ((side[1], self._size(side, sizes)) for side in sides)
+        named = {name: size for name, size in found if size is not None}
         try:
             return tuple(size_of(each, named) for each in self._network.shapes[argument])
         except NameError:
             return None
 
     def axes(self, value: str) -> tuple[str, ...]:
-        """Return the dimensions of a value by name, "" for one that is not known."""
-        roots = (self._root(side) for side in self._shapes.get(value, ()))
-        return tuple(
-            str(root) if isinstance(root, int) else self._names.get(root, "") for root in roots
-        )
+        """Return the dimensions of a value: names, numbers, and "" for one that is not known."""
+        return tuple(map(self._name, self._shapes.get(value, ())))
 
     def found_in(self, argument: str, shape: Sequence[int]) -> dict[str, int]:
         """Return the sizes of dimensions by name that a value for the argument has."""
-        sides = self._shapes.get(argument, [])
-        if len(sides) != len(shape):
-            return {}
-        pairs = zip(sides, shape, strict=True)
-        found = ((self._names.get(self._root(side)), size) for side, size in pairs)
-        return {name: size for name, size in found if name}
+        axes = self.axes(argument)
+        pairs = zip(axes, shape, strict=True) if len(axes) == len(shape) else ()
+        return {name: size for name, size in pairs if name.isidentifier()}
 
-    def upto(self, argument: str) -> str | int | None:
-        """Return the dimension that labels count, its size if it is a number, None if none does."""
-        for at, link, stage in self._network.uses:
-            for name, value in zip(stage.names_of(link.inputs), link.inputs, strict=True):
-                kind = stage.inputs[name].kind
-                if value == argument and isinstance(kind, Whole):
-                    root = self._root(_side(at, kind.upto))
-                    return root if isinstance(root, int) else self._names.get(root)
-        return None
+    def upto(self, argument: str) -> str:
+        """Return the dimension that labels count: its name, or its size if it is a number."""
+        roles = self._network.roles.get(argument, ())
+        kinds = ((at, of.kind) for at, _, of in roles if isinstance(of.kind, Whole))
+        return next((self._name(_side(at, kind.upto)) for at, kind in kinds), "")
+
+    def _name(self, side: Side) -> str:
+        root = self._root(side)
+        return str(root) if isinstance(root, int) else self._names.get(root, "")
 
     def _size(self, side: Side, sizes: Sizes) -> int | None:
         root = self._root(side)
@@ -154,14 +141,11 @@ class Sides:
     def _link_data(self, names: set[str]) -> None:
         """Let the names in declared shapes mean the dimensions of the first two arguments."""
         for argument in self._network.arguments[:2]:
-            for at, link, stage in self._network.uses:
-                if argument in link.inputs:
-                    of = stage.inputs[stage.names_of(link.inputs)[link.inputs.index(argument)]]
-                    upto = [of.kind.upto] if isinstance(of.kind, Whole) else []
-                    for name in {*of.axes, *upto} & names:
-                        self._join((DECLARED, name), (at, name))
-                    names = names - {*of.axes, *upto}
-                    break
+            for at, _, of in self._network.roles.get(argument, ())[:1]:
+                its = {*of.axes, *([of.kind.upto] if isinstance(of.kind, Whole) else [])}
+                for name in its & names:
+                    self._join((DECLARED, name), (at, name))
+                names = names - its
 
     def _use(self, at: int, link: Link, stage: Stage) -> None:
         for name, value in zip(stage.names_of(link.inputs), link.inputs, strict=True):
@@ -275,9 +259,11 @@ def _sample(
     """Return arguments for the use of a stage; those that have values fix its sizes."""
     link = network.links[at]
     stage = network.stage[link.stage]
-    use: dict[str, Any] = {**sizes} if network.is_alone else {}
+    given = {x: each.kind for x, each in stage.inputs.items() if isinstance(each.kind, Given)}
+    use: dict[str, Any] = {name: kind.choices[0] for name, kind in given.items()}
+    use |= {**sizes} if network.is_alone else {}
     use |= sides.sizes(at, stage, sizes)
-    needed: dict[str, str] = {}
+    needed: dict[str, tuple[str, Input]] = {}
     for name, value in zip(stage.names_of(link.inputs), link.inputs, strict=True):
         each, has = stage.inputs[name], values.get(value)
         shape = tuple(has.shape) if isinstance(has, Tensor) else sides.declared(value, sizes)
@@ -290,21 +276,18 @@ def _sample(
         if each.is_given and value in values:
             use[name] = has
         if value not in values:
-            named = {x: value for x in stage.dimensions if any(x in part for part in each.axes)}
-            needed = {**named, **needed}
+            for x in stage.dimensions:
+                if any(x in part for part in each.axes):
+                    needed.setdefault(x, (value, each))
         if not network.is_alone:
             use[f"{name}?"] = value not in values or has is not None
             use[f"{name}*"] = len(link.inputs) - len(stage.inputs) + 1
     for name in stage.dimensions:
         if name not in use and name in needed:
-            value = needed[name]
-            role = stage.inputs[stage.names_of(link.inputs)[link.inputs.index(value)]]
-            example = " ".join("32" if name in axis else axis for axis in role.axes)
+            value, each = needed[name]
+            example = " ".join("32" if name in axis else axis for axis in each.axes)
             raise Unknown(f"{name} of {value} in {stage.name} follows from nothing", value, example)
     use = {**dict.fromkeys(stage.dimensions, 2), **use}
-    for name, each in stage.inputs.items():
-        if each.is_given and name not in use:
-            use[name] = each.kind.choices[0]  # type: ignore[attr-defined]
     if not fits(stage, use, most=10**7):
         raise ValueError(f"{stage.name} is not for the sizes {use}")
     return stage.sample(generator, use)
@@ -365,22 +348,15 @@ def misfit(network: Network, sizes: Sizes) -> str:
     except Unknown as error:
         return str(error)
     except MISFITS as error:
-        at = ", ".join(f"{name} = {size}" for name, size in sizes.items())
-        return f"the network does not run{f' at {at}' if at else ''}: {error}"
-    cost = values[network.ends[0]]
-    if not isinstance(cost, Tensor) or cost.dim():
-        return f"the cost {network.ends[0]} is not a single number"
-    if not _leads_back(network, leaves):
-        return f"no gradient leads from the cost {network.ends[0]} to any argument"
-    return ""
-
-
-def _leads_back(network: Network, leaves: Mapping[str, Value]) -> bool:
-    """Return whether torch can trace the cost to an argument."""
-    values: dict[str, Any] = {**network.given, **leaves}
+        return f"the network does not run{at_sizes(sizes)}: {error}"
+    cost = network.ends[0]
+    if not isinstance(values[cost], Tensor) or values[cost].dim():
+        return f"the cost {cost} is not a single number"
     for name, value in leaves.items():
         if isinstance(value, Tensor) and is_real_tensor(value) and not network.is_constant(name):
-            values[name] = value.clone().requires_grad_()
+            leaves[name] = value.clone().requires_grad_()
     with torch.enable_grad():
-        run_links(network.links, {x.name: reference(x) for x in network.stages}, values)
-    return bool(values[network.ends[0]].requires_grad)
+        _, values = values_for(network, sizes, generator, leaves)
+    if not values[cost].requires_grad:
+        return f"no gradient leads from the cost {cost} to any argument"
+    return ""

@@ -75,6 +75,12 @@ def fits(stage: Stage, sizes: Sizes, most: int = MOST) -> bool:
     return are_positive and sum(map(math.prod, shapes)) <= most
 
 
+def at_sizes(sizes: Sizes) -> str:
+    """Return at which sizes something is, as the end of a clause: ", at N = 5, K = 3"."""
+    said = ", ".join(f"{name} = {size!r}" for name, size in sizes.items())
+    return f", at {said}" if said else ""
+
+
 def gradcheck_sizes(stage: Stage, sizes: Sequence[Sizes]) -> Sizes:
     """Return the first of some sizes, or smaller ones, at which gradcheck has few questions."""
     has_few = (each for each in sizes if not _has_single(stage, each) and _asks_little(stage, each))

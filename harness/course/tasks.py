@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from harness.candidate.operations import Value
-from harness.course.inputs import Input, is_real_tensor
+from harness.course.inputs import is_real_tensor
 from harness.course.network import Network
 from harness.course.shapes import MISFITS, Unknown, sides_of, values_for
+from harness.course.sizes import at_sizes
 from harness.errors import DeclarationError
 from harness.training.table import Split, Start, Training
 from harness.training.task import Network as Batch
@@ -99,16 +100,15 @@ class _Made:
         for name, value in known.items():
             sizes |= sides.found_in(name, value.shape)
         counted = sides.upto(self._targets)
-        if isinstance(counted, str) and split.classes:
+        if counted.isidentifier() and split.classes:
             sizes[counted] = split.classes
         try:
             return values_for(network, sizes, _generator, known)[0]
         except Unknown as error:
             raise DeclarationError(f"{network.place}: {error}") from None
         except MISFITS as error:
-            at = ", ".join(f"{name} = {size}" for name, size in sizes.items())
             raise DeclarationError(
-                f"{network.place}: the network does not run on the data ({at}): {error}"
+                f"{network.place}: the network does not run on the data{at_sizes(sizes)}: {error}"
             ) from None
 
     def _start(self, name: str, shape: tuple[int, ...]) -> Tensor:
@@ -138,20 +138,12 @@ def _generator(stage: str, use: int) -> torch.Generator:
 
 def _fan_in(network: Network, name: str, shape: tuple[int, ...]) -> int:
     """Return over how many numbers a stage sums: the axes that it shares with its input only."""
-    for _, link, stage in network.uses:
-        if name in link.inputs:
-            axes = stage.inputs[stage.names_of(link.inputs)[link.inputs.index(name)]].axes
-            others = {
-                axis for other, each in stage.inputs.items() if other != name for axis in each.axes
-            }
-            kept = set(stage.output_dimensions)
-            summed = [
-                size
-                for axis, size in zip(axes, shape, strict=True)
-                if axis in others and axis not in kept
-            ]
-            inner = [size for axis, size in zip(axes, shape, strict=True) if axis not in kept]
-            return math.prod(inner if summed else [shape[-1]])
+    for _, stage, own in network.roles.get(name, ())[:1]:
+        others = {axis for each in stage.inputs.values() if each is not own for axis in each.axes}
+        pairs = zip(own.axes, shape, strict=True)
+        inner = [(axis, size) for axis, size in pairs if axis not in stage.output_dimensions]
+        is_summed = any(axis in others for axis, _ in inner)
+        return math.prod(size for _, size in inner) if is_summed else shape[-1]
     return shape[0]
 
 
@@ -159,21 +151,17 @@ def _fitting(
     training: Training, network: Network, split: Split, inputs: Tensor, labels: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Return samples as the network takes them: labels as whole numbers, one-hot, or numbers."""
-    x, y = (_role(network, name) for name in network.arguments[:2])
-    if x is not None and x.kind.is_real and not is_real_tensor(inputs):
+    x, y = ([role.input for role in network.roles.get(x, ())] for x in network.arguments[:2])
+    if x and x[0].kind.is_real and not is_real_tensor(inputs):
         inputs = inputs.double()
-    if y is None or not y.kind.is_real:
+    if not y or not y[0].kind.is_real:
         return inputs, labels
-    if not training.regresses and len(y.axes) == 2:
+    if not training.regresses and len(y[0].axes) == 2:
         return inputs, torch.nn.functional.one_hot(labels, split.classes).double()
     targets = labels.double()
-    if targets.dim() == 1 and len(y.axes) == 2:
+    if targets.dim() == 1 and len(y[0].axes) == 2:
         targets = targets[:, None]
     return inputs, targets
-
-
-def _role(network: Network, argument: str) -> Input | None:
-    return next(iter(network.roles.get(argument, ())), None)
 
 
 def _order(count: int, needed: int) -> Tensor:

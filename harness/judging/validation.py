@@ -19,6 +19,7 @@ from harness.course.inputs import Sizes, is_real_tensor
 from harness.course.numbers import number, shape
 from harness.course.settings import Settings
 from harness.course.shapes import sizes_of
+from harness.course.sizes import at_sizes
 from harness.course.stage import Mistake, Stage, Upstream, Values
 from harness.errors import UserError
 from harness.formulas.same import answers, same_as_true
@@ -68,11 +69,7 @@ def _doing(what: str, sizes: Sizes) -> Iterator[None]:
         raise
     except Exception as error:
         text = f"{what} raises {type(error).__name__}: {error}".rstrip(":. ")
-        raise _Fault(f"{' '.join(text.split())}, {_at(sizes)}.") from None
-
-
-def _at(sizes: Sizes) -> str:
-    return "at " + (", ".join(f"{name} = {size!r}" for name, size in sizes.items()) or "any number")
+        raise _Fault(f"{' '.join(text.split())}{at_sizes(sizes)}.") from None
 
 
 def _validate_at(stage: Stage, sizes: Sizes) -> None:
@@ -122,10 +119,8 @@ def _outputs(stage: Stage, inputs: Values, sizes: Sizes) -> tuple[Tensor, ...]:
             dtype = str(each.dtype).removeprefix("torch.")
             raise _Fault(f"forward returns {dtype} for {name} where the inputs are float64.")
         if each.isnan().any():
-            raise _Fault(
-                f"forward gives nan for {name}, {_at(sizes)}: does an input need a kind, such as "
-                "positive()?"
-            )
+            hint = "does an input need a kind, such as positive()?"
+            raise _Fault(f"forward gives nan for {name}{at_sizes(sizes)}: {hint}")
     if not any(each.is_floating_point() for each in outputs):
         raise _Fault("no output holds real numbers, so there is nothing to differentiate.")
     for name, value, copy in zip(stage.names_of(inputs), inputs, copies, strict=True):
@@ -150,7 +145,7 @@ def _validate_gradients(stage: Stage, inputs: Values, upstream: Upstream, sizes:
         raise _Fault("torch cannot trace the outputs to the inputs, so there is no gradient.")
     for name, each in zip(stage.names_of(inputs), gradients, strict=True):
         if each is not None and each.isnan().any():
-            raise _Fault(f"built-in autograd gives nan for ∂C/∂{name}, {_at(sizes)}.")
+            raise _Fault(f"built-in autograd gives nan for ∂C/∂{name}{at_sizes(sizes)}.")
     for name, expression in stage.gradients.items():
         at = stage.position(name)
         true = gradients[at]
@@ -170,7 +165,7 @@ def _validate_gradients(stage: Stage, inputs: Values, upstream: Upstream, sizes:
             entry = f" at {index}" if index else ""
             got, right = (number(float(each[tuple(index)])) for each in (value, true))
             gives = f"it gives {got}{entry}, and built-in autograd {right}"
-            raise _Fault(f"{called} is not ∂C/∂{name}: {gives}, {_at(sizes)}.")
+            raise _Fault(f"{called} is not ∂C/∂{name}: {gives}{at_sizes(sizes)}.")
 
 
 def _validate_mistake(stage: Stage, mistake: Mistake, checks: set[str]) -> None:

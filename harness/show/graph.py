@@ -160,7 +160,7 @@ def graph_of(network: Network | None) -> Graph | None:
 def _links(network: Network) -> Iterator[Link]:
     """Yield the links between tensors: without given values, and without shapes."""
     left_out = {*network.given}
-    left_out |= {x for x, roles in network.roles.items() if all(each.is_given for each in roles)}
+    left_out |= {x for x, roles in network.roles.items() if all(of.is_given for _, _, of in roles)}
     for link in network.links:
         sources = [each.rpartition("=")[2] for each in link.inputs]
         used = tuple(each for each in sources if each not in left_out)
