@@ -159,8 +159,7 @@ class Stage:
     @property
     def optional(self) -> frozenset[str]:
         """The inputs with a gradient for which ``None`` is right too: targets."""
-        roles = {name: each.kind.role for name, each in self.inputs.items()}
-        return frozenset(name for name in self.differentiable if roles[name] == "target")
+        return frozenset(x for x in self.differentiable if self.inputs[x].kind.role == "target")
 
     @property
     def required(self) -> tuple[str, ...]:
@@ -389,8 +388,9 @@ class Stage:
 
         Raise NameError if the expression uses an unknown name.
         """
-        scope = self._with_torch(inputs, upstream, outputs)
+        scope = self.whole_scope(inputs, upstream, outputs)
         for name in self.intermediates(expression):
+            # One that has no value says why.
             scope[name] = eval(_known(self.where[name], scope), scope)
         return eval(_known(expression, scope), scope)  # type: ignore[no-any-return]
 
@@ -401,33 +401,22 @@ class Stage:
 
         An expression can be evaluated in it many times.
         """
-        scope = self._with_torch(inputs, upstream, outputs)
+        scope = {**TORCH, **self.scope(inputs, upstream, outputs)}
+        # Torch itself imports modules when it is first asked to compare with a float.
+        scope["__builtins__"] = {"__import__": __import__}
         for name, expression in self.where.items():
             # A name may be about an optional tensor that is not there.
             with suppress(Exception):
                 scope[name] = eval(_known(expression, scope), scope)
         return scope
 
-    def _with_torch(
-        self, inputs: Values, upstream: Upstream, outputs: Sequence[Tensor] | None
-    ) -> dict[str, Any]:
-        scope = {**TORCH, **self.scope(inputs, upstream, outputs)}
-        # Torch itself imports modules when it is first asked to compare with a float.
-        scope["__builtins__"] = {"__import__": __import__}
-        return scope
-
     def intermediates(self, expression: str) -> Iterator[str]:
         """Yield the names in ``where`` that an expression uses, each after those that it uses."""
-        if not self.where:
-            return
-        names = list(self.where)
-        used, waiting = set[str](), {*_compiled(expression)[1]} & set(names)
-        while waiting:
-            used |= waiting
-            waiting = {each for name in waiting for each in _compiled(self.where[name])[1]}
-            waiting = (waiting & set(names)) - used
-        # They are declared in an order in which each can be computed.
-        yield from (name for name in names if name in used)
+        used = set(_compiled(expression)[1])
+        # Each is over those before it.
+        for name in reversed([*self.where]):
+            used |= _compiled(self.where[name])[1] if name in used else set()
+        yield from (name for name in self.where if name in used)
 
 
 def _proxies(values: Iterable[Any]) -> Iterator[Proxy]:

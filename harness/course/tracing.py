@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -52,7 +53,10 @@ def trace(function: Callable[..., Any], shapes: Mapping[str, tuple[str, ...]]) -
     except DeclarationError:
         raise
     except Exception as error:
-        raise DeclarationError(f"{_place_of(error) or place}: {_in_words(error)}") from None
+        for frame in traceback.extract_tb(error.__traceback__):
+            if Path(frame.filename).parent == Path(code.co_filename).parent:
+                place = _place(frame.filename, frame.lineno or 0)
+        raise DeclarationError(f"{place}: {_in_words(error)}") from None
     links = _Links(tracer, graph)
     unknown = sorted(set(shapes) - set(links.arguments))
     if unknown:
@@ -258,17 +262,6 @@ def _has_nodes(value: Any) -> bool:
 def _place(filename: str, line: int) -> str:
     path = Path(filename)
     return f"{path.parent.name}/{path.name}, line {line}"
-
-
-def _place_of(error: Exception) -> str:
-    """Return the last line of the network's own code that led to an error."""
-    found, traceback = "", error.__traceback__
-    while traceback is not None:
-        frame = traceback.tb_frame
-        if not f"{frame.f_globals.get('__name__')}.".startswith(_OURS):
-            found = _place(frame.f_code.co_filename, traceback.tb_lineno)
-        traceback = traceback.tb_next
-    return found
 
 
 def _in_words(error: Exception) -> str:
