@@ -14,8 +14,7 @@ from typing import Any, Literal
 
 from harness.course.assignment import Assignment
 from harness.course.inputs import Given, Input, Kind, Mask, Real, Sampler, Sizes, Whole, spread
-from harness.course.network import Network
-from harness.course.signature import read_dimensions, read_signature
+from harness.course.signature import read_signature
 from harness.course.stage import Mistake, Stage
 from harness.course.tasks import task_of
 from harness.course.tracing import caller, place_outside, trace
@@ -170,7 +169,7 @@ def assignment(
     DeclarationError
         If two stages have one name, or there is none, or the network cannot be traced.
     """
-    traced = trace(network, _shapes(parameters or {})) if network else None
+    traced = trace(network, parameters or {}) if network else None
     given = tuple(stages) or (traced.stages if traced else ())
     names = [each.name for each in given]
     if not given:
@@ -187,21 +186,8 @@ def assignment(
         given = tuple(replace(each, sizes=tuple(sizes)) for each in given)
     if traced:
         traced = replace(traced, stages=given, sizes=tuple(sizes))
-    task = _task(train, traced) if isinstance(train, Training) else train
+    task = task_of(train, traced) if isinstance(train, Training) else train
     return Assignment(name, title, given, traced, task, points or {}, handout)
-
-
-def _shapes(parameters: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
-    try:
-        return {name: read_dimensions(name, text) for name, text in parameters.items()}
-    except ValueError as error:
-        raise DeclarationError(f"{_place()}: {error}") from None
-
-
-def _task(training: Training, network: Network | None) -> Task:
-    if network is None:
-        raise DeclarationError(f"{_place()}: a training needs a network: give network=")
-    return task_of(training, network)
 
 
 def classify(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import combinations, islice, product
 from typing import TYPE_CHECKING, Any
 
@@ -83,8 +83,7 @@ def at_sizes(sizes: Sizes) -> str:
 
 def gradcheck_sizes(stage: Stage, sizes: Sequence[Sizes]) -> Sizes:
     """Return the first of some sizes, or smaller ones, at which gradcheck has few questions."""
-    has_few = (each for each in sizes if not _has_single(stage, each) and _asks_little(stage, each))
-    return next(has_few, None) or _smallest(stage)
+    return next((each for each in sizes if _asks_little(stage, each)), None) or _smallest(stage)
 
 
 def few_numbers(stage: Stage, sizes: Sizes) -> Sizes:
@@ -98,20 +97,16 @@ def _smallest(stage: Stage) -> Sizes:
 
     All tensors are there, and all given values have their first choice that allows it.
     """
-    random_ = random.Random(stage.name)
-    found: list[tuple[int, int, Sizes]] = []
+    random_, rests = random.Random(stage.name), _rests(stage)
+    found: list[Sizes] = []
     for attempt in range(TRIES):
         drawn: dict[str, Any] = {name: random_.choice((2, 2, 3, 1)) for name in stage.dimensions}
-        rests = _rests(stage)
         tried = {**drawn, **rests[attempt % (1 + attempt * len(rests) // TRIES)]}
         if fits(stage, tried):
-            singles = sum(size == 1 for size in drawn.values())
-            few = _asks_little(stage, tried)
-            if few and not singles:
+            if _asks_little(stage, tried):
                 return tried
-            found.append((100 * (not few) + singles, _numbers(stage, tried), tried))
-    every = (*found, *((200, _numbers(stage, each), each) for each in stage.sizes))
-    return min(every, key=lambda each: each[:2])[2]
+            found.append(tried)
+    return min(found or stage.sizes, key=partial(_questions, stage))
 
 
 def fresh_sizes(stage: Stage, sizes: Sizes) -> Sizes:
@@ -121,16 +116,21 @@ def fresh_sizes(stage: Stage, sizes: Sizes) -> Sizes:
     return _near(stage, wanted, rest, random.Random(stage.name)) or sizes
 
 
-def _has_single(stage: Stage, sizes: Sizes) -> bool:
-    return any(sizes[name] == 1 for name in stage.dimensions)
+def _questions(stage: Stage, sizes: Sizes) -> tuple[bool, int, int]:
+    """Return what is best if small: whether gradcheck asks much, single sizes, and numbers.
+
+    It asks much if there are many numbers to differentiate, or to differentiate by.
+    """
+    numbers = most = _numbers(stage, sizes)
+    if most <= MOST_FOR_GRADCHECK:
+        outputs = stage.run(stage.sample(torch.Generator().manual_seed(0), sizes))
+        most = sum(each.numel() for each in outputs)
+    singles = sum(sizes[name] == 1 for name in stage.dimensions)
+    return most > MOST_FOR_GRADCHECK, singles, numbers
 
 
 def _asks_little(stage: Stage, sizes: Sizes) -> bool:
-    """Return whether there are few numbers to differentiate, and few to differentiate by."""
-    if _numbers(stage, sizes) > MOST_FOR_GRADCHECK:
-        return False
-    outputs = stage.run(stage.sample(torch.Generator().manual_seed(0), sizes))
-    return sum(each.numel() for each in outputs) <= MOST_FOR_GRADCHECK
+    return _questions(stage, sizes)[:2] == (False, 0)
 
 
 def _wanted(stage: Stage, rests: int) -> Iterator[dict[str, int]]:

@@ -22,12 +22,14 @@ from harness.training.task import Parameters, Task
 SEED = 3
 
 
-def task_of(training: Training, network: Network) -> Task:
+def task_of(training: Training, network: Network | None) -> Task:
     """Return the task to train ``network`` with the data of ``training``.
 
-    The data are not read before they are needed. Raise DeclarationError if the network has no
-    inputs and labels, or no prediction.
+    The data are not read before they are needed. Raise DeclarationError if there is no network, or
+    it has no inputs and labels, or no prediction.
     """
+    if network is None:
+        training.refuse("a training needs a network: give network=")
     if len(network.arguments) < 3:
         training.refuse("the network of a training takes inputs, labels or targets, and parameters")
     if not network.prediction:

@@ -16,6 +16,7 @@ from torch.fx.node import Node, map_arg
 from harness.candidate.glue import ATTRIBUTES, GLUE, given_index, glue_for
 from harness.candidate.operations import Link, Value
 from harness.course.network import Network
+from harness.course.signature import SignatureError, read_dimensions
 from harness.course.stage import Stage
 from harness.errors import DeclarationError
 
@@ -39,11 +40,11 @@ def place_outside(frame: FrameType) -> str:
     return _place(found.f_code.co_filename, found.f_lineno)
 
 
-def trace(function: Callable[..., Any], shapes: Mapping[str, tuple[str, ...]]) -> Network:
+def trace(function: Callable[..., Any], parameters: Mapping[str, str]) -> Network:
     """Return the network that a function of its arguments computes.
 
-    It returns the cost, or the cost and a prediction. Raise DeclarationError for anything that a
-    network cannot hold.
+    It returns the cost, or the cost and a prediction. ``parameters`` gives the dimensions of some
+    arguments. Raise DeclarationError for anything that a network cannot hold.
     """
     code = function.__code__
     place = _place(code.co_filename, code.co_firstlineno)
@@ -57,19 +58,21 @@ def trace(function: Callable[..., Any], shapes: Mapping[str, tuple[str, ...]]) -
             if Path(frame.filename).parent == Path(code.co_filename).parent:
                 place = _place(frame.filename, frame.lineno or 0)
         raise DeclarationError(f"{place}: {_in_words(error)}") from None
-    links = _Links(tracer, graph)
-    unknown = sorted(set(shapes) - set(links.arguments))
-    if unknown:
-        raise DeclarationError(
-            f"{place}: {unknown[0]} is not an argument of {function.__name__}; the arguments are "
-            f"{', '.join(links.arguments)}"
-        )
-    if not links.stages:
-        raise DeclarationError(f"{place}: {function.__name__} uses no stage")
-    if not links.ends or not all(isinstance(each, str) for each in links.ends):
-        raise DeclarationError(
-            f"{place}: {function.__name__} must return the cost, or the cost and a prediction"
-        )
+    links, name = _Links(tracer, graph), function.__name__
+    said = ""
+    if unknown := sorted(set(parameters) - set(links.arguments)):
+        those = ", ".join(links.arguments)
+        said = f"{unknown[0]} is not an argument of {name}; the arguments are {those}"
+    elif not links.stages:
+        said = f"{name} uses no stage"
+    elif not links.ends or not all(isinstance(each, str) for each in links.ends):
+        said = f"{name} must return the cost, or the cost and a prediction"
+    try:
+        shapes = {name: read_dimensions(name, text) for name, text in parameters.items()}
+    except SignatureError as error:
+        said = str(error)
+    if said:
+        raise DeclarationError(f"{place}: {said}")
     return Network(
         tuple(links.stages),
         tuple(links.arguments),
