@@ -30,7 +30,6 @@ any_text = st.text(st.characters()) | st.lists(
 class FakeRun:
     costs: tuple[float, ...]
     accuracy: float | None
-    trail: tuple[object, ...] = ()
 
 
 class WeightedSum(Function):
@@ -161,7 +160,7 @@ def test_full_marks_show_the_training():
 
 
 def test_a_training_that_stopped_says_after_how_many_steps():
-    words = body(html(failing("m"), FakeRun((1.0, float("nan")), None, ({}, {}))))
+    words = body(html(failing("m"), FakeRun((1.0, float("nan")), None)))
     assert "The training stopped after 2 steps." in words
 
 

@@ -44,7 +44,7 @@ class Liar(Workbench):
 def test_a_right_candidate_goes_where_the_reference_goes(task, names):
     run, right = train_candidate(task, Workbench(names)), reference_of(task)
     assert run.trouble is None and run.accuracy == right.accuracy >= task.accuracy
-    assert len(run.costs) == len(run.trail) == task.steps
+    assert {len(run.costs), *map(len, run.path.values())} == {task.steps}
     assert first_wrong_step(run, right) is None
     assert run.costs == pytest.approx(right.costs)
 
@@ -65,8 +65,8 @@ def test_the_path_is_that_of_plain_gradient_descent():
             for (name, value), slope in zip(parameters.items(), slopes, strict=True)
         }
         assert run.costs[step] == pytest.approx(cost.item())
-        for name, value in run.trail[step].items():
-            torch.testing.assert_close(value, parameters[name])
+        for name, rows in run.path.items():
+            torch.testing.assert_close(rows[step], parameters[name])
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_trouble_at_a_step_ends_the_run_there(steps):
     names = {**MANY, "Sigmoid": with_backward(Sigmoid, backward)}
     run = train_candidate(DIGITS, Workbench(names))
     assert isinstance(run.trouble, Raised) and run.trouble.text == "enough"
-    assert len(run.costs) == len(run.trail) == steps
+    assert len(run.costs) == steps
     assert all(len(rows) == steps for rows in run.path.values())
     assert run.accuracy is None
     assert len(calls) == 3 * steps + 1

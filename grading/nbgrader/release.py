@@ -28,7 +28,7 @@ from harness.course.settings import SETTINGS_FILE, settings_beside
 from harness.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from nbformat import NotebookNode
 
@@ -59,7 +59,7 @@ def release_assignment(course: Path, name: str, *, embed: bool = False) -> list[
         _set_points(notebook, planned)
     target = release_in(course) / name
     with tempfile.TemporaryDirectory(dir=room()) as folder:
-        shutil.copytree(source, Path(folder, SOURCE, name), ignore=_kept_back(source))
+        shutil.copytree(source, Path(folder, SOURCE, name))
         if embed and is_declared(source):
             for path in Path(folder, SOURCE, name).glob("*.ipynb"):
                 _embed(path, source / f"{module_of(name)}.py")
@@ -131,17 +131,6 @@ def refuse_leaks(source: Path) -> None:
             )
 
 
-def _kept_back(source: Path) -> Callable[[str, list[str]], set[str]]:
-    """Return what tells `shutil.copytree` which files of a source folder nobody is handed."""
-    hidden = shutil.ignore_patterns(".*")
-    declared = {str(path) for path in declared_files(source)}
-
-    def ignored(folder: str, names: list[str]) -> set[str]:
-        return hidden(folder, names) | {name for name in names if f"{folder}/{name}" in declared}
-
-    return ignored
-
-
 def files_kept_back(folders: Iterable[Path]) -> list[str]:
     """Return patterns for nbgrader's ``CourseDirectory.ignore``: what nobody is to be handed.
 
@@ -162,6 +151,7 @@ def _generate(course: Path, name: str) -> None:
     config.CourseDirectory.root = str(course)
     config.CourseDirectory.source_directory = SOURCE
     config.CourseDirectory.release_directory = RELEASE
+    config.CourseDirectory.ignore = files_kept_back([course / SOURCE / name])
     config.CourseDirectory.assignment_id = name
     config.GenerateAssignment.no_database = True
     config.SaveCells.enabled = False

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -47,17 +47,14 @@ class Kind:
     """A kind of values. Of a real tensor it says where they lie, and how they are drawn."""
 
     role: Role = "input"
+    # Whether the values are real numbers, as torch differentiates them.
+    is_real: ClassVar[bool] = False
 
     def draw(
         self, generator: torch.Generator, shape: tuple[int, ...], sizes: Sizes, variant: int
     ) -> Tensor:
         """Return a tensor of this kind."""
         raise NotImplementedError
-
-    @property
-    def is_real(self) -> bool:
-        """Whether the values are real numbers, as torch differentiates them."""
-        return False
 
     @property
     def has_gradient(self) -> bool:
@@ -76,11 +73,7 @@ class Real(Kind):
     high: float | None = None
     on_simplex: bool = False
     sampler: Sampler = spread
-
-    @property
-    def is_real(self) -> bool:
-        """True."""
-        return True
+    is_real: ClassVar[bool] = True
 
     @property
     def is_free(self) -> bool:

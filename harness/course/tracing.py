@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 import traceback
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from itertools import chain, count
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -89,13 +90,7 @@ class _Tracer(fx.Tracer):
     """Takes stages, and the operations of a closed list, and nothing else."""
 
     def create_node(
-        self,
-        kind: str,
-        target: Any,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        name: str | None = None,
-        type_expr: Any = None,
+        self, kind: str, target: Any, args: tuple[Any, ...], *more: Any, **named: Any
     ) -> Node:
         """Return the node. Raise DeclarationError with the line of what a network cannot hold."""
         said = ""
@@ -115,7 +110,7 @@ class _Tracer(fx.Tracer):
                 )
         if said:
             raise DeclarationError(f"{place_outside(sys._getframe(1))}: {said}")
-        return super().create_node(kind, target, args, kwargs, name, type_expr)
+        return super().create_node(kind, target, args, *more, **named)
 
 
 def _misfit(stage: Stage, args: tuple[Any, ...]) -> str:
@@ -140,9 +135,9 @@ class _Links:
         self.given: dict[str, Value] = {}
         self.ends: tuple[Any, ...] = ()
         self._names: dict[Node, Any] = {}
-        nodes = list(graph.nodes)
-        self._fresh = _Fresh(nodes)
-        for node in nodes:
+        self._taken = {str(node.target) for node in graph.nodes if node.op == "placeholder"}
+        self._counts = Counter(base for node in graph.nodes for base in _bases(node))
+        for node in graph.nodes:
             self._add(node)
 
     def _add(self, node: Node) -> None:
@@ -188,7 +183,7 @@ class _Links:
         }
         inputs = [self._value(each) for each in args]
         inputs += [f"{name}={self._value(each)}" for name, each in named.items()]
-        name = self._fresh(_base(node)[0])
+        name = self._fresh(_bases(node)[0])
         self.made.append(Link(glue, tuple(inputs), (name,)))
         self._names[node] = name
 
@@ -208,32 +203,21 @@ class _Links:
             return name
         return self._given(tuple(value) if isinstance(value, list) else value)
 
+    def _fresh(self, base: str) -> str:
+        """Return a name for a value: that of the output, with a number unless it is the only one."""
+        numbered = (f"{base}{number}" for number in count(1))
+        names = chain([base] if self._counts[base] <= 1 else [], numbered)
+        name = next(each for each in names if each not in self._taken)
+        self._taken.add(name)
+        return name
+
     def _given(self, value: Any) -> str:
         name = f"_{len(self.given) + 1}"
         self.given[name] = value
         return name
 
 
-class _Fresh:
-    """Names for values: that of the output where it is the only one, else with a number."""
-
-    def __init__(self, nodes: Sequence[Node]) -> None:
-        self._taken = {str(node.target) for node in nodes if node.op == "placeholder"}
-        self._counts = Counter(base for node in nodes for base in _base(node))
-        self._used: Counter[str] = Counter()
-
-    def __call__(self, base: str) -> str:
-        name = base
-        while self._counts[base] > 1 or name in self._taken:
-            self._used[base] += 1
-            name = f"{base}{self._used[base]}"
-            if name not in self._taken:
-                break
-        self._taken.add(name)
-        return name
-
-
-def _base(node: Node) -> tuple[str, ...]:
+def _bases(node: Node) -> tuple[str, ...]:
     if isinstance(node.target, Stage):
         return node.target.outputs
     if not node.op.startswith("call"):

@@ -80,12 +80,6 @@ class Run:
     read: Tensor | None = None
     explains: bool = False
 
-    @property
-    def trail(self) -> tuple[Parameters, ...]:
-        """All parameters after each step."""
-        steps = range(len(self.costs))
-        return tuple({name: rows[step] for name, rows in self.path.items()} for step in steps)
-
 
 def train_candidate(task: Task, candidate: Candidate) -> Run:
     """Train the task's network with the candidate's functions, all steps in one call.
