@@ -204,7 +204,7 @@ class _Links:
         return self._given(tuple(value) if isinstance(value, list) else value)
 
     def _fresh(self, base: str) -> str:
-        """Return a name for a value: that of the output, with a number unless it is the only one."""
+        """Return a name for a value: that of the output, numbered unless it is the only one."""
         numbered = (f"{base}{number}" for number in count(1))
         names = chain([base] if self._counts[base] <= 1 else [], numbered)
         name = next(each for each in names if each not in self._taken)
