@@ -7,10 +7,11 @@ text of an expression is put together only when it is asked for.
 from __future__ import annotations
 
 import math
+from bisect import bisect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from itertools import product
+from itertools import accumulate, product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +28,7 @@ FINE, FINEST = 1e-5, 1e-13
 # With fewer nonzero values, anything is a multiple of anything; smaller ones count as zero.
 LEAST, FAINT = 3, 1e-8
 # How many entries of large tensors are compared, and how many numbers a table has at most.
-COMPARED, MOST = 80, 2_500_000
+COMPARED, MOST = 48, 2_500_000
 # How many numbers all pairs of expressions of one shape may have.
 PAIRED = 500_000
 # How many expressions with one value are kept.
@@ -257,7 +258,7 @@ def _of_numbers(atoms: Sequence[Block]) -> Iterator[Block]:
     """Yield expressions of single numbers: every step from every name, and all pairs of these."""
     plain = _stacked(block for atom in atoms for block in _made(atom, ENTRYWISE))
     yield from (*plain, *_pairs(plain, plain), *_twice(plain))
-    yield from (each for block in _pairs(atoms, atoms) for each in _made(block, ENTRYWISE[1:]))
+    yield from _twice(_stacked(_pairs(atoms, atoms)))
 
 
 def _of_tensors(atoms: Sequence[Block]) -> Iterator[Block]:
@@ -272,10 +273,11 @@ def _of_tensors(atoms: Sequence[Block]) -> Iterator[Block]:
     singles = [*plain, *_along_axes(few)]
     yield from (*singles, *_twice(_stacked([*plain, *_along_axes(atoms)])))
     yield from (*pairs, *_along_axes(pairs, some("sums")))
-    around = _stacked(each for block in _pairs(atoms, atoms) for each in _made(block, ENTRYWISE))
-    yield from (*around, *_along_axes(_stacked(_pairs(atoms, atoms))))
-    squares = (each for block in _pairs(atoms, atoms) for each in _made(block, some("sizes")))
-    yield from _along_axes(_stacked(squares), some("sums"))
+    simple = _stacked(_pairs(atoms, atoms))
+    yield from (each for block in simple for each in _made(block, ENTRYWISE))
+    yield from _along_axes(simple)
+    squares = _stacked(each for block in simple for each in _made(block, some("sizes")))
+    yield from _along_axes(squares, some("sums"))
     sums = _stacked([*_along_axes(atoms), *_of_rows(atoms)])
     yield from (*sums, *_pairs(atoms, sums), *_pairs(sums, atoms))
     yield from _outer([*_along_axes(atoms, (*some("sums"), *some("columns"))), *atoms])
@@ -544,11 +546,11 @@ def _by_shape(blocks: Iterable[Block]) -> dict[Shape, Block]:
 
 
 def _one(blocks: Sequence[Block], shape: Shape) -> Block:
-    ends = np.cumsum([len(block) for block in blocks])
+    ends = [*accumulate(map(len, blocks))]
 
     def write(row: int) -> Term:
-        at = int(np.searchsorted(ends, row, side="right"))
-        return blocks[at].write(row - int(ends[at] - len(blocks[at])))
+        at = bisect(ends, row)
+        return blocks[at].write(row - ends[at] + len(blocks[at]))
 
     none = np.empty((0, *shape)), np.empty(0)
     values = np.concatenate([none[0], *(block.values for block in blocks)])

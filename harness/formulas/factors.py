@@ -1,6 +1,7 @@
 """A factor that changes from sample to sample, as an expression of sizes or of what was given."""
 
 import math
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -15,7 +16,7 @@ from harness.course.stage import Stage, Upstream, Values
 from harness.expressions.data import data
 from harness.expressions.steps import Array
 from harness.formulas.samples import EXACT, Sample, is_right, value_at
-from harness.formulas.variants import parts_of, without_factor
+from harness.formulas.variants import parts_of
 
 POWERS = (-1.0, 1.0, -0.5, 0.5, -2.0, 2.0)
 PAIRS = (*product((-1.0, 1.0), repeat=2), (-0.5, -0.5), (0.5, 0.5), (-1.0, -0.5), (-0.5, -1.0))
@@ -197,8 +198,8 @@ class Factors:
     @cached_property
     def _names(self) -> tuple[str, ...]:
         """What is reduced: names, and the parts of the true gradient."""
-        true = self._stage.gradients.get(self._name)
-        slope = without_factor("g", true) if true else None
+        true = self._stage.gradients.get(self._name, "")
+        slope = re.sub(r"\bg \* | \* g\b", "", true)
         parts = (f"({part})" for part in parts_of(*filter(None, (true, slope))))
         names = (*self._stage.upstreams, *self._stage.quantities)
         return (*names, *dict.fromkeys(parts))

@@ -29,8 +29,8 @@ from harness.formulas.search import (
     unmasked,
 )
 
-# How many of the simplest finds are tried at every sample.
-TRIES = 30
+# How many of the simplest finds are tried at every sample, and how many of the less likely ones.
+TRIES, FEWER = 30, 12
 # How many samples of single numbers are compared before all are.
 FIRST = 9
 # How far a value may be off, relative to the largest, and still count as equal.
@@ -72,7 +72,7 @@ def completed(stage: Stage, name: str, places: tuple[Place, ...]) -> Stage:
         right = stage.true_gradients(inputs, upstream)[at]
         if right is not None:
             samples.append(Sample(inputs, stage.run(inputs), upstream, right))
-    for found in islice(_Search(stage, stage, name, samples).run(), 1 if samples else 0):
+    for found in islice(_Search(stage, stage, name, samples).small(), 1 if samples else 0):
         if same_as_true(stage, name, found.expression):
             return replace(stage, gradients={**stage.gradients, name: found.expression})
     return stage
@@ -107,13 +107,18 @@ class _Search:
             yield NamedFormula(expression, *CUT)
         for expression in self._turned(point, wanted):
             yield NamedFormula(expression, *OTHER)
-        if wanted.size == 1 and not self._stage.is_scalar:
-            return
+        if wanted.size > 1 or self._stage.is_scalar:
+            yield from self.small()
+            yield from self._other(divided(point, self._true, wanted), FEWER)
+            yield from self._other(triples(point, self._true, wanted), FEWER)
+
+    def small(self) -> Iterator[NamedFormula]:
+        """Yield formulas of a few expressions, or of a matrix product, that nothing is known of."""
+        point, wanted = self._points[0]
         yield from self._other(sketches(point, self._true, wanted))
+        seen = set[str]()
         for place, values in self._points:
-            yield from self._other(peelings(place, values))
-        yield from self._other(divided(point, self._true, wanted))
-        yield from self._other(triples(point, self._true, wanted))
+            yield from self._other(peelings(place, values, seen), FEWER)
 
     @cached_property
     def _all_factors(self) -> Factors:
@@ -159,7 +164,7 @@ class _Search:
             return
         simple = filter(None, (self._true, *self._stage.upstreams))
         bodies = dict.fromkeys((*simple, *unmasked(point, self._true, wanted)))
-        for body in islice(bodies, TRIES):
+        for body in islice(bodies, FEWER):
             factor = self._factor_where_not_zero(body)
             if factor is None:
                 continue
@@ -204,8 +209,8 @@ class _Search:
                 if right:
                     yield NamedFormula(right, *OTHER)
 
-    def _other(self, found: Sequence[Sketch]) -> Iterator[NamedFormula]:
-        for sketch in islice(_without_doubles(found), TRIES):
+    def _other(self, found: Sequence[Sketch], most: int = TRIES) -> Iterator[NamedFormula]:
+        for sketch in islice(_without_doubles(found), most):
             text = self._filled(sketch)
             if text:
                 yield NamedFormula(text, *OTHER)

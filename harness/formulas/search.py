@@ -19,7 +19,7 @@ from harness.formulas.point import Point
 # How many of the simplest expressions are tried as one side of a product or a sum.
 SIDES = 4000
 # How many are tried in sums in which each has a factor of its own, and how many finds are kept.
-IN_SUMS, MOST = 220, 200
+IN_SUMS, MOST = 220, 60
 # How many are tried in sums of three, and how far apart two directions have to be.
 IN_TRIPLES, APART = 48, 1e-5
 # How many are tried beside something that a number is added to, and inside a known factor.
@@ -174,20 +174,22 @@ def _of_size_1(rows: Array) -> Array:
 def _bases(values: Array, target: Array) -> Iterator[tuple[int, int, int]]:
     """Yield three rows each that add up to the target with factors, where two do not."""
     for one in range(len(values)):
-        left, rest = _without(values[one], values, target)
-        for two in range(one + 1, len(values)):
-            size = np.linalg.norm(left[two])
-            if size < APART:
-                continue
-            others, last = _without(left[two] / size, left[two + 1 :], rest)
-            sizes = np.linalg.norm(others, axis=1)
-            along = others @ last / np.maximum(sizes, APART)
-            off = np.linalg.norm(
-                last[None] - (along / np.maximum(sizes, APART))[:, None] * others, axis=1
-            )
-            near = (off <= 100 * ROUNDING) & (sizes > APART)
-            if near.any() and np.linalg.norm(last) > APART:
-                yield one, two, two + 1 + int(np.flatnonzero(near)[0])
+        left, rest = _without(values[one], values[one + 1 :], target)
+        sizes = np.linalg.norm(left, axis=1)
+        units = left / np.maximum(sizes, APART)[:, None]
+        # What the others and the target have beside each second row, by inner products.
+        inner, along = units @ left.T, units @ rest
+        beside = np.maximum(sizes**2 - inner**2, APART**2)
+        last = rest @ rest - along**2
+        off = last[:, None] - (left @ rest - along[:, None] * inner) ** 2 / beside
+        near = np.triu((np.abs(off) < 1e-11) & (beside > APART**2), 1)
+        for two in np.flatnonzero(near.any(1) & (sizes >= APART) & (last > APART**2)):
+            others, end = _without(units[two], left[near[two]], rest)
+            factors = others @ end / (others**2).sum(1)
+            close = np.linalg.norm(end - factors[:, None] * others, axis=1) <= 100 * ROUNDING
+            if close.any():
+                three = np.flatnonzero(near[two])[close.argmax()]
+                yield one, one + 1 + int(two), one + 1 + int(three)
 
 
 def _without(direction: Array, rows: Array, target: Array) -> tuple[Array, Array]:
@@ -221,24 +223,30 @@ def _like(point: Point, wanted: Array) -> str:
     return alike[-1] if alike else "g"
 
 
-def peelings(point: Point, wanted: Array) -> list[Sketch]:
-    """Return matrix products that give the wanted values, one factor of which is a single name."""
+def peelings(point: Point, wanted: Array, seen: set[str]) -> list[Sketch]:
+    """Return matrix products that give the wanted values, one factor of which is a single name.
+
+    Those whose other factor has been ``seen`` at another point are left out.
+    """
     if wanted.ndim not in (1, 2, 3) or not np.isfinite(wanted).all():
         return []
     with np.errstate(all="ignore"):
-        found = [*_peelings(point, wanted)]
+        found = [*_peelings(point, wanted, seen)]
     return sorted(found, key=lambda each: each.cost)
 
 
-def _peelings(point: Point, wanted: Array) -> Iterator[Sketch]:
+def _peelings(point: Point, wanted: Array, seen: set[str]) -> Iterator[Sketch]:
     whole = wanted if wanted.ndim > 1 else wanted[:, None]
     mark = "T" if whole.ndim == 2 else "mT"
     for one, value in _factors(point, whole.ndim):
         for text, matrix in ((one, value), (f"({one}).{mark}", value.mT)):
-            yield from _peeled(point, matrix, whole, wanted.ndim, f"{text} @ ({{}})")
-            if wanted.ndim > 1:
-                pattern = f"({{}}) @ {text}"
-                yield from _peeled(point, matrix.mT, whole.mT, wanted.ndim, pattern, turned=True)
+            sides = [(f"{text} @ ({{}})", matrix, whole, False)]
+            sides += [(f"({{}}) @ {text}", matrix.mT, whole.mT, True)] * (wanted.ndim > 1)
+            for pattern, known, of, turned in sides:
+                other = None if pattern in seen else _other_factor(known, of)
+                if other is not None:
+                    seen.add(pattern)
+                    yield from _peeled(point, other, wanted.ndim, pattern, turned=turned)
 
 
 def _factors(point: Point, axes: int) -> Iterator[tuple[str, Array]]:
@@ -250,21 +258,25 @@ def _factors(point: Point, axes: int) -> Iterator[tuple[str, Array]]:
                 yield step.pattern.replace("_", name), value
 
 
-def _peeled(
-    point: Point, matrix: Array, wanted: Array, axes: int, pattern: str, *, turned: bool = False
-) -> Iterator[Sketch]:
-    """Yield what the matrix is multiplied with, if only one thing can stand there."""
+def _other_factor(matrix: Array, product: Array) -> Array | None:
+    """Return what the matrix is multiplied with, if only one thing can stand there."""
     high, wide = matrix.shape[-2:]
-    if high != wanted.shape[-2] or high < wide or matrix.shape[:-2] != wanted.shape[:-2]:
-        return
+    if high != product.shape[-2] or high < wide or matrix.shape[:-2] != product.shape[:-2]:
+        return None
     if (np.linalg.matrix_rank(matrix) < wide).any():
-        return
-    if axes < 3:
-        other = np.asarray(np.linalg.lstsq(matrix, wanted, rcond=None)[0], np.float64)
+        return None
+    if product.ndim < 3:
+        other = np.asarray(np.linalg.lstsq(matrix, product, rcond=None)[0], np.float64)
     else:
-        other = np.linalg.pinv(matrix) @ wanted
-    if np.abs(matrix @ other - wanted).max() > 1e-10 * np.abs(wanted).max():
-        return
+        other = np.linalg.pinv(matrix) @ product
+    same = np.abs(matrix @ other - product).max() <= 1e-10 * np.abs(product).max()
+    return other if same else None
+
+
+def _peeled(
+    point: Point, other: Array, axes: int, pattern: str, *, turned: bool
+) -> Iterator[Sketch]:
+    """Yield expressions for the other factor of a matrix product."""
     factor = other.mT if turned else other[:, 0] if axes == 1 else other
     rows = point.table.rows(factor.shape)
     for inner, outer in _and_upstream(point, factor):

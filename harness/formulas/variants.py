@@ -5,8 +5,8 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
-from typing import Any
 
 from harness.course.inputs import Given
 from harness.course.stage import Stage
@@ -34,8 +34,8 @@ def variants_of(stage: Stage, name: str) -> tuple[Variant, ...]:
     true = ast.parse(stage.gradients[name], mode="eval").body
     found: dict[str, str] = {}
     for tree in written_out(stage, true):
-        for how, changed in _everywhere(tree, _rules(stage)):
-            found.setdefault(ast.unparse(changed), how)
+        for how, text in _everywhere(tree, _rules(stage)):
+            found.setdefault(text, how)
     for how, pattern in _wholes(stage):
         whole = re.sub(r"\b_\b", f"({stage.gradients[name]})", pattern)
         found.setdefault(ast.unparse(ast.parse(whole, mode="eval")), how)
@@ -104,32 +104,25 @@ def parts_of(*expressions: str) -> list[str]:
 
 def terms_of(tree: ast.expr) -> tuple[str, tuple[str, ...]] | None:
     """Return what stands around a sum, as a pattern with a gap, and the sum's terms, if any."""
-    gap = ast.Name("_")
-    node = tree
+    whole = ast.Expression(tree)
+    parent: ast.AST = whole
+    node, field = tree, "body"
     while not isinstance(node, ast.BinOp) or not isinstance(node.op, ast.Add | ast.Sub):
         match node:
-            case ast.BinOp(left=left, op=ast.Mult() | ast.MatMult(), right=right):
-                node = left if _has_sum(left) else right
-            case ast.BinOp(left=left, op=ast.Div()):
-                node = left
-            case ast.UnaryOp(op=ast.USub(), operand=operand):
-                node = operand
+            case ast.BinOp(left=left, op=ast.Mult() | ast.MatMult()):
+                field = "left" if terms_of(left) else "right"
+            case ast.BinOp(op=ast.Div()):
+                field = "left"
+            case ast.UnaryOp(op=ast.USub()):
+                field = "operand"
             case _:
                 return None
-    outer = ast.unparse(replaced(tree, node, gap)) if node is not tree else "_"
+        parent, node = node, getattr(node, field)
+    setattr(parent, field, ast.Name("_"))
+    outer = ast.unparse(whole)
+    setattr(parent, field, node)
     terms = tuple(ast.unparse(each) for each in _added(node))
     return re.sub(r"\b_\b", "({})", outer.replace("{", "{{").replace("}", "}}")), terms
-
-
-def _has_sum(node: ast.expr) -> bool:
-    match node:
-        case ast.BinOp(op=ast.Add() | ast.Sub()):
-            return True
-        case ast.BinOp(left=left, op=ast.Mult() | ast.MatMult(), right=right):
-            return _has_sum(left) or _has_sum(right)
-        case ast.BinOp(left=left, op=ast.Div()):
-            return _has_sum(left)
-    return False
 
 
 def _added(node: ast.expr) -> list[ast.expr]:
@@ -139,46 +132,23 @@ def _added(node: ast.expr) -> list[ast.expr]:
     return [node]
 
 
-def without_factor(name: str, expression: str) -> str | None:
-    """Return a product without the factor of that name, or None if it has no such factor."""
-    left = _without(name, ast.parse(expression, mode="eval").body)
-    return ast.unparse(left) if left else None
-
-
-def _without(name: str, tree: ast.expr) -> ast.expr | None:
-    match tree:
-        case ast.BinOp(left=left, op=ast.Mult() | ast.Div() as operator, right=right):
-            if isinstance(operator, ast.Mult):
-                for one, other in ((left, right), (right, left)):
-                    if isinstance(one, ast.Name) and one.id == name:
-                        return other
-            rest = _without(name, left)
-            return ast.BinOp(rest, operator, right) if rest else None
-    return None
-
-
-def _everywhere(tree: ast.expr, rules: Sequence[Rule]) -> Iterator[Change]:
-    """Yield the tree with one of the rules applied at one of its nodes."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.expr):
-            for rule in rules:
-                for how, new in rule(node):
-                    yield how, replaced(tree, node, new)
-
-
-def replaced(tree: Any, old: ast.AST, new: ast.AST | None) -> Any:
-    """Return a syntax tree with ``new`` in the place of one of its nodes; the rest is shared."""
-    if tree is old:
-        return new
-    if isinstance(tree, list):
-        return [replaced(each, old, new) for each in tree]
-    if not isinstance(tree, ast.AST):
-        return tree
-    fields = {name: (value, replaced(value, old, new)) for name, value in ast.iter_fields(tree)}
-    if all(one is other or one == other for one, other in fields.values()):
-        return tree
-    made = type(tree)(**{name: other for name, (_, other) in fields.items()})
-    return ast.copy_location(made, tree)
+def _everywhere(tree: ast.expr, rules: Sequence[Rule]) -> Iterator[tuple[str, str]]:
+    """Yield each change, and the formula with one of the rules applied at one of its nodes."""
+    whole = ast.Expression(tree)
+    places: dict[ast.expr, list[Callable[[ast.expr], None]]] = {}
+    for parent in ast.walk(whole):
+        for name, value in ast.iter_fields(parent):
+            if isinstance(value, ast.expr):
+                places.setdefault(value, []).append(partial(setattr, parent, name))
+            for at, each in enumerate(value if isinstance(value, list) else ()):
+                places.setdefault(each, []).append(partial(value.__setitem__, at))
+    for node, puts in places.items():
+        for how, new in [change for rule in rules for change in rule(node)]:
+            for put in puts:
+                put(new)
+            yield how, ast.unparse(whole)
+            for put in puts:
+                put(node)
 
 
 def _operands(node: ast.expr) -> Iterator[Change]:
@@ -255,8 +225,8 @@ def _calls(node: ast.expr) -> Iterator[Change]:
             yield "arguments swapped", ast.Call(node.func, swapped, node.keywords)
         if isinstance(one, ast.Name | ast.UnaryOp) and len(arguments) > 1:
             for number in (0, 1, -1):
-                new = replaced(node, one, ast.Constant(number))
-                yield "another constant", new
+                others = [*arguments[:place], ast.Constant(number), *arguments[place + 1 :]]
+                yield "another constant", ast.Call(node.func, others, node.keywords)
 
 
 def _names(stage: Stage) -> Rule:
@@ -333,7 +303,6 @@ def _axes(most: int) -> Rule:
 
 
 _KEEP = ast.keyword("keepdim", ast.Constant(True))
-SHAPED_RULES = (_transposes, _axes(2))
 RULES = (_operands, _operators, _comparisons, _signs, _constants, _powers, _calls, _upstream)
 
 
