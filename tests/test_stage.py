@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from harness.candidate.workbench import Workbench
 from harness.course.assignments import SHIPPED, load_assignment
 from harness.course.settings import Settings
-from harness.declare import stage
+from harness.declare import labels, mask, stage
 from harness.errors import DeclarationError
+from harness.formulas.same import value_of
 from harness.judging.judge import judge
 from harness.probes import plan
 
@@ -48,6 +49,33 @@ def test_expressions_can_compare_with_a_fraction():
     stage = load_assignment("one-neuron").stage("Sigmoid")
     one = torch.ones((), dtype=torch.float64)
     assert stage.evaluate("g * (z > 0.5)", (one,), (one,)) == 1
+
+
+SIZES = {"N": 4, "K": 3}
+
+
+def test_expressions_are_as_exact_as_the_inputs():
+    leaky = stage(
+        "Leaky",
+        "z[N K], keep[N K], y[N] -> a",
+        lambda z, keep, y: torch.where(z > 0, z, z / 3) * keep,
+        inputs={"keep": mask(), "y": labels("K")},
+        where={"slope": "where(z > 0, 1.0, 1 / 3)"},
+    )
+    z, keep, y = map(torch.as_tensor, leaky.sample(torch.Generator().manual_seed(0), SIZES))
+    one_hot = torch.nn.functional.one_hot(y, z.shape[1])
+    exact = {"slope": (1 + 2 * (z > 0).double()) / 3, "keep / 3": keep.double() / 3}
+    exact["one_hot(y, K) / 3"] = one_hot.double() / 3
+    for dtype in (torch.float64, torch.float32):
+        inputs = (z.to(dtype), keep, y)
+        for expression, value in exact.items():
+            found = leaky.evaluate(expression, inputs, inputs[:1])
+            torch.testing.assert_close(found, value.to(dtype), rtol=1e-15, atol=0)
+            other = value_of(leaky, expression, inputs, inputs[:1])
+            assert other is not None and torch.equal(found, other)
+    with pytest.raises(RuntimeError):
+        leaky.evaluate("z @ z", (z, keep, y), (z,))
+    assert torch.get_default_dtype() == torch.float32
 
 
 def test_a_gradient_for_what_is_no_input_is_refused_with_file_and_line():

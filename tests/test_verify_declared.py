@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import torch
 
 from grading.verify.behaviour import same_behaviour
 from grading.verify.case import read_solution, unsolved
@@ -16,6 +17,7 @@ from grading.verify.styles import catalogue, styles_for, written
 from grading.verify.writing import stage_text
 from harness.candidate.workbench import Workbench
 from harness.course.assignments import DECLARATION, load_assignment
+from harness.declare import stage as declare_stage
 from harness.formulas.same import same_as_true
 
 COURSE = Path(__file__).resolve().parent.parent / "examples" / "solutions"
@@ -91,3 +93,14 @@ def test_a_module_without_its_backwards_is_a_handout():
     handout = unsolved(solution)
     assert b"g @ w.T" in solution.data and b"g @ w.T" not in handout.data
     assert set(handout.classes()) == set(solution.classes())
+
+
+def test_a_gradient_with_fewer_digits_in_a_students_file_is_not_written_there():
+    for third, way in (("(z / z) / 3", "as declared"), ("1 / 3", "as solved")):
+        leaky = declare_stage(
+            "Leaky",
+            "z[N K] -> a",
+            lambda z: torch.where(z > 0, z, z / 3),
+            gradients={"z": f"g * where(z > 0, 1.0, {third})"},
+        )
+        assert way in equivalents_for("own", leaky)

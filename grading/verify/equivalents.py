@@ -4,6 +4,7 @@ from functools import cache
 from pathlib import Path
 
 import msgspec
+import torch
 
 from grading.verify.writing import arguments_of, given_of, returned, steps_of, tensors_of
 from harness.course.stage import Stage
@@ -46,10 +47,18 @@ def _known() -> _File:
 def is_written(stage: Stage) -> bool:
     """Return whether the stage declares an expression for each gradient, so that it can be written.
 
-    Otherwise right classes are derived from the solution's.
+    It also has to have all digits there. Otherwise right classes are derived from the solution's.
     """
     several = any(stage.inputs[name].several for name in stage.differentiable)
-    return not several and set(stage.gradients) == set(stage.differentiable)
+    if several or set(stage.gradients) != set(stage.differentiable):
+        return False
+    # In a student's file, where(z > 0, 1.0, 0.01) is in float32.
+    inputs = stage.sample(torch.Generator().manual_seed(0), stage.sizes[0])
+    upstream = tuple(torch.ones_like(each) for each in stage.run(inputs))
+    scope = stage.whole_scope(inputs, upstream)
+    texts = (*stage.where.values(), *stage.gradients.values())
+    pairs = [(eval(each, scope), stage.evaluate(each, inputs, upstream)) for each in texts]
+    return all(bool(torch.as_tensor(one == other).all()) for one, other in pairs)
 
 
 def _declared(stage: Stage) -> Equivalent:

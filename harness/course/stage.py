@@ -3,7 +3,7 @@
 import ast
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from itertools import islice
@@ -386,13 +386,14 @@ class Stage:
     ) -> Tensor:
         """Return the value of a torch expression over the names of ``scope`` and ``where``.
 
-        Raise NameError if the expression uses an unknown name.
+        It is as exact as the arguments. Raise NameError if the expression uses an unknown name.
         """
         scope = self.whole_scope(inputs, upstream, outputs)
-        for name in self.intermediates(expression):
-            # One that has no value says why.
-            scope[name] = eval(_known(self.where[name], scope), scope)
-        return eval(_known(expression, scope), scope)  # type: ignore[no-any-return]
+        with as_exact_as(inputs):
+            for name in self.intermediates(expression):
+                # One that has no value says why.
+                scope[name] = eval(_known(self.where[name], scope), scope)
+            return eval(_known(expression, scope), scope)  # type: ignore[no-any-return]
 
     def whole_scope(
         self, inputs: Values, upstream: Upstream, outputs: Sequence[Tensor] | None = None
@@ -406,7 +407,7 @@ class Stage:
         scope["__builtins__"] = {"__import__": __import__}
         for name, expression in self.where.items():
             # A name may be about an optional tensor that is not there.
-            with suppress(Exception):
+            with suppress(Exception), as_exact_as(inputs):
                 scope[name] = eval(_known(expression, scope), scope)
         return scope
 
@@ -417,6 +418,22 @@ class Stage:
         for name in reversed([*self.where]):
             used |= _compiled(self.where[name])[1] if name in used else set()
         yield from (name for name in self.where if name in used)
+
+
+@contextmanager
+def as_exact_as(inputs: Values) -> Iterator[None]:
+    """Have torch turn integers and conditions into real numbers of the dtype of the arguments.
+
+    By default ``one_hot(y, K) / N`` has half the digits that everything else has.
+    """
+    tensors = (each for each in inputs if isinstance(each, Tensor))
+    dtypes = (each.dtype for each in tensors if each.is_floating_point())
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(next(dtypes, torch.float64))
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 def _proxies(values: Iterable[Any]) -> Iterator[Proxy]:

@@ -76,12 +76,14 @@ class Point:
         These are the upstreams, inputs, outputs, and names in ``where``; labels as one-hot rows.
         """
         values: dict[str, Array] = {}
+        known = (*self._places[0][0], *self._outputs[0])
+        most = max(1, *(value.dim() for value in known if isinstance(value, Tensor)))
         for text in _names(self._stage):
             value = value_of(self._stage, text, *self._places[0], self._outputs[0])
             # Torch multiplies matrices of one dtype only.
             typed = text if value is None or value.is_floating_point() else f"{text}.double()"
             whole = self.value(f"({typed}) * ones(()).double()")
-            if whole is not None:
+            if whole is not None and whole.ndim <= most:
                 values[typed] = whole
         # An output of another shape than the upstream's has no place in sums and products.
         for upstream, output in zip(self._stage.upstreams, self._stage.outputs, strict=True):

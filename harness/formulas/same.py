@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from harness.course.inputs import Sizes, is_real_tensor
-from harness.course.stage import Stage, Upstream, Values
+from harness.course.stage import Stage, Upstream, Values, as_exact_as
 
 POINTS = 12
 RELATIVE, ROOM = 1e-12, 1e-14
@@ -64,7 +64,7 @@ def value_of(
     """Return the value of an expression, or None if it raises or is not a tensor."""
     try:
         scope = _scope(stage, inputs, upstream, None if outputs is None else tuple(outputs))
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), as_exact_as(inputs):
             # Transposing what is not a matrix is deprecated, not wrong.
             warnings.simplefilter("ignore")
             value: object = eval(_code(expression), scope)

@@ -303,6 +303,7 @@ def _axes(most: int) -> Rule:
 
 
 _KEEP = ast.keyword("keepdim", ast.Constant(True))
+SHAPED_RULES = (_transposes, _axes(2))
 RULES = (_operands, _operators, _comparisons, _signs, _constants, _powers, _calls, _upstream)
 
 
