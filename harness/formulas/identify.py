@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from harness.course.stage import Stage
+from harness.expressions.rows import broadcasts
 from harness.expressions.steps import Array, undone
 from harness.formulas.cuts import conditions, cut_formulas
 from harness.formulas.factors import Factor, Factors, constant_text, factors_for
@@ -19,15 +20,7 @@ from harness.formulas.known import NamedFormula, hint_for, known_formulas
 from harness.formulas.point import Place, Point, points_for
 from harness.formulas.same import same_as_true
 from harness.formulas.samples import EXACT, SINGLE, Sample, reproduces, same_values, value_at
-from harness.formulas.search import (
-    Sketch,
-    broadcasts,
-    divided,
-    peelings,
-    sketches,
-    triples,
-    unmasked,
-)
+from harness.formulas.search import Sketch, divided, peelings, sketches, unmasked
 
 # How many of the simplest finds are tried at every sample, and how many of the less likely ones.
 TRIES, FEWER = 30, 12
@@ -110,7 +103,6 @@ class _Search:
         if wanted.size > 1 or self._stage.is_scalar:
             yield from self.small()
             yield from self._other(divided(point, self._true, wanted), FEWER)
-            yield from self._other(triples(point, self._true, wanted), FEWER)
 
     def small(self) -> Iterator[NamedFormula]:
         """Yield formulas of a few expressions, or of a matrix product, that nothing is known of."""

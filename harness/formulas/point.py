@@ -11,8 +11,9 @@ from torch import Tensor
 
 from harness.course.inputs import Given, Mask, Whole
 from harness.course.stage import Stage, Upstream, Values
+from harness.expressions.rows import Block, Rows, Shape, Term, columns_of
 from harness.expressions.steps import Array
-from harness.expressions.table import Block, Rows, Shape, Table, Term, columns_of
+from harness.expressions.table import Table
 from harness.formulas.known import NamedFormula, known_formulas
 from harness.formulas.same import value_of
 from harness.formulas.samples import Sample, is_right, most

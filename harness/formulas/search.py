@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.expressions.data import data
+from harness.expressions.rows import ROUNDING, Places, Rows, Term, broadcasts
 from harness.expressions.steps import Array, Step, undone, values_after
-from harness.expressions.table import ROUNDING, Places, Rows, Shape, Term
 from harness.formulas.factors import Factor, constant_text, rounded
 from harness.formulas.point import Point
 
@@ -20,8 +20,6 @@ from harness.formulas.point import Point
 SIDES = 4000
 # How many are tried in sums in which each has a factor of its own, and how many finds are kept.
 IN_SUMS, MOST = 220, 60
-# How many are tried in sums of three, and how far apart two directions have to be.
-IN_TRIPLES, APART = 48, 1e-5
 # How many are tried beside something that a number is added to, and inside a known factor.
 BESIDE, WITHIN = 600, 1500
 # How much larger than a sum its parts may be.
@@ -140,61 +138,9 @@ def _place_of_upstream(text: str) -> int:
     return found.start() if found else len(text)
 
 
-def triples(point: Point, true: str, wanted: Array) -> list[Sketch]:
-    """Return sums of three expressions, each with a factor, that give the wanted values.
-
-    They do so by themselves, or times ``g`` or the true gradient.
-    """
-    if wanted.size <= 3 or not np.isfinite(wanted).all():
-        return []
-    rows = point.table.rows(wanted.shape)
-    found: list[Sketch] = []
-    with np.errstate(all="ignore"):
-        for values, outer, alone in _wholes(point, rows, wanted, true):
-            found += _triples(rows, values, outer, alone)
-    return sorted(found, key=lambda each: each.cost)
-
-
-def _triples(rows: Rows, wanted: Array, outer: str, alone: str) -> Iterator[Sketch]:
-    if not np.isfinite(wanted).all() or not wanted.any():
-        return
-    sides = rows.simplest(IN_TRIPLES)
-    values = _of_size_1(np.concatenate([np.ones((1, len(wanted))), rows.values[sides]]))
-    for places in _bases(values, wanted / np.linalg.norm(wanted)):
-        terms = [rows.term(int(sides[at - 1])) if at else Term(alone, 0.5) for at in places]
-        parts = tuple(outer.format(term.text) for term in terms)
-        yield Sketch(parts, sum(term.cost for term in terms) + 3)
-
-
 def _of_size_1(rows: Array) -> Array:
     units: Array = rows / np.linalg.norm(rows, axis=1, keepdims=True)
     return units
-
-
-def _bases(values: Array, target: Array) -> Iterator[tuple[int, int, int]]:
-    """Yield three rows each that add up to the target with factors, where two do not."""
-    for one in range(len(values)):
-        left, rest = _without(values[one], values[one + 1 :], target)
-        sizes = np.linalg.norm(left, axis=1)
-        units = left / np.maximum(sizes, APART)[:, None]
-        # What the others and the target have beside each second row, by inner products.
-        inner, along = units @ left.T, units @ rest
-        beside = np.maximum(sizes**2 - inner**2, APART**2)
-        last = rest @ rest - along**2
-        off = last[:, None] - (left @ rest - along[:, None] * inner) ** 2 / beside
-        near = np.triu((np.abs(off) < 1e-11) & (beside > APART**2), 1)
-        for two in np.flatnonzero(near.any(1) & (sizes >= APART) & (last > APART**2)):
-            others, end = _without(units[two], left[near[two]], rest)
-            factors = others @ end / (others**2).sum(1)
-            close = np.linalg.norm(end - factors[:, None] * others, axis=1) <= 100 * ROUNDING
-            if close.any():
-                three = np.flatnonzero(near[two])[close.argmax()]
-                yield one, one + 1 + int(two), one + 1 + int(three)
-
-
-def _without(direction: Array, rows: Array, target: Array) -> tuple[Array, Array]:
-    """Remove from rows and target their component along a direction of size 1."""
-    return rows - (rows @ direction)[:, None] * direction, target - (target @ direction) * direction
 
 
 def _wholes(point: Point, rows: Rows, wanted: Array, true: str) -> Iterator[tuple[Array, str, str]]:
@@ -209,12 +155,6 @@ def _wholes(point: Point, rows: Rows, wanted: Array, true: str) -> Iterator[tupl
             yield flat / rows.picked(np.broadcast_to(g, wanted.shape)), f"{name} * ({{}})", "1"
     if (right := _value(point, rows, true, wanted)) is not None:
         yield flat / right, f"({true}) * ({{}})", "1"
-
-
-def broadcasts(one: Shape, to: Shape) -> bool:
-    """Return whether a shape broadcasts to another."""
-    pairs = zip(one[::-1], to[::-1], strict=False)
-    return len(one) <= len(to) and all(x in (1, y) for x, y in pairs)
 
 
 def _like(point: Point, wanted: Array) -> str:
