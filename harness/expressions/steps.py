@@ -72,20 +72,11 @@ def along(rank: int, given: tuple[tuple[str, int], ...] = ()) -> tuple[Step, ...
     found: dict[str, float] = {"_.mT": 0.5} if rank > 1 else {}
     axes = [name for name, axis in given if -rank <= axis < rank]
     turned = [f"1 - {name}" for name in axes if rank == 2 and min(dict(given).values()) >= 0]
+    every, deep = data("table")["axis"], data("table")["deep_axis"]
     for axis in (*axes, *turned, *(() if rank == 2 else range(rank))):
-        found |= {f"_.sum({axis})": 1.0, f"_.sum({axis}, keepdim=True)": 1.2}
-        found |= {f"softmax(_, {axis})": 1.5, f"_.flip({axis})": 1.5}
-        found |= {f"_.amax({axis}, keepdim=True)": 1.5}
-        found |= {f"(_ == _.amax({axis}, keepdim=True)).double()": 2.5}
-        found |= {f"(_ == _.amin({axis}, keepdim=True)).double()": 2.7}
-        found |= {f"(_ - _.mean({axis}, keepdim=True))": 2.0}
-        if isinstance(axis, str):
-            continue
+        patterns = every | (deep if rank > 2 and not isinstance(axis, str) else {})
         rest = tuple(each for each in range(rank) if each != axis)
-        if rank > 2:
-            found |= {f"_.mean({rest})": 1.4, f"_.narrow({axis}, 0, 1)": 1.5}
-            found |= {f"_.sum({rest})": 1.2, f"_.sum({rest}, keepdim=True)": 1.4}
-            found |= {f"_.select({axis}, 0)": 1.2, f"_.transpose(0, {axis})": 1.2}
+        found |= {text.format(axis, rest): cost for text, cost in patterns.items()}
     # Where an axis is given, its name says more than its number.
     less = {text: 0.6 * any(name in text for name, _ in given) for text in found}
     return tuple(Step(text, cost - less[text], True, given) for text, cost in found.items())

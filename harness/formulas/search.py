@@ -388,31 +388,31 @@ def _sums(rows: Rows, wanted: Array) -> Iterator[Sketch]:
     """Yield two expressions added, each with a factor of its own."""
     sides = rows.simplest(IN_SUMS)
     values = _of_size_1(rows.values[sides])
-    target = wanted / np.linalg.norm(wanted)
-    # What is left of the wanted values without their components along both, by inner products.
-    inner, along = values @ values.T, values @ target
-    apart = np.maximum(1 - inner**2, 1e-12)
-    one = (along[:, None] - inner * along[None]) / apart
-    fit = one * along[:, None] + one.T * along[None]
-    near = (np.abs(1 - fit) < 1e-7) & (apart > 1e-6)
-    first, second = np.nonzero(np.triu(near, 1))
-    left = one[first, second, None] * values[first] + one[second, first, None] * values[second]
-    same = np.abs(left - target).max(1, initial=0) <= 100 * ROUNDING
-    yield from _pairs(rows, sides[first[same]], sides[second[same]], "{0}", "{1}", more=1.5)
+    first, second = _adding_up(values, values, wanted)
+    once = first < second
+    yield from _pairs(rows, sides[first[once]], sides[second[once]], "{0}", "{1}", more=1.5)
 
 
 def _sums_with_true(rows: Rows, wanted: Array, right: Array, true: str) -> Iterator[Sketch]:
     """Yield the true gradient with a factor, and something else with another."""
     sides = rows.simplest(SIDES)
     units = _of_size_1(rows.values[sides])
-    first, target = right / np.linalg.norm(right), wanted / np.linalg.norm(wanted)
-    inner = units @ first
-    apart = 1 - inner**2
-    own = (units @ target - inner * (first @ target)) / apart
-    rest = target - own[:, None] * units
-    left = rest - (rest @ first)[:, None] * first
-    near = (np.abs(left).max(1, initial=0) <= 100 * ROUNDING) & (apart > 1e-6)
-    yield from _singles(rows, sides[near], true, "{}", more=2.5)
+    found = _adding_up(_of_size_1(right[None]), units, wanted)[1]
+    yield from _singles(rows, sides[found], true, "{}", more=2.5)
+
+
+def _adding_up(ones: Array, others: Array, wanted: Array) -> tuple[Places, Places]:
+    """Return which rows of size 1 add up to a multiple of the wanted values, with factors."""
+    # What is left of the wanted values without their components along both, by inner products.
+    target = wanted / np.linalg.norm(wanted)
+    inner, along, beside = ones @ others.T, (ones @ target)[:, None], (others @ target)[None]
+    apart = np.maximum(1 - inner**2, 1e-12)
+    one, other = (along - inner * beside) / apart, (beside - inner * along) / apart
+    near = (np.abs(1 - one * along - other * beside) < 1e-7) & (apart > 1e-6)
+    first, second = np.nonzero(near)
+    made = one[near][:, None] * ones[first] + other[near][:, None] * others[second]
+    same = np.abs(made - target).max(1, initial=0) <= 100 * ROUNDING
+    return first[same], second[same]
 
 
 def _singles(rows: Rows, places: Places, *parts: str, more: float = 0.5) -> Iterator[Sketch]:
