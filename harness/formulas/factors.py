@@ -199,7 +199,7 @@ class Factors:
     def _names(self) -> tuple[str, ...]:
         """What is reduced: names, and the parts of the true gradient."""
         true = self._stage.gradients.get(self._name, "")
-        slope = re.sub(r"\bg \* | \* g\b", "", true)
+        slope = re.sub(r"(?<!-)\bg \* | \* g\b", "", true)
         parts = (f"({part})" for part in parts_of(*filter(None, (true, slope))))
         names = (*self._stage.upstreams, *self._stage.quantities)
         return (*names, *dict.fromkeys(parts))
