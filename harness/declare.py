@@ -173,13 +173,15 @@ def assignment(
     given = tuple(stages) or (traced.stages if traced else ())
     names = [each.name for each in given]
     if not given:
-        raise DeclarationError(f"{_place()}: an assignment needs a stage at least")
+        raise DeclarationError(f"{_place()}: an assignment needs at least one stage")
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise DeclarationError(f"{_place()}: two stages are called {twice[0]}")
     if traced and (absent := [each.name for each in traced.stages if each not in given]):
         raise DeclarationError(
             f"{_place()}: the network uses {absent[0]}, which is not among the stages"
         )
+    if handout not in ("mistakes", "signatures"):
+        raise DeclarationError(f"{_place()}: handout is {handout!r}: say mistakes or signatures")
     if parameters and not network:
         raise DeclarationError(f"{_place()}: parameters belong to a network, and there is none")
     if sizes:

@@ -114,7 +114,23 @@ def test_a_signature_that_cannot_be_read_says_where_and_why(signature, said):
             lambda: stage("Op", "x[N], y[N] -> z", torch.add, inputs={"y": labels("K")}),
             "y counts up to K, which is not a dimension",
         ),
-        (lambda: assignment("Empty", []), "needs a stage at least"),
+        (
+            lambda: stage("Op", "x[N] -> z", torch.relu, sizes="H <= N"),
+            "H, in H <= N, is neither a dimension nor a given value",
+        ),
+        (lambda: stage("Op", "x[x D] -> z", torch.relu), "x means two things"),
+        (lambda: stage("an op", "x[N] -> z", torch.relu), "'an op' cannot be a name in Python"),
+        (lambda: stage("Op", "lambda[N] -> z", torch.relu), "'lambda' cannot be a name in Python"),
+        (lambda: stage("Op", "x[N] -> z", torch.relu, points={"x": -1.0}), "x is worth -1.0 poi"),
+        (
+            lambda: stage("Op", "x[N] -> z", torch.relu, ties="ref"),  # type: ignore[arg-type]
+            "ties is 'ref': say any or ref",
+        ),
+        (lambda: assignment("Empty", []), "needs at least one stage"),
+        (
+            lambda: assignment("Own", [own_stage("x[N] -> z", {}, "")], handout="signature"),  # type: ignore[arg-type]
+            "handout is 'signature': say mistakes or signatures",
+        ),
     ],
 )
 def test_a_declaration_that_means_nothing_says_where_and_why(declare, said):

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from harness.course.assignments import load_assignment
 from harness.course.settings import FEEDBACK_LEVELS, Settings
-from harness.formulas.same import same_as_true
+from harness.formulas.observed import observed
+from harness.formulas.same import generic_points, same_as_true
+from harness.formulas.samples import Sample
 from harness.formulas.variants import variants_of
 from harness.mistakes import mistakes_in
 from tests.diagnosing import (
@@ -244,6 +246,17 @@ def test_where_no_formula_fits_it_says_what_is_plain(said):
     assert check.diagnosis is None
     assert said in check.message
     assert said in check.staff
+
+
+@pytest.mark.parametrize("factor", [-1, 0.3])
+def test_a_factor_that_is_always_the_same_is_said(factor):
+    stage = MANY_NEURONS.stage("Sigmoid")
+    samples = []
+    for inputs, upstream in generic_points(stage):
+        (right,) = stage.true_gradients(inputs, upstream)
+        samples.append(Sample(inputs, stage.run(inputs), upstream, factor * right))
+    said = f"It is the right gradient times {factor}.".replace("-", "−")
+    assert observed(stage, "z", samples) == said
 
 
 def test_nothing_is_said_of_a_gradient_of_another_shape_that_no_formula_gives():

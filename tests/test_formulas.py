@@ -158,6 +158,8 @@ WRITTEN = {
         "g * 2.5e-12": "g · (2.5 · 10⁻¹²)",
         "g * 1e20": "g · (10²⁰)",
         "-g": "−g",
+        "-(-g * a)": "−(−g ⊙ a)",
+        "ones_like(g).sum(1, keepdim=True)": "ones_like(g).sum(1, keepdim=True)",
         "g * a - (z - a)": "g ⊙ a − (z − a)",
     },
     "SquaredError": {

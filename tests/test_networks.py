@@ -291,6 +291,7 @@ def not_a_cost(x):
         (as_a_list, 1, r"Concat takes each tensor as an argument of its own: write \*tensors"),
         (nothing, 0, "must return the cost, or the cost and a prediction"),
         (lambda *values: mean(values[0]), 0, "name each of them"),
+        (lambda x, w, v: mean(x), 0, "w, v are used nowhere"),
     ],
 )
 def test_what_a_network_cannot_hold_is_refused_with_its_line(network, line, said):

@@ -13,8 +13,9 @@ from torch.nn import functional as F
 import harness.declare as declare
 from harness.candidate.workbench import Workbench
 from harness.declare import assignment, indices, labels, stage, target
-from harness.errors import DeclarationError
+from harness.errors import DeclarationError, UserError
 from harness.judging.judge import judge
+from harness.judging.validation import validate
 from harness.training import train_candidate, train_reference
 from tests.test_networks import affine, relu, relu_network, right
 
@@ -254,6 +255,7 @@ def test_data_that_cannot_be_read_are_refused(classify):
         ("points.txt", {}, "neither a .csv nor a .npz file"),
         ("points.csv", {"steps": 0}, "steps and rate must be positive"),
         ("points.csv", {"unseen": 1.5}, "unseen = 1.5; it is a share"),
+        ("points.csv", {"at_least": 85}, "at_least = 85; it is a share, such as 0.85"),
     ],
 )
 def test_a_training_that_cannot_be_is_refused_at_once(classify, data, more, said):
@@ -261,6 +263,13 @@ def test_a_training_that_cannot_be_is_refused_at_once(classify, data, more, said
     (classify.folder / "points.txt").touch()
     with pytest.raises(DeclarationError, match=said):
         classify(data, **more)
+
+
+def test_a_training_that_diverges_is_refused_with_the_place(classify):
+    write_points(classify.folder)
+    own = of(relu_network, classify("points.csv", rate=1e30, at_least=0.1))
+    with pytest.raises(UserError, match=r"line \d+: the training diverges on the references"):
+        validate(own)
 
 
 def no_prediction(x, y, w, b):
@@ -274,6 +283,8 @@ def test_a_network_that_cannot_be_trained_is_refused(classify):
         assignment("Own", network=no_prediction, train=train)
     with pytest.raises(DeclarationError, match="a training needs a network"):
         assignment("Own", [affine], train=train)
+    with pytest.raises(DeclarationError, match="v1 is not a parameter to start; those are w1"):
+        of(relu_network, classify("points.csv", start={"v1": 0.0}))
     undetermined = of(relu_network, train, {})
     with pytest.raises(DeclarationError, match=r'K of w1 .* as in parameters={"w1": "D 32"}'):
         undetermined.task.parameters()

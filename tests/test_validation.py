@@ -49,7 +49,23 @@ def batch_norm(x, mean):
     return (x - x.mean(0)) / (x.var(0, correction=0) + 1e-5).sqrt()
 
 
+COSINE = stage(
+    # In one dimension its gradient is 0, of which rounding leaves another zero each time.
+    "Cosine",
+    "u[N D], v[N D] -> c",
+    lambda u, v: (u * v).sum(1) / (u.norm(dim=1) * v.norm(dim=1)),
+    where={
+        "a": "u / norm(u, dim=1, keepdim=True)",
+        "b": "v / norm(v, dim=1, keepdim=True)",
+        "k": "sum(a * b, 1, keepdim=True)",
+    },
+    gradients={
+        "u": "g[:, None] * (b - k * a) / norm(u, dim=1, keepdim=True)",
+        "v": "g[:, None] * (a - k * b) / norm(v, dim=1, keepdim=True)",
+    },
+)
 VALID = [
+    COSINE,
     stage("ReLU", "z[N K] -> a", torch.relu, gradients={"z": "g * (z > 0)"}),
     stage("Log", "x[N] -> y", torch.log, inputs={"x": positive()}, gradients={"x": "g / x"}),
     stage("Look", "i[N], t[V D] -> x", lambda i, t: t[i], inputs={"i": indices("V")}),

@@ -119,7 +119,9 @@ def refuse_leaks(source: Path) -> None:
     nbgrader copies all other files unchanged: a module beside the notebook would be handed out.
     """
     if not any(source.glob("*.ipynb")):
-        raise UserError(f"{source} holds no notebook: run this in the course's folder.")
+        raise UserError(
+            f"{source} holds no notebook: write {source.name}.ipynb, or go to the course's folder."
+        )
     for path in sorted(source.iterdir()):
         known = path.suffix == ".ipynb" or path.name == SETTINGS_FILE or path.name.startswith(".")
         # Of what an instructor declares, one module is handed out.

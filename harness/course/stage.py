@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from itertools import islice
+from keyword import iskeyword
 from types import CodeType, MappingProxyType
 from typing import Any, Literal
 
@@ -121,9 +122,23 @@ class Stage:
         real = {name for name, each in self.inputs.items() if each.kind.is_real}
         if unknown := sorted(set(self.extremes) - real):
             raise ValueError(f"{unknown[0]} is not a real input, to have extremes")
+        if self.ties not in ("any", "reference"):
+            raise ValueError(f"ties is {self.ties!r}: say any or reference")
+        if negative := [name for name, points in self.points.items() if not points >= 0]:
+            raise ValueError(f"{negative[0]} is worth {self.points[negative[0]]} points")
         names = [*self.inputs, *self.outputs, *self.upstreams, *self.where, *self.dimensions]
+        if bad := [
+            each for each in (self.name, *names) if not each.isidentifier() or iskeyword(each)
+        ]:
+            raise ValueError(f"{bad[0]!r} cannot be a name in Python")
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"{twice[0]} means two things; choose another name")
+        for condition in self.conditions:
+            used = compile(condition, "<condition>", "eval").co_names
+            if unknown := sorted({*used} - {*self.dimensions, *self.inputs}):
+                raise ValueError(
+                    f"{unknown[0]}, in {condition}, is neither a dimension nor a given value"
+                )
         for name, each in self.inputs.items():
             upto = re.findall(r"[^\W\d]\w*", each.kind.upto) if isinstance(each.kind, Whole) else ()
             if unknown := [one for one in upto if one not in (*self.dimensions, *self.inputs)]:
@@ -184,7 +199,8 @@ class Stage:
         """The names of all dimensions, those in expressions included, in order."""
         parts = (part for each in self.inputs.values() for part in each.axes)
         names = (name for part in parts for name in re.findall(r"[^\W\d]\w*", part))
-        return tuple(dict.fromkeys(name for name in names if name not in self.inputs))
+        given = {name for name, each in self.inputs.items() if each.is_given}
+        return tuple(dict.fromkeys(name for name in names if name not in given))
 
     @property
     def is_scalar(self) -> bool:

@@ -34,6 +34,10 @@ def task_of(training: Training, network: Network | None) -> Task:
         training.refuse("the network of a training takes inputs, labels or targets, and parameters")
     if not network.prediction:
         training.refuse("the network of a training must return the cost and a prediction")
+    parameters = network.arguments[2:]
+    if unknown := sorted(set(training.start) - set(parameters)):
+        those = ", ".join(parameters)
+        training.refuse(f"{unknown[0]} is not a parameter to start; those are {those}")
     made = cache(partial(_Made, training, network))
     return Task(
         name=training.name or ("to predict" if training.regresses else "to classify"),
@@ -46,6 +50,7 @@ def task_of(training: Training, network: Network | None) -> Task:
         rate=training.rate,
         accuracy=training.at_least,
         files=training.files,
+        place=training.place,
         explains=training.regresses,
     )
 

@@ -64,6 +64,8 @@ def trace(function: Callable[..., Any], parameters: Mapping[str, str]) -> Networ
     if unknown := sorted(set(parameters) - set(links.arguments)):
         those = ", ".join(links.arguments)
         said = f"{unknown[0]} is not an argument of {name}; the arguments are {those}"
+    elif unused := [str(x.target) for x in graph.nodes if x.op == "placeholder" and not x.users]:
+        said = f"{', '.join(unused)} {'is' if len(unused) == 1 else 'are'} used nowhere in {name}"
     elif not links.stages:
         said = f"{name} uses no stage"
     elif not links.ends or not all(isinstance(each, str) for each in links.ends):

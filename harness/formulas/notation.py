@@ -125,7 +125,7 @@ class _Writer:
                 return _number(value)
             case ast.UnaryOp(op=ast.USub(), operand=operand):
                 inner = self.set(operand)
-                return _Set((Piece("−"), *inner.within(PRODUCT)), PRODUCT, inner.axes)
+                return _Set((Piece("−"), *inner.added()), PRODUCT, inner.axes)
             case ast.BinOp():
                 return self._operation(node)
             case ast.Attribute(value=value, attr="T"):
@@ -190,7 +190,7 @@ class _Writer:
                 return of.between("max(", ", 0)")
             case "double" | "float", []:
                 return of
-        return _called(method, arguments, of)
+        return self._code(node) if plain(of.pieces).isdigit() else _called(method, arguments, of)
 
     def _reduced(self, method: str, arguments: list[str], of: _Set) -> _Set:
         """Return a sum over the named axis, or over all; a mean divides it by their sizes."""

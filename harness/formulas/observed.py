@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from harness.course.numbers import number
 from harness.course.stage import Stage
 from harness.formulas.samples import Sample
 
@@ -127,11 +128,14 @@ def _by_value(seen: Sequence[Seen]) -> Iterator[str]:
 
 
 def _by_factor(seen: Sequence[Seen]) -> Iterator[str]:
-    """Say that it is a multiple of the right gradient whose factor changes."""
+    """Say that it is a multiple of the right gradient, and which, or what that depends on."""
     wide = [each for each in seen if each.right.numel() > 1]
-    factors = [abs(each.factor) for each in wide if each.factor is not None]
-    if len(factors) < max(4, len(wide)):
+    signed = [each.factor for each in wide if each.factor is not None]
+    if len(signed) < max(4, len(wide)):
         return
+    if all(math.isclose(each, signed[0], rel_tol=1e-6) for each in signed):
+        yield f"It is the right gradient times {number(signed[0])}."
+    factors = list(map(abs, signed))
     growing = [name for name, sizes in _sizes(wide).items() if _grows(sizes, factors)]
     if len(growing) == 1:
         yield f"It is the right gradient times a factor that grows with {growing[0]}."

@@ -128,11 +128,13 @@ def answers(stage: Stage, inputs: Values, upstream: Upstream) -> Answers:
     """Return the right answers at a point.
 
     A reference may itself have few digits, as layer norm has where rows hardly vary. How many is
-    seen by moving the point by the last digit of its numbers.
+    seen by moving the point by the last digit of its numbers. Where a gradient is 0, rounding
+    leaves some digits of the upstream.
     """
     outputs, gradients = stage.run(inputs), stage.true_gradients(inputs, upstream)
     generator = torch.Generator().manual_seed(5)
-    rooms = [0.0] * (len(outputs) + len(gradients))
+    size = max(float(each.abs().max()) for each in upstream if each is not None and each.numel())
+    rooms = [0.0] * len(outputs) + [ROOM * size] * len(gradients)
     for _ in range(MOVES):
         moved, other = (_moved(each, generator) for each in (inputs, upstream))
         found = (*stage.run(moved), *stage.true_gradients(moved, other))

@@ -6,6 +6,7 @@ the declaration was loaded.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -196,7 +197,9 @@ def _validate_training(assignment: Assignment, task: Task) -> None:
     """Raise UserError unless the references learn what the training asks for."""
     stages = tuple((stage.name, stage.forward) for stage in assignment.stages)
     run = train_reference(task, stages)
-    name = f"{assignment.name}: the training"
+    name = f"{task.place or assignment.name}: the training"
+    if not all(map(math.isfinite, run.costs)):
+        raise UserError(f"{name} diverges on the references: take a lower rate, or another start.")
     if run.trouble is not None:
         reason = getattr(run.trouble, "text", "") or getattr(run.trouble, "reason", "")
         raise UserError(f"{name} cannot run on the references: {reason}.")

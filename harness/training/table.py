@@ -58,6 +58,8 @@ class Training:
             self.refuse(f"{path.name} is neither a .csv nor a .npz file")
         if self.steps < 1 or self.rate <= 0:
             self.refuse("steps and rate must be positive")
+        if not 0 < self.at_least <= 1:
+            self.refuse(f"at_least = {self.at_least}; it is a share, such as 0.85")
         if not 0 < self.unseen < 1:
             self.refuse(f"unseen = {self.unseen}; it is a share of the samples, such as 0.25")
 

@@ -39,7 +39,8 @@ class Task:
     is missing. ``rate`` is the learning rate, ``accuracy`` the share of unseen samples to get
     right; if it ``explains``, the share of their variance to explain (R²), and ``read`` returns
     numbers. ``image`` is the height and width of an input that is an image from 0 (blank) to 1
-    (ink), row by row. ``files`` are those that the data are read from.
+    (ink), row by row. ``files`` are those that the data are read from, ``place`` is the file and
+    line of the declaration.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Task:
     image: tuple[int, int] | None = None
     explains: bool = False
     files: tuple[Path, ...] = ()
+    place: str = ""
 
     def score(self, read: Tensor, labels: Tensor) -> float:
         """Return the share of labels read right, or R²; at least 0."""
