@@ -264,6 +264,14 @@ def as_a_list(x, y):
     return mean(concat([x, y]))
 
 
+def as_one(x, h, c, w):
+    return mean(cell(x, h, c, w))
+
+
+def up_to_a_tensor(x, n):
+    return mean(x[:n])
+
+
 def nothing(x):
     mean(x)
 
@@ -289,6 +297,8 @@ def not_a_cost(x):
         (branching, 1, "must do the same for all values"),
         (too_few, 1, "Affine takes x, w, b, and is given 2 arguments"),
         (as_a_list, 1, r"Concat takes each tensor as an argument of its own: write \*tensors"),
+        (as_one, 0, "Cell has several outputs: write h_next, c_next = …"),
+        (up_to_a_tensor, 0, "a slice in a network needs numbers"),
         (nothing, 0, "must return the cost, or the cost and a prediction"),
         (lambda *values: mean(values[0]), 0, "name each of them"),
         (lambda x, w, v: mean(x), 0, "w, v are used nowhere"),
@@ -298,8 +308,7 @@ def test_what_a_network_cannot_hold_is_refused_with_its_line(network, line, said
     at = network.__code__.co_firstlineno + line
     with pytest.raises(DeclarationError, match=said) as refusal:
         of(network)
-    if line:
-        assert f"test_networks.py, line {at}:" in str(refusal.value)
+    assert f"test_networks.py, line {at if line else ''}" in str(refusal.value)
 
 
 @pytest.mark.parametrize(

@@ -66,9 +66,8 @@ def assignment_of(file: Path, source: Source, names: Sequence[str]) -> str:
 
     Raise UserError if neither says it, or the imports name more than one.
     """
-    modules = {module_of(name): name for name in names}
-    text = "\n".join(cell.text for cell in source.cells)
-    found = {modules[each] for each in modules.keys() & set(_IMPORT.findall(text))}
+    imported = set(_IMPORT.findall("\n".join(cell.text for cell in source.cells)))
+    found = {name for name in names if module_of(name) in imported}
     if not found:
         path = file.resolve()
         for part in (path.stem, path.parent.name):

@@ -17,7 +17,7 @@ from torch.fx.node import Node, map_arg
 from harness.candidate.glue import ATTRIBUTES, GLUE, given_index, glue_for
 from harness.candidate.operations import Link, Value
 from harness.course.network import Network
-from harness.course.signature import SignatureError, read_dimensions
+from harness.course.signature import read_dimensions
 from harness.course.stage import Stage
 from harness.errors import DeclarationError
 
@@ -59,8 +59,12 @@ def trace(function: Callable[..., Any], parameters: Mapping[str, str]) -> Networ
             if Path(frame.filename).parent == Path(code.co_filename).parent:
                 place = _place(frame.filename, frame.lineno or 0)
         raise DeclarationError(f"{place}: {_in_words(error)}") from None
-    links, name = _Links(tracer, graph), function.__name__
-    said = ""
+    try:
+        links = _Links(tracer, graph)
+        shapes = {x: read_dimensions(x, text) for x, text in parameters.items()}
+    except ValueError as error:
+        raise DeclarationError(f"{place}: {error}") from None
+    name, said = function.__name__, ""
     if unknown := sorted(set(parameters) - set(links.arguments)):
         those = ", ".join(links.arguments)
         said = f"{unknown[0]} is not an argument of {name}; the arguments are {those}"
@@ -70,10 +74,6 @@ def trace(function: Callable[..., Any], parameters: Mapping[str, str]) -> Networ
         said = f"{name} uses no stage"
     elif not links.ends or not all(isinstance(each, str) for each in links.ends):
         said = f"{name} must return the cost, or the cost and a prediction"
-    try:
-        shapes = {name: read_dimensions(name, text) for name, text in parameters.items()}
-    except SignatureError as error:
-        said = str(error)
     if said:
         raise DeclarationError(f"{place}: {said}")
     return Network(
@@ -194,10 +194,8 @@ class _Links:
         if isinstance(value, Node):
             name = self._names[value]
             if isinstance(name, tuple):
-                raise DeclarationError(
-                    f"{value.target.name} has several outputs: take them apart, as in "  # type: ignore[union-attr]
-                    f"{', '.join(name)} = …"
-                )
+                of = getattr(value.target, "name", "")
+                raise ValueError(f"{of} has several outputs: write {', '.join(name)} = …")
             return str(name)
         if isinstance(value, list | tuple) and _has_nodes(value):
             name = self._fresh("tuple")
@@ -232,7 +230,7 @@ def _indices(index: Any) -> Any:
     if _has_nodes(index):
         parts = index if isinstance(index, tuple) else (index,)
         if any(isinstance(each, slice) and _has_nodes(each) for each in parts):
-            raise DeclarationError("a slice in a network needs numbers that are written out")
+            raise ValueError("a slice in a network needs numbers that are written out")
         return tuple(each if isinstance(each, Node) else given_index(each) for each in parts)
     return given_index(index)
 
