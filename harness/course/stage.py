@@ -74,16 +74,12 @@ class Mistake:
 class Stage:
     """One function that a student writes, and everything a judge needs to know about it.
 
-    ``inputs`` are those of ``apply``, in order. ``outputs`` names what ``forward``, plain
-    differentiable torch, returns: a tensor, or a tuple of them. ``gradients`` gives, for some
-    inputs or all, the true vector-Jacobian product as a torch expression over ``g`` (the upstream
-    gradient; ``g_h`` of each output ``h`` if there are several), the inputs and outputs, the
-    dimensions, the given values, and ``where``, expressions by name. ``extremes`` lists values of
-    an input near which the stage must stay finite and right; the judge uses three quarters of each
-    value up to the value itself. ``mistakes`` are those that teachers know. ``sizes`` are those
-    that the stage is tried at, of which the public example has the first; by default they are
-    derived, under the ``conditions``. ``ties`` says which gradients are right at a kink: any
-    between the slopes, or the reference's. ``place`` is the file and line of the declaration.
+    `harness.declare.stage` declares it, and says what most of this is. ``gradients`` are
+    expressions over ``g``, the upstream gradient (``g_h`` of each output ``h`` if there are
+    several), the inputs and outputs, the dimensions, the given values, and ``where``. Of each
+    value in ``extremes`` the judge uses three quarters up to the value itself. Of ``sizes``, which
+    the stage is tried at, the public example has the first; by default they are derived, under the
+    ``conditions``.
     """
 
     name: str

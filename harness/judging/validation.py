@@ -35,11 +35,15 @@ def validate(assignment: Assignment) -> None:
     """Raise UserError for the first fault of a declared assignment."""
     checks = {check.id for check in plan(assignment, Settings())}
     for stage in assignment.stages:
-        with _of(stage):
-            for sizes in stage.sizes:
-                _validate_at(stage, sizes)
-            for mistake in stage.mistakes:
-                _validate_mistake(stage, mistake, checks)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                for sizes in stage.sizes:
+                    _validate_at(stage, sizes)
+                for mistake in stage.mistakes:
+                    _validate_mistake(stage, mistake, checks)
+        except _Fault as fault:
+            raise UserError(f"{stage.place}: {stage.name}: {fault}") from None
     if assignment.network:
         sizes_of(assignment.network)
     if assignment.task:
@@ -48,18 +52,6 @@ def validate(assignment: Assignment) -> None:
 
 class _Fault(Exception):
     """What is wrong with a stage."""
-
-
-@contextmanager
-def _of(stage: Stage) -> Iterator[None]:
-    """Say which stage is at fault, and where it is declared."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    except _Fault as fault:
-        where = f"{stage.place}: " if stage.place else ""
-        raise UserError(f"{where}{stage.name}: {fault}") from None
 
 
 @contextmanager
