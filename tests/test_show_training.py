@@ -12,13 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.candidate.workbench import Workbench
-from harness.many_neurons import MANY_NEURONS, train
+from harness.many_neurons import DIGITS, MANY_NEURONS, train
 from harness.probes.training import first_wrong_step
 from harness.show import Sample, heat_picture, report_text, samples_picture
 from harness.show.live import progress, progress_html
 from harness.show.trained import felt_picture, training_pictures
 from harness.training import train_candidate
-from harness.training.digits import DIGITS, split_digits
 from harness.training.tumours import TUMOURS
 from tests.right import MANY, ONE
 from tests.test_show_chain import root, said
@@ -54,7 +53,7 @@ def test_a_training_that_made_things_worse_says_so(trained):
 
 
 def test_the_digits_shown_are_read_as_the_network_reads_them(trained):
-    run, (*_, labels) = trained.run, split_digits()
+    run, (*_, labels) = trained.run, DIGITS.unseen()
     right = int((run.read == labels).sum())
     assert run.accuracy == right / len(labels)
     _, picture, _ = training_pictures(DIGITS, run, None)
@@ -66,7 +65,7 @@ def test_the_digits_shown_are_read_as_the_network_reads_them(trained):
 
 def test_an_answer_that_is_none_is_no_digit():
     assert DIGITS.read([None], 3).tolist() == [-1, -1, -1]
-    assert DIGITS.read([torch.zeros(3, 4)], 3).tolist() == [-1, -1, -1]
+    assert DIGITS.read([torch.zeros(4, 10)], 3).tolist() == [-1, -1, -1]
     assert TUMOURS.read([None, torch.tensor(0.7), torch.zeros(2)], 3).tolist() == [-1, 1, -1]
 
 

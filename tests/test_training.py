@@ -11,9 +11,9 @@ import torch
 from harness.candidate.operations import Absent, Chain, Chained, Descend, Link, Raised
 from harness.candidate.workbench import Workbench
 from harness.course.assignments import load_assignment
+from harness.many_neurons import DIGITS
 from harness.probes.training import first_wrong_step
 from harness.training import train_candidate, train_reference
-from harness.training.digits import DIGITS
 from harness.training.task import Run
 from harness.training.tumours import TUMOURS
 from tests.right import MANY, ONE, Sigmoid, WeightedSum, with_backward, with_forward

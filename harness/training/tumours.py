@@ -1,14 +1,14 @@
 """The tumours task: a chain of two neurons on one measured feature, with a binary label."""
 
 from collections.abc import Sequence
-from functools import cache, partial
+from functools import cache
 
 import torch
 from torch import Tensor
 
+from harness.candidate.operations import Link
 from harness.training.datasets import load_concave_points
-from harness.training.networks import sample_network
-from harness.training.task import Parameters, Task
+from harness.training.task import Network, Parameters, Task
 
 LAYERS = 2
 SEEN = 16
@@ -41,6 +41,21 @@ def _parameters() -> Parameters:
     return {name: torch.tensor(value, dtype=torch.float64) for name, value in start.items()}
 
 
+def _network(inputs: Tensor, targets: Tensor) -> Network:
+    """Return a chain of neurons for each sample, a0 → z1 → a1 → … → C; all share w1, b1, w2."""
+    links: list[Link] = []
+    for at in range(len(inputs)):
+        for layer in range(1, LAYERS + 1):
+            z, a = f"z{layer}_{at}", f"a{layer}_{at}"
+            into = (f"a{layer - 1}_{at}", f"w{layer}", f"b{layer}")
+            links += [Link("WeightedSum", into, (z,)), Link("Sigmoid", (z,), (a,))]
+        links.append(Link("SquaredError", (f"a{LAYERS}_{at}", f"y_{at}"), (f"C_{at}",)))
+    tensors = {f"a0_{at}": value for at, value in enumerate(inputs)}
+    tensors |= {f"y_{at}": value for at, value in enumerate(targets)}
+    costs, answers = ([f"{of}_{at}" for at in range(len(inputs))] for of in ("C", f"a{LAYERS}"))
+    return Network(tuple(links), tensors, tuple(costs), tuple(answers))
+
+
 @cache
 def _all_seen() -> tuple[Tensor, Tensor]:
     values, labels, *_ = split_tumours()
@@ -63,7 +78,7 @@ def _read(answers: Sequence[Tensor | None], count: int) -> Tensor:
 TUMOURS = Task(
     name="to tell malignant tumours from benign ones",
     parameters=_parameters,
-    network=partial(sample_network, LAYERS),
+    network=_network,
     batch=lambda step: _all_seen(),
     unseen=_unseen,
     read=_read,
