@@ -166,7 +166,7 @@ def _like(point: Point, wanted: Array) -> str:
 def peelings(point: Point, wanted: Array, seen: set[str]) -> list[Sketch]:
     """Return matrix products that give the wanted values, one factor of which is a single name.
 
-    Those whose other factor has been ``seen`` at another point are left out.
+    Those whose other factor has been ``seen`` at another point are omitted.
     """
     if wanted.ndim not in (1, 2, 3) or not np.isfinite(wanted).all():
         return []
