@@ -49,36 +49,12 @@ class _Law:
     values: Array
 
 
-class _Tier:
-    """Laws that are tried together, the simplest first."""
-
-    def __init__(self, laws: Iterable[_Law]) -> None:
-        self._laws = [law for law in laws if np.isfinite(law.values).all() and law.values.all()]
-
-    @cached_property
-    def _values(self) -> Array:
-        return np.stack([law.values for law in self._laws])
-
-    def find(self, ratios: Array, known: NDArray[np.bool_]) -> Factor | None:
-        """Return the first law that all known ratios follow with one constant, or None."""
-        if not self._laws:
-            return None
-        rest = ratios[known] / self._values[:, known]
-        constants = rest.mean(1)
-        off = np.abs(rest - constants[:, None]).max(1)
-        fits = (off <= LOOSE * np.abs(constants)) & (constants != 0) & np.isfinite(constants)
-        good = np.flatnonzero(fits)
-        if not len(good):
-            return None
-        return _with_constant(self._laws[good[0]], float(constants[good[0]]))
-
-
 class Factors:
     """The factors that can be recognised in samples of a stage, computed once for all uses."""
 
     def __init__(self, stage: Stage, name: str, samples: Sequence[Sample]) -> None:
         self._stage, self._name, self._samples = stage, name, samples
-        self._made: list[_Tier] = []
+        self._made: list[tuple[list[_Law], Array]] = []
         kinds = (self._constant, self._of_sizes, self._of_scalars, self._of_pairs)
         self._kinds = iter(kinds[:1] if stage.is_scalar else kinds)
 
@@ -89,8 +65,8 @@ class Factors:
         if not known.any() or not np.isfinite(values).all():
             return None
         with np.errstate(all="ignore"):
-            found = (tier.find(values, known) for tier in self._tiers())
-            return next((factor for factor in found if factor), None)
+            found = (_followed(*tier, values, known) for tier in self._tiers())
+            return next(filter(None, found), None)
 
     def find_sum(self, ratios: Sequence[float | None]) -> Factor | None:
         """Return a factor that divides by a norm or a sum plus a number, or None."""
@@ -126,10 +102,13 @@ class Factors:
                 return Factor(f"({number} / ({size})).clamp(max=1)")
         return None
 
-    def _tiers(self) -> Iterator[_Tier]:
+    def _tiers(self) -> Iterator[tuple[list[_Law], Array]]:
+        """Yield laws that are tried together, the simplest first, and their values."""
         yield from self._made
-        for laws in self._kinds:
-            self._made.append(_Tier(laws()))
+        for kind in self._kinds:
+            laws = [law for law in kind() if np.isfinite(law.values).all() and law.values.all()]
+            values = np.array([law.values for law in laws]).reshape(len(laws), len(self._samples))
+            self._made.append((laws, values))
             yield self._made[-1]
 
     def _constant(self) -> Iterator[_Law]:
@@ -233,6 +212,18 @@ class Factors:
             else:
                 found.append((text, np.array(numbers)))
         return found
+
+
+def _followed(
+    laws: Sequence[_Law], values: Array, ratios: Array, known: NDArray[np.bool_]
+) -> Factor | None:
+    """Return the first law that all known ratios follow with one constant, or None."""
+    rest = ratios[known] / values[:, known]
+    constants = rest.mean(1)
+    off = np.abs(rest - constants[:, None]).max(1)
+    fits = (off <= LOOSE * np.abs(constants)) & (constants != 0) & np.isfinite(constants)
+    good = np.flatnonzero(fits)
+    return _with_constant(laws[good[0]], float(constants[good[0]])) if len(good) else None
 
 
 def factors_for(stage: Stage, name: str, samples: Sequence[Sample]) -> Factors:

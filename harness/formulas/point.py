@@ -40,9 +40,7 @@ class Point:
     ) -> None:
         self._stage, self._places = stage, tuple(places)
         self._outputs = outputs or [stage.run(inputs) for inputs, _ in places]
-        self._known: dict[
-            tuple[Stage, str], dict[Shape, tuple[tuple[NamedFormula, ...], Rows]]
-        ] = {}
+        self._known: dict[tuple[Stage, str], Known] = {}
 
     def value(self, expression: str) -> Array | None:
         """Return the value of an expression, or None if it has none that is a tensor of numbers."""
