@@ -65,7 +65,7 @@ def completed(stage: Stage, name: str, places: tuple[Place, ...]) -> Stage:
         right = stage.true_gradients(inputs, upstream)[at]
         if right is not None:
             samples.append(Sample(inputs, stage.run(inputs), upstream, right))
-    for found in islice(_Search(stage, stage, name, samples).small(), 1 if samples else 0):
+    for found in islice(_Search(stage, stage, name, samples).small(FEWER), 1 if samples else 0):
         if same_as_true(stage, name, found.expression):
             return replace(stage, gradients={**stage.gradients, name: found.expression})
     return stage
@@ -104,10 +104,10 @@ class _Search:
             yield from self.small()
             yield from self._other(divided(point, self._true, wanted), FEWER)
 
-    def small(self) -> Iterator[NamedFormula]:
+    def small(self, most: int = TRIES) -> Iterator[NamedFormula]:
         """Yield formulas of a few expressions, or of a matrix product, that nothing is known of."""
         point, wanted = self._points[0]
-        yield from self._other(sketches(point, self._true, wanted))
+        yield from self._other(sketches(point, self._true, wanted), most)
         seen = set[str]()
         for place, values in self._points:
             yield from self._other(peelings(place, values, seen), FEWER)
