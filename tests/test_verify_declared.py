@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ import torch
 from grading.verify.behaviour import same_behaviour
 from grading.verify.case import read_solution, unsolved
 from grading.verify.equivalents import equivalents_for
-from grading.verify.mutants import formulas_of, mistakes_of
+from grading.verify.mutants import claimable, formulas_of, mistakes_of
 from grading.verify.styles import catalogue, styles_for, written
 from grading.verify.writing import stage_text
 from harness.candidate.workbench import Workbench
@@ -50,6 +51,15 @@ def test_the_class_that_mutants_are_made_from_is_right(stage, solution):
     assert same_behaviour(stage, run(solution.followed_by(stage_text(stage, {}))))
     for name, expression in stage.gradients.items():
         assert same_as_true(stage, name, expression)
+
+
+@pytest.mark.parametrize(
+    ("steps", "long"), [(150, {"Affine"}), (300, {"Affine", "ReLU", "CrossEntropy"})]
+)
+def test_only_a_long_training_sees_that_a_stage_tires(steps, long):
+    assignment, _ = example("relu-network")
+    own = replace(assignment, task=replace(assignment.task, steps=steps))
+    assert long == {each.name for each in own.stages if "training" in claimable(own, each)}
 
 
 @pytest.mark.parametrize(("stage", "solution"), [*every_stage()])

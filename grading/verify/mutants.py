@@ -21,6 +21,8 @@ from harness.probes import plan
 # The checks whose subject `same_behaviour` tries as well.
 TRIED = ("forward", "gradient", "purity", "memory", "subsets", "*")
 MOST_SOURCES = 500
+# How often a training must call a stage to see that it tires, which takes 250 calls in all.
+MANY_CALLS = 200
 
 
 def mutants_of(
@@ -28,9 +30,8 @@ def mutants_of(
 ) -> Iterator[Case]:
     """Yield all mutants, stage by stage; changed sources run in children of ``spawner``."""
     classes = solution.classes()
-    checks = {check.id for check in plan(assignment, Settings())}
     for stage in assignment.stages:
-        for mutant in mistakes_of(stage, solution, checks):
+        for mutant in mistakes_of(stage, solution, claimable(assignment, stage)):
             same = None
             if mutant.is_general and all(_kind_of(id) in TRIED for id in mutant.claims):
                 same = _same(stage, solution, mutant, spawner, limits)
@@ -38,6 +39,15 @@ def mutants_of(
         yield from formulas_of(stage, solution)
         if stage.name in classes:
             yield from sources_of(stage, solution, spawner, limits)
+
+
+def claimable(assignment: Assignment, stage: Stage) -> set[str]:
+    """Return the checks that a mistake in a stage may fail: the training, if it is long enough."""
+    checks = {check.id for check in plan(assignment, Settings())}
+    if task := assignment.task:
+        uses = sum(link.stage == stage.name for link in task.network(*task.batch(0)).links)
+        checks -= {"training"} if task.steps * uses < MANY_CALLS else set()
+    return checks
 
 
 def mistakes_of(stage: Stage, solution: Solution, checks: Collection[str] = ()) -> Iterator[Case]:
