@@ -96,8 +96,10 @@ class Handout:
         """Try all classes of the assignment together, and train its network with them.
 
         The gradients are checked first; a failure there is reported instead. Raise TypeError
-        unless every class of the assignment is given.
+        unless every class of the assignment is given, and they form a network.
         """
+        if not self.assignment.network:
+            raise TypeError("the classes form no network to train: check() tries each of them")
         classes = self._named(stages)
         every = [stage.name for stage in self.assignment.stages]
         missing = [name for name in every if name not in classes]

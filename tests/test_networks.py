@@ -6,13 +6,16 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from grading.nbgrader.check_cells import cell_points
 from harness.candidate.workbench import Workbench
+from harness.course.settings import Settings
 from harness.course.shapes import sizes_of, values_for
 from harness.declare import assignment, indices, labels, mask, stage
 from harness.errors import DeclarationError
 from harness.judging.judge import judge
 from harness.many_neurons import MANY_NEURONS
 from harness.notebook import Handout
+from harness.probes import plan
 
 affine = stage("Affine", "x[N D], w[D K], b[K] -> z", lambda x, w, b: x @ w + b)
 relu = stage("ReLU", "z[N K] -> a", torch.relu)
@@ -340,10 +343,23 @@ def test_stages_beside_those_of_the_network_are_allowed_and_missing_ones_are_not
         of(relu_network, stages=[affine, loss])
 
 
-@pytest.mark.parametrize("network", [None, relu_network])
-def test_a_notebook_checks_and_joins_stages_without_a_training(network, monkeypatch, tmp_path):
+def test_without_a_network_a_notebook_has_all_points_from_the_checks_of_its_stages():
+    declared = assignment("Own", [affine, relu, loss], name="own")
+    planned = plan(declared, Settings())
+    cells = [cell_points(x.name, f"check({x.name})", planned) for x in declared.stages]
+    assert sum(cells) == pytest.approx(10)
+    solved = right(affine)
+    solved.__name__ = "Affine"
+    handout = Handout(declared)
+    said = repr(handout.check(solved))
+    assert "subsets, torch's graph" in said and "Everything holds" in said
+    with pytest.raises(TypeError, match="form no network to train"):
+        handout.train(solved)
+
+
+def test_a_notebook_checks_and_joins_stages_without_a_training(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    declared = assignment("Own", [affine, relu, loss], network=network, name="own")
+    declared = assignment("Own", [affine, relu, loss], network=relu_network, name="own")
     handout = Handout(declared)
     solved = {each.name: right(each) for each in declared.stages}
     for name, solved_class in solved.items():

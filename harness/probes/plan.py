@@ -153,7 +153,7 @@ def _of_chain(assignment: Assignment, checks: list[Planned]) -> Iterator[Planned
     """Yield the checks of the chain and of the training.
 
     They need what the chain uses: forwards and required gradients, not a target's gradient. A stage
-    that stands in no network is a chain by itself.
+    that stands in no network is a chain by itself; without any, it is among the stage's checks.
     """
     worth, network = assignment.points, assignment.network
     linked = network.linked if network else ()
@@ -164,7 +164,8 @@ def _of_chain(assignment: Assignment, checks: list[Planned]) -> Iterator[Planned
             title = f"{stage.name} works in the chain, with references for the other stages"
         needs = (f"{stage.slug}/forward", *(f"{stage.slug}/gradient/{x}" for x in stage.required))
         run = partial(_in_chain, (stage.name,))
-        yield Planned(id, None, title, worth.get("chain", 0.0), run, needs)
+        of = None if network else stage.name
+        yield Planned(id, of, title, worth.get("chain", 0.0), run, needs)
         if stage.name in linked or not network:
             whole += [*needs, id]
     if network:

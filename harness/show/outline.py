@@ -14,6 +14,8 @@ MARKS: Mapping[Outcome, str] = MappingProxyType(
 )
 # The title of the part on the training.
 TRAINING = "Training"
+# Where a stage is tried that stands in no network, as the title of its check ends.
+GRAPH = "torch's graph"
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ def next_step(report: Report) -> str:
         if check.outcome == "not_run":
             root = _root(report, check)
             return f"Next: {_fix(report, root)}; check({_stage_name(report, root)}) says more."
-    if any(check.stage is None for check in report.checks):
+    if any(check.stage is None or _slug(check.id) == "chain" for check in report.checks):
         return "Everything holds. Well done."
     return "Next: the other stages; once they all pass, train() tries them together."
 
@@ -110,9 +112,9 @@ def check_label(id: str, title: str = "") -> str:
     if rest.startswith("gradient/"):
         rest = f"∂C/∂{rest.removeprefix('gradient/')}"
     elif slug == "chain":
-        named, works, _ = title.partition(" works in ")
+        named, works, where = title.partition(" works in ")
         named = named if works else _class_name(rest)
-        rest = "whole chain" if rest == "whole" else named
+        rest = "whole chain" if rest == "whole" else where if where == GRAPH else named
     return visible(rest or slug)
 
 
