@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from harness.course.report import Check, Diagnosis, Outcome, Report
 from harness.formulas.notation import BEHAVES, Formula, as_written, plain, upright
 from harness.show.expressions import local_derivative
-from harness.show.graph import SAMPLES, Edge, Graph, graph_of
+from harness.show.graph import LETTERS, Edge, Graph, graph_of
 from harness.show.layout import FRAME, NEURON, RADIUS, Layout, Node
 from harness.show.listing import list_picture
 from harness.show.marks import LOOKS, PLAIN
@@ -127,7 +127,7 @@ def _expression(edge: Edge) -> str:
 def _summations(graph: Graph, edge: Edge) -> Iterator[Block]:
     """Yield a sum sign for each dimension over which the gradient of the edge's source adds up."""
     for dimension in graph.summed(edge):
-        index = "n" if dimension in SAMPLES else graph.indices.get(dimension, "")
+        index = LETTERS[0] if dimension == graph.samples else graph.indices.get(dimension, "")
         if index:
             yield summation(index)
 

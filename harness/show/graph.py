@@ -7,16 +7,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
-from harness.formulas.notation import SUBSCRIPTS, Formula, symbol
+from harness.formulas.notation import INDICES, SUBSCRIPTS, Formula, symbol
 
 if TYPE_CHECKING:
     from harness.candidate.operations import Link
     from harness.course.network import Network
     from harness.course.stage import Stage
 
-# The dimension of the samples, whose index stays unwritten, and the letters of others in turn.
-SAMPLES = ("N", "B")
-LETTERS = "jklmpq"
+# The letters of dimensions in turn; that of the samples, which comes first, stays unwritten.
+LETTERS = INDICES + "lmpq"
 # A person cannot read a drawing that is larger than this.
 LONGEST, MOST_BESIDE, MOST_SKIPS, DEEPEST = 8, 2, 2, 3
 Kind = Literal["neuron", "layer", "parameter"]
@@ -56,7 +55,8 @@ class Graph:
 
     ``dimensions`` names the dimensions of each value, none for a number; ``names`` holds a value's
     name in formulas, such as C₀ for C. ``repeat`` tells which part of the spine, from one value to
-    another, comes how often. ``indices`` are letters for dimensions.
+    another, comes how often. ``samples`` is the dimension that counts them, the first of the
+    network's first argument, and ``indices`` are letters for the others.
     """
 
     spine: tuple[str, ...]
@@ -64,6 +64,7 @@ class Graph:
     dimensions: Mapping[str, tuple[str, ...]]
     names: Mapping[str, str]
     repeat: tuple[str, str, int] | None = None
+    samples: str = ""
     indices: Mapping[str, str] = field(default_factory=dict)
 
     def kind(self, value: str) -> Kind:
@@ -71,7 +72,7 @@ class Graph:
         dimensions = self.dimensions[value]
         if not dimensions:
             return "neuron"
-        return "layer" if is_layer(dimensions) else "parameter"
+        return "layer" if self.samples in dimensions else "parameter"
 
     def entering(self, target: str, *, along: bool) -> tuple[Edge, ...]:
         """Return the edges to ``target`` along the spine, or those from beside it."""
@@ -130,11 +131,6 @@ class Graph:
         return max((1 + self._depth(each) for each in sources), default=0)
 
 
-def is_layer(dimensions: Sequence[str]) -> bool:
-    """Return whether there is a number for each sample."""
-    return any(each in SAMPLES for each in dimensions)
-
-
 def graph_of(network: Network | None) -> Graph | None:
     """Return the graph of a network, its repeats once; None if it cannot be drawn well."""
     if network is None or any(len(link.outputs) > 1 for link in network.links):
@@ -152,7 +148,9 @@ def graph_of(network: Network | None) -> Graph | None:
         for link in links
         for name, source in _named(network, link)
     )
-    graph = Graph(spine, edges, *_described(network, links), repeat=repeat)
+    dimensions, names = _described(network, links)
+    samples = next(iter(dimensions.get(network.arguments[0], ())), "")
+    graph = Graph(spine, edges, dimensions, names, repeat, samples)
     graph = replace(graph, indices=_indices(graph))
     return graph if graph.is_drawable else None
 
@@ -255,5 +253,5 @@ def _indices(graph: Graph) -> dict[str, str]:
     """Return a letter for each dimension but that of the samples: of outputs first."""
     named = [name for edge in graph.edges for name in graph.dimensions[edge.target]]
     named += [name for edge in graph.edges for name in graph.dimensions[edge.source]]
-    others = [each for each in dict.fromkeys(named) if each not in ("", "1", *SAMPLES)]
-    return dict(zip(others, LETTERS, strict=False))
+    others = [each for each in dict.fromkeys(named) if each not in ("", "1", graph.samples)]
+    return dict(zip(others, LETTERS[1:], strict=False))
