@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from harness.course.assignments import load_assignment
 from harness.formulas.cuts import plain_number_between
 from harness.formulas.factors import Factor, constant_text
-from harness.formulas.known import known_formulas
+from harness.formulas.known import hint_for, known_formulas
 from harness.formulas.notation import as_written, plain
 from harness.formulas.point import Point
 from harness.probes.cases import cases_for
@@ -183,6 +183,11 @@ def test_every_known_formula_can_be_written(assignment, stage):
         for known in known_formulas(stage, name):
             text = plain(as_written(stage, known.expression))
             assert text and "ast" not in text and text.count("(") == text.count(")"), known
+
+
+def test_the_hint_for_swapped_arguments_speaks_of_no_product():
+    assert "wrong places" in hint_for("arguments swapped")
+    assert "product" in hint_for("operands swapped")
 
 
 def test_single_numbers_are_multiplied_with_a_dot():

@@ -274,7 +274,8 @@ class SubmittedNotebooks(_Exporter):
                 notebooks = gradebook.find_assignment(name).notebooks
             except MissingEntry:
                 raise UserError(
-                    f"{name} is not in the gradebook: run nbgrader generate_assignment."
+                    f"{name} is not in the gradebook: run nbgrader generate_assignment {name} "
+                    "--force."
                 ) from None
             for notebook in notebooks:
                 sources = {cell.name: cell.source for cell in notebook.source_cells}
