@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from harness.course.assignments import load_assignment
 from harness.course.settings import FEEDBACK_LEVELS, Settings
+from harness.declare import stage as declare_stage
 from harness.formulas.observed import observed
 from harness.formulas.same import generic_points, same_as_true
 from harness.formulas.samples import Sample
@@ -257,6 +258,20 @@ def test_a_factor_that_is_always_the_same_is_said(factor):
         samples.append(Sample(inputs, stage.run(inputs), upstream, factor * right))
     said = f"It is the right gradient times {factor}.".replace("-", "−")
     assert observed(stage, "z", samples) == said
+
+
+def test_nothing_is_claimed_of_sizes_that_were_not_tried():
+    own = declare_stage("Op", "x[N D E] -> z", torch.sin)
+    samples, generator = [], torch.Generator().manual_seed(0)
+    for sizes in ({"N": 2, "D": 3, "E": 4}, {"N": 3, "D": 1, "E": 1}):
+        inputs = own.sample(generator, sizes)
+        upstream = own.run(inputs)
+        (right,) = own.true_gradients(inputs, upstream)
+        assert right is not None
+        wrong = right + torch.arange(sizes["D"])[:, None] ** 2
+        samples.append(Sample(inputs, upstream, upstream, wrong))
+    said = "It is right where D = E = 1, and wrong in all other cases that were tried."
+    assert observed(own, "x", samples) == said
 
 
 def test_nothing_is_said_of_a_gradient_of_another_shape_that_no_formula_gives():

@@ -91,7 +91,9 @@ def _by_size(seen: Sequence[Seen]) -> Iterator[str]:
     single = {name: [size > 1 for size in sizes] for name, sizes in _sizes(seen).items()}
     names = [name for name, larger in single.items() if larger == wrong]
     if names and not all(wrong):
-        yield f"It is right where {' = '.join(names)} = 1, and wrong everywhere else."
+        # Which of several matters is not known, as they were never 1 one by one.
+        elsewhere = "everywhere else" if len(names) == 1 else "in all other cases that were tried"
+        yield f"It is right where {' = '.join(names)} = 1, and wrong {elsewhere}."
 
 
 def _by_row(seen: Sequence[Seen]) -> Iterator[str]:
