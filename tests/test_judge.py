@@ -15,6 +15,8 @@ from harness.candidate.operations import Backward, Forward, Output, Returns
 from harness.candidate.workbench import Workbench
 from harness.course.assignments import load_assignment
 from harness.course.settings import Settings
+from harness.declare import assignment as declare_assignment
+from harness.declare import stage as declare_stage
 from harness.judging.judge import judge
 from harness.probes.chain import judge_chain
 from harness.probes.numerical import gradcheck_case, gradcheck_objection
@@ -646,6 +648,38 @@ def test_targets_need_no_gradient_in_one_neuron_either():
 
     both = with_backward(OneSquaredError, backward)
     assert report_of(ONE_NEURON, ONE, SquaredError=both).passed
+
+
+def test_a_gradient_that_is_zero_has_no_digits_to_lose():
+    """Of one number in a group nothing is left but rounding, 300 times as large as the upstream's."""
+
+    class GroupNorm(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x, w):
+            rows = x.reshape(len(x), 2, -1)
+            var = rows.var(-1, correction=0, keepdim=True)
+            sd = torch.sqrt(var + 1e-5)
+            xh = (rows - rows.mean(-1, keepdim=True)) / sd
+            ctx.save_for_backward(xh, sd, w)
+            return xh.reshape(x.shape) * w[:, None]
+
+        @staticmethod
+        def backward(ctx, g):
+            xh, sd, w = ctx.saved_tensors
+            gh = (g * w[:, None]).reshape(xh.shape)
+            size = gh.shape[-1]
+            rest = gh.sum(-1, keepdim=True) + xh * (gh * xh).sum(-1, keepdim=True)
+            gx = (gh - rest * (1 / size) * (1 + 1e-15)) / sd
+            return gx.reshape(g.shape), (g * xh.reshape(g.shape)).sum((0, 2))
+
+    norm = declare_stage(
+        "GroupNorm",
+        "x[N (2 * Q) H], w[(2 * Q)] -> y",
+        lambda x, w: torch.nn.functional.group_norm(x, 2, w, None, 1e-5),
+    )
+    own = declare_assignment("Own", [norm])
+    report = judge(own, Workbench({"GroupNorm": GroupNorm}), seed=1).report
+    assert report.passed, [check.id for check in report.checks if check.outcome != "passed"]
 
 
 def test_a_forward_that_loses_digits_costs_precision():
