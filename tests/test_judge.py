@@ -651,7 +651,7 @@ def test_targets_need_no_gradient_in_one_neuron_either():
 
 
 def test_a_gradient_that_is_zero_has_no_digits_to_lose():
-    """Of one number in a group nothing is left but rounding, 300 times as large as the upstream's."""
+    """Of one number in a group only rounding is left, 300 times as large as of the upstream."""
 
     class GroupNorm(torch.autograd.Function):
         @staticmethod
