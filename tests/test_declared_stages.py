@@ -87,3 +87,15 @@ def test_sums_run_along_the_declared_dimensions_with_an_index_each():
     affine = stage("Affine", "x[B D], w[D M], b[M] -> z", lambda x, w, b: x @ w + b)
     assert plain(as_written(affine, "g.sum(0)")) == "Σₙ g"
     assert plain(as_written(affine, "w.sum()")) == "Σₖ Σⱼ w"
+
+
+@pytest.mark.slow
+def test_what_is_zero_by_itself_somewhere_is_not_called_cut_off():
+    right = "flip(cumsum(flip(g, (1,)), 1), (1,))"
+    cumulative = stage(
+        "CumulativeSum", "x[N D] -> s", lambda x: x.cumsum(1), gradients={"x": right}
+    )
+    read = checked(cumulative, "x", f"{right} - g").diagnosis
+    assert read is not None
+    assert read.mistake == "another-formula"
+    assert "arange" not in read.formula

@@ -96,8 +96,7 @@ class _Search:
         yield from self._known(point, wanted)
         for expression in cut_formulas(self._whole, self._name, self._samples):
             yield NamedFormula(expression, *CUT)
-        for expression in self._masked(point, wanted):
-            yield NamedFormula(expression, *CUT)
+        yield from self._masked(point, wanted)
         for expression in self._turned(point, wanted):
             yield NamedFormula(expression, *OTHER)
         if wanted.size > 1 or self._stage.is_scalar:
@@ -149,8 +148,11 @@ class _Search:
                 yield replace(known, expression=scaled)
         yield from divided
 
-    def _masked(self, point: Point, wanted: Array) -> Iterator[str]:
-        """Yield formulas with some value where a condition holds, and zero elsewhere."""
+    def _masked(self, point: Point, wanted: Array) -> Iterator[NamedFormula]:
+        """Yield formulas with some value where a condition holds, and zero elsewhere.
+
+        Where it is zero elsewhere by itself, no condition is needed.
+        """
         tests = [*conditions(self._stage, self._name, self._samples)]
         if not tests:
             return
@@ -160,10 +162,12 @@ class _Search:
             factor = self._factor_where_not_zero(body)
             if factor is None:
                 continue
+            if whole := self._if_right(factor.times(body)):
+                yield NamedFormula(whole, *OTHER)
+                continue
             for test in tests:
-                right = self._if_right(f"({factor.times(body)}) * ({test})")
-                if right:
-                    yield right
+                if right := self._if_right(f"({factor.times(body)}) * ({test})"):
+                    yield NamedFormula(right, *CUT)
 
     def _factor_where_not_zero(self, expression: str) -> Factor | None:
         """Return the factor with which the expression has every nonzero value."""
