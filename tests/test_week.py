@@ -523,6 +523,11 @@ def test_a_moved_maximum_is_counted_apart_from_a_moved_mark():
     )
 
 
+def test_a_changed_declaration_is_told_without_its_digest():
+    moves = compared(([], {"declaration": "a" * 64}), [], {"declaration": "b" * 64})
+    assert moves.causes == ["declaration: it has changed"]
+
+
 def test_a_preview_names_the_checks_that_move_a_mark():
     passed, failed = check(id="a"), check("failed", id="b")
     old = result("alice", passed, failed)

@@ -97,8 +97,10 @@ def _causes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     """Return what has changed about the grading, as far as it is on record."""
     was, now = _flat({**before, "missing": 0}), _flat({**after, "missing": 0})
     ignored = ("isolation", "schema", "missing", "not_on_roster")
+    # Nobody reads a digest.
+    changed = {"declaration": "declaration: it has changed"}
     return [
-        f"{name}: {was.get(name, 'not set')} → {now.get(name, 'not set')}"
+        changed.get(name, f"{name}: {was.get(name, 'not set')} → {now.get(name, 'not set')}")
         for name in sorted({*was, *now})
         if was.get(name) != now.get(name) and not name.startswith(ignored)
     ]
