@@ -67,7 +67,7 @@ def test_the_types_of_all_declarations_are_right(tmp_path):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_sample_of_everything_is_right_behind_the_wall(name, course, zygote, monkeypatch):
     """The whole of it is ``backprop verify --course examples``."""
-    monkeypatch.setattr(mutants, "MOST_SOURCES", 30)
+    monkeypatch.setattr(mutants, "MOST_SOURCES", 20)
     assignment, solution = load_assignment(name), read_solution(course / name)
     handout = unsolved(solution)
     cases = cases_of(assignment, solution, handout, Settings(), zygote, nothing)
@@ -77,6 +77,6 @@ def test_a_sample_of_everything_is_right_behind_the_wall(name, course, zygote, m
     def behind_the_wall(entries):
         return grade_entries(entries, Job(name, Settings(), 0), 2, zygote)
 
-    verdicts = judged(cases[:6] + cases[6::23], behind_the_wall, nothing)
+    verdicts = judged(cases[:4] + cases[4::97], behind_the_wall, nothing)
     off = {each.case.name: each.why for each in verdicts if each.outcome == "off"}
     assert off == {}
