@@ -27,12 +27,16 @@ LONGEST_ID = 60
 # These start first, the longest of them at the top, so that only short tests are left at the end.
 LONGEST = (
     "test_containers",
+    "test_operation_database",
     "test_attacks",
     "test_nbgrader",
     "test_types",
     "test_sample_class",
     "test_instructors",
+    "test_own_mistakes",
     "test_hidden_channels",
+    "test_examples",
+    "test_own_release",
     "test_verify",
     "test_cli",
     "test_batch",
