@@ -167,6 +167,7 @@ class TestCommands:
         assert len(run["declaration"]) == 64
         assert "Another title" in (graded / "out/report/index.html").read_text()
 
+    @pytest.mark.proof
     def test_the_rest_needs_the_course_too(self, graded):
         replay = ("replay", "out", "bob", "--submissions", "class")
         assert "name the course's folder with --course" in backprop(*replay, cwd=graded, code=2)
@@ -202,6 +203,7 @@ class TestCommands:
             cwd=graded / "course/solutions",
         )
 
+    @pytest.mark.proof
     def test_pytest_makes_its_checks(self, graded):
         done = subprocess.run(
             [

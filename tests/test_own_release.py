@@ -230,6 +230,7 @@ class TestHandout:
             shutil.copyfile(course / "solutions/relu-net" / name, tmp_path / name)
         assert marks_in(tmp_path / "relu-net.ipynb") == pytest.approx(10)
 
+    @pytest.mark.proof
     def test_the_notebook_runs_alone_where_the_module_is_in_it(self, course, tmp_path):
         shutil.copytree(course / "solutions", tmp_path / "course/solutions")
         backprop("release", "relu-net", "--embed", cwd=tmp_path / "course")
@@ -241,7 +242,7 @@ class TestHandout:
         assert json.loads(line)["advice"] == []
         assert marks_in(folder / "relu-net.ipynb") == pytest.approx(5)
 
-    @pytest.mark.parametrize("config", ["ours", "stock"])
+    @pytest.mark.parametrize("config", ["ours", pytest.param("stock", marks=pytest.mark.proof)])
     def test_nbgrader_hands_out_and_marks_it(self, course, tmp_path, config):
         shutil.copytree(course, tmp_path / "course")
         course = tmp_path / "course"
@@ -294,6 +295,7 @@ class TestNew:
         said = backprop("new", ".", "--assignment", "mine", cwd=tmp_path, code=2)
         assert "solutions/mine is there already; nothing was written." in said
 
+    @pytest.mark.proof
     def test_the_module_of_one_word_hides_no_other(self, tmp_path):
         """Neither a package, nor what a student hands in under the assignment's own name."""
         backprop("new", ".", "--assignment", "attention", cwd=tmp_path)
@@ -308,6 +310,7 @@ class TestNew:
         (handout / "attention.py").write_text("\n".join([code[0].rpartition("\n")[0], *code[1:-1]]))
         assert "10 of 10 points" in backprop("check", "attention.py", cwd=handout)
 
+    @pytest.mark.proof
     def test_a_course_in_nbgraders_own_layout_keeps_it(self, tmp_path):
         nbgrader("quickstart", "course", cwd=tmp_path)
         course = tmp_path / "course"
@@ -326,7 +329,7 @@ def test_a_released_module_declares_the_same(course):
     assert [stage.name for stage in made.stages] == ["ReLU", "Square"]
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_the_guide_leads_from_an_empty_folder_to_marks(tmp_path):
     """Runs every command of its first section as it is written."""
     text = GUIDE.read_text(encoding="utf-8").partition("## From an empty folder to marks\n")[2]

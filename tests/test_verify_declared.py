@@ -62,6 +62,7 @@ def test_only_a_long_training_sees_that_a_stage_tires(steps, long):
     assert long == {each.name for each in own.stages if "training" in claimable(own, each)}
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize(("stage", "solution"), [*every_stage()])
 def test_mistakes_are_mutants_of_every_stage_and_formulas_where_gradients_are_declared(
     stage, solution
