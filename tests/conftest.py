@@ -80,7 +80,7 @@ def pytest_make_parametrize_id(val: object) -> str | None:
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Return the number of test processes: more than cores, as tests wait for other processes."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return 2 * (cores or 1)
+    return max(3 * (cores or 1) // 2, 2)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
