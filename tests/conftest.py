@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
+from harness.course.assignments import use_course
+
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
 
@@ -53,6 +55,12 @@ LONGEST = (
 
 
 @pytest.hookimpl(tryfirst=True)
+@pytest.fixture(autouse=True)
+def no_course() -> None:
+    """A process has one course, and a command that ran in this one may have left another."""
+    use_course(None)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the modules that take longest first, and keep tests that share a fixture together."""
     place = {name: at for at, name in enumerate(LONGEST)}
