@@ -237,6 +237,7 @@ class TestCommands:
             assert "assignment.py, line 1: '(' was never closed." in said
 
 
+@pytest.mark.proof
 def test_gradescopes_zip_has_what_declares_it_and_marks_with_it(course, tmp_path):
     folder = course / "solutions/net-one"
     (folder / "points.csv").write_text("1,2")
