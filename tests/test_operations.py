@@ -31,6 +31,7 @@ from harness.candidate.operations import (
     Unchanged,
     Value,
 )
+from harness.candidate.values import same
 from harness.candidate.workbench import Workbench
 from harness.course.settings import Limits
 from harness.probes.proxy import StageTrouble, engine_refusal, proxy
@@ -124,6 +125,19 @@ def test_a_change_is_told_of_the_input_that_was_changed():
     )[-1]
     assert read == Unchanged((True, False, True, False), (), results=True)
     assert torch.equal(Y, torch.tensor([2, 0])) and X[0, 0] == 1
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "alike"),
+    [
+        (0.0, torch.nan, False),
+        (torch.inf, 1.7976931348623157e308, False),
+        (torch.nan, torch.nan, True),
+    ],
+)
+def test_what_is_not_finite_is_not_the_number_that_stands_in_for_it(before, after, alike):
+    ones, others = (torch.tensor([1.0, each], dtype=torch.float64) for each in (before, after))
+    assert same(ones, others) is alike
 
 
 class Cell2(Function):

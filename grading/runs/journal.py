@@ -64,8 +64,16 @@ class Keys:
         settings = {
             key: value for key, value in job.settings.as_dict().items() if key != "attempts"
         }
-        declared = declaration_digest(source_of(job.assignment))
-        shared = [job.assignment, declared, settings, job.seed, dict(versions), _own_source()]
+        # Read once: the marks of a run are those of one declaration.
+        self.declaration = declaration_digest(source_of(job.assignment))
+        shared = [
+            job.assignment,
+            self.declaration,
+            settings,
+            job.seed,
+            dict(versions),
+            _own_source(),
+        ]
         self._shared = hashlib.sha256(msgspec.json.encode(shared, order="deterministic"))
 
     def key(self, name: str, digest: str) -> str:

@@ -34,7 +34,7 @@ from grading.submissions.reading import Entry, digest_of
 from grading.workers.batch import executor, grade_entries, start_early
 from grading.workers.capacity import cores
 from grading.workers.jobs import Job
-from harness.course.assignments import declaration_digest, settings_of, source_of
+from harness.course.assignments import settings_of
 from harness.errors import UserError
 
 
@@ -246,7 +246,7 @@ class _Run:
     def facts(self) -> dict[str, Any]:
         """Return what ``run.json`` says. Its isolation is the weakest of all results."""
         places = filter(None, map(self.journal.place, self.current))
-        declared = declaration_digest(source_of(self.job.assignment))
+        declared = self.keys.declaration
         facts: dict[str, Any] = {
             "schema": 1,
             "assignment": self.job.assignment,
