@@ -54,13 +54,13 @@ LONGEST = (
 )
 
 
-@pytest.hookimpl(tryfirst=True)
 @pytest.fixture(autouse=True)
 def no_course() -> None:
     """A process has one course, and a command that ran in this one may have left another."""
     use_course(None)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the modules that take longest first, and keep tests that share a fixture together."""
     place = {name: at for at, name in enumerate(LONGEST)}

@@ -237,12 +237,7 @@ def _indices(index: Any) -> Any:
 
 def _has_nodes(value: Any) -> bool:
     found: list[Node] = []
-
-    def note(node: Node) -> Node:
-        found.append(node)
-        return node
-
-    map_arg(value, note)
+    map_arg(value, found.append)
     return bool(found)
 
 
