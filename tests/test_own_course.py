@@ -128,9 +128,12 @@ class TestFinding:
         assert "10 / 10" in backprop(*named, cwd=submissions)
 
 
+GRADE = ("grade", "class", "--assignment", "net-one", "--out", "out", "--course", "course")
+
+
 @pytest.fixture(scope="class")
 def graded(tmp_path_factory):
-    """A class of two, graded twice from outside the course."""
+    """A class of two, graded from outside the course."""
     folder = tmp_path_factory.mktemp("own")
     declare(folder / "course", "net-one", title="A net of our own")
     (folder / "class").mkdir()
@@ -139,16 +142,13 @@ def graded(tmp_path_factory):
     (folder / "class/bob.py").write_text(
         f"from net_one import check, train\n{wrong}\ncheck(Sigmoid)"
     )
+    backprop(*GRADE, cwd=folder)
     return folder
-
-
-GRADE = ("grade", "class", "--assignment", "net-one", "--out", "out", "--course", "course")
 
 
 @pytest.mark.slow
 class TestCommands:
     def test_grade_marks_it_and_begins_again_where_the_declaration_has_changed(self, graded):
-        backprop(*GRADE, cwd=graded)
         text = (graded / "out/results.jsonl").read_text()
         lines = [json.loads(line) for line in text.splitlines()]
         assert [(line["submission"], line["assignment"]) for line in lines] == [
