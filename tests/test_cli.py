@@ -103,7 +103,7 @@ class TestCheck:
             archive.writestr("mine.py", WRONG)
         assert check("bob.zip").exit_code == 1
         with zipfile.ZipFile(tmp_path / "bob.zip", "a") as archive:
-            archive.writestr("other.py", WRONG)
+            archive.writestr("other.py", WRONG + "x = 1")
         two = quickly_refused("check", "bob.zip", cwd=tmp_path)
         assert "2 files where one is expected" in two
 

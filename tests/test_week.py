@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from grading.cli import main
-from grading.confined.zips import source_of
+from grading.confined.choosing import source_of
 from grading.exports.pseudonyms import SECRET, pseudonym, pseudonymous, secret_in
 from grading.results.attempts import attempts_of, combined, in_order
 from grading.results.lines import (

@@ -28,15 +28,23 @@ if TYPE_CHECKING:
     "--assignment", metavar="NAME", help="The assignment. Default: what FILE imports or is named."
 )
 @COURSE
+@click.option(
+    "--file", "wanted", default="", metavar="NAME", help="Of several files in FILE, check this one."
+)
 @click.option("--stage", "stages", multiple=True, help="Check only this class; can be repeated.")
 @JSON
 @click.option("--watch", is_flag=True, help="Check again whenever FILE is saved, until Ctrl-C.")
 def check(
-    file: Path, assignment: str | None, stages: tuple[str, ...], json_file: Path | None, watch: bool
+    file: Path,
+    assignment: str | None,
+    wanted: str,
+    stages: tuple[str, ...],
+    json_file: Path | None,
+    watch: bool,
 ) -> None:
     """Check a student's module or notebook.
 
-    FILE is a .py module, a notebook, or a zip or folder that contains exactly one of them.
+    FILE is a .py module, a notebook, or a zip or folder that contains one of them.
 
     Exit code 0: everything passed; 1: something failed; 2: the file or the call cannot be used.
     With --watch, the exit code is that of the last check.
@@ -44,7 +52,7 @@ def check(
     from grading.selfcheck.work import read_work
 
     # A file that cannot be used is reported before torch is loaded.
-    work = None if watch else read_work(file, assignment)
+    work = None if watch else read_work(file, assignment, wanted)
     with ExitStack() as stack:
 
         @cache
@@ -52,7 +60,7 @@ def check(
             return stack.enter_context(open_spawner(packages=packages))
 
         def once() -> int:
-            current = work or read_work(file, assignment)
+            current = work or read_work(file, assignment, wanted)
             opened = spawner(tuple(current.settings.packages))
             # The students' side and this one load torch at the same time.
             from grading.selfcheck.check import check_stages

@@ -61,6 +61,12 @@ from harness.show.visible import visible_line
     type=PATH,
     help="CSV file of the class, with a column of the names that submissions have.",
 )
+@click.option(
+    "--file",
+    default="",
+    metavar="NAME",
+    help="Where a submission holds several files, grade this one; its choice is kept in DIR.",
+)
 @click.option("--preview", is_flag=True, help="Only show whose mark would change, and why.")
 def grade(folder: Path, assignment: str, out: Path, preview: bool, **options: Any) -> None:
     """Grade every submission in a folder.

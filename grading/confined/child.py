@@ -21,13 +21,14 @@ import numpy
 import torch
 
 from grading.confined import wire
+from grading.confined.beside import Beside
 from grading.confined.channel import Channel, ChannelClosed
+from grading.confined.choosing import Ambiguous, source_of
 from grading.confined.definitions import NothingParses, run_definitions
 from grading.confined.features import details_of
 from grading.confined.finder import Finder
 from grading.confined.source import File, Unreadable
 from grading.confined.wire import Define, Defined, Parse, Parsed, Perform, Started
-from grading.confined.zips import source_of
 from harness.candidate.workbench import Workbench
 
 # Replies are sent together: after so many seconds, or when they have so many bytes.
@@ -77,6 +78,7 @@ def prepare(finder: Finder | None = None) -> None:
     if finder is not None:
         finder.install()
     sys.meta_path.insert(0, _handouts)
+    sys.meta_path.append(_beside)
     # What Python adds when it starts, which the warm process did without.
     site.setquit()
     site.sethelper()
@@ -98,10 +100,11 @@ def _parsed(channel: Channel, request: Parse) -> Parsed:
     files = [File(name, bytes(channel.receive(wire.REQUEST_LIMIT))) for name in request.names]
     try:
         if request.compared:
-            return Parsed(request.call, details=details_of(files))
-        return Parsed(request.call, source_of(files))
+            return Parsed(request.call, details=details_of(files, request.sought))
+        return Parsed(request.call, source_of(files, request.sought))
     except Unreadable as reason:
-        return Parsed(request.call, reason=str(reason))
+        undecided = isinstance(reason, Ambiguous)
+        return Parsed(request.call, reason=str(reason), undecided=undecided)
     except (MemoryError, RecursionError):
         return Parsed(request.call, reason="The file is too large or too deeply nested to read.")
 
@@ -111,6 +114,7 @@ def _define(channel: Channel, request: Define) -> Mapping[str, object]:
         channel.send(wire.encode(Started(request.call, index, place)))
 
     _handouts.names.add(request.source.handout)
+    _beside.take(request.source.modules)
     try:
         done = run_definitions(
             request.source, request.skip, request.until, started, ignored=NotGraded
@@ -190,3 +194,4 @@ class _Handouts(MetaPathFinder, Loader):
 
 
 _handouts = _Handouts()
+_beside = Beside()

@@ -14,8 +14,8 @@ from typing import Annotated
 
 import msgspec
 
+from grading.confined.choosing import ANYTHING, Sought, chosen_file
 from grading.confined.source import File, read_source
-from grading.confined.zips import only_file
 
 # Of each kind of detail, and of each text.
 MOST_DETAILS = 300
@@ -44,9 +44,9 @@ class Details(msgspec.Struct, frozen=True):
     strings: Texts = []
 
 
-def details_of(files: Sequence[File]) -> Details:
-    """Return the details of the one code file. Raise Unreadable if there is none to use."""
-    file = only_file(files)
+def details_of(files: Sequence[File], sought: Sought = ANYTHING) -> Details:
+    """Return the details of the file that is the work. Raise Unreadable if there is none to use."""
+    file = chosen_file(files, sought)
     texts = [MAGIC.sub("", cell.text) for cell in read_source(file.name, file.data).cells]
     trees = [tree for tree in map(_parsed, texts) if tree]
     bound = {name for tree in trees for name in _bound(tree)}

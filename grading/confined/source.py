@@ -7,6 +7,7 @@ import json
 import re
 import tokenize
 from codecs import BOM_UTF8
+from pathlib import PurePosixPath
 from typing import Annotated, TypeVar
 
 import msgspec
@@ -18,6 +19,8 @@ CODE_LIMIT = 4 * 1024 * 1024
 CELLS_LIMIT = 10_000
 CODE = (".py", ".ipynb")
 UNGRADED = "ungraded"
+# The endings of what is read, also where a browser or a mail program has added one.
+_ENDING = re.compile(r"(?:(\.py|\.ipynb)(?:\.txt|\.json)?|(\.zip))$", re.IGNORECASE)
 # How the module begins that is handed out beside a notebook.
 HANDED_OUT = "# Handed out by `backprop release`"
 
@@ -43,15 +46,19 @@ class Cell(msgspec.Struct, frozen=True):
 
 
 class Source(msgspec.Struct, frozen=True):
-    """The code of a submission, in order.
+    """The code of a submission, in order, and the ``modules`` beside it, which it imports.
 
     ``handout`` is the module that it may import although it is not there: what is handed out with
-    the assignment.
+    the assignment. ``file`` is the path of the one that holds it, if there were several, and
+    ``passed_over`` names those that it was preferred to.
     """
 
     cells: Annotated[tuple[Cell, ...], msgspec.Meta(max_length=CELLS_LIMIT)]
     notebook: bool
     handout: str = ""
+    modules: Annotated[tuple[Cell, ...], msgspec.Meta(max_length=CELLS_LIMIT)] = ()
+    file: str = ""
+    passed_over: Annotated[tuple[str, ...], msgspec.Meta(max_length=10)] = ()
 
     def with_handout(self, module: str) -> Source:
         """Return the same code of an assignment whose handout imports ``module``."""
@@ -84,13 +91,29 @@ class _Notebook(msgspec.Struct, frozen=True):
 _notebooks = msgspec.json.Decoder(_Notebook, strict=False)
 
 
-def read_source(name: str, data: bytes) -> Source:
-    """Return the code in a file called ``name``. Raise Unreadable if there is none."""
+def form_of(name: str) -> str:
+    """Return what a file is read as by its name: .py, .ipynb or .zip; "" if it is not."""
+    ending = _ENDING.search(name)
+    return (ending[1] or ending[2]).lower() if ending else ""
+
+
+def stem_of(name: str) -> str:
+    """Return a file's name without its ending, as `form_of` knows it."""
+    ending = _ENDING.search(name)
+    return name[: ending.start()] if ending else PurePosixPath(name).stem.removesuffix(".tar")
+
+
+def read_source(name: str, data: bytes, *, with_checks: bool = False) -> Source:
+    """Return the code in a file called ``name``. Raise Unreadable if there is none.
+
+    Cells that check a student's work are not part of it, except ``with_checks``.
+    """
     if not data or data.isspace():
         raise Unreadable("The file is empty.")
     if len(data) > FILE_LIMIT:
         raise Unreadable(f"The file is larger than {FILE_LIMIT // 2**20} MiB.")
-    source = _read_notebook(data) if name.lower().endswith(".ipynb") else _read_module(name, data)
+    is_notebook = form_of(name) == ".ipynb"
+    source = _read_notebook(data, with_checks) if is_notebook else _read_module(name, data)
     if sum(len(cell.text.encode()) for cell in source.cells) > CODE_LIMIT:
         raise Unreadable(f"The file holds more than {CODE_LIMIT // 2**20} MiB of code.")
     if len(source.cells) > CELLS_LIMIT:
@@ -134,7 +157,7 @@ def _read_module(name: str, data: bytes) -> Source:
     return Source((Cell(name, _newlines(text)),), notebook=False)
 
 
-def _read_notebook(data: bytes) -> Source:
+def _read_notebook(data: bytes, with_checks: bool) -> Source:
     notebook = parse_notebook(data, _notebooks)
     if notebook.nbformat < 4:
         raise Unreadable(
@@ -145,7 +168,7 @@ def _read_notebook(data: bytes) -> Source:
     cells = (
         Cell(f"<cell {number}>", _newlines("".join(cell.source or "")))
         for number, cell in enumerate(code, start=1)
-        if not (_is_check(cell) or _is_ungraded(cell))
+        if with_checks or not (_is_check(cell) or _is_ungraded(cell))
     )
     with_code = tuple(cell for cell in cells if cell.text and not cell.text.isspace())
     if not with_code:

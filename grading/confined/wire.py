@@ -15,6 +15,7 @@ from msgspec.structs import astuple
 from torch import Tensor
 
 from grading.confined.channel import ProtocolError
+from grading.confined.choosing import Sought
 from grading.confined.features import Details
 from grading.confined.source import CODE_LIMIT, Source
 from grading.confined.tensors import (
@@ -68,6 +69,7 @@ class Parse(msgspec.Struct, frozen=True, tag="parse"):
 
     call: int
     names: list[str]
+    sought: Sought
     compared: bool = False
 
 
@@ -95,12 +97,16 @@ Request = Parse | Define | Perform
 
 
 class Parsed(msgspec.Struct, frozen=True, tag="parsed"):
-    """The code of a submission, or what is compared of it; without any, ``reason`` says why."""
+    """The code of a submission, or what is compared of it; without any, ``reason`` says why.
+
+    ``undecided``: a person has to decide, for that reason.
+    """
 
     call: int
     source: Source | None = None
     details: Details | None = None
     reason: str = ""
+    undecided: bool = False
 
 
 class Started(msgspec.Struct, frozen=True, tag="started"):

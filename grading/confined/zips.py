@@ -1,6 +1,6 @@
-"""Finds the one code file among those handed in, and in zips, which cannot be trusted.
+"""Lists the code files in zips, which cannot be trusted, and unpacks them one by one.
 
-Names are only names, and one file at most comes out.
+Names are only names.
 """
 
 import io
@@ -13,22 +13,17 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import PurePosixPath
 
-from grading.confined.source import (
-    CODE,
-    FILE_LIMIT,
-    HANDED_OUT,
-    File,
-    Source,
-    Unreadable,
-    read_source,
-)
+from grading.confined.source import FILE_LIMIT, Unreadable, form_of
 
 MEMBER_LIMIT = 10_000
 NAME_LIMIT = 100
-# Of how many files the beginning is read to see whether they are a student's.
-MOST_READ = 20
 _HEAD = b"PK\x01\x02"  # begins the description of each member
 _ENCRYPTED = 0x1
+_LEFT_BEHIND = (
+    *("__MACOSX", "__pycache__", "Thumbs.db", "desktop.ini"),
+    *("site-packages", "dist-packages", "node_modules"),
+)
+_PACKED = (".gz", ".tgz", ".bz2", ".xz", ".tar", ".rar", ".7z")
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _DAMAGED = (
     zipfile.BadZipFile,
@@ -51,48 +46,19 @@ class Contents:
     notes: tuple[str, ...]
 
 
-def source_of(files: Sequence[File]) -> Source:
-    """Return the code in the one code file. Raise Unreadable if there is none to use."""
-    file = only_file(files)
-    return read_source(file.name, file.data)
-
-
-def only_file(files: Sequence[File]) -> File:
-    """Return the one code file, out of its zip. Raise Unreadable if there is none, or more."""
-    found: list[tuple[str, File]] = []
-    notes: list[str] = []
-    for file in files:
-        if not file.name.lower().endswith(".zip"):
-            found.append((file.name, file))
-            continue
-        inside = contents(_last(file.name), file.data)
-        found += [(name, file) for name in inside.code]
-        notes += inside.notes
-    if not found:
-        raise nothing(notes)
-    if 1 < len(found) <= MOST_READ:
-        # The module that is handed out beside a notebook comes back with it.
-        found = [each for each in found if not _is_handed_out(*each)] or found
-    if len(found) > 1:
-        names = ", ".join(_last(name) for name, _ in found[:5])
-        raise Unreadable(f"There are {len(found)} files where one is expected: {names}.")
-    return _file(*found[0])
-
-
-def _file(name: str, file: File) -> File:
-    """Return the code file called ``name``, which is ``file`` or in that zip."""
-    if file.name.lower().endswith(".zip"):
-        return File(_last(name), unpacked(_last(file.name), file.data, name))
-    return File(_last(name), file.data)
-
-
-def _is_handed_out(name: str, file: File) -> bool:
-    return name.lower().endswith(".py") and _file(name, file).data.startswith(HANDED_OUT.encode())
-
-
 def nothing(notes: Sequence[str]) -> Unreadable:
     """Return what to raise where there is no code file; ``notes`` tell of other things there."""
     return Unreadable(" ".join(["There is no .py or .ipynb file.", *sorted(notes)[:3]]))
+
+
+def not_code(name: str) -> str:
+    """Return why a file of another kind cannot be graded, by its name."""
+    its, form = last_name(name), PurePosixPath(name).suffix.lower()
+    if form in _PACKED:
+        return f"{its} is an archive that is not unpacked: hand in a zip, or the file itself."
+    if not form:
+        return f"{its} has no ending: the name of a module ends in .py, of a notebook in .ipynb."
+    return f"{its} is not a .py file or a notebook (.ipynb)."
 
 
 def contents(name: str, data: bytes) -> Contents:
@@ -107,14 +73,16 @@ def contents(name: str, data: bytes) -> Contents:
     notes: list[str] = []
     for member in _members(name, data):
         path = _path(member)
-        ending = path.suffix.lower()
+        form = form_of(path.name)
         parts = [part for part in path.parts if part != ".."]
-        if member.is_dir() or any(map(ignored, parts)) or ending not in (*CODE, ".zip"):
+        if member.is_dir() or any(map(ignored, parts)):
             continue
         if stat.S_ISLNK(member.external_attr >> 16):
             notes.append(f"{short(path.name)} in {name} is a link, which is not followed.")
-        elif ending == ".zip":
-            notes.append(f"{short(path.name)} in {name} is a zip too, which is not unpacked.")
+        elif form == ".zip":
+            notes.append(f"{last_name(path.name)} in {name} is a zip too, which is not unpacked.")
+        elif not form:
+            notes.append(not_code(path.name))
         else:
             found.append(str(path))
     for one, other in pairwise(sorted(found)):
@@ -142,8 +110,8 @@ def unpacked(name: str, data: bytes, wanted: str) -> bytes:
 
 
 def ignored(name: str) -> bool:
-    """Return whether systems or editors leave files of this name behind."""
-    return name.startswith(".") or name in ("__MACOSX", "__pycache__")
+    """Return whether systems, editors or installers leave files of this name behind."""
+    return name.startswith((".", "~$")) or name in _LEFT_BEHIND
 
 
 def short(name: str) -> str:
@@ -151,9 +119,14 @@ def short(name: str) -> str:
     return name if len(name) <= NAME_LIMIT else f"…{name[1 - NAME_LIMIT :]}"
 
 
-def _last(path: str) -> str:
+def shown_name(name: str) -> str:
+    """Return a file's name as text that can be encoded: bytes that are not UTF-8 are escaped."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def last_name(path: str) -> str:
     """Return a path's last name, cut if it is long, as text that can be encoded."""
-    return short(PurePosixPath(path).name.encode("utf-8", "backslashreplace").decode("utf-8"))
+    return short(shown_name(PurePosixPath(path).name))
 
 
 def _members(name: str, data: bytes) -> list[zipfile.ZipInfo]:

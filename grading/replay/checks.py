@@ -9,6 +9,7 @@ from grading.results.record import Record
 from grading.sandbox import Spawner
 from grading.sandbox.reader import Reader
 from grading.sandbox.remote import RemoteCandidate, with_second_try
+from grading.submissions.reading import sought
 from harness.course.assignment import Assignment
 from harness.course.assignments import load_assignment, module_of
 from harness.course.report import Check, Report
@@ -58,7 +59,8 @@ def _judged(record: Record, assignment: Assignment, spawner: Spawner) -> tuple[R
     settings, seed = record.run.settings, record.run.seed
     with Reader(spawner) as reader:
         try:
-            source = reader.source(record.files)
+            file = record.result.file or ""
+            source = reader.source(record.files, sought(assignment.name, file))
         except Unreadable as why:
             raise UserError(f"The code could not be read this time: {why}") from None
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import msgspec
 
-from grading.confined.zips import ignored
+from grading.confined.zips import ignored, shown_name
 from grading.results.lines import Attempt, Result
-from grading.submissions.reading import Entry, shown_name
+from grading.submissions.reading import Entry
 
 # Of more attempts by one student, the instructor decides which are graded.
 MOST = 20

@@ -64,8 +64,9 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     """A line of ``results.jsonl``. ``score`` is None if ``status`` is one of ``OPEN``.
 
     ``reason`` tells the student, ``staff`` the instructor, why there are no checks. ``override``
-    is present only if an instructor gave points, ``attempts`` only if there are several; ``score``
-    and the points of checks are always the automatic ones.
+    is present only if an instructor gave points, ``attempts`` only if there are several, ``file``,
+    which was graded, only if several could be; ``score`` and the points of checks are always the
+    automatic ones.
     """
 
     schema: Literal[1] = 1
@@ -83,6 +84,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     seconds: Seconds
     override: Overridden | UnsetType = UNSET
     attempts: list[Attempt] | UnsetType = UNSET
+    file: str | UnsetType = UNSET
 
     @property
     def mark(self) -> float | None:

@@ -76,21 +76,28 @@ class Keys:
         ]
         self._shared = hashlib.sha256(msgspec.json.encode(shared, order="deterministic"))
 
-    def key(self, name: str, digest: str) -> str:
-        """Return the key of the submission called ``name`` with files of this digest."""
+    def key(self, name: str, digest: str, file: str = "") -> str:
+        """Return the key of the submission called ``name`` with files of this digest.
+
+        ``file`` is the one that the instructor has chosen, if any.
+        """
         total = self._shared.copy()
-        total.update(msgspec.json.encode([name, digest]))
+        total.update(msgspec.json.encode([name, digest, file]))
         return total.hexdigest()
 
 
 class _Line(msgspec.Struct, frozen=True):
-    """A line of the journal. ``check`` is a checksum of the rest, in case the disk alters it."""
+    """A line of the journal. ``check`` is a checksum of the rest, in case the disk alters it.
+
+    ``file`` is the one that the instructor has chosen of a submission's, if any.
+    """
 
     check: int
     key: str
     isolation: Isolation
     result: msgspec.Raw
     by: str = ""
+    file: str = ""
 
 
 class _Author(msgspec.Struct, frozen=True):
@@ -108,6 +115,7 @@ class Place(NamedTuple):
     start: int
     length: int
     by: str
+    file: str
 
 
 class Journal:
@@ -135,10 +143,11 @@ class Journal:
         """Return what is known about a submission's result."""
         return self._places.get(name)
 
-    def append(self, key: str, isolation: Isolation, result: Result) -> None:
+    def append(self, key: str, isolation: Isolation, result: Result, file: str = "") -> None:
         """Add a result; it survives this process from here on."""
         data = encode_result(result)
-        line = _Line(_sum(key, isolation, data), key, isolation, msgspec.Raw(data), self._by)
+        check = _sum(key, isolation, data)
+        line = _Line(check, key, isolation, msgspec.Raw(data), self._by, file)
         written = msgspec.json.encode(line) + b"\n"
         self._write(written)
         self._add(result, line, len(written))
@@ -219,7 +228,7 @@ class Journal:
 
     def _add(self, result: Result, line: _Line, length: int) -> None:
         finished = result.status not in OPEN
-        place = Place(line.key, line.isolation, finished, self._end, length, line.by)
+        place = Place(line.key, line.isolation, finished, self._end, length, line.by, line.file)
         self._places[result.submission] = place
         self._end += length
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 from rich.console import Console
 
 from grading.errors import isolated, refusals
@@ -46,6 +47,7 @@ class Options:
     folder keeps, drawn at random the first time; ``isolation`` to the strongest level of this
     machine that is safe for untrusted code. ``only`` names the submissions to grade, if not all;
     ``fresh`` discards what earlier runs finished of them. ``roster`` is a CSV file of the class.
+    ``file`` names the one that counts where several of a submission could.
     """
 
     workers: int | None = None
@@ -54,6 +56,7 @@ class Options:
     only: Sequence[str] = ()
     fresh: bool = False
     roster: Path | None = None
+    file: str = ""
 
 
 def grade_folder(folder: Path, assignment: str, out: Path, options: Options) -> bool:
@@ -102,11 +105,16 @@ def _finished(
     entries = folder.entries(assignment, out)
     settings = settings_of(assignment)
     roster = read_roster(options.roster) if options.roster else None
-    students = {each.name: attempts_of(each, assignment) or [each] for each in entries}
-    wanted = [
-        attempt for each in folder.wanted(entries, options.only) for attempt in students[each.name]
-    ]
+    named = {each.name for each in folder.wanted(entries, options.only)}
     with open_journal(out) as journal:
+        students = {
+            each.name: [
+                _with_file(attempt, journal, options if each.name in named else Options())
+                for attempt in attempts_of(each, assignment) or [each]
+            ]
+            for each in entries
+        }
+        wanted = [attempt for name in students if name in named for attempt in students[name]]
         job = Job(assignment, settings, seed_for(out, options.seed, keep=publishes))
         overrides = Overrides(read_overrides(out))
         run = _Run(students, wanted, job, journal, out, folder, options, roster, overrides)
@@ -119,6 +127,16 @@ def _finished(
             stop.said = run.how_to_resume()
             raise
         yield run
+
+
+def _with_file(entry: Entry, journal: Journal, options: Options) -> Entry:
+    """Return the entry with the file that counts, as chosen: for it, for all, or in a run before.
+
+    A choice is kept with the result until the submission is graded ``fresh``.
+    """
+    place = None if options.fresh else journal.place(entry.name)
+    file = entry.file or options.file or (place.file if place else "")
+    return msgspec.structs.replace(entry, file=file)
 
 
 def _report(out: Path, workers: int) -> tuple[Path | None, UserError | None]:
@@ -158,6 +176,7 @@ class _Run:
 
     def __post_init__(self) -> None:
         self.entries = [entry for entries in self.students.values() for entry in entries]
+        self.files = {entry.name: entry.file for entry in self.entries}
         self.keys = Keys(self.job, versions())
 
     def look(self) -> None:
@@ -286,7 +305,7 @@ class _Run:
             digest = digest_of(entry, self.job.assignment) if place.finished else ""
         except OSError:
             return False  # grading it again reports what is wrong
-        return place.key == self.keys.key(entry.name, digest)
+        return place.key == self.keys.key(entry.name, digest, entry.file)
 
     def _is_finished(self, entry: Entry) -> bool:
         place = self.journal.place(entry.name)
@@ -295,9 +314,11 @@ class _Run:
     def _take(self, result: Result, level: Isolation) -> None:
         """Keep a result under the digest of what was graded: files change while others wait."""
         digest = "" if result.status in OPEN else result.digest
+        file = self.files[result.submission]
+        key = self.keys.key(result.submission, digest, file)
         # Kept and counted together, so that a stop in between reports the right number.
         with unstoppable():
             with refusals(self.out, "written"):
-                self.journal.append(self.keys.key(result.submission, digest), level, result)
+                self.journal.append(key, level, result, file)
             self.current.add(result.submission)
             self.graded += 1

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 
 from grading.confined import wire
 from grading.confined.channel import ChannelClosed, ChannelTimeout, ProtocolError
+from grading.confined.choosing import ANYTHING, Ambiguous, Sought
 from grading.confined.features import Details
 from grading.confined.source import File, Source, Unreadable
 from grading.confined.spawner import Child, Closing, Spawner, SpawnerError
 from grading.confined.wire import Parse, Parsed
+from grading.confined.zips import shown_name
 from grading.sandbox.remote import OUTSIDE
 
 MEMORY_MIB = 1024
@@ -35,18 +37,18 @@ class Reader(Closing):
         self._child: Child | None = None
         self._number = 0
 
-    def source(self, files: Sequence[File]) -> Source:
+    def source(self, files: Sequence[File], sought: Sought = ANYTHING) -> Source:
         """Return the code of a submission. Raise Unreadable if there is none to use.
 
-        Raise SpawnerError if the grader itself failed.
+        That is Ambiguous if a person has to decide. Raise SpawnerError if the grader itself failed.
         """
-        source = self._parsed(files, compared=False).source
+        source = self._parsed(files, sought, compared=False).source
         assert source is not None
         return source
 
-    def details(self, files: Sequence[File]) -> Details:
+    def details(self, files: Sequence[File], sought: Sought = ANYTHING) -> Details:
         """Return what can be compared of a submission. Raise as `source` does."""
-        details = self._parsed(files, compared=True).details
+        details = self._parsed(files, sought, compared=True).details
         assert details is not None
         return details
 
@@ -57,10 +59,10 @@ class Reader(Closing):
             with contextlib.suppress(SpawnerError):
                 child.end()
 
-    def _parsed(self, files: Sequence[File], *, compared: bool) -> Parsed:
+    def _parsed(self, files: Sequence[File], sought: Sought, *, compared: bool) -> Parsed:
         for last in (False, True):
             try:
-                answer = self._asked(files, compared)
+                answer = self._asked(files, sought, compared)
             except _Lost as lost:
                 self.close()
                 # Something outside can end a child once; a file that ends it does so again.
@@ -74,19 +76,20 @@ class Reader(Closing):
             if sum(len(file.data) for file in files) > LARGE:
                 self.close()
             if answer.reason:
-                raise Unreadable(answer.reason)
+                raise (Ambiguous if answer.undecided else Unreadable)(answer.reason)
             return answer
         raise AssertionError("the last try returns or raises")
 
-    def _asked(self, files: Sequence[File], compared: bool) -> Parsed:
+    def _asked(self, files: Sequence[File], sought: Sought, compared: bool) -> Parsed:
         """Return what a child answers. Raise _Lost if it does not."""
         if self._child is None:
             self._child = self._spawner.child(self._memory_mib, MOST_SECONDS)
         child = self._child
         self._number += 1
-        names = [file.name.encode("utf-8", "backslashreplace").decode("utf-8") for file in files]
+        names = [shown_name(file.name) for file in files]
         try:
-            child.channel.send(wire.encode(Parse(self._number, names, compared)), PATIENCE)
+            request = Parse(self._number, names, sought, compared)
+            child.channel.send(wire.encode(request), PATIENCE)
             for file in files:
                 child.channel.send(file.data, PATIENCE)
             answer = wire.decode_from_child(self._await(child))

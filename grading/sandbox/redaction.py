@@ -22,7 +22,7 @@ MOST_NAMES = 1_000
 # Names of types that tell nothing, besides Python's own.
 _COMMON = frozenset({"ndarray", "Parameter", "Size", "float64", "float32", "OutOfMemoryError"})
 # In one spelling only: leading zeros, or digits of another script, could carry information.
-_PLACE = re.compile(r"(?:cell ([1-9][0-9]{0,5}), )?line ([1-9][0-9]{0,6})")
+_PLACE = re.compile(r"(?:(cell [1-9][0-9]{0,5}|\S+\.py), )?line ([1-9][0-9]{0,6})")
 # All that a workbench says about what is absent, with the names in it.
 _ABSENT = re.compile(
     r"There is no class (\w+)|(\w+) is an? (\w+), not a class"
@@ -44,11 +44,11 @@ class Redactor:
     """Knows the names and the lines of a source, and the ``stages`` that were asked for."""
 
     def __init__(self, source: Source) -> None:
-        cells = source.cells
+        cells = (*source.cells, *source.modules)
         self._lines = {
-            re.sub(r"\D", "", cell.name) if source.notebook else "": cell.text.split("\n")
-            for cell in cells
-        }
+            cell.name.strip("<>") if source.notebook else "": cell.text.split("\n")
+            for cell in source.cells
+        } | {cell.name: cell.text.split("\n") for cell in source.modules}
         self.stages: set[str] = set()
         self._names = {name for cell in cells for name in re.findall(r"[^\W\d]\w*", cell.text)}
 

@@ -13,5 +13,5 @@ _COMPILER = re.compile(
 
 def asked_for(source: Source) -> tuple[str, ...]:
     """Return the modules that the code is going to import, as far as its text tells."""
-    asks = any(_COMPILER.search(cell.text) for cell in source.cells)
+    asks = any(_COMPILER.search(cell.text) for cell in (*source.cells, *source.modules))
     return ("torch._dynamo",) if asks else ()

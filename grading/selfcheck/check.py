@@ -7,7 +7,7 @@ from grading.errors import hinted
 from grading.sandbox import Spawner
 from grading.sandbox.remote import RemoteCandidate, with_second_try
 from grading.selfcheck.work import Work
-from grading.workers.grader import definition_advice
+from grading.workers.grader import advice_on
 from harness.course.settings import for_student
 from harness.errors import UserError
 from harness.judging.judge import Judgement, judge
@@ -42,7 +42,7 @@ def check_work(work: Work, only: Iterable[str], spawner: Spawner) -> Judgement:
         if remote.definition.unusable:
             return hinted(remote.definition.unusable)
         made = judge(assignment, remote, settings=work.settings, only=wanted)
-        advice = (*definition_advice(remote.definition), *made.report.advice)
+        advice = (*advice_on(remote), *made.report.advice)
         return replace(made, report=replace(made.report, advice=advice))
 
     verdict = with_second_try(spawner, work.source, work.settings.limits, judged)

@@ -56,5 +56,6 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _usage_error(said: str) -> pytest.UsageError:
-    # The sentence names the option of `backprop check`.
+    # The sentence names the options of `backprop check`.
+    said = said.replace("Choose one with --file.", "Give the path of the one that counts.")
     return pytest.UsageError(said.replace(" --assignment ", " --backprop-assignment "))

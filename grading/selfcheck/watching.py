@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from grading.confined.source import CODE
+from grading.confined.source import form_of
 
 # Seconds between two looks.
 PAUSE = 0.3
@@ -34,7 +34,7 @@ def _stamp(path: Path) -> Stamp:
     """Return what differs from one state of the files to the next; empty where there are none."""
     files = [path]
     if path.is_dir():
-        files = sorted(each for each in path.rglob("*") if each.suffix.lower() in CODE)
+        files = sorted(each for each in path.rglob("*") if form_of(each.name))
     found = []
     for file in files:
         with suppress(OSError):

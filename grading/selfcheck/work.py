@@ -8,13 +8,18 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from grading.confined.source import CODE, HANDED_OUT, Source, Unreadable, read_source
-from grading.confined.zips import source_of
+import msgspec
+
+from grading.confined.choosing import modules_for, source_of
+from grading.confined.source import HANDED_OUT, File, Source, Unreadable, form_of
+from grading.confined.zips import last_name
 from grading.errors import refusal
-from grading.submissions.reading import HANDED_IN, Entry, read_submission
+from grading.submissions.reading import Entry, plain_bytes, read_submission, sought
 from harness.course.assignments import assignment_names, load_assignment, module_of
 from harness.course.settings import Settings, settings_beside
 from harness.errors import UserError
@@ -22,6 +27,8 @@ from harness.errors import UserError
 if TYPE_CHECKING:
     from harness.course.assignment import Assignment
 
+# Modules beside a file that are looked at.
+MOST_BESIDE = 1_000
 # Linear, however many blank lines there are.
 _IMPORT = re.compile(r"^[ \t]*(?:from|import)[ \t]+(?:harness\.)?(\w+)", re.MULTILINE)
 
@@ -44,9 +51,10 @@ class Work:
         return load_assignment(self.name, self.module)
 
 
-def read_work(file: Path, assignment: str | None) -> Work:
+def read_work(file: Path, assignment: str | None, wanted: str = "") -> Work:
     """Return the code in ``file``: a module, a notebook, or a zip or folder that holds one.
 
+    Of several in it, it is that in the file called ``wanted``, else the one that the rules choose.
     Raise UserError if it cannot be read, it does not say which assignment it is and none is
     given, or the settings are invalid.
     """
@@ -54,7 +62,7 @@ def read_work(file: Path, assignment: str | None) -> Work:
     names = tuple(dict.fromkeys([*assignment_names(), *beside]))
     if assignment is not None and assignment not in names:
         raise UserError(f"There is no assignment {assignment}; choose {' or '.join(names)}.")
-    source = _read(file, [assignment] if assignment else names)
+    source = _read(file, [assignment] if assignment else names, wanted)
     name = assignment or assignment_of(file, source, names)
     settings = settings_beside(file.resolve().parent, name)
     module = None if name in assignment_names() else beside[name]
@@ -96,33 +104,50 @@ def _handed_out(folder: Path) -> Mapping[str, Path]:
     return found
 
 
-def _read(file: Path, names: Sequence[str]) -> Source:
+def _read(file: Path, names: Sequence[str], wanted: str) -> Source:
     try:
         if not file.exists():
             raise UserError(f"{file} does not exist.")
-        if not file.is_dir() and file.suffix.lower() not in HANDED_IN:
+        if not file.is_dir() and not form_of(file.name):
             raise UserError(
                 f"{file} is not a .py file or a notebook (.ipynb), or a zip or folder that has one."
             )
-        if file.suffix.lower() in CODE and file.is_file():
-            return read_source(file.name, file.read_bytes())
-        return _read_inside(file, names)
+        if form_of(file.name) != ".zip" and file.is_file():
+            return _read_alone(file, names[0] if len(names) == 1 else "")
+        return _read_inside(file, names, wanted)
     except Unreadable as reason:
         raise UserError(f"{file}: {reason}") from None
     except OSError as error:
         raise UserError(refusal(error, file)) from None
 
 
-def _read_inside(file: Path, assignments: Sequence[str]) -> Source:
-    """Return the one file in a zip or folder, which may have a folder for each assignment."""
-    entry = Entry(file.stem, (str(file),))
+def _read_alone(file: Path, assignment: str) -> Source:
+    """Return the code in a file, with the modules beside it that it imports."""
+    source = source_of([File(file.name, file.read_bytes())], sought(assignment))
+    text, folder = "\n".join(cell.text for cell in source.cells), file.resolve().parent
+    paths = islice(chain(folder.glob("*.py"), folder.glob("*/*.py")), MOST_BESIDE)
+    beside = {
+        path.relative_to(folder).as_posix(): partial(plain_bytes, path, path.name) for path in paths
+    }
+    modules = modules_for(text, file.resolve().name, beside)
+    return msgspec.structs.replace(source, modules=modules)
+
+
+def _read_inside(file: Path, assignments: Sequence[str], wanted: str) -> Source:
+    """Return the work in a zip or folder, which may have a folder for each assignment.
+
+    ``wanted`` names the file that it is in, if there are several.
+    """
+    entry = Entry(file.stem, (str(file),), file=wanted)
     found = [read_submission(entry, name, source_of) for name in assignments]
-    sources = {each.digest: each.source for each in found if each.source is not None}
+    sources = [each.source for each in found if each.source is not None]
     if not sources:
         raise Unreadable(found[0].reason)
-    if len(sources) > 1:
+    if wanted and not any(wanted in (each.file, last_name(each.file)) for each in sources):
+        raise UserError(f"{file} holds no file called {wanted}.")
+    if len({(source.file, source.cells) for source in sources}) > 1:
         raise UserError(
             f"{file} holds work for more than one assignment: add --assignment "
             f"{' or --assignment '.join(assignments)}."
         )
-    return sources.popitem()[1]
+    return sources[0]

@@ -18,7 +18,7 @@ from grading.errors import hinted, refusal
 from grading.results.attempts import attempts_of
 from grading.sandbox import open_spawner
 from grading.sandbox.reader import Reader
-from grading.submissions.reading import Entry, find_submissions, read_files
+from grading.submissions.reading import Entry, find_submissions, read_files, sought
 from harness.course.numbers import plural
 from harness.errors import UserError
 from harness.show.visible import visible_line
@@ -102,7 +102,7 @@ def _details_of(entry: Entry, assignment: str, reader: Reader) -> Details:
         raise Unreadable(refusal(error, entry.paths[0])) from None
     if reason:
         raise Unreadable(reason)
-    return reader.details(files)
+    return reader.details(files, sought(assignment, entry.file))
 
 
 def groups(read: Mapping[str, Details], handout: Details) -> list[Group]:

@@ -17,12 +17,14 @@ from pathlib import Path, PurePosixPath
 import msgspec
 
 from grading.confined import zips
-from grading.confined.source import CODE, FILE_LIMIT, File, Source, Unreadable
-from grading.confined.zips import ignored
-from harness.course.assignments import SOURCE, assignment_names, current_course
+from grading.confined.choosing import Ambiguous, Sought
+from grading.confined.source import FILE_LIMIT, File, Source, Unreadable, form_of, stem_of
+from grading.confined.zips import ignored, last_name, not_code, shown_name
+from harness.course.assignments import SOURCE, assignment_names, current_course, module_of
 from harness.errors import UserError
 
-HANDED_IN = (*CODE, ".zip")
+# What instructors keep beside submissions, and what platforms explain theirs with.
+_NO_SUBMISSION = ("readme", "license", "grades.csv", "roster.csv")
 # The most that one submission may hold: files of any kind, code files and zips, bytes of those,
 # and levels of folders.
 SEEN_LIMIT = 100_000
@@ -38,16 +40,18 @@ _FLAGS = sum(getattr(os, name, 0) for name in ("O_BINARY", "O_NOFOLLOW", "O_NONB
 class Entry(msgspec.Struct, frozen=True):
     """A student's name, and the files or folders that they submitted.
 
-    ``undecided`` says why the instructor has to decide what counts, if they have to.
+    ``undecided`` says why the instructor has to decide what counts, if they have to. ``file`` is
+    the path or the name of the one that counts of several, if they have decided.
     """
 
     name: str
     paths: tuple[str, ...]
     undecided: str = ""
+    file: str = ""
 
 
 # Reads the code in the files of a submission. Raises Unreadable where there is none.
-Parser = Callable[[Sequence[File]], Source]
+Parser = Callable[[Sequence[File], Sought], Source]
 
 
 class Submission(msgspec.Struct, frozen=True):
@@ -68,6 +72,7 @@ class Submission(msgspec.Struct, frozen=True):
 def find_submissions(folder: Path) -> list[Entry]:
     """Return the submissions in a folder, by name: files, zips, or a folder for each student.
 
+    Files of other kinds are submissions too, which cannot be read, unless there is nothing else.
     Raise OSError if the folder cannot be read, and UserError if the course lies in it: code that
     was handed in must not be taken for the course's.
     """
@@ -78,17 +83,13 @@ def find_submissions(folder: Path) -> list[Entry]:
             "work elsewhere, or name the course's folder with --course."
         )
     found: dict[str, list[str]] = {}
+    usable = False
     with os.scandir(folder) as entries:
         for each in sorted(entries, key=lambda entry: entry.name):
-            name = _student(each)
-            if name is not None:
-                found.setdefault(shown_name(name), []).append(each.path)
-    return [Entry(name, tuple(paths)) for name, paths in sorted(found.items())]
-
-
-def shown_name(name: str) -> str:
-    """Return a file's name as text that can be printed: bytes that are not UTF-8 are escaped."""
-    return name.encode("utf-8", "backslashreplace").decode("utf-8")
+            if not ignored(each.name) and not each.name.lower().startswith(_NO_SUBMISSION):
+                found.setdefault(shown_name(_student(each)), []).append(each.path)
+                usable |= bool(form_of(each.name)) or not each.is_file(follow_symlinks=False)
+    return [Entry(name, tuple(paths)) for name, paths in sorted(found.items()) if usable]
 
 
 def holds_only(entry: Entry) -> frozenset[str]:
@@ -117,9 +118,16 @@ def read_submission(entry: Entry, assignment: str, parse: Parser) -> Submission:
     if reason:
         return Submission(entry.name, known, reason, undecided=bool(entry.undecided))
     try:
-        return Submission(entry.name, known, source=parse(files))
+        return Submission(entry.name, known, source=parse(files, sought(assignment, entry.file)))
     except Unreadable as why:
-        return Submission(entry.name, known, str(why))
+        return Submission(entry.name, known, str(why), undecided=isinstance(why, Ambiguous))
+
+
+def sought(assignment: str, file: str = "") -> Sought:
+    """Return what a submission is read for; ``file`` is the one that a person has chosen."""
+    names = filter(None, (*assignment_names(), assignment))
+    modules = {name: module_of(name) for name in names}
+    return Sought(assignment, modules, file)
 
 
 def digest_of(entry: Entry, assignment: str) -> str:
@@ -127,18 +135,13 @@ def digest_of(entry: Entry, assignment: str) -> str:
     return digest(*read_files(entry, assignment))
 
 
-def _student(entry: os.DirEntry[str]) -> str | None:
-    """Return the name of the student that an entry of the folder belongs to; None for others."""
-    if ignored(entry.name):
-        return None
+def _student(entry: os.DirEntry[str]) -> str:
+    """Return the name of the student that an entry of the folder belongs to."""
     if entry.is_dir(follow_symlinks=False):
         return entry.name
-    path = Path(entry.name)
-    if path.suffix.lower() in HANDED_IN:
-        return path.stem
     # A link to a folder, or to nowhere, was meant to be a student's folder.
-    link = entry.is_symlink() and not os.path.isfile(entry.path)  # noqa: PTH113 - never raises
-    return entry.name if link else None
+    is_file = form_of(entry.name) or os.path.isfile(entry.path)  # noqa: PTH113 - never raises
+    return stem_of(entry.name) if is_file else entry.name
 
 
 def read_files(entry: Entry, assignment: str) -> tuple[list[File], str]:
@@ -150,21 +153,29 @@ def read_files(entry: Entry, assignment: str) -> tuple[list[File], str]:
     try:
         if entry.undecided:
             raise Unreadable(entry.undecided)
-        if len(entry.paths) > 1:
-            names = " and ".join(shown_name(Path(path).name) for path in entry.paths)
-            raise Unreadable(f"{names} both stand for {entry.name}: keep one.")
-        path = Path(entry.paths[0])
-        if _is_folder(path):
-            _collect(path, assignment, files)
-        else:
-            files.append(File(path.name, plain_bytes(path, path.name)))
+        notes: list[str] = []
+        for path in map(Path, entry.paths):
+            if _is_folder(path):
+                _collect(path, assignment, files, notes, within=len(entry.paths) > 1)
+            elif form_of(path.name):
+                files.append(File(path.name, plain_bytes(path, path.name)))
+            else:
+                notes.append(not_code(path.name))
+        if not files:
+            raise zips.nothing(notes)
     except Unreadable as why:
         return files, str(why)
     return files, ""
 
 
-def _collect(folder: Path, assignment: str, files: list[File]) -> None:
-    """Append what is in a student's folder; what is appended stays where Unreadable is raised."""
+def _collect(
+    folder: Path, assignment: str, files: list[File], notes: list[str], *, within: bool
+) -> None:
+    """Append what is in a student's folder, and notes on the rest of it.
+
+    What is appended stays where Unreadable is raised. Names begin with the folder's ``within``
+    others.
+    """
     # nbgrader keeps student/assignment/; a student's other assignments are not this one's.
     inner = folder / assignment
     root, others = (
@@ -172,7 +183,6 @@ def _collect(folder: Path, assignment: str, files: list[File]) -> None:
     )
     if not _is_folder(root):
         raise Unreadable(f"{root.name} is not a folder.")
-    notes: list[str] = []
     total = 0
     for name in sorted(_code_in(root, others, notes)):
         try:
@@ -183,9 +193,7 @@ def _collect(folder: Path, assignment: str, files: list[File]) -> None:
         total += len(data)
         if total > TOTAL_LIMIT or len(files) == FILES_LIMIT:
             raise Unreadable("The folder holds far more code than one file.")
-        files.append(File(name, data))
-    if not files:
-        raise zips.nothing(notes)
+        files.append(File(f"{folder.name}/{name}" if within else name, data))
 
 
 def _code_in(root: Path, others: Collection[str], notes: list[str]) -> Iterator[str]:
@@ -207,10 +215,10 @@ def _code_in(root: Path, others: Collection[str], notes: list[str]) -> Iterator[
                 if ignored(each.name):
                     continue
                 elif not each.is_dir(follow_symlinks=False):
-                    if path.suffix.lower() in HANDED_IN:
+                    if form_of(each.name):
                         yield str(path)
-                    elif each.is_symlink():
-                        notes.append(_link(str(path)))
+                    else:
+                        notes.append(_link(str(path)) if each.is_symlink() else not_code(each.name))
                 elif str(path) in others:
                     notes.append(f"Only {path} was handed in.")
                 elif len(path.parts) > DEPTH_LIMIT:
@@ -225,7 +233,7 @@ class _NotPlain(Unreadable):
 
 def plain_bytes(path: Path, name: str) -> bytes:
     """Return the bytes of a plain file. Raise Unreadable for anything else, without waiting."""
-    other = f"{_short(name)} is not a plain file."
+    other = f"{last_name(name)} is not a plain file."
     with _theirs(name):
         if not stat.S_ISREG(path.lstat().st_mode):
             raise _NotPlain(_link(name) if path.is_symlink() else other)
@@ -235,7 +243,7 @@ def plain_bytes(path: Path, name: str) -> bytes:
                 raise _NotPlain(other)
             data = file.read(FILE_LIMIT + 1)
     if len(data) > FILE_LIMIT:
-        raise Unreadable(f"{_short(name)} is larger than {FILE_LIMIT // 2**20} MiB.")
+        raise Unreadable(f"{last_name(name)} is larger than {FILE_LIMIT // 2**20} MiB.")
     return data
 
 
@@ -263,16 +271,11 @@ def _theirs(name: str) -> Iterator[None]:
     except OSError as error:
         if error.errno not in _THEIRS:
             raise
-        raise Unreadable(f"{_short(name)} cannot be read: {error.strerror}.") from None
+        raise Unreadable(f"{last_name(name)} cannot be read: {error.strerror}.") from None
 
 
 def _link(name: str) -> str:
-    return f"{_short(name)} is a link, which is not followed."
-
-
-def _short(name: str) -> str:
-    """Return a path's last name, shortened."""
-    return zips.short(shown_name(PurePosixPath(name).name))
+    return f"{last_name(name)} is a link, which is not followed."
 
 
 def digest(files: Sequence[File], reason: str) -> str:

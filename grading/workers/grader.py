@@ -4,10 +4,11 @@ import time
 from collections.abc import Iterable
 
 import msgspec
+from msgspec import UNSET
 
 from grading.results.lines import OPEN, Result, Seconds, Status
 from grading.sandbox import Spawner
-from grading.sandbox.remote import CHAIN, DEFINITIONS, Definition, RemoteCandidate
+from grading.sandbox.remote import CHAIN, DEFINITIONS, RemoteCandidate
 from grading.submissions.reading import Submission
 from grading.workers.jobs import Graded
 from harness.course.assignment import Assignment
@@ -114,22 +115,25 @@ def _result(
         score=report.score,
         max_score=report.max_score,
         checks=list(report.checks),
-        advice=[*definition_advice(remote.definition), *report.advice],
+        advice=[*advice_on(remote), *report.advice],
         flags=[*report.flags, *_kills(remote)],
         digest=submission.digest,
         seconds=seconds,
+        file=remote.source.file or UNSET,
     )
 
 
-def definition_advice(definition: Definition) -> list[Advice]:
-    """Return a sentence for each of the first five top-level statements that failed."""
-    said: list[str] = []
+def advice_on(remote: RemoteCandidate) -> list[Advice]:
+    """Return which of several files was graded, and the first five statements that failed."""
+    source, definition = remote.source, remote.definition
+    others = ", ".join(source.passed_over)
+    said = [f"{source.file} was graded, and not {others}."] if others else []
     for failed in definition.failed[:5]:
         if failed.kind == "stopped":
             said.append(f"The code at {failed.place} was skipped: {failed.text}.")
         else:
             text = f": {failed.text}" if failed.text else ""
             said.append(f"The code at {failed.place} raised {failed.kind}{text}.")
-    more = len(definition.failed) - len(said)
+    more = len(definition.failed) - 5
     said += [f"{more} more statements failed."] if more > 0 else []
     return [Advice(None, text) for text in said]

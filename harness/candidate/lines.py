@@ -25,9 +25,12 @@ def is_students(filename: str) -> bool:
 
 
 def place_of(filename: str, line: int) -> str:
-    """Return a line as students read it: ``line 12``, or ``cell 3, line 2`` of a notebook."""
-    cell = re.fullmatch(r"<cell (\d+)>", filename)
-    return f"cell {cell[1]}, line {line}" if cell else f"line {line}"
+    """Return a line as students read it: ``line 12``, ``cell 3, line 2`` of a notebook.
+
+    In a module beside it, that is ``helpers.py, line 7``.
+    """
+    other = re.fullmatch(r"<(cell \d+|.+\.py)>", filename)
+    return f"{other[1]}, line {line}" if other else f"line {line}"
 
 
 def code_at(filename: str, line: int) -> str:
