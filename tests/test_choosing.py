@@ -250,6 +250,11 @@ def test_files_of_other_kinds_are_submissions_with_a_reason(tmp_path):
     assert not said and not any(each.undecided for each in found.values())
 
 
+def test_what_only_sets_up_tools_is_never_the_work(tmp_path):
+    found = read(tmp_path, {"conftest.py": WORK, "pkg/__init__.py": WORK})
+    assert found.source is None and "conftest.py is not work" in found.reason
+
+
 def test_a_folder_without_anything_to_grade_holds_no_submissions(tmp_path):
     put(tmp_path, {"notes.txt": "x", "picture.png": b"x"})
     assert find_submissions(tmp_path) == []

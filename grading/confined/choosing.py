@@ -30,12 +30,9 @@ from grading.confined.zips import contents, last_name, nothing, shown_name, unpa
 # Of all files of a submission, unpacked; and how many are told when a person has to choose.
 TOTAL_LIMIT = 64 * 1024 * 1024
 MOST_TOLD = 8
-# Files that come with work, and folders of such.
-_NO_WORK = re.compile(
-    r"(?:readme.*|conftest|setup|noxfile|fabfile|activate_this|__init__|__main__|test_.*|.*_test)"
-    r"\.(?:py|ipynb)",
-    re.IGNORECASE,
-)
+# Files that are never work, and those that are if there is nothing else; and folders of such.
+_NEVER = ("conftest", "setup", "noxfile", "activate_this", "__init__")
+_ASIDE_NAME = re.compile(r"readme.*|test|test_.*|.*_test|__main__", re.IGNORECASE)
 _NO_WORK_IN = {"test", "tests", "doc", "docs", "build", "dist"}
 _IMPORT = re.compile(
     r"^[ \t]*(?:from[ \t]+([\w.]+)[ \t]+import|import[ \t]+([^#\n]+))", re.MULTILINE
@@ -256,7 +253,9 @@ def _chosen(found: list[_Found], sought: Sought) -> tuple[_Found, list[_Found]]:
     named = [each for each in found if _is_named(each, sought)]
     if len(named) == 1 and len(found) > 1:
         return named[0], []
-    left = found
+    left = [each for each in found if stem_of(each.name) not in _NEVER]
+    if not left:
+        raise nothing([f"{last_name(each.path)} is not work." for each in found])
     # These say what a file is; the ones below prefer one work to another, which is told.
     for rule in (_not_handed_out, _not_aside, _without_copies, _with_backward, _not_imported):
         left = rule(left, sought) if len(left) > 1 else left
@@ -285,7 +284,7 @@ def _not_aside(found: list[_Found], _: Sought) -> list[_Found]:
     named = [
         each
         for each in found
-        if not _NO_WORK.fullmatch(each.name)
+        if not _ASIDE_NAME.fullmatch(stem_of(each.name))
         and not _NO_WORK_IN & {*PurePosixPath(each.path.lower()).parts[:-1]}
     ]
     found = named or found
