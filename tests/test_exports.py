@@ -14,6 +14,7 @@ import zipfile
 from pathlib import Path
 
 import jsonschema
+import msgspec
 import pytest
 import yaml
 from hypothesis import given
@@ -169,43 +170,101 @@ def test_canvas_gets_its_own_columns_and_the_points_possible():
     assert body[3] == ["mallory", "", "", "mallory", "", ""]
 
 
-ROSTER = """Student,ID,SIS User ID,SIS Login ID,Section,Homework 1 (3)
-    Points Possible,,,,,10
-"Liddell, Alice",11,s1,alice,A,4
-"Builder, Bob",12,bob,bob@x,A,
-"Online, Eve",eve,s3,evey,B,
-"Test, Student",,,,,
-"Absent, Ada",14,s4,ada,B,2
+GRADEBOOK = """Student,ID,SIS User ID,SIS Login ID,Section,Many Neurons (31),Old (3),Final Score
+    Points Possible,,,,,10,5,(read only)
+"Liddell, Alice",11,s1,alice,A,4,,1
+"Builder, Bob",12,bob,bob@x,A,,,1
+"Online, Eve",eve,s3,evey,B,,,1
+"Test, Student",,,,,,,
+"Absent, Ada",14,s4,ada,B,2,,1
 """
 
 
-def test_a_roster_keeps_its_students_and_finds_each_by_login_or_number(tmp_path):
-    roster = tmp_path / "grades.csv"
-    roster.write_text("\ufeff" + ROSTER, encoding="utf-8")
-    _, _, *body = rows(canvas(CLASS[:3], "M", roster))
-    assert body == [
-        ["Liddell, Alice", "11", "s1", "alice", "A", "1.5"],
-        ["Builder, Bob", "12", "bob", "bob@x", "A", "0"],
-        ["Online, Eve", "eve", "s3", "evey", "B", "0"],
-        ["Absent, Ada", "14", "s4", "ada", "B", ""],
-    ]
+class TestGradebook:
+    @pytest.fixture
+    def path(self, tmp_path):
+        (tmp_path / "grades.csv").write_text("\ufeff" + GRADEBOOK, encoding="utf-8")
+        return tmp_path / "grades.csv"
+
+    @pytest.mark.parametrize("column", [None, "Many Neurons", "many neurons (31)"])
+    def test_students_and_their_column_stay_with_the_marks_that_are_new(self, path, column):
+        found = [*CLASS[:3], result("ada", status="grader_error")]
+        head, possible, *body = rows(canvas(found, column, path))
+        assert head == [*CANVAS, "Many Neurons (31)"] and possible[-1] == "10"
+        assert body == [
+            ["Liddell, Alice", "11", "s1", "alice", "A", "1.5"],
+            ["Builder, Bob", "12", "bob", "bob@x", "A", "0"],
+            ["Online, Eve", "eve", "s3", "evey", "B", "0"],
+            ["Absent, Ada", "14", "s4", "ada", "B", "2"],
+        ]
+
+    def test_a_group_has_its_mark_in_each_members_row(self, path):
+        team = msgspec.structs.replace(CLASS[0], submission="team", students=["alice", "bob@x"])
+        _, _, *body = rows(canvas([team], None, path))
+        assert [row[-1] for row in body] == ["1.5", "1.5", "", "2"]
+
+    @pytest.mark.parametrize(
+        ("found", "column", "said"),
+        [
+            (CLASS, None, "has no student for 1 of the submissions, such as 'mallory'"),
+            (CLASS[:1], "HW 2", "Canvas would make a new assignment of it"),
+            (CLASS[:1], "Old", r"Old \(3\) has 5 points possible and these marks have 10"),
+            ([CLASS[0], result("s1")], None, "alice and s1 are both alice's: keep one"),
+        ],
+    )
+    def test_what_canvas_would_take_otherwise_is_refused(self, path, found, column, said):
+        with pytest.raises(UserError, match=said):
+            canvas(found, column, path)
+
+    @pytest.mark.parametrize("text", ["", "a,b\n1,2\n", "Name,ID\nx,1\n"])
+    def test_a_table_that_is_none_is_refused(self, path, text):
+        path.write_text(text, encoding="utf-8")
+        with pytest.raises(UserError, match="give the gradebook as Canvas exports it"):
+            canvas(CLASS, "M", path)
 
 
-def test_a_submission_of_nobody_in_the_roster_is_refused_by_name(tmp_path):
-    roster = tmp_path / "grades.csv"
-    roster.write_text(ROSTER, encoding="utf-8")
-    with pytest.raises(
-        UserError, match="has no student for 1 of the submissions, such as 'mallory'"
-    ):
-        canvas(CLASS, "M", roster)
+WORKSHEET = """Identifier,Full name,Email address,Status,Grade,Maximum grade,Time,Feedback comments
+Participant 77,Alice L,alice,Submitted,,10.00,-,
+Participant 78,Bob B,b@x,Submitted,3.00,10.00,"Monday, 2 March 2026, 10:00 AM",
+Participant 79,Mal L,mallory,Submitted,,10.00,-,
+"""
 
 
-@pytest.mark.parametrize("text", ["", "a,b\n1,2\n", "Student,ID\nx,1\n"])
-def test_a_roster_that_is_none_is_refused(tmp_path, text):
-    roster = tmp_path / "grades.csv"
-    roster.write_text(text, encoding="utf-8")
-    with pytest.raises(UserError, match="give the gradebook as Canvas exports it"):
-        canvas(CLASS, "M", roster)
+class TestWorksheet:
+    @pytest.fixture
+    def path(self, tmp_path):
+        (tmp_path / "sheet.csv").write_text(WORKSHEET)
+        return tmp_path / "sheet.csv"
+
+    def test_it_is_filled_in_by_name_or_number_and_all_else_stays(self, path):
+        bob = msgspec.structs.replace(CLASS[1], submission="78")
+        made = rows(moodle([CLASS[0], bob, CLASS[3]], None, path))
+        expected = rows(path.read_text())
+        expected[1][4], expected[1][-1] = "1.5", "It is <wrong>.\nLook & see."
+        expected[2][4], expected[2][-1] = "0", "It died."
+        assert made == expected
+
+    @pytest.mark.parametrize(
+        ("change", "column", "said"),
+        [
+            (
+                ("10.00", "100.00"),
+                None,
+                "line 2: the maximum grade is 100.00 and these marks",
+            ),
+            (
+                ("Grade,", "Note,"),
+                None,
+                "no column 'Grade' for the marks: name it with --column",
+            ),
+            (("Identifier", "No"), None, "give the grading worksheet that Moodle offers"),
+            (("alice", "ada"), None, "has no student for 1 of the submissions"),
+        ],
+    )
+    def test_what_moodle_would_take_otherwise_is_refused(self, path, change, column, said):
+        path.write_text(path.read_text().replace(*change))
+        with pytest.raises(UserError, match=said):
+            moodle(CLASS[:1], column, path)
 
 
 def test_a_name_that_begins_like_a_formula_does_not_compute():

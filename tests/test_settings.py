@@ -35,6 +35,7 @@ def test_points_feedback_policy_and_limits_are_read(tmp_path):
         assignment = "one-neuron"
         feedback = "where"
         packages = ["scipy"]
+        deadline = 2026-03-09T23:59:00+01:00
         [points]
         "sigmoid/gradient/z" = 3
         training = 0
@@ -49,6 +50,7 @@ def test_points_feedback_policy_and_limits_are_read(tmp_path):
     assert settings.limits == Limits(call_seconds=2.5, memory_mib=512)
     assert settings.policy == settings.as_dict()["policy"] == {"finite-differences": "zero"}
     assert settings.packages == ("scipy",)
+    assert settings.deadline == "2026-03-09T23:59:00+01:00"
     assert settings.shows("where") and not settings.shows("hint")
     planned = {check.id: check for check in plan(load_assignment("one-neuron"), settings)}
     assert planned["sigmoid/gradient/z"].max_points == 3.0
@@ -75,6 +77,10 @@ def test_points_feedback_policy_and_limits_are_read(tmp_path):
         (
             'assignment = "one-neuron"\n[policy]\nfinite-differences = ["zero"]',
             "policy.finite-differences = ['zero']; it must be one of",
+        ),
+        (
+            'assignment = "one-neuron"\ndeadline = "tomorrow"',
+            "deadline = 'tomorrow'; it must be a date, or a date and time",
         ),
         (
             'assignment = "one-neuron"\npackages = "scipy"',

@@ -19,7 +19,7 @@ from rich.console import Console
 from grading.cli import main
 from grading.confined.choosing import source_of
 from grading.exports.pseudonyms import SECRET, pseudonym, pseudonymous, secret_in
-from grading.results.attempts import attempts_of, combined, in_order
+from grading.results.attempts import attempts_of, combined, counting, in_order
 from grading.results.lines import (
     Given,
     Overridden,
@@ -29,10 +29,11 @@ from grading.results.lines import (
     publish,
 )
 from grading.results.record import find_record
-from grading.results.roster import Attendance, attendance, finder, read_roster
 from grading.runs.overrides import FILE, Override, Overrides, override, read_overrides
 from grading.runs.preview import compared, print_moves
 from grading.runs.run import Options, grade_folder, preview_folder
+from grading.submissions.intake import take_in
+from grading.submissions.people import Person, Roster, read_roster
 from grading.submissions.reading import Entry, digest, digest_of, read_submission
 from harness.course.report import Advice, Flag
 from harness.errors import UserError
@@ -151,8 +152,10 @@ class TestRoster:
     )
     def test_tables_of_other_systems_are_read_as_they_are(self, text):
         Path("class.csv").write_text(text, encoding="utf-8")
-        found = attendance(read_roster(Path("class.csv")), ["alice", "bob", "mallory"])
-        assert found == Attendance(["zoe"], ["mallory"])
+        submit(Path("in"), mallory="1")
+        Path("in", "carol.py").unlink()
+        found = take_in(Path("in"), read_roster(Path("class.csv")))
+        assert (found.missing, found.unknown) == (("zoe",), ("mallory",))
 
     @pytest.mark.parametrize(
         ("text", "said"),
@@ -170,14 +173,27 @@ class TestRoster:
         assert not Path("out").exists()
 
     def test_a_name_that_two_share_is_nobodys(self):
-        find = finder([["", "Ann"], ["", "Ann"], ["", "Bo"]])
-        assert find("Ann") is None
-        assert find("Bo") == (2, 1)
+        rows = [("1", "Ann"), ("2", "Ann"), ("3", "Bo")]
+        people = [Person(int(id), {"id": (id,), "name": (name,)}) for id, name in rows]
+        assert Roster(people).find_any("Ann") is None
+        assert Roster(people).find_any("Bo") is people[2]
 
-    def test_a_name_is_found_however_its_accents_are_written(self):
-        find = finder([["Zo\u00eb"], ["Jose\u0301"]])
-        assert find("Zoe\u0308") == (0, 0)
-        assert find("Jos\u00e9") == (1, 0)
+    def test_a_name_is_found_however_its_accents_and_capitals_are_written(self):
+        people = [Person(1, {"name": ("Zo\u00eb",)}), Person(2, {"name": ("Jose\u0301",)})]
+        assert Roster(people).find_any("zoe\u0308") is people[0]
+        assert Roster(people).find_any("Jos\u00e9") is people[1]
+
+    def test_two_submissions_of_one_student_are_left_open(self):
+        Path("class.csv").write_text("login,name\nalice,Ann\nbob,Bo\n")
+        submit(Path("in"), Ann="1")
+        found = take_in(Path("in"), read_roster(Path("class.csv")))
+        why = "Ann and alice are both alice's: keep one."
+        assert {each.name: each.undecided for each in found.entries} == {
+            "Ann": why,
+            "alice": why,
+            "bob": "",
+            "carol": "",
+        }
 
 
 @pytest.mark.parametrize(
@@ -311,16 +327,20 @@ def attempt(name, score, status="graded"):
     return msgspec.structs.replace(result(f"dora/{name}", status=status), score=score, digest=name)
 
 
+def counted(results, rule):
+    return combined("dora", results, counting(results, rule))
+
+
 def test_an_attempt_that_the_grader_failed_on_keeps_the_mark_open_unless_another_is_full():
     failed = attempt("attempt-1", None, "grader_error")
-    assert combined("dora", [failed, attempt("attempt-2", 9.5)], "best").score is None
-    assert combined("dora", [failed, attempt("attempt-2", 10.0)], "best").score == 10.0
-    assert combined("dora", [failed, attempt("attempt-2", 1.0)], "latest").score == 1.0
+    assert counted([failed, attempt("attempt-2", 9.5)], "best").score is None
+    assert counted([failed, attempt("attempt-2", 10.0)], "best").score == 10.0
+    assert counted([failed, attempt("attempt-2", 1.0)], "latest").score == 1.0
 
 
 def test_of_equal_attempts_the_latest_is_the_best():
     both = [attempt("attempt-1", 7.0), attempt("attempt-2", 7.0), attempt("attempt-3", 3.0)]
-    assert combined("dora", both, "best").digest == "attempt-2"
+    assert counted(both, "best").digest == "attempt-2"
 
 
 class TestOverrides:

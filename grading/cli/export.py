@@ -40,11 +40,15 @@ def junit(results: Path, out: Path | None) -> None:
     required=True,
     help="The system that imports the file.",
 )
-@click.option("--column", help="Name of the marks column. Default: the assignment's name.")
+@click.option(
+    "--column",
+    help="Name of the marks column. Default: the assignment's name, or Grade in a worksheet.",
+)
 @click.option(
     "--roster",
     type=PATH,
-    help="The gradebook as exported by Canvas; the output has exactly its students.",
+    help="The gradebook as Canvas exports it, or the assignment's grading worksheet from Moodle: "
+    "it is filled in.",
 )
 @OUT
 def marks(
@@ -53,12 +57,8 @@ def marks(
     """Write a table for Canvas or Moodle."""
     from grading.exports.marks import canvas, moodle
 
-    if roster and system != "canvas":
-        raise UserError("--roster can only be used with --for canvas.")
-    found = read_results(results)
-    column = column or found[0].assignment
-    text = canvas(found, column, roster) if system == "canvas" else moodle(found, column)
-    write(text.encode(), out)
+    made = canvas if system == "canvas" else moodle
+    write(made(read_results(results), column, roster).encode(), out)
 
 
 @export.command()
@@ -199,14 +199,19 @@ def pseudonymous(results: Path, out: Path | None) -> None:
 def feedback(results: Path, out: Path) -> None:
     """Write a zip of feedback pages.
 
-    It has one page per student, at the assignment's feedback level.
+    It has one page per student, at the assignment's feedback level. If a download from Canvas,
+    Moodle or Brightspace was graded, the pages are named as its upload of feedback files expects.
     """
+    from grading.exports.feedback import UPLOADS, feedback_name
     from grading.exports.files import zipped
-    from grading.pages import page_name, student_page
+    from grading.pages import student_page
     from grading.results.record import read_run
 
     found = read_results(results)
-    settings = read_run(results).settings
-    pages = ((page_name(each.submission), student_page(each, settings)) for each in found)
+    run = read_run(results)
+    pages = (
+        (feedback_name(each, run.platform), student_page(each, run.settings)) for each in found
+    )
     write(zipped(pages), out)
-    click.echo(f"Wrote {out}: {plural(len(found), 'page')}.")
+    named = f", named for {run.platform}'s upload" if run.platform in UPLOADS else ""
+    click.echo(f"Wrote {out}: {plural(len(found), 'page')}{named}.")

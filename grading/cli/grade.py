@@ -26,6 +26,13 @@ from harness.course.assignments import current_course, release_in
 from harness.errors import UserError
 from harness.show.visible import visible_line
 
+ROSTER = click.option(
+    "--roster",
+    type=PATH,
+    help="CSV file of the class, as the learning platform exports it or with a column of the names "
+    "that submissions have.",
+)
+
 
 @click.command()
 @FOLDER
@@ -56,10 +63,14 @@ from harness.show.visible import visible_line
     help="Grade only this submission and keep the results of the others; can be repeated.",
 )
 @click.option("--fresh", is_flag=True, help="Regrade what earlier runs have finished.")
+@ROSTER
 @click.option(
-    "--roster",
-    type=PATH,
-    help="CSV file of the class, with a column of the names that submissions have.",
+    "--from",
+    "platform",
+    default="",
+    metavar="PLATFORM",
+    help="Where FOLDER was downloaded, such as Canvas or Moodle, or plain for a file or folder per "
+    "student. Default: what its names and the roster say.",
 )
 @click.option(
     "--file",
@@ -71,7 +82,8 @@ from harness.show.visible import visible_line
 def grade(folder: Path, assignment: str, out: Path, preview: bool, **options: Any) -> None:
     """Grade every submission in a folder.
 
-    FOLDER contains one file, zip or folder per student, or nbgrader's student/assignment folders.
+    FOLDER contains one file, zip or folder per student, or nbgrader's student/assignment folders,
+    or is a download from a learning platform as it comes: a folder or a zip.
     A run that is stopped or repeated grades only what is new or has changed.
 
     Exit code 0: every submission has a mark; 1: some marks are open, because the grader failed or
@@ -188,14 +200,22 @@ def override(
 @click.option(
     "--handout", type=PATH, help="What students started from. Default: assignments/NAME/NAME.ipynb."
 )
+@ROSTER
 @JSON
-def similar(folder: Path, assignment: str, handout: Path | None, json_file: Path | None) -> None:
+def similar(
+    folder: Path,
+    assignment: str,
+    handout: Path | None,
+    roster: Path | None,
+    json_file: Path | None,
+) -> None:
     """Find submissions that are unusually similar.
 
     Names, comments and layout are ignored, and so is code that is common or was handed out. The
     result is evidence for a person to judge, and does not change any mark.
     """
     from grading.similarity.groups import group_lines, similar_in
+    from grading.submissions.people import read_roster
 
     released = release_in(current_course() or Path())
     handout = handout or released / assignment / f"{assignment}.ipynb"
@@ -204,7 +224,8 @@ def similar(folder: Path, assignment: str, handout: Path | None, json_file: Path
             f"{handout} does not exist, and without the handout its code would count as students' "
             "own: run this in the course's folder, or give the handout with --handout."
         )
-    groups, unread = similar_in(folder, assignment, handout)
+    class_ = read_roster(roster) if roster else None
+    groups, unread = similar_in(folder, assignment, handout, class_)
     for line in group_lines(groups, unread):
         click.echo(line)
     if json_file:

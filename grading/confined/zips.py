@@ -25,7 +25,7 @@ _LEFT_BEHIND = (
 )
 _PACKED = (".gz", ".tgz", ".bz2", ".xz", ".tar", ".rar", ".7z")
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-_DAMAGED = (
+DAMAGED = (
     zipfile.BadZipFile,
     zlib.error,
     struct.error,
@@ -102,7 +102,7 @@ def unpacked(name: str, data: bytes, wanted: str) -> bytes:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive, archive.open(member) as stream:
             inside = stream.read(FILE_LIMIT + 1)
-    except _DAMAGED as error:
+    except DAMAGED as error:
         raise _damaged(name, error) from None
     if len(inside) > FILE_LIMIT:
         raise Unreadable(f"{its} is larger than {FILE_LIMIT // 2**20} MiB.")
@@ -135,7 +135,7 @@ def _members(name: str, data: bytes) -> list[zipfile.ZipInfo]:
             return archive.infolist()
     except UnicodeDecodeError:
         raise Unreadable(f"The zip {name} holds a name that is not UTF-8: zip it again.") from None
-    except _DAMAGED as error:
+    except DAMAGED as error:
         raise _damaged(name, error) from None
 
 

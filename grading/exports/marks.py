@@ -1,87 +1,188 @@
-"""Marks as tables that Canvas and Moodle import as they are."""
+"""Marks as tables that Canvas and Moodle import as they are.
+
+What they read: lib/gradebook_importer.rb of instructure/canvas-lms, and of moodle/moodle
+mod/assign/feedback/offline and grade/import/csv.
+"""
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from grading.errors import listed
 from grading.results.lines import Result, inert, mark_cell
-from grading.results.roster import finder, table_rows
+from grading.submissions.people import Person, Roster, kind_of, read_roster
+from grading.submissions.tables import table
 from harness.errors import UserError
+from harness.show.visible import visible_line
 
 CANVAS = ("Student", "ID", "SIS User ID", "SIS Login ID", "Section")
-# By which of Canvas's columns a submission's name is looked up, in this order.
-KEYS = ("SIS Login ID", "SIS User ID", "ID", "Student")
+# All columns of a gradebook from Canvas that say who somebody is, and those that it finds them by.
+WHO = (*CANVAS, "LastName", "FirstName", "Integration ID", "Root Account")
+FOUND_BY = ("ID", "SIS User ID", "SIS Login ID")
 POINTS_POSSIBLE = "    Points Possible"
+# What Moodle's worksheet calls the columns that are read here.
+GRADE, MOST, FEEDBACK = "Grade", "maximum grade", "feedback comments"
 
 
-def moodle(results: Iterable[Result], column: str) -> str:
-    """Return a table with a row per submission: its name as ``username``, the mark, the feedback.
+def moodle(results: Sequence[Result], column: str | None, worksheet: Path | None = None) -> str:
+    """Return a table for Moodle. Open marks are omitted, so that an import does not change them.
 
-    Open marks are omitted, so that an import does not change them.
+    Without a grading ``worksheet`` of the assignment it has a row per submission: its name as
+    ``username``, the mark, the feedback. With one it is that worksheet, filled in. Raise UserError
+    if the worksheet cannot be used.
     """
+    if worksheet:
+        return _worksheet(results, column or GRADE, worksheet)
+    column = column or results[0].assignment
     head = ["username", column, f"{column} (feedback)"]
     rows = [
-        [inert(result.submission), mark_cell(result.score), inert(_feedback(result))]
+        [inert(name), mark_cell(result.score), inert(_feedback(result))]
         for result in results
         if result.score is not None
+        for name in result.students or [result.submission]
     ]
     return _table([head, *rows])
 
 
-def canvas(results: Sequence[Result], column: str, roster: Path | None) -> str:
+def canvas(results: Sequence[Result], column: str | None, gradebook: Path | None = None) -> str:
     """Return a table with the columns of Canvas's own gradebook export and one of marks.
 
-    ``roster`` is such an export: its rows are kept, and every submission must belong to a student
-    in it. Without one, a submission's name is the ``SIS Login ID``. Raise UserError if the
-    roster cannot be used.
+    ``gradebook`` is such an export: its students are kept, with their mark so far if there is no
+    new one. The ``column`` must be in it, with the same points possible, and every submission must
+    belong to a student in it. Without one, a submission's name is the ``SIS Login ID``. Raise
+    UserError if the gradebook cannot be used.
     """
     most = f"{max((result.max_score for result in results), default=0.0):g}"
-    head = [*CANVAS, column]
+    column = column or results[0].assignment
+    if gradebook:
+        return _gradebook(results, column, most, gradebook)
+    names = [
+        (inert(name), mark_cell(result.score))
+        for result in results
+        for name in result.students or [result.submission]
+    ]
+    body = [[name, "", "", name, "", mark] for name, mark in names]
     possible = [POINTS_POSSIBLE, *[""] * (len(CANVAS) - 1), most]
-    if roster is None:
-        names = [inert(result.submission) for result in results]
-        people = [[name, "", "", name, ""] for name in names]
-        marks = [mark_cell(result.score) for result in results]
-    else:
-        people = _people(roster)
-        marks = _marks_of(people, results, roster)
-    body = [[*person, mark] for person, mark in zip(people, marks, strict=True)]
-    return _table([head, possible, *body])
+    return _table([[*CANVAS, column], possible, *body])
 
 
-def _people(roster: Path) -> list[list[str]]:
-    """Return the students in a gradebook that Canvas exported."""
-    head, *found = table_rows(roster) or [[]]
-    rows = [dict(zip(head, row, strict=False)) for row in found if row]
-    missing = [name for name in CANVAS if not rows or name not in head]
-    if missing:
+def _gradebook(results: Sequence[Result], column: str, most: str, path: Path) -> str:
+    rows, _ = table(path)
+    head = [heading.strip() for heading in rows[0]] if rows else []
+    if not set(head) & set(FOUND_BY) or not set(head) & {"Student", "LastName"}:
         raise UserError(
-            f"{roster} has no column {missing[0]!r}: give the gradebook as Canvas exports it."
+            f"{path} has no column {FOUND_BY[0]!r}: give the gradebook as Canvas exports it."
         )
-    named = [[row.get(name, "") for name in CANVAS] for row in rows]
-    return [row for row in named if row[0].strip() and row[0] != POINTS_POSSIBLE and any(row[1:])]
+    at = _assignment(head, column, path)
+    possible = next((row[at] for row in rows if row[0].strip() == POINTS_POSSIBLE.strip()), "")
+    if possible and possible.strip() not in (most, f"{most}.0", f"{most}.00"):
+        raise UserError(
+            f"{path}: {head[at]} has {possible.strip()} points possible and these marks have "
+            f"{most}: change one of the two in Canvas or in assignment.toml."
+        )
+    who = [place for place, heading in enumerate(head) if heading in WHO]
+    blank = [POINTS_POSSIBLE, *[""] * (len(who) - 1), most]
+    roster = read_roster(path)
+    marks = _marks(results, roster, path)
+    body = [
+        [*(rows[one.row - 1][place] for place in who), _cell(marks.get(one.row), rows, one, at)]
+        for one in roster.people
+        if any(rows[one.row - 1][place].strip() for place in who[1:])
+    ]
+    return _table([[*(head[place] for place in who), head[at]], blank, *body])
 
 
-def _marks_of(
-    people: Sequence[Sequence[str]], results: Sequence[Result], roster: Path
-) -> list[str]:
-    """Return the mark of each person, in their order; empty for those without a submission."""
-    find = finder([[person[CANVAS.index(key)] for key in KEYS] for person in people])
-    found: dict[int, str] = {}
+def _cell(result: Result | None, rows: Sequence[Sequence[str]], one: Person, at: int) -> str:
+    """Return the new mark, or the one that is there."""
+    row = rows[one.row - 1]
+    mark = mark_cell(result.score) if result else ""
+    return mark or (row[at] if at < len(row) else "")
+
+
+def _assignment(head: Sequence[str], column: str, path: Path) -> int:
+    """Return the place of an assignment's column, which Canvas calls like ``Title (id)``."""
+    titles = {at: heading for at, heading in enumerate(head) if re.search(r" \(\d+\)$", heading)}
+    for spell in (str, _bare):
+        found = [
+            at
+            for at, heading in titles.items()
+            if spell(column) in (spell(heading), spell(heading.rpartition(" (")[0]))
+        ]
+        if len(found) == 1:
+            return found[0]
+    known = listed([repr(each) for each in titles.values()]) or "none"
+    raise UserError(
+        f"{path} has no column {column!r}, and Canvas would make a new assignment of it. Name one "
+        f"with --column; its assignments: {known}."
+    )
+
+
+def _bare(title: str) -> str:
+    return " ".join(re.findall(r"\w+", title.replace("_", " "))).casefold()
+
+
+def _worksheet(results: Sequence[Result], column: str, path: Path) -> str:
+    rows, _ = table(path)
+    head = [heading.strip().strip("\ufeff") for heading in rows[0]] if rows else []
+    if "participant" not in map(kind_of, head):
+        raise UserError(
+            f"{path} has no column 'Identifier': give the grading worksheet that Moodle offers "
+            "for the assignment."
+        )
+    if column not in head:
+        raise UserError(
+            f"{path} has no column {column!r} for the marks: name it with --column, one of "
+            f"{listed(head, len(head))}."
+        )
+    small = [heading.casefold() for heading in head]
+    marks = _marks(results, read_roster(path), path)
+    for line, result in marks.items():
+        row = rows[line - 1]
+        if result.score is None:
+            continue
+        if MOST in small and (possible := row[small.index(MOST)].replace(",", ".").strip()):
+            _require(path, line, possible, result.max_score)
+        row[head.index(column)] = mark_cell(result.score)
+        if FEEDBACK in small:
+            row[small.index(FEEDBACK)] = inert(_feedback(result))
+    return _table(rows)
+
+
+def _require(path: Path, line: int, possible: str, most: float) -> None:
+    try:
+        same = float(possible) == most
+    except ValueError:
+        return  # a scale
+    if not same:
+        raise UserError(
+            f"{path}, line {line}: the maximum grade is {possible} and these marks have {most:g}: "
+            "change one of the two in Moodle or in assignment.toml."
+        )
+
+
+def _marks(results: Iterable[Result], roster: Roster, path: Path) -> dict[int, Result]:
+    """Return the results of each person, by the row that they have in a platform's table."""
+    found: dict[int, Result] = {}
     unknown: list[str] = []
     for result in results:
-        place = find(result.submission)
-        if place is None:
-            unknown.append(result.submission)
-        else:
-            found[place[0]] = mark_cell(result.score)
+        people = [roster.find_any(name) for name in result.students or [result.submission]]
+        for one in people:
+            if one is None:
+                unknown.append(result.submission)
+            elif one.row in found:
+                both = f"{found[one.row].submission} and {result.submission}"
+                raise UserError(f"{visible_line(both)} are both {one.label}'s: keep one.")
+            else:
+                found[one.row] = result
     if unknown:
         raise UserError(
-            f"{roster} has no student for {len(unknown)} of the submissions, such as "
-            f"{unknown[0]!r}: rename them to a {', '.join(KEYS[:-1])} or student in it."
+            f"{path} has no student for {len(unknown)} of the submissions, such as "
+            f"{visible_line(unknown[0])!r}: grade with --roster {path}, or rename them to a name "
+            "that is in it."
         )
-    return [found.get(place, "") for place in range(len(people))]
+    return found
 
 
 def _feedback(result: Result) -> str:

@@ -14,10 +14,8 @@ import msgspec
 
 from grading.confined.zips import ignored, shown_name
 from grading.results.lines import Attempt, Result
-from grading.submissions.reading import Entry
+from grading.submissions.reading import Entry, too_many
 
-# Of more attempts by one student, the instructor decides which are graded.
-MOST = 20
 NUMBERED = re.compile(r"attempt[-_ ]?(\d{1,6})", re.IGNORECASE)
 DATED = re.compile(
     r"(\d{4}-\d\d-\d\d)(?:[T_ ](\d\d)[:.-](\d\d)(?:[:.-](\d\d)(?:\.(\d{1,6}))?)?)? ?"
@@ -31,17 +29,24 @@ def attempts_of(entry: Entry, assignment: str) -> list[Entry]:
     They are called like ``alice/attempt-2``. If there are too many, the only entry says so, and is
     undecided.
     """
-    if len(entry.paths) != 1:
-        return []
+    if entry.attempts or len(entry.paths) != 1 or entry.names:
+        return list(entry.attempts)
     root = Path(entry.paths[0])
     inner = root / assignment
     if os.path.isdir(inner) and not inner.is_symlink():  # noqa: PTH112 - never raises
         root = inner
     names = in_order(_folders_only(root))
-    if len(names) > MOST:
-        count = f"There are {len(names)} attempts and at most {MOST} are graded"
-        return [Entry(entry.name, entry.paths, f"{count}: keep those that count.")]
-    return [Entry(f"{entry.name}/{shown_name(name)}", (str(root / name),)) for name in names]
+    if said := too_many(len(names)):
+        return [msgspec.structs.replace(entry, undecided=said)]
+    return [
+        msgspec.structs.replace(
+            entry,
+            name=f"{entry.name}/{shown_name(name)}",
+            paths=(str(root / name),),
+            time=_written(name) or entry.time,
+        )
+        for name in names
+    ]
 
 
 def in_order(names: Sequence[str]) -> list[str]:
@@ -59,24 +64,27 @@ def in_order(names: Sequence[str]) -> list[str]:
     return []
 
 
-def combined(student: str, results: Sequence[Result], rule: str) -> Result:
-    """Return the result of the attempt that counts by the ``rule``, with the marks of all.
+def counting(results: Sequence[Result], rule: str) -> int:
+    """Return the place of the attempt that counts by the ``rule``.
 
     The best is the latest of those with the most points. An attempt that the grader failed on
     could be the best, unless another has full marks.
     """
     if rule == "latest":
-        counting = len(results) - 1
-    else:
-        counting = max(range(len(results)), key=lambda place: (_worth(results[place]), place))
+        return len(results) - 1
+    return max(range(len(results)), key=lambda place: (_worth(results[place]), place))
+
+
+def combined(student: str, results: Sequence[Result], counts: int) -> Result:
+    """Return the result of the attempt that counts, with the marks of all."""
     attempts = [
         Attempt(
             result.submission.removeprefix(f"{student}/"),
-            *(result.status, result.score, result.digest, place == counting),
+            *(result.status, result.score, result.digest, place == counts),
         )
         for place, result in enumerate(results)
     ]
-    return msgspec.structs.replace(results[counting], submission=student, attempts=attempts)
+    return msgspec.structs.replace(results[counts], submission=student, attempts=attempts)
 
 
 def _worth(result: Result) -> tuple[float, bool]:
@@ -103,6 +111,13 @@ def _time(name: str) -> tuple[object, ...] | None:
         return None
     part = int((fraction or "").ljust(6, "0"))
     return (moment, part, "zone") if zone else (moment, part)
+
+
+def _written(name: str) -> str:
+    """Return the time in the name of an attempt, in ISO 8601; "" if there is none."""
+    key = _time(name)
+    moment = key[0] if key else None
+    return moment.isoformat() if isinstance(moment, datetime) else ""
 
 
 def _folders_only(root: Path) -> list[str]:

@@ -67,6 +67,11 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     is present only if an instructor gave points, ``attempts`` only if there are several, ``file``,
     which was graded, only if several could be; ``score`` and the points of checks are always the
     automatic ones.
+
+    ``students`` are those on the roster or in the download's names whose it is, ``files`` where a
+    download has the files under other names than the students', ``time`` when they were handed in
+    (ISO 8601), and ``late`` by how many hours, minutes and seconds that was late. Each is present
+    only if it is known.
     """
 
     schema: Literal[1] = 1
@@ -85,6 +90,10 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     override: Overridden | UnsetType = UNSET
     attempts: list[Attempt] | UnsetType = UNSET
     file: str | UnsetType = UNSET
+    students: list[str] | UnsetType = UNSET
+    files: dict[str, str] | UnsetType = UNSET
+    time: str | UnsetType = UNSET
+    late: str | UnsetType = UNSET
 
     @property
     def mark(self) -> float | None:
@@ -180,11 +189,11 @@ def _grades(results: Collection[Result], missing: Iterable[str]) -> Iterator[lis
     """Yield the rows of the table: the header, the submissions, then the missing students."""
     ids = next(([check.id for check in each.checks] for each in results if each.checks), [])
     head = ["submission", "status", "score", "max_score", *ids, "mistakes", "reason"]
-    yield [*head, "automatic", "override", "attempt"]
+    yield [*head, "automatic", "override", "attempt", "students", "time", "late"]
     for result in results:
         yield [inert(cell) for cell in _cells(result, ids)]
     for name in missing:
-        yield [inert(name), "missing", *[""] * (len(ids) + 7)]
+        yield [inert(name), "missing", *[""] * (len(ids) + 10)]
 
 
 def _cells(result: Result, ids: Sequence[str]) -> list[str]:
@@ -201,6 +210,7 @@ def _cells(result: Result, ids: Sequence[str]) -> list[str]:
         *(mistakes, result.reason or ""),
         *((mark_cell(result.score), override_text(result)) if result.override else ("", "")),
         *(counts or [""]),
+        *("; ".join(result.students or ()), result.time or "", result.late or ""),
     ]
 
 

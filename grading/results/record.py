@@ -12,7 +12,9 @@ from grading.confined.source import File
 from grading.errors import refusals
 from grading.results.attempts import attempts_of
 from grading.results.lines import LINES, RUN, Result, decode_result
-from grading.submissions.reading import digest, find_submissions, read_files
+from grading.submissions.intake import take_in
+from grading.submissions.opening import opened
+from grading.submissions.reading import Entry, digest, read_files
 from harness.course.assignments import assignment_names
 from harness.course.report import Check
 from harness.course.settings import Settings
@@ -33,6 +35,7 @@ class Run(msgspec.Struct, frozen=True):
     versions: dict[str, str]
     missing: list[str] = []
     as_root: bool = False
+    platform: str = ""
 
 
 @dataclass(frozen=True)
@@ -156,17 +159,12 @@ def _asked(result: Result, ids: Sequence[str]) -> tuple[Check, ...]:
 
 def _files(result: Result, folder: Path) -> list[File]:
     name = visible(result.submission)
-    with refusals(folder):
-        if not folder.is_dir():
-            raise UserError(f"{folder} is not a folder: give the one that was graded.")
-        entries = {entry.name: entry for entry in find_submissions(folder)}
-        if result.submission not in entries:
+    with refusals(folder), opened(folder) as (inside, was_zip):
+        if not inside.is_dir():
+            raise UserError(f"{folder} is not a folder or zip: give the one that was graded.")
+        entry = _entry(result, inside, was_zip=was_zip)
+        if entry is None:
             raise UserError(f"{folder} has no submission called {name}: give the graded folder.")
-        entry = entries[result.submission]
-        for attempt in result.attempts or ():
-            if attempt.counts:
-                parts = {each.name: each for each in attempts_of(entry, result.assignment)}
-                entry = parts.get(f"{entry.name}/{attempt.attempt}", entry)
         files, reason = read_files(entry, result.assignment)
     if digest(files, reason) != result.digest:
         raise UserError(
@@ -174,6 +172,23 @@ def _files(result: Result, folder: Path) -> list[File]:
             "or give a folder with the original files."
         )
     return files
+
+
+def _entry(result: Result, folder: Path, *, was_zip: bool) -> Entry | None:
+    """Return where the files of a result are, if the folder has them."""
+    if result.files:
+        # Whose they are took a roster to know.
+        paths = [folder / path for path in result.files.values()]
+        if not all(path.resolve().is_relative_to(folder.resolve()) for path in paths):
+            return None
+        return Entry(result.submission, tuple(map(str, paths)), names=tuple(result.files))
+    entries = {entry.name: entry for entry in take_in(folder, was_zip=was_zip).entries}
+    entry = entries.get(result.submission)
+    for attempt in result.attempts or ():
+        if entry and attempt.counts:
+            parts = {each.name: each for each in attempts_of(entry, result.assignment)}
+            entry = parts.get(f"{entry.name}/{attempt.attempt}", entry)
+    return entry
 
 
 def _lines(path: Path) -> Iterator[bytes]:

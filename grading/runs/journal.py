@@ -60,10 +60,9 @@ class Keys:
     """
 
     def __init__(self, job: Job, versions: Mapping[str, str]) -> None:
-        # Which of several attempts counts does not change their marks.
-        settings = {
-            key: value for key, value in job.settings.as_dict().items() if key != "attempts"
-        }
+        # Neither which of several attempts counts nor when they were due changes their marks.
+        settings = job.settings.as_dict()
+        del settings["attempts"], settings["deadline"]
         # Read once: the marks of a run are those of one declaration.
         self.declaration = declaration_digest(source_of(job.assignment))
         shared = [

@@ -6,9 +6,8 @@ This process does without torch; what needs it happens in the workers.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +15,11 @@ import click
 import msgspec
 from rich.console import Console
 
-from grading.errors import isolated, refusals
-from grading.results.attempts import attempts_of, combined
+from grading.errors import isolated, listed, refusals
+from grading.results.attempts import attempts_of, combined, counting
 from grading.results.lines import OPEN, Result, publish
+from grading.results.origin import with_origin
 from grading.results.record import read_run, readable_results
-from grading.results.roster import Attendance, Roster, attendance, read_roster
 from grading.results.versions import versions
 from grading.runs.journal import Journal, Keys, LazyResults
 from grading.runs.output import open_journal, seed_for
@@ -28,14 +27,17 @@ from grading.runs.overrides import Overrides, read_overrides
 from grading.runs.preview import compared, print_moves, published
 from grading.runs.signals import Stopped, stoppable, unstoppable
 from grading.runs.start import check_declared, progress, warn_not_isolated, worker_count
-from grading.runs.submissions import Folder
+from grading.runs.submissions import Folder, open_folder
 from grading.runs.summary import Counts, print_summary
 from grading.sandbox import LEVELS, LOCKED, Isolation, open_zygote
+from grading.submissions.intake import Intake
+from grading.submissions.people import read_roster
 from grading.submissions.reading import Entry, digest_of
 from grading.workers.batch import executor, grade_entries, start_early
 from grading.workers.capacity import cores
 from grading.workers.jobs import Job
 from harness.course.assignments import settings_of
+from harness.course.numbers import plural
 from harness.errors import UserError
 
 
@@ -46,7 +48,8 @@ class Options:
     ``workers`` defaults to as many as cores and memory allow; ``seed`` to the one that the output
     folder keeps, drawn at random the first time; ``isolation`` to the strongest level of this
     machine that is safe for untrusted code. ``only`` names the submissions to grade, if not all;
-    ``fresh`` discards what earlier runs finished of them. ``roster`` is a CSV file of the class.
+    ``fresh`` discards what earlier runs finished of them. ``roster`` is a CSV file of the class,
+    ``platform`` the learning platform that the folder is a download from, if that is to be said.
     ``file`` names the one that counts where several of a submission could.
     """
 
@@ -57,6 +60,7 @@ class Options:
     fresh: bool = False
     roster: Path | None = None
     file: str = ""
+    platform: str = ""
 
 
 def grade_folder(folder: Path, assignment: str, out: Path, options: Options) -> bool:
@@ -74,7 +78,7 @@ def grade_folder(folder: Path, assignment: str, out: Path, options: Options) -> 
         # From here on nothing can harm the marks.
         report, trouble = _report(out, options.workers or cores())
         print_summary(Console(), results, out, run.counts(), report)
-        for line in run.attendance.lines():
+        for line in run.attendance():
             click.echo(line)
         if trouble:
             raise trouble
@@ -101,23 +105,25 @@ def _finished(
     path: Path, assignment: str, out: Path, options: Options, *, publishes: bool
 ) -> Iterator[_Run]:
     """Yield a run over the folder with everything that was to be graded in its journal."""
-    folder = Folder(path)
-    entries = folder.entries(assignment, out)
     settings = settings_of(assignment)
     roster = read_roster(options.roster) if options.roster else None
-    named = {each.name for each in folder.wanted(entries, options.only)}
-    with open_journal(out) as journal:
+    with open_folder(path) as folder, ExitStack() as stack:
+        intake = folder.take_in(assignment, out, roster, options.platform)
+        named = {each.name for each in folder.wanted(intake.entries, options.only)}
+        journal = stack.enter_context(open_journal(out))
+        for line in (*(roster.notes if roster else ()), *intake.lines()):
+            click.echo(line)
         students = {
             each.name: [
                 _with_file(attempt, journal, options if each.name in named else Options())
                 for attempt in attempts_of(each, assignment) or [each]
             ]
-            for each in entries
+            for each in intake.entries
         }
         wanted = [attempt for name in students if name in named for attempt in students[name]]
         job = Job(assignment, settings, seed_for(out, options.seed, keep=publishes))
         overrides = Overrides(read_overrides(out))
-        run = _Run(students, wanted, job, journal, out, folder, options, roster, overrides)
+        run = _Run(students, wanted, job, journal, out, folder, options, intake, overrides)
         try:
             run.look()
             for line in run.troubles():
@@ -167,7 +173,7 @@ class _Run:
     out: Path
     folder: Folder
     options: Options
-    roster: Roster | None
+    intake: Intake
     overrides: Overrides
     current: set[str] = field(default_factory=set)
     graded: int = 0
@@ -251,10 +257,14 @@ class _Run:
         ]
         return LazyResults(graded, self._result)
 
-    @cached_property
-    def attendance(self) -> Attendance:
-        """Who on the roster is missing, and who is not on it; empty without a roster."""
-        return attendance(self.roster, self.students) if self.roster else Attendance([], [])
+    def attendance(self) -> Iterator[str]:
+        """Say who on the roster is missing, and which submissions are of nobody on it."""
+        missing, unknown = self.intake.missing, self.intake.unknown
+        if missing:
+            whom = plural(len(missing), "student")
+            yield f"No submission from {whom} on the roster: {listed(missing)}."
+        if unknown:
+            yield f"{plural(len(unknown), 'submission')} not on the roster: {listed(unknown)}."
 
     def counts(self) -> Counts:
         """Return the numbers of submissions graded by this run, graded earlier, and ungraded."""
@@ -276,9 +286,11 @@ class _Run:
             **({"as_root": True} if self._any_as_root() else {}),
             "versions": versions(),
         }
-        if self.roster:
-            facts["missing"] = self.attendance.missing
-            facts["not_on_roster"] = self.attendance.unknown
+        if self.intake.platform:
+            facts["platform"] = self.intake.platform
+        if self.options.roster:
+            facts["missing"] = self.intake.missing
+            facts["not_on_roster"] = self.intake.unknown
         return facts
 
     def _any_as_root(self) -> bool:
@@ -292,9 +304,12 @@ class _Run:
 
     def _result(self, student: str) -> Result:
         """Return the result that counts of a student's work, as the journal has it."""
-        found = [self.journal.read(entry.name) for entry in self.students[student]]
-        several = len(found) > 1
-        result = combined(student, found, self.job.settings.attempts) if several else found[0]
+        entries = self.students[student]
+        results = [self.journal.read(entry.name) for entry in entries]
+        settings = self.job.settings
+        at = counting(results, settings.attempts)
+        result = combined(student, results, at) if len(results) > 1 else results[0]
+        result = with_origin(result, entries[at], self.folder.path, settings.deadline)
         return self.overrides.applied(result)
 
     def _is_current(self, entry: Entry) -> bool:

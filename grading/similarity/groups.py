@@ -18,7 +18,10 @@ from grading.errors import hinted, refusal
 from grading.results.attempts import attempts_of
 from grading.sandbox import open_spawner
 from grading.sandbox.reader import Reader
-from grading.submissions.reading import Entry, find_submissions, read_files, sought
+from grading.submissions.intake import take_in
+from grading.submissions.opening import opened
+from grading.submissions.people import Roster
+from grading.submissions.reading import Entry, read_files, sought
 from harness.course.numbers import plural
 from harness.errors import UserError
 from harness.show.visible import visible_line
@@ -68,15 +71,24 @@ class Group:
     shared: list[Shared]
 
 
-def similar_in(folder: Path, assignment: str, handout: Path) -> tuple[list[Group], dict[str, str]]:
+def similar_in(
+    folder: Path, assignment: str, handout: Path, roster: Roster | None = None
+) -> tuple[list[Group], dict[str, str]]:
     """Return the groups in a folder of submissions, and why others could not be read, by name.
 
-    Of several attempts, the latest is compared. Raise UserError if ``folder`` is not a folder or
-    the handout cannot be read.
+    Of several attempts, the latest is compared. Raise UserError if ``folder`` is neither a folder
+    nor a zip, or the handout cannot be read.
     """
-    if not folder.is_dir():
-        raise UserError(f"{folder} is not a folder: give the folder that holds the submissions.")
-    entries = find_submissions(folder)
+    with opened(folder) as (inside, was_zip):
+        if not inside.is_dir():
+            raise UserError(f"{folder} is not a folder or zip: give the one of the submissions.")
+        entries = take_in(inside, roster, was_zip=was_zip).entries
+        return _similar_among(entries, assignment, handout)
+
+
+def _similar_among(
+    entries: Sequence[Entry], assignment: str, handout: Path
+) -> tuple[list[Group], dict[str, str]]:
     latest = [(attempts_of(each, assignment) or [each])[-1] for each in entries]
     read: dict[str, Details] = {}
     unread: dict[str, str] = {}

@@ -31,6 +31,8 @@ SEEN_LIMIT = 100_000
 FILES_LIMIT = 1_000
 TOTAL_LIMIT = 64 * 1024 * 1024
 DEPTH_LIMIT = 32
+# Of more attempts by one student, the instructor decides which are graded.
+ATTEMPTS_LIMIT = 20
 # What only a student can cause: a path that is too long, a link or a socket instead of a file.
 _THEIRS = (errno.ENAMETOOLONG, errno.ELOOP, errno.ENXIO)
 # Not all systems have all of these.
@@ -41,13 +43,23 @@ class Entry(msgspec.Struct, frozen=True):
     """A student's name, and the files or folders that they submitted.
 
     ``undecided`` says why the instructor has to decide what counts, if they have to. ``file`` is
-    the path or the name of the one that counts of several, if they have decided.
+    the path or the name of the one that counts of several, if they have decided. In a download that
+    calls files otherwise, ``names`` are those that the student's files had; ``students`` are the
+    people on the roster; ``time``, if it is known, is when it was handed in (ISO 8601), ``late``
+    what the platform says of that, and ``extension`` until when they had time. Of several
+    ``attempts`` the last is the one that is read by itself.
     """
 
     name: str
     paths: tuple[str, ...]
     undecided: str = ""
     file: str = ""
+    names: tuple[str, ...] = ()
+    students: tuple[str, ...] = ()
+    time: str = ""
+    late: bool = False
+    extension: str = ""
+    attempts: tuple["Entry", ...] = ()
 
 
 # Reads the code in the files of a submission. Raises Unreadable where there is none.
@@ -90,6 +102,16 @@ def find_submissions(folder: Path) -> list[Entry]:
                 found.setdefault(shown_name(_student(each)), []).append(each.path)
                 usable |= bool(form_of(each.name)) or not each.is_file(follow_symlinks=False)
     return [Entry(name, tuple(paths)) for name, paths in sorted(found.items()) if usable]
+
+
+def too_many(attempts: int) -> str:
+    """Return why the instructor has to decide about so many attempts; "" if they are graded."""
+    if attempts <= ATTEMPTS_LIMIT:
+        return ""
+    return (
+        f"There are {attempts} attempts and at most {ATTEMPTS_LIMIT} are graded: keep those that "
+        "count."
+    )
 
 
 def holds_only(entry: Entry) -> frozenset[str]:
@@ -154,7 +176,9 @@ def read_files(entry: Entry, assignment: str) -> tuple[list[File], str]:
         if entry.undecided:
             raise Unreadable(entry.undecided)
         notes: list[str] = []
-        for path in map(Path, entry.paths):
+        for name, named in sorted(zip(entry.names, entry.paths, strict=False)):
+            _add(Path(named), name, files, notes)
+        for path in () if entry.names else map(Path, entry.paths):
             if _is_folder(path):
                 _collect(path, assignment, files, notes, within=len(entry.paths) > 1)
             elif form_of(path.name):
@@ -166,6 +190,21 @@ def read_files(entry: Entry, assignment: str) -> tuple[list[File], str]:
     except Unreadable as why:
         return files, str(why)
     return files, ""
+
+
+def _add(path: Path, name: str, files: list[File], notes: list[str]) -> None:
+    """Append a file under a name, or a note on why it is not read."""
+    if not form_of(name):
+        notes.append(not_code(name))
+        return
+    try:
+        data = plain_bytes(path, name)
+    except _NotPlain as why:
+        notes.append(str(why))
+        return
+    if sum(len(file.data) for file in files) + len(data) > TOTAL_LIMIT or len(files) == FILES_LIMIT:
+        raise Unreadable("There is far more code than one file.")
+    files.append(File(name, data))
 
 
 def _collect(
@@ -183,17 +222,8 @@ def _collect(
     )
     if not _is_folder(root):
         raise Unreadable(f"{root.name} is not a folder.")
-    total = 0
     for name in sorted(_code_in(root, others, notes)):
-        try:
-            data = plain_bytes(root / name, name)
-        except _NotPlain as why:
-            notes.append(str(why))
-            continue
-        total += len(data)
-        if total > TOTAL_LIMIT or len(files) == FILES_LIMIT:
-            raise Unreadable("The folder holds far more code than one file.")
-        files.append(File(f"{folder.name}/{name}" if within else name, data))
+        _add(root / name, f"{folder.name}/{name}" if within else name, files, notes)
 
 
 def _code_in(root: Path, others: Collection[str], notes: list[str]) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """What an instructor sets for an assignment, read from ``assignment.toml`` and validated."""
 
+import datetime
 import math
 import re
 import tomllib
@@ -39,7 +40,8 @@ class Settings:
     ``points`` maps ids of checks to points, which override the declared ones. ``policy`` maps a
     kind of flag to its consequence: a flag for a person to judge (the default), no points for the
     stage, or nothing. ``attempts`` chooses between several attempts of a student. ``packages``
-    names the distributions that students may import beside torch and numpy.
+    names the distributions that students may import beside torch and numpy. ``deadline``, in ISO
+    8601, is only to tell how late something is.
     """
 
     points: Mapping[str, float] = field(default_factory=dict)
@@ -48,6 +50,7 @@ class Settings:
     limits: Limits = Limits()
     attempts: str = "latest"
     packages: tuple[str, ...] = ()
+    deadline: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the settings as JSON-ready data."""
@@ -107,6 +110,7 @@ def _settings(table: dict[str, Any], assignment: str) -> Settings:
         "limits": _limits,
         "attempts": lambda value: _one_of("attempts", value, ATTEMPTS),
         "packages": _packages,
+        "deadline": _deadline,
     }
     unknown = sorted(set(table) - set(known))
     if unknown:
@@ -135,6 +139,15 @@ def _packages(value: Any) -> tuple[str, ...]:
             f"packages = {value!r}; it must be a list of package names, such as ['scipy']."
         )
     return tuple(every)
+
+
+def _deadline(value: Any) -> str:
+    if not isinstance(value, datetime.date):
+        raise SettingsError(
+            f"deadline = {value!r}; it must be a date, or a date and time without quotation marks, "
+            "such as 2026-03-09T23:59:00+01:00."
+        )
+    return value.isoformat()
 
 
 def _policy(value: Any) -> dict[FlagKind, Consequence]:

@@ -1,0 +1,234 @@
+"""The people of a class: a roster as a course system exports it, or a list of one's own."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from grading.submissions.formats import Who
+from grading.submissions.lateness import moment
+from grading.submissions.tables import table
+from harness.errors import UserError
+from harness.show.visible import visible_line
+
+# What a column holds, by its heading in the rosters of Canvas, Moodle, Blackboard, Brightspace,
+# Sakai, Gradescope, GitHub Classroom and nbgrader. Of several columns of one kind all count.
+KINDS: Mapping[str, Sequence[str]] = {
+    "submission": ("submission",),
+    "login": (
+        *("sis login id", "username", "user name", "login", "login id", "eid", "student_id"),
+        *("github_username", "github username", "roster_identifier"),
+    ),
+    "email": ("email", "email address", "e-mail", "e-mail address"),
+    "number": (
+        *("sis user id", "id number", "orgdefinedid", "org defined id", "sid", "student id"),
+        *("student number", "matriculation number", "user id"),
+    ),
+    "id": ("id",),
+    "participant": ("identifier",),
+    "name": ("student", "name", "full name", "fullname", "display name", "sort name"),
+    "first": ("first name", "firstname", "first_name", "given name"),
+    "last": ("last name", "lastname", "last_name", "surname", "family name"),
+    "group": ("group", "group name", "group_name", "team"),
+    "file": ("file",),
+    "extension": ("extension", "extended to", "extension until"),
+    "time": ("submission_timestamp", "submission time", "last modified (submission)"),
+}
+# Those by which somebody can be known, the surest first.
+SURE = ("submission", "login", "email", "number", "id", "participant")
+# Rows other than people's: the points possible, and what else Canvas puts below its headings.
+NO_PEOPLE = ("points possible", "manual posting", "test student", "student, test")
+PARTICIPANT = re.compile(r"\D*(\d+)")
+
+
+@dataclass(frozen=True, eq=False)
+class Person:
+    """Somebody on the roster, by what kinds of names they have there. ``row`` is their line."""
+
+    row: int
+    known: Mapping[str, tuple[str, ...]]
+
+    def first(self, *kinds: str) -> str:
+        """Return what stands in the first of these columns that is not empty."""
+        return next((each for kind in kinds for each in self.known.get(kind, ())), "")
+
+    @property
+    def label(self) -> str:
+        """What the person's submission is called."""
+        return self.first(*SURE, "name", "group")
+
+
+@dataclass(frozen=True)
+class Roster:
+    """A class. Names are compared as they stand, then without regard to case, where that is one's.
+
+    Composed and decomposed letters are the same: macOS takes an é apart in the names of files.
+    ``notes`` say how the file was read.
+    """
+
+    people: Sequence[Person] = ()
+    notes: Sequence[str] = ()
+    _found: dict[str, Callable[[str], Person | None]] = field(default_factory=dict, repr=False)
+
+    def find(self, kind: str, value: str) -> Person | None:
+        """Return the one person who has that value in a column of that kind, if there is one."""
+        if kind not in self._found:
+            spell = {"name": name_forms, "squeezed": squeezed_forms}.get(kind, exact_forms)
+            of = "name" if kind == "squeezed" else kind
+            self._found[kind] = finder(
+                [(one, spell(value)) for one in self.people for value in one.known.get(of, ())],
+                spell,
+            )
+        return self._found[kind](value) if value else None
+
+    def find_any(self, value: str) -> Person | None:
+        """Return the person with that value in the surest column that has it."""
+        found = (self.find(kind, value) for kind in (*SURE, "name"))
+        return next(filter(None, found), None)
+
+    def members(self, group: str) -> tuple[Person, ...]:
+        """Return the people of a group, by its name as it stands or squeezed; none if unknown."""
+        wanted = composed(group).casefold()
+        return tuple(
+            one
+            for one in self.people
+            for value in one.known.get("group", ())
+            if wanted in (composed(value).casefold(), squeezed(value))
+        )
+
+
+# Forms of a name, the closest to how it stands first: each is looked for among those of its rank.
+Forms = Sequence[Iterable[str]]
+
+
+def finder(
+    known: Sequence[tuple[Person, Forms]], spell: Callable[[str], Forms]
+) -> Callable[[str], Person | None]:
+    """Return a function that finds who alone has a form of a name."""
+    ranks: list[defaultdict[str, dict[int, Person]]] = []
+    for one, forms in known:
+        for rank, texts in enumerate(forms):
+            if rank == len(ranks):
+                ranks.append(defaultdict(dict))
+            for text in texts:
+                ranks[rank][text][one.row] = one
+
+    def find(value: str) -> Person | None:
+        for rank, texts in zip(ranks, spell(value), strict=False):
+            for text in texts:
+                people = rank.get(text, {})
+                if len(people) == 1:
+                    return next(iter(people.values()))
+                if people:
+                    return None
+        return None
+
+    return find
+
+
+def composed(name: str) -> str:
+    """Return the name with composed letters and single spaces."""
+    return " ".join(unicodedata.normalize("NFC", name).split())
+
+
+def exact_forms(value: str) -> Forms:
+    """Return the value, and the same in small letters. A leading # is Brightspace's."""
+    plain = composed(value.removeprefix("#"))
+    return [plain], [plain.casefold()]
+
+
+def name_forms(name: str) -> Forms:
+    """Return a full name, in small letters, and without the signs that platforms drop, as a set.
+
+    "Roe, Ann" is also "Ann Roe".
+    """
+    plain = composed(name)
+    last, comma, first = plain.partition(", ")
+    both = [plain, f"{first} {last}"] if comma else [plain]
+    words = sorted(re.sub(r"[^\w\s-]", "", unmarked(plain).replace("_", " ")).split())
+    return both, [each.casefold() for each in both], [" ".join(words)]
+
+
+def unmarked(name: str) -> str:
+    """Return the name without accents and in small letters, as Sakai writes it."""
+    apart = unicodedata.normalize("NFKD", name)
+    return "".join(each for each in apart if not unicodedata.combining(each)).casefold()
+
+
+def squeezed(name: str) -> str:
+    """Return the small letters and digits of a name, as Canvas does: no signs and no spaces."""
+    return re.sub(r"[^\w]", "", composed(name).casefold())
+
+
+def squeezed_forms(name: str) -> Forms:
+    """Return a name squeezed as it stands, then in every order of its words, then unmarked."""
+    plain = composed(name)
+    orders = [plain.replace(", ", " ")]
+    parts = plain.replace(",", "").split()
+    # A name in one order may be two words on one side: all ways to begin with some last words.
+    turned = [" ".join(parts[at:] + parts[:at]) for at in range(len(parts))]
+    forms = [squeezed(each) for each in (*orders, *turned)]
+    return forms[:1], forms, [squeezed(unmarked(each)) for each in (*orders, *turned)]
+
+
+def read_roster(path: Path) -> Roster:
+    """Read a class in a CSV file. Raise UserError if it names no students."""
+    rows, encoding = table(path)
+    kinds = [kind_of(heading) for heading in rows[0]] if rows else []
+    if not {*kinds} & {*SURE, "name", "first", "last"}:
+        raise UserError(
+            f"{path} has no column that identifies students. Add a column headed student, "
+            "username, id or email whose values match the names of the submissions."
+        )
+    people = [one for at, row in enumerate(rows[1:], start=2) if (one := person(at, kinds, row))]
+    if not people:
+        raise UserError(f"{path} has a header row but no students.")
+    for same, count in Counter(tuple(one.known.items()) for one in people).items():
+        if count > 1:
+            name = visible_line(Person(0, dict(same)).label)
+            raise UserError(f"{path} has {name} more than once: keep one.")
+    for one in people:
+        if (until := one.first("extension")) and not moment(until):
+            raise UserError(
+                f"{path}, line {one.row}: extension {visible_line(until)!r} is not a date and time "
+                "such as 2026-03-09 23:59."
+            )
+    known = f"{path} is not UTF-8 and was read as {encoding}."
+    return Roster(people, () if encoding.startswith("utf-8") else (known,))
+
+
+def kind_of(heading: str) -> str:
+    """Return what a column with that heading holds, "" for what says nothing of a person."""
+    plain = composed(heading).strip('\ufeff" ').casefold()
+    return next((kind for kind, known in KINDS.items() if plain in known), "")
+
+
+def person(at: int, kinds: Sequence[str], row: Sequence[str]) -> Person | None:
+    """Return who a row is about; None for an empty one, and for a second row of headings."""
+    known: defaultdict[str, list[str]] = defaultdict(list)
+    for kind, cell in zip(kinds, row, strict=False):
+        if kind and cell.strip():
+            known[kind].append(cell.strip())
+    if any(value.casefold() in NO_PEOPLE for value in known["name"]):
+        return None
+    if known["first"] and known["last"]:
+        known["name"].append(f"{known['last'][0]}, {known['first'][0]}")
+    for at_value, value in enumerate(known["participant"]):
+        # Moodle writes "Participant 512", and GitHub Classroom any name of a student.
+        found = PARTICIPANT.fullmatch(value)
+        if found:
+            known["participant"][at_value] = found[1]
+        else:
+            known["login"].append(value)
+    filled = {kind: tuple(values) for kind, values in known.items() if values}
+    return Person(at, filled) if {*filled} & {*SURE, "name"} else None
+
+
+def described(who: Who) -> Iterator[tuple[str, str]]:
+    """Yield what a download says of somebody, the surest first."""
+    kinds = ("login", "email", "number", "id", "participant", "name", "squeezed")
+    yield from ((kind, value) for kind in kinds if (value := getattr(who, kind)))

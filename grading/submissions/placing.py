@@ -1,0 +1,144 @@
+"""Whose each file of a download is: what its name says, held against the roster."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from grading.submissions.formats import Download, Piece, Reading, Who, formats
+from grading.submissions.people import Person, Roster, described
+from harness.errors import UserError
+
+# What a download is if no other format fits: one file, zip or folder for each student.
+PLAIN = "plain"
+# A format fits if it explains this share of the names, and the roster agrees with half of those.
+MOST, HALF = 0.6, 0.5
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Whose a piece is: the people on the roster, or what the download calls them.
+
+    ``named`` are the people that the download itself names, ``key`` distinguishes those who are
+    called alike, and ``doubt`` says why the instructor has to look.
+    """
+
+    label: str
+    people: tuple[Person, ...] = ()
+    doubt: str = ""
+    key: str = ""
+    named: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What a download was taken for: its format's name, and the owners of its pieces."""
+
+    format: str
+    reading: Reading
+    owners: Mapping[str, Owner]
+
+    @property
+    def placed(self) -> int:
+        """How many pieces belong to somebody on the roster without doubt."""
+        return sum(bool(owner.people) and not owner.doubt for owner in self.owners.values())
+
+
+def owner_of(readings: Sequence[tuple[Who, ...]], roster: Roster) -> Owner:
+    """Return whose a piece is, by the way to read its name that the roster agrees with most."""
+    label = " and ".join(who.label for who in readings[0])
+    key = " ".join(who.key for who in readings[0])
+    found: list[tuple[int, tuple[Person, ...]]] = []
+    doubt = ""
+    for reading in readings:
+        hits = [_person(who, roster) for who in reading]
+        doubt = doubt or next((said for _, _, said in hits if said), "")
+        known = tuple(one for one, _, _ in hits if one)
+        agree = sum(count for _, count, _ in hits)
+        # A group's work can come with the number of one member.
+        members = _members(reading[0], roster) if len(reading) == 1 else ()
+        if members and {*known} <= {*members}:
+            found.append((agree + 1, members))
+        elif len(known) == len(hits):
+            found.append((agree, known))
+    best = max((count for count, _ in found), default=0)
+    owners = dict.fromkeys(people for count, people in found if count == best)
+    if len(owners) > 1:
+        names = " or ".join(" and ".join(one.label for one in people) for people in owners)
+        return Owner(label, doubt=f"It can be {names}'s.", key=key)
+    if not owners:
+        named = tuple(who.label for who in readings[0] if any(described(who)))
+        return Owner(label, doubt=doubt, key=key, named=named)
+    (people,) = owners
+    called = people[0].label if len(people) == 1 else label
+    return Owner(called, people)
+
+
+def _members(who: Who, roster: Roster) -> tuple[Person, ...]:
+    return next(filter(None, (roster.members(each) for each in (who.group, who.squeezed))), ())
+
+
+def _person(who: Who, roster: Roster) -> tuple[Person | None, int, str]:
+    """Return who it is, how much agrees, and what does not."""
+    found = [(kind, one) for kind, value in described(who) if (one := roster.find(kind, value))]
+    people = dict.fromkeys(one for _, one in found)
+    if len(people) > 1:
+        said = " and ".join(f"its {kind} is {one.label}'s" for kind, one in found)
+        return None, 0, f"Of what it is called, {said}."
+    return next(iter(people), None), len(found), ""
+
+
+def recognise(download: Download, roster: Roster | None, wanted: str = "") -> Taken | None:
+    """Return what the download is, or None if it is one file, zip or folder for each student.
+
+    ``wanted`` is the format that the instructor names. Raise UserError if nothing is of that form.
+    """
+    if wanted == PLAIN:
+        return None
+    known = formats()
+    if wanted and wanted not in known:
+        raise UserError(f"{wanted} is not a known format: choose one of {', '.join(known)}.")
+    taken = [
+        _taken(name, read(download), roster) for name, read in known.items() if wanted in ("", name)
+    ]
+    fitting = [each for each in taken if each.reading.pieces]
+    if wanted:
+        if not fitting:
+            raise UserError(f"Nothing in it is named as {wanted} names submissions.")
+        return fitting[0]
+    fitting = [each for each in fitting if _fits(each, download, roster)]
+    return max(fitting, key=lambda each: (each.placed, len(each.owners)), default=None)
+
+
+def _taken(name: str, reading: Reading, roster: Roster | None) -> Taken:
+    people = roster or Roster()
+    return Taken(name, reading, {each.path: owner_of(each.who, people) for each in reading.pieces})
+
+
+def _fits(taken: Taken, download: Download, roster: Roster | None) -> bool:
+    """Return whether names and roster agree that a download has this form."""
+    explained = len(taken.reading.pieces) + len(taken.reading.extra)
+    if explained < MOST * len(download.names):
+        return False
+    if not taken.reading.sure and not roster:
+        return False
+    named = [piece for piece in taken.reading.pieces if not _is_unnamed(piece)]
+    if not roster or not named:
+        return taken.reading.sure
+    at_top = sum(bool(roster.find_any(name)) for name in download.top)
+    return taken.placed >= HALF * len(named) or (taken.reading.sure and taken.placed > at_top)
+
+
+def _is_unnamed(piece: Piece) -> bool:
+    return all(not [*described(who)] for people in piece.who for who in people)
+
+
+def by_owner(taken: Taken) -> dict[Owner, dict[str, list[Piece]]]:
+    """Return the pieces of each owner, by attempt, the attempts in order."""
+    found: defaultdict[Owner, defaultdict[str, list[Piece]]] = defaultdict(
+        lambda: defaultdict(list)
+    )
+    for piece in taken.reading.pieces:
+        found[taken.owners[piece.path]][piece.attempt].append(piece)
+    return {owner: dict(sorted(attempts.items())) for owner, attempts in found.items()}
