@@ -177,6 +177,14 @@ class TestPeople:
             "eve": ("eve",),
         }
 
+    def test_files_of_one_name_stay_two_and_the_roster_can_say_which_counts(self, tmp_path):
+        names = ["roeann_1_21_a.py", "roeann_1_22_a-1.py", "doejo_2_23_a.py"]
+        roster = 'Student,ID,File\n"Roe, Ann",1,roeann_1_22_a-1.py\n"Doe, Jo",2,\n'
+        found = self.taken(tmp_path, names, roster)
+        assert found["1"].names == ("roeann_1_21_a.py", "roeann_1_22_a-1.py")
+        assert (found["1"].file, found["2"].file) == ("roeann_1_22_a-1.py", "")
+        assert found["2"].names == ("a.py",)
+
     def test_attempts_are_in_the_order_of_their_times(self, tmp_path):
         names = [
             f"HW_aroe_attempt_2025-02-0{day}-14-05-09_{file}"
