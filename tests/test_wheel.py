@@ -115,3 +115,22 @@ def test_installed_command_makes_a_course_away_from_the_checkout(installed, tmp_
     assert {"nbgrader_config.py", *notebooks} <= made
     run("-m", "grading.cli", "new", "course", "--assignment", "mine", cwd=tmp_path, path=installed)
     assert (tmp_path / "course/solutions/mine/assignment.py").is_file()
+
+
+def test_installed_command_hands_out_without_what_only_instructors_install(installed, tmp_path):
+    program = """
+import sys
+sys.modules |= dict.fromkeys(("nbgrader", "nbformat", "jinja2", "landlockpy", "pyseccomp"))
+from grading.cli import main
+try:
+    main()
+except SystemExit as end:
+    print("exit code", end.code)
+"""
+    listed = run("-c", program, "start", cwd=tmp_path, path=installed)
+    names = [line.split()[0] for line in listed.splitlines() if "exit code" not in line]
+    assert {*names} == {path.name for path in (ROOT / "assignments").iterdir()}
+    for name in names:
+        assert "exit code 0" in run("-c", program, "start", name, cwd=tmp_path, path=installed)
+        shown = run("-c", program, "check", name, cwd=tmp_path, path=installed)
+        assert "0 of 10 points" in shown and "exit code 1" in shown

@@ -14,6 +14,7 @@ from grading.cli.course import doctor, new, release, verify
 from grading.cli.export import export
 from grading.cli.grade import grade, override, replay, similar
 from grading.cli.report import report
+from grading.cli.start import start
 from grading.errors import refused_as
 
 __all__ = ["main"]
@@ -54,6 +55,7 @@ def _fill_closed_streams() -> None:
 
 
 for command in (
+    start,
     check,
     grade,
     replay,

@@ -1,1 +1,1 @@
-"""Folders of courses, and assignments to fill in."""
+"""Folders of courses, assignments to fill in, and handouts."""

@@ -19,8 +19,8 @@ from harness.errors import UserError
 SKELETON = Path(__file__).parent / "skeleton"
 _ROOT = Path(__file__).parents[2]
 # In an installed package, what a checkout has in its own folder lies here.
-_PACKED = Path(__file__).parent / "shipped"
-_SHIPPED = _PACKED if _PACKED.is_dir() else _ROOT
+_INSTALLED = Path(__file__).parent / "shipped"
+PACKED = _INSTALLED if _INSTALLED.is_dir() else _ROOT
 
 
 def make_course(folder: Path) -> Iterator[Path]:
@@ -29,7 +29,7 @@ def make_course(folder: Path) -> Iterator[Path]:
     Files that are there stay as they are.
     """
     for name in SHIPPED:
-        for file in sorted((_SHIPPED / "solutions" / name).iterdir()):
+        for file in sorted((PACKED / "solutions" / name).iterdir()):
             if file.suffix == ".ipynb" or file.name == SETTINGS_FILE:
                 yield from _written(file.read_bytes(), source_in(folder) / name / file.name)
     yield from _configured(folder)
@@ -49,7 +49,7 @@ def add_assignment(folder: Path, name: str) -> Iterator[Path]:
         text = text.replace("@NAME@", name).replace("@MODULE@", module_of(name))
         goal = file.name.removesuffix(".txt").replace("notebook", name)
         yield from _written(text.encode(), target / goal)
-    settings = (_SHIPPED / "solutions" / SHIPPED[0] / SETTINGS_FILE).read_text(encoding="utf-8")
+    settings = (PACKED / "solutions" / SHIPPED[0] / SETTINGS_FILE).read_text(encoding="utf-8")
     settings = settings.replace(f"harness/{module_of(SHIPPED[0])}.py", DECLARATION)
     settings = settings.replace(SHIPPED[0], name).replace("sigmoid/", "relu/")
     yield from _written(settings.encode(), target / SETTINGS_FILE)
@@ -57,7 +57,7 @@ def add_assignment(folder: Path, name: str) -> Iterator[Path]:
 
 
 def _configured(folder: Path) -> Iterator[Path]:
-    yield from _written((_SHIPPED / NBGRADER_CONFIG).read_bytes(), folder / NBGRADER_CONFIG)
+    yield from _written((PACKED / NBGRADER_CONFIG).read_bytes(), folder / NBGRADER_CONFIG)
 
 
 def _written(data: bytes, path: Path) -> Iterator[Path]:
