@@ -142,6 +142,26 @@ class TestCheck:
         run = check("mine.py")
         assert run.exit_code == 2 and "no check is called 'trainng'" in run.stderr
 
+    def test_settings_are_those_beside_the_file_else_the_courses_else_declared(
+        self, tmp_path, check
+    ):
+        (tmp_path / "work").mkdir()
+        (tmp_path / "work" / "mine.py").write_text(WRONG)
+        run = check("work/mine.py", "--json", "report.json")
+        assert "∂C/∂z is wrong" in run.stdout and run.stderr == (
+            "No assignment.toml or course here or above: "
+            "the declared settings of many-neurons are used.\n"
+        )
+        for place in ("solutions/many-neurons", "work"):
+            settings = tmp_path / place / "assignment.toml"
+            settings.parent.mkdir(parents=True, exist_ok=True)
+            settings.write_text('assignment = "many-neurons"\nfeedback = "verdict"\n')
+            for file in ("work/mine.py", "work"):
+                run = check(file)
+                assert run.exit_code == 1 and run.stderr == ""
+                assert "✗ ∂C/∂z" in run.stdout and "is wrong" not in run.stdout
+            settings.write_text('assignment = "many-neurons"\n')
+
 
 @pytest.fixture(scope="module")
 def graded(tmp_path_factory):

@@ -17,9 +17,11 @@ import jsonschema
 import msgspec
 import pytest
 import yaml
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
+from grading.cli import main
 from grading.exports.classroom import classroom_report, encoded_report, workflow
 from grading.exports.junit import junit
 from grading.exports.marks import CANVAS, POINTS_POSSIBLE, canvas, moodle
@@ -29,6 +31,7 @@ from harness.course.settings import Settings
 from harness.errors import UserError
 
 FORMATS = Path(__file__).parent / "formats"
+MANY = "many-neurons"
 RUN = {
     "schema": 1,
     "assignment": "many-neurons",
@@ -140,7 +143,7 @@ def test_every_report_fits_its_schema(found):
 
 
 def test_the_workflow_hands_the_reporter_what_the_step_wrote():
-    made = yaml.safe_load(workflow("many-neurons", "*.ipynb", "'backprop-harness[grading]'"))
+    made = yaml.safe_load(workflow("many-neurons", "*.ipynb", ["'backprop-harness[grading]'"]))
     steps = made["jobs"]["grade"]["steps"]
     (graded,) = [step for step in steps if step.get("id")]
     report = steps[-1]
@@ -149,6 +152,21 @@ def test_the_workflow_hands_the_reporter_what_the_step_wrote():
     assert report["env"] == {variable: f"${{{{ steps.{graded['id']}.outputs.result }}}}"}
     assert "backprop grade handed-in --assignment many-neurons" in graded["run"]
     assert '>> "$GITHUB_OUTPUT"' in graded["run"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arguments", [["gradescope", MANY], ["workflow", MANY], ["nbgrader", "."]])
+def test_outside_of_a_course_nothing_is_made_for_another_system(tmp_path, arguments, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    publish(tmp_path, CLASS, RUN)
+    before = sorted(tmp_path.iterdir())
+    done = CliRunner().invoke(main, ["export", *arguments])
+    assert done.exit_code == 2 and done.stdout == ""
+    assert done.stderr == (
+        "Error: There is no course here or above: run this in the course's folder, which holds "
+        "solutions/. `backprop new DIR` makes one.\n"
+    )
+    assert sorted(tmp_path.iterdir()) == before
 
 
 def rows(text):

@@ -59,6 +59,7 @@ def secret_in(data):
 
 def test_each_zip_has_a_secret_of_its_own_and_is_made_again_from_it(tmp_path):
     made = []
+    (tmp_path / "solutions").mkdir()
     for name in ("first.zip", "second.zip"):
         command = [sys.executable, "-m", "grading.cli", "export", "gradescope", "one-neuron"]
         done = subprocess.run(
@@ -69,6 +70,7 @@ def test_each_zip_has_a_secret_of_its_own_and_is_made_again_from_it(tmp_path):
             text=True,
             check=True,
         )
+        assert "the declared settings of one-neuron are used." in done.stderr
         assert "It contains the secret" in " ".join(done.stdout.split())
         made.append((tmp_path / name).read_bytes())
     first, second = map(secret_in, made)

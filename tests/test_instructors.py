@@ -35,15 +35,40 @@ NBGRADER = re.compile(r"^## nbgrader$.*?(?=^## |\Z)", re.MULTILINE | re.DOTALL)
 
 def commands():
     text = NBGRADER.sub("", GUIDE.read_text(encoding="utf-8"))
-    lines = re.findall(r"^    (backprop .*)$", text, re.MULTILINE)
+    lines = re.findall(r"^    ((?:backprop|cd) .*)$", text, re.MULTILINE)
     return [line for line in lines if not any(word in line for word in ELSEWHERE)]
 
 
 @pytest.fixture(scope="module")
 def course(tmp_path_factory):
-    """A course's folder in which all commands of the guide have run."""
-    course = tmp_path_factory.mktemp("course")
-    shutil.copytree(COURSE / "solutions", course / "solutions")
+    """A course's folder in which all commands of the guide have run, from an empty one."""
+    where = tmp_path_factory.mktemp("home")
+    shim = where / "bin" / "backprop"
+    shim.parent.mkdir()
+    shim.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m grading.cli "$@"\n')
+    shim.chmod(0o755)
+    path = f"{shim.parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "PYTHONPATH": str(COURSE)}
+    for line in commands():
+        if line.startswith("cd "):
+            where /= line.removeprefix("cd ")
+            hand_in(where)
+            continue
+        done = subprocess.run(
+            ["bash", "-c", line],
+            cwd=where,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        said = done.stdout + done.stderr
+        assert done.returncode == 0 and "declared settings" not in said, f"{line}: {said}"
+    return where
+
+
+def hand_in(course):
+    """What a class hands in, and the lists of it."""
     handed_in = course / "handed-in"
     for name, sample in (
         ("alice.py", "wrong-z-for-a.ipynb"),
@@ -59,23 +84,6 @@ def course(tmp_path_factory):
         "Student,ID,SIS User ID,SIS Login ID,Section\n"
         "Alice,1,s1,alice,A\nBob,2,s2,bob,A\nCarol,3,s3,carol,A\nZoe,4,s4,zoe,A\n"
     )
-    shim = course / "bin" / "backprop"
-    shim.parent.mkdir()
-    shim.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m grading.cli "$@"\n')
-    shim.chmod(0o755)
-    path = f"{shim.parent}{os.pathsep}{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path, "PYTHONPATH": str(COURSE)}
-    for line in commands():
-        done = subprocess.run(
-            ["bash", "-c", line],
-            cwd=course,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, f"{line}: {done.stdout}{done.stderr}"
-    return course
 
 
 def schema(name):

@@ -17,6 +17,8 @@ from harness.course.assignments import (
     choose_course,
     declaration_digest,
     load_assignment,
+    release_in,
+    settings_of,
     use_course,
 )
 from harness.errors import UserError
@@ -103,6 +105,43 @@ class TestFinding:
         (tmp_path / "source/hw1/assignment.py").write_text("def mine(): ...")
         use_course(tmp_path)
         assert assignment_names() == ("one-neuron", "many-neurons", "net-one")
+
+    def test_other_names_in_nbgraders_configuration_are_read_without_running_it(self, tmp_path):
+        declare(tmp_path / "x", "net-one").parent.rename(tmp_path / "mine")
+        (tmp_path / "solutions").mkdir()
+        config = tmp_path / "nbgrader_config.py"
+        config.write_text(
+            "raise RuntimeError\n"
+            "# c.CourseDirectory.source_directory = 'source'\n"
+            "c.CourseDirectory.source_directory = 'mine'  # where I work\n"
+            'c.CourseDirectory.release_directory="handouts"\n'
+        )
+        choose_course(tmp_path)
+        assert assignment_names() == ("one-neuron", "many-neurons", "net-one")
+        assert release_in(tmp_path) == tmp_path / "handouts"
+        config.write_text("c.CourseDirectory.source_directory = name\n")
+        with pytest.raises(UserError, match="source_directory must be a name in quotes"):
+            choose_course(tmp_path)
+
+    def test_the_root_of_nbgraders_configuration_is_the_course(self, course, monkeypatch):
+        (course.parent / "here").mkdir()
+        config = course.parent / "here" / "nbgrader_config.py"
+        config.write_text("c.CourseDirectory.root = '../course'\n")
+        monkeypatch.chdir(config.parent)
+        choose_course(None)
+        assert "net-one" in assignment_names()
+
+    def test_settings_for_a_shipped_assignment_are_found_in_a_folder_of_another_name(self, course):
+        settings = 'assignment = "one-neuron"\nfeedback = "where"\n'
+        (course / "solutions/net-two/assignment.toml").write_text(settings)  # not its own
+        for name in ("hw3", "hw4"):
+            assert settings_of("one-neuron").feedback == ("where" if name == "hw4" else "formula")
+            (course / "solutions" / name).mkdir()
+            (course / "solutions" / name / "assignment.toml").write_text(settings)
+        with pytest.raises(UserError, match=r"hw3 and .*hw4 are both for one-neuron"):
+            settings_of("one-neuron")
+        (course / "solutions/one-neuron").mkdir()
+        assert settings_of("one-neuron").feedback == "formula"
 
     def test_the_nearest_folder_that_holds_solutions_is_found(self, course, monkeypatch):
         (course / "a/b").mkdir(parents=True)
@@ -259,8 +298,7 @@ def test_gradescopes_zip_has_what_declares_it_and_marks_with_it(course, tmp_path
     assert results["score"] == 10
 
 
-def test_classrooms_workflow_names_the_course(course):
+def test_classrooms_workflow_says_what_declares_it(course):
     said = backprop("export", "workflow", "net-one", cwd=course)
-    assert "--assignment net-one --course .github/course --out" in said
     assert "Add .github/course/solutions/net-one/assignment.py to the template" in said
-    assert "--course" not in backprop("export", "workflow", "one-neuron", cwd=course)
+    assert "Add" not in backprop("export", "workflow", "one-neuron", cwd=course)

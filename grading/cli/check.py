@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from grading.cli.common import COURSE, JSON, PATH, UNUSABLE, write_json
+from grading.cli.common import COURSE, JSON, PATH, UNUSABLE, tell_of_settings, write_json
 from grading.confined.software import MissingPackage
 from grading.errors import sentence
 from grading.sandbox import Spawner, open_spawner
@@ -61,6 +61,7 @@ def check(
 
         def once() -> int:
             current = work or read_work(file, assignment, wanted)
+            tell_of_settings(current.name, current.folder)
             opened = spawner(tuple(current.settings.packages))
             # The students' side and this one load torch at the same time.
             from grading.selfcheck.check import check_stages

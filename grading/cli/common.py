@@ -10,7 +10,13 @@ import click
 from grading.errors import refusals
 from grading.sandbox import LEVELS
 from grading.workers.seeds import LARGEST
-from harness.course.assignments import assignment_names, choose_course
+from harness.course.assignments import (
+    assignment_names,
+    choose_course,
+    current_course,
+    settings_file,
+)
+from harness.course.settings import SETTINGS_FILE
 from harness.errors import UserError
 
 if TYPE_CHECKING:
@@ -67,6 +73,28 @@ ISOLATION = click.option(
 )
 OUT = click.option("--out", type=PATH, help="Write to this file instead of printing.")
 JSON = click.option("--json", "json_file", type=PATH, help="Also write the outcome as JSON.")
+
+
+def course_here() -> Path:
+    """Return the course's folder. Raise UserError if the command is run outside of one."""
+    course = current_course()
+    if course is None:
+        raise UserError(
+            "There is no course here or above: run this in the course's folder, which holds "
+            "solutions/. `backprop new DIR` makes one."
+        )
+    return course
+
+
+def tell_of_settings(assignment: str, folder: Path | None = None) -> None:
+    """Say on standard error that the declared settings are used, if none are set.
+
+    They are set in ``folder`` or in the course.
+    """
+    path = settings_file(assignment, folder)
+    if not path.is_file():
+        where = str(path) if current_course() else f"{SETTINGS_FILE} or course here or above"
+        click.echo(f"No {where}: the declared settings of {assignment} are used.", err=True)
 
 
 def read_results(folder: Path) -> list[Result]:

@@ -12,6 +12,7 @@ from grading.cli.common import (
     WORKERS,
     given_folder,
     known_assignment,
+    tell_of_settings,
     write_json,
 )
 from grading.workers.capacity import cores
@@ -38,6 +39,7 @@ def release(assignment: str | None, embed: bool) -> None:
     for name in [assignment] if assignment else _present():
         for path in release_assignment(course, name, embed=embed):
             click.echo(f"Released {path}")
+        tell_of_settings(name)
 
 
 @click.command()
@@ -58,6 +60,8 @@ def verify(assignment: str | None, workers: int | None, seed: int, json_file: Pa
 
     names = [assignment] if assignment else _present()
     proofs = verify_and_print(current_course() or Path(), names, workers or cores(), seed)
+    for name in names:
+        tell_of_settings(name)
     if json_file:
         write_json([proof.as_dict() for proof in proofs], json_file)
     sys.exit(1 if any(proof.off for proof in proofs) else 0)

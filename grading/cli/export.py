@@ -5,7 +5,17 @@ from pathlib import Path
 
 import click
 
-from grading.cli.common import COURSE, OUT, PATH, RESULTS, known_assignment, read_results, write
+from grading.cli.common import (
+    COURSE,
+    OUT,
+    PATH,
+    RESULTS,
+    course_here,
+    known_assignment,
+    read_results,
+    tell_of_settings,
+    write,
+)
 from harness.course.numbers import plural
 from harness.errors import UserError
 
@@ -77,6 +87,23 @@ def classroom(results: Path, out: Path | None) -> None:
     write(encoded_report(found[0]).encode(), out)
 
 
+def _settings_checked(assignment: str) -> Path | None:
+    """Return the file with the course's settings for an assignment, None if it has none.
+
+    Raise UserError without a course, and for settings or a declaration that cannot be used: what
+    is wrong is told here, rather than where students hand in.
+    """
+    from grading.runs.start import check_declared
+    from grading.workers.jobs import Job
+    from harness.course.assignments import settings_file, settings_of
+
+    course_here()
+    tell_of_settings(assignment)
+    check_declared(Job(assignment, settings_of(assignment), 0))
+    path = settings_file(assignment)
+    return path if path.is_file() else None
+
+
 @export.command()
 @click.argument("assignment", callback=known_assignment)
 @COURSE
@@ -93,18 +120,10 @@ def gradescope(assignment: str, index: str | None, out: Path | None) -> None:
     course's own.
     """
     from grading.exports.gradescope import autograder_zip
-    from harness.course.assignments import is_declared, load_assignment, source_of
-    from harness.course.settings import SETTINGS_FILE
 
-    settings = source_of(assignment) / SETTINGS_FILE
+    settings = _settings_checked(assignment)
     out = out or Path(f"gradescope-{assignment}.zip")
-    found = settings if settings.is_file() else None
-    if is_declared(source_of(assignment)):
-        from harness.judging.validation import validate
-
-        # What is wrong with it is told here, rather than where students hand in.
-        validate(load_assignment(assignment))
-    write(autograder_zip(assignment, found, index, secrets.token_hex(32)), out)
+    write(autograder_zip(assignment, settings, index, secrets.token_hex(32)), out)
     click.echo(
         f"Wrote {out}: upload it under Configure Autograder. It contains the secret that hidden "
         "inputs are derived from: keep it from students."
@@ -126,11 +145,13 @@ def workflow(assignment: str, files: str, requirement: str, out: Path | None) ->
     """Write a workflow for GitHub Classroom."""
     from grading.exports.classroom import COURSE as WHERE
     from grading.exports.classroom import workflow as made
-    from harness.course.assignments import is_declared, module_of, source_of
+    from harness.course.assignments import is_declared, module_of, settings_of, source_of
 
-    declared = is_declared(source_of(assignment))
-    write(made(assignment, files, requirement, declared=declared).encode(), out)
-    if declared:
+    settings = _settings_checked(assignment)
+    text = settings.read_text(encoding="utf-8") if settings else ""
+    wanted = (requirement, *map(repr, settings_of(assignment).packages))
+    write(made(assignment, files, wanted, text).encode(), out)
+    if is_declared(source_of(assignment)):
         click.echo(
             f"Add {WHERE}/solutions/{assignment}/assignment.py to the template repository: a copy "
             f"of {module_of(assignment)}.py, as `backprop release` writes it, says nothing that "
@@ -144,9 +165,8 @@ def workflow(assignment: str, files: str, requirement: str, out: Path | None) ->
 @click.option(
     "--db",
     "url",
-    default="sqlite:///gradebook.db",
-    show_default=True,
-    help="URL of the gradebook: sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME.",
+    help="URL of the gradebook: sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME. Default: "
+    "gradebook.db in the course's folder.",
 )
 @click.option(
     "--course",
@@ -154,19 +174,25 @@ def workflow(assignment: str, files: str, requirement: str, out: Path | None) ->
     show_default=True,
     help="The course_id for a new gradebook.",
 )
-def nbgrader(results: Path, url: str, course: str) -> None:
+def nbgrader(results: Path, url: str | None, course: str) -> None:
     """Write marks into nbgrader's gradebook.
 
     The gradebook is created if needed. The marks go to the check cells of the released notebook if
     the gradebook has it, or else to one cell per check. Manual grades are kept; an open mark is
     left for a person.
     """
+    import msgspec
+
     from grading.nbgrader.gradebook import export_marks
     from grading.results.record import read_run
-    from harness.course.assignments import choose_course
+    from harness.course.assignments import choose_course, source_of
 
     choose_course(None)
+    url = url or f"sqlite:///{course_here() / 'gradebook.db'}"
     found = read_results(results)
+    # nbgrader knows an assignment by its folder.
+    name = source_of(found[0].assignment).name
+    found = [msgspec.structs.replace(each, assignment=name) for each in found]
     written = export_marks(url, found, read_run(results).missing, course_id=course)
     for line in written.sentences():
         click.echo(line)

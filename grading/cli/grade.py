@@ -17,12 +17,13 @@ from grading.cli.common import (
     RESULTS,
     SEEDS,
     given_folder,
+    tell_of_settings,
     write_json,
 )
 from grading.cli.report import update_report
 from grading.errors import isolated
 from grading.sandbox import LOCKED, Isolation, open_spawner
-from harness.course.assignments import current_course, release_in
+from harness.course.assignments import current_course, release_in, source_of
 from harness.errors import UserError
 from harness.show.visible import visible_line
 
@@ -93,6 +94,7 @@ def grade(folder: Path, assignment: str, out: Path, preview: bool, **options: An
     from grading.runs.run import Options, grade_folder, preview_folder
     from grading.runs.signals import Stopped
 
+    tell_of_settings(assignment)
     moves = False
     try:
         if preview:
@@ -218,7 +220,7 @@ def similar(
     from grading.submissions.people import read_roster
 
     released = release_in(current_course() or Path())
-    handout = handout or released / assignment / f"{assignment}.ipynb"
+    handout = handout or released / source_of(assignment).name / f"{assignment}.ipynb"
     if not handout.is_file():
         raise UserError(
             f"{handout} does not exist, and without the handout its code would count as students' "

@@ -2,12 +2,14 @@
 
 import base64
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 
 from grading.exports.files import filled, message_of
 from grading.results.lines import OPEN, Result, checks_told
+from harness.course.assignments import SOURCE
 from harness.course.report import Check
 from harness.show.visible import visible_line
 
@@ -18,14 +20,23 @@ VERSION = 3
 COURSE = ".github/course"
 
 
-def workflow(assignment: str, files: str, requirement: str, *, declared: bool = False) -> str:
+def workflow(assignment: str, files: str, requirements: Iterable[str], settings: str = "") -> str:
     """Return the workflow for a student's repository that holds ``files`` for the assignment.
 
-    Where it is ``declared`` by the course, the repository has the declaration in ``COURSE``.
+    It installs ``requirements``, and writes ``settings``, the text of ``assignment.toml``, without
+    its comments, into the course in ``COURSE``.
     """
-    course = f" --course {COURSE}" if declared else ""
+    lines = (settings or f'assignment = "{assignment}"').split("\n")
+    kept = (line.rstrip() for line in lines if line.strip() and not line.lstrip().startswith("#"))
     return filled(
-        "workflow.yml", assignment=assignment, files=files, requirement=requirement, course=course
+        "workflow.yml",
+        assignment=assignment,
+        files=files,
+        requirements=" ".join(requirements),
+        course=COURSE,
+        folder=f"{COURSE}/{SOURCE}/{assignment}",
+        # GitHub would replace what stands in ${{ }}.
+        settings=f"\n{' ' * 10}".join(kept).replace("${{", "$ {{"),
     )
 
 

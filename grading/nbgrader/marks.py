@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Collection
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nbformat import NotebookNode
 from nbformat.v4 import new_output
@@ -19,7 +18,7 @@ from harness.course.report import Report
 from harness.course.settings import (
     SETTINGS_FILE,
     Settings,
-    SettingsError,
+    assignment_set,
     for_student,
     settings_beside,
 )
@@ -49,7 +48,7 @@ def find_task(folder: Path) -> Task | None:
     UserError for a declaration that cannot be used.
     """
     declared = is_declared(folder)
-    name = folder.name if declared else _named(folder)
+    name = folder.name if declared else assignment_set(folder)
     if not declared and name not in SHIPPED:
         return None
     from harness.judging.validation import validate
@@ -93,16 +92,6 @@ def fill_outputs(notebook: NotebookNode, result: Result, task: Task) -> None:
         data = {"text/plain": repr(float(part.score)), "text/html": html}
         cell.execution_count = number
         cell.outputs = [new_output("execute_result", data, execution_count=number)]  # type: ignore[no-untyped-call]
-
-
-def _named(folder: Path) -> Any:
-    path = folder / SETTINGS_FILE
-    if not path.is_file():
-        return folder.name
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8")).get("assignment")
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise SettingsError(f"{path}: {error}.") from None
 
 
 def _part(report: Report, stages: Collection[str | None], *, whole: bool) -> Report:

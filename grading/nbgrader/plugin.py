@@ -66,8 +66,8 @@ def configure(config: Config, isolation: Isolation | None = None) -> None:
     safe for untrusted code. What a course sets afterwards overrides this.
     """
     course = Path(config.CourseDirectory.get("root", ""))
-    config.CourseDirectory.source_directory = source_in(course).name
-    config.CourseDirectory.release_directory = release_in(course).name
+    config.CourseDirectory.source_directory = os.path.relpath(source_in(course), course)
+    config.CourseDirectory.release_directory = os.path.relpath(release_in(course), course)
     config.CourseDirectory.ignore = IGNORED
     config.GenerateAssignment.exporter_class = SourceNotebooks
     config.Autograde.exporter_class = SubmittedNotebooks

@@ -22,7 +22,7 @@ from harness.course.assignments import (
     load_assignment,
     module_of,
     release_in,
-    source_in,
+    source_of,
 )
 from harness.course.settings import SETTINGS_FILE, settings_beside
 from harness.errors import UserError
@@ -48,7 +48,7 @@ def release_assignment(course: Path, name: str, *, embed: bool = False) -> list[
     from harness.judging.validation import validate
     from harness.probes import plan
 
-    source = source_in(course) / name
+    source = source_of(name, course)
     refuse_leaks(source)
     assignment = load_assignment(name, source / DECLARATION)
     if is_declared(source):
@@ -57,17 +57,17 @@ def release_assignment(course: Path, name: str, *, embed: bool = False) -> list[
     planned = plan(assignment, settings_beside(source, name))
     for notebook in sorted(source.glob("*.ipynb")):
         _set_points(notebook, planned)
-    target = release_in(course) / name
+    target = release_in(course) / source.name
     with tempfile.TemporaryDirectory(dir=room()) as folder:
-        shutil.copytree(source, Path(folder, SOURCE, name))
+        shutil.copytree(source, Path(folder, SOURCE, source.name))
         if embed and is_declared(source):
-            for path in Path(folder, SOURCE, name).glob("*.ipynb"):
+            for path in Path(folder, SOURCE, source.name).glob("*.ipynb"):
                 _embed(path, source / f"{module_of(name)}.py")
-        _generate(Path(folder), name)
+        _generate(Path(folder), source.name)
         target.mkdir(parents=True, exist_ok=True)
         return [
             Path(shutil.copyfile(made, target / made.name))
-            for made in sorted(Path(folder, RELEASE, name).iterdir())
+            for made in sorted(Path(folder, RELEASE, source.name).iterdir())
             if made.is_file()
         ]
 

@@ -20,8 +20,8 @@ from grading.confined.source import HANDED_OUT, File, Source, Unreadable, form_o
 from grading.confined.zips import last_name
 from grading.errors import refusal
 from grading.submissions.reading import Entry, plain_bytes, read_submission, sought
-from harness.course.assignments import assignment_names, load_assignment, module_of
-from harness.course.settings import Settings, settings_beside
+from harness.course.assignments import assignment_names, load_assignment, module_of, settings_of
+from harness.course.settings import Settings
 from harness.errors import UserError
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ _IMPORT = re.compile(r"^[ \t]*(?:from|import)[ \t]+(?:harness\.)?(\w+)", re.MULT
 
 @dataclass(frozen=True)
 class Work:
-    """The code in a student's file, the name of its assignment, and the settings beside it.
+    """The code in a student's file, the name of its assignment, and the settings for it.
 
     ``module`` is what was handed out beside it, where no course declares the assignment.
     """
@@ -45,6 +45,11 @@ class Work:
     name: str
     settings: Settings
     module: Path | None = None
+
+    @property
+    def folder(self) -> Path:
+        """The folder that the file is in, or that it is."""
+        return _folder(self.file)
 
     def assignment(self) -> Assignment:
         """Return the assignment. This loads torch, and runs its declaration."""
@@ -58,13 +63,13 @@ def read_work(file: Path, assignment: str | None, wanted: str = "") -> Work:
     Raise UserError if it cannot be read, it does not say which assignment it is and none is
     given, or the settings are invalid.
     """
-    beside = _handed_out(file if file.is_dir() else file.resolve().parent)
+    beside = _handed_out(_folder(file))
     names = tuple(dict.fromkeys([*assignment_names(), *beside]))
     if assignment is not None and assignment not in names:
         raise UserError(f"There is no assignment {assignment}; choose {' or '.join(names)}.")
     source = _read(file, [assignment] if assignment else names, wanted)
     name = assignment or assignment_of(file, source, names)
-    settings = settings_beside(file.resolve().parent, name)
+    settings = settings_of(name, _folder(file))
     module = None if name in assignment_names() else beside[name]
     return Work(file, source.with_handout(module_of(name)), name, settings, module)
 
@@ -88,6 +93,10 @@ def assignment_of(file: Path, source: Source, names: Sequence[str]) -> str:
         return found.pop()
     why = "imports more than one assignment" if found else "does not say which assignment it is"
     raise UserError(f"{file} {why}: add --assignment {' or --assignment '.join(names)}.")
+
+
+def _folder(file: Path) -> Path:
+    return file if file.is_dir() else file.resolve().parent
 
 
 def _handed_out(folder: Path) -> Mapping[str, Path]:

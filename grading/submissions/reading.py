@@ -81,10 +81,12 @@ class Submission(msgspec.Struct, frozen=True):
     undecided: bool = False
 
 
-def require_no_course(folder: Path) -> None:
-    """Raise UserError if the course lies in a folder of submissions.
+def find_submissions(folder: Path) -> list[Entry]:
+    """Return the submissions in a folder, by name: files, zips, or a folder for each student.
 
-    Code that was handed in must not be taken for the course's.
+    Files of other kinds are submissions too, which cannot be read, unless there is nothing else.
+    Raise OSError if the folder cannot be read, and UserError if the course lies in it: code that
+    was handed in must not be taken for the course's.
     """
     course = current_course()
     if course and course.resolve().is_relative_to(folder.resolve()):
@@ -92,14 +94,6 @@ def require_no_course(folder: Path) -> None:
             f"{course / SOURCE}, the course's folder, lies in {folder}, the folder of submissions: "
             "work elsewhere, or name the course's folder with --course."
         )
-
-
-def find_submissions(folder: Path) -> list[Entry]:
-    """Return the submissions in a folder, by name: files, zips, or a folder for each student.
-
-    Files of other kinds are submissions too, which cannot be read, unless there is nothing else.
-    Raise OSError if the folder cannot be read.
-    """
     found: dict[str, list[str]] = {}
     usable = False
     with os.scandir(folder) as entries:

@@ -23,7 +23,7 @@ from harness.course.assignments import (
     is_declared,
     load_assignment,
     release_in,
-    source_in,
+    source_of,
 )
 from harness.course.settings import Settings, settings_beside
 from harness.judging.validation import validate
@@ -63,13 +63,13 @@ def verify(course: Path, name: str, workers: int, seed: int, progress: Progress)
     Raise UserError for a declaration that cannot be used, or if there is no usable solution,
     handout or settings file.
     """
-    source = source_in(course) / name
+    source = source_of(name, course)
     assignment = load_assignment(name, source / DECLARATION)
     settings = settings_beside(source, name)
     validate(assignment)
     plan(assignment, settings)
     solution = read_solution(source)
-    handout = _handout(source, release_in(course) / name, solution)
+    handout = _handout(source, release_in(course) / source.name, solution)
     with (
         open_zygote(LEVELS, settings.packages) or nullcontext() as zygote,
         nullcontext(zygote) if zygote else open_spawner() as spawner,

@@ -11,7 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.course.settings import SETTINGS_FILE, Settings, settings_beside
+from harness.course.settings import SETTINGS_FILE, Settings, assignment_set, settings_beside
 from harness.errors import UserError
 
 if TYPE_CHECKING:
@@ -26,6 +26,12 @@ NBGRADERS_SOURCE, NBGRADERS_RELEASE = "source", "release"
 DECLARATION = "assignment.py"
 VARIABLE = "ASSIGNMENT"
 NBGRADER_CONFIG = "nbgrader_config.py"
+# It is Python, and is read here rather than run: any folder may hold one.
+_SET = re.compile(
+    r"^[ \t]*\w+\.CourseDirectory\.(root|source_directory|release_directory)[ \t]*=(.*)$",
+    re.MULTILINE,
+)
+_TEXT = re.compile(r"""[ \t]*(['"])([^'"\\]+)\1[ \t]*(?:#.*)?""")
 
 _course: Path | None = None
 
@@ -44,20 +50,25 @@ def current_course() -> Path | None:
 def choose_course(folder: Path | None) -> None:
     """Use the course in ``folder``; by default the nearest one, here or above, if there is any.
 
-    Raise UserError if ``folder`` is not a course's.
+    The root that nbgrader is configured with in a folder counts as that folder. Raise UserError if
+    ``folder`` is not a course's.
     """
     if folder is not None and not source_in(folder).is_dir():
-        raise UserError(f"{folder} is not a course's folder: it holds no folder {SOURCE}.")
+        raise UserError(
+            f"{folder} is not a course's folder: it holds no folder {source_in(folder).name}."
+        )
     here = Path.cwd()
-    above = (each for each in (here, *here.parents) if source_in(each).is_dir())
-    use_course(folder or next(above, None))
+    roots = (each / _configured(each).get("root", "") for each in (here, *here.parents))
+    use_course(folder or next((each for each in roots if source_in(each).is_dir()), None))
 
 
 def source_in(folder: Path) -> Path:
     """Return the folder of a course that holds its assignments: ``solutions/``.
 
-    That is ``source/`` in nbgrader's own layout.
+    That is what nbgrader is configured with there, or ``source/`` in nbgrader's own layout.
     """
+    if name := _configured(folder).get("source_directory"):
+        return folder / name
     its = folder / NBGRADERS_SOURCE
     usual = (folder / SOURCE).is_dir() or not (folder / NBGRADER_CONFIG).is_file()
     return folder / SOURCE if usual or not its.is_dir() else its
@@ -66,9 +77,26 @@ def source_in(folder: Path) -> Path:
 def release_in(course: Path) -> Path:
     """Return the folder of a course that handouts are released to: ``assignments/``.
 
-    That is ``release/`` in nbgrader's own layout.
+    That is what nbgrader is configured with there, or ``release/`` in nbgrader's own layout.
     """
-    return course / (RELEASE if source_in(course).name == SOURCE else NBGRADERS_RELEASE)
+    usual = RELEASE if source_in(course).name == SOURCE else NBGRADERS_RELEASE
+    return course / _configured(course).get("release_directory", usual)
+
+
+def _configured(folder: Path) -> dict[str, str]:
+    """Return what nbgrader is configured with in a folder: ``root`` and the names of folders.
+
+    Raise UserError for a name that cannot be read without running the configuration.
+    """
+    path = folder / NBGRADER_CONFIG
+    found: dict[str, str] = {}
+    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    for key, value in _SET.findall(text):
+        if match := _TEXT.fullmatch(value):
+            found[key] = match[2]
+        elif key != "root":
+            raise UserError(f"{path}: {key} must be a name in quotes, for commands to find it.")
+    return found
 
 
 def assignment_names() -> tuple[str, ...]:
@@ -89,14 +117,37 @@ def module_of(name: str) -> str:
     return name.replace("-", "_") if "-" in name else f"{name}_assignment"
 
 
-def source_of(name: str) -> Path:
-    """Return the folder of an assignment in the course, which need not exist."""
-    return source_in(_course or Path()) / name
+def source_of(name: str, course: Path | None = None) -> Path:
+    """Return the folder of an assignment in a course (default: the current), which may not exist.
+
+    It has the assignment's name, or is the one whose settings are for that shipped assignment.
+    Raise UserError if there are several of these.
+    """
+    source = source_in(course or _course or Path())
+    if (source / name).is_dir() or name not in SHIPPED:
+        return source / name
+    every = [path.parent for path in sorted(source.glob(f"*/{SETTINGS_FILE}"))]
+    found = [each for each in every if not is_declared(each) and assignment_set(each) == name]
+    if len(found) > 1:
+        raise UserError(f"{found[0]} and {found[1]} are both for {name}: rename one {name}.")
+    return found[0] if found else source / name
 
 
-def settings_of(name: str) -> Settings:
-    """Return what the course sets for an assignment. Raise SettingsError for invalid settings."""
-    return settings_beside(source_of(name), name)
+def settings_file(name: str, folder: Path | None = None) -> Path:
+    """Return the file of an assignment's settings: that in ``folder``, else the course's.
+
+    It need not exist.
+    """
+    own = folder and folder / SETTINGS_FILE
+    return own if own and own.is_file() else source_of(name) / SETTINGS_FILE
+
+
+def settings_of(name: str, folder: Path | None = None) -> Settings:
+    """Return what is set for an assignment in ``folder``, else in the course, else declared.
+
+    Raise SettingsError for invalid settings.
+    """
+    return settings_beside(settings_file(name, folder).parent, name)
 
 
 def is_declared(folder: Path) -> bool:

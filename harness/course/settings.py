@@ -99,6 +99,20 @@ def settings_beside(folder: Path, assignment: str) -> Settings:
         raise SettingsError(f"{path}: {error.strerror}.") from None
 
 
+def assignment_set(folder: Path) -> Any:
+    """Return the assignment that the settings in ``folder`` are for; without any, its name.
+
+    Raise SettingsError if they cannot be read.
+    """
+    path = folder / SETTINGS_FILE
+    if not path.is_file():
+        return folder.name
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8")).get("assignment")
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(f"{path}: {error}.") from None
+
+
 def _settings(table: dict[str, Any], assignment: str) -> Settings:
     named = table.pop("assignment", None)
     if named != assignment:

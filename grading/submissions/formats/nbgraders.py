@@ -34,9 +34,7 @@ def read(download: Download) -> Reading:
         said = found.groupdict().get("time") or download.text(stamp)
         time = _time(said)
         order = time.isoformat() if time else said
-        who = (Who(login=found["login"]),)
-        work = found["assignment"]
-        pieces.append(Piece(name, found["file"], (who,), time, order, assignment=work))
+        pieces.append(Piece(name, found["file"], ((Who(login=found["login"]),),), time, order))
     return Reading(tuple(pieces), frozenset(extra))
 
 
