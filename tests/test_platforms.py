@@ -143,11 +143,13 @@ class TestOpening:
     def test_the_only_folder_of_a_zip_is_the_class(self, tmp_path):
         archive = zip_of(tmp_path / "all.zip", {"class/alice.py": "1", "class/bob/a.py": "1"})
         with opened(archive) as (folder, was_zip):
-            assert [each.name for each in take_in(folder, was_zip=was_zip).entries] == [
+            assert [
+                each.name for each in take_in(folder, "one-neuron", was_zip=was_zip).entries
+            ] == [
                 "alice",
                 "bob",
             ]
-            assert [each.name for each in take_in(folder).entries] == ["class"]
+            assert [each.name for each in take_in(folder, "one-neuron").entries] == ["class"]
 
 
 class TestPeople:
@@ -157,7 +159,9 @@ class TestPeople:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text("1")
         (tmp_path / "class.csv").write_text(roster)
-        found = take_in(tmp_path / "in", read_roster(tmp_path / "class.csv") if roster else None)
+        found = take_in(
+            tmp_path / "in", "one-neuron", read_roster(tmp_path / "class.csv") if roster else None
+        )
         return {each.name: each for each in found.entries}
 
     def test_two_who_are_called_alike_are_told_apart_by_number(self, tmp_path):
@@ -184,6 +188,11 @@ class TestPeople:
         assert found["1"].names == ("roeann_1_21_a.py", "roeann_1_22_a-1.py")
         assert (found["1"].file, found["2"].file) == ("roeann_1_22_a-1.py", "")
         assert found["2"].names == ("a.py",)
+
+    def test_work_for_another_assignment_is_not_looked_at(self, tmp_path):
+        names = [f"submitted/ann/{work}/{work}.ipynb" for work in ("one-neuron", "many-neurons")]
+        (ann,) = self.taken(tmp_path, names).values()
+        assert ann.names == ("one-neuron.ipynb",)
 
     def test_attempts_are_in_the_order_of_their_times(self, tmp_path):
         names = [

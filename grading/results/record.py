@@ -182,8 +182,8 @@ def _entry(result: Result, folder: Path, *, was_zip: bool) -> Entry | None:
         if not all(path.resolve().is_relative_to(folder.resolve()) for path in paths):
             return None
         return Entry(result.submission, tuple(map(str, paths)), names=tuple(result.files))
-    entries = {entry.name: entry for entry in take_in(folder, was_zip=was_zip).entries}
-    entry = entries.get(result.submission)
+    found = take_in(folder, result.assignment, was_zip=was_zip).entries
+    entry = next((each for each in found if each.name == result.submission), None)
     for attempt in result.attempts or ():
         if entry and attempt.counts:
             parts = {each.name: each for each in attempts_of(entry, result.assignment)}

@@ -51,7 +51,7 @@ class Folder:
                 "a folder outside."
             )
         with refusals(folder):
-            found = take_in(self.path, roster, platform, was_zip=self._was_zip)
+            found = take_in(self.path, assignment, roster, platform, was_zip=self._was_zip)
         if not found.entries:
             raise UserError(
                 f"{folder} holds no submissions: no .py, .ipynb or .zip file, and no folder."

@@ -15,7 +15,13 @@ from grading.submissions.formats import Download, Piece
 from grading.submissions.opening import FILES
 from grading.submissions.people import SURE, Person, Roster
 from grading.submissions.placing import Owner, Taken, by_owner, recognise
-from grading.submissions.reading import DEPTH_LIMIT, Entry, find_submissions, too_many
+from grading.submissions.reading import (
+    DEPTH_LIMIT,
+    Entry,
+    find_submissions,
+    require_no_course,
+    too_many,
+)
 from harness.course.numbers import plural
 from harness.show.visible import visible_line
 
@@ -45,13 +51,19 @@ class Intake(msgspec.Struct, frozen=True):
 
 
 def take_in(
-    folder: Path, roster: Roster | None = None, wanted: str = "", *, was_zip: bool = False
+    folder: Path,
+    assignment: str,
+    roster: Roster | None = None,
+    wanted: str = "",
+    *,
+    was_zip: bool = False,
 ) -> Intake:
     """Return what a folder holds. ``wanted`` is the platform that it is from, if that is said.
 
     All that is in a zip may lie in one folder. Raise OSError if the folder cannot be read, and
-    UserError if it is not of the wanted form.
+    UserError if it is not of the wanted form, or the course lies in it.
     """
+    require_no_course(folder)
     root, names = folder, tuple(_files(folder))
     taken = recognise(_download(root, names), roster, wanted)
     inner = {name.partition("/")[0] for name in names if "/" in name}
@@ -64,7 +76,7 @@ def take_in(
     if taken is None:
         people = _plain(root, names, roster)
     else:
-        people = [*_entries(root, taken), *_others(root, taken, names)]
+        people = [*_entries(root, taken, assignment), *_others(root, taken, names)]
     people.sort(key=lambda each: each[0].name)
     return _intake([entry for entry, _ in people], [one for _, one in people], taken, roster)
 
@@ -182,9 +194,14 @@ def _known(entry: Entry, people: Sequence[Person], doubt: str = "") -> Entry:
     )
 
 
-def _entries(folder: Path, taken: Taken) -> Iterator[Placed]:
-    """Yield an entry for each owner, with what they handed in before as other attempts."""
-    owned = by_owner(taken)
+def _entries(folder: Path, taken: Taken, assignment: str) -> Iterator[Placed]:
+    """Yield an entry for each owner, with what they handed in before as other attempts.
+
+    Work for other assignments is not looked at, where a download has this one's.
+    """
+    pieces = taken.reading.pieces
+    here = [piece for piece in pieces if piece.assignment == assignment]
+    owned = by_owner(here or pieces, taken.owners)
     counts = Counter(owner.label for owner in owned)
     numbers: Counter[str] = Counter()
     for owner, attempts in owned.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from grading.submissions.formats import Download, Piece, Reading, Who, formats
@@ -134,11 +134,13 @@ def _is_unnamed(piece: Piece) -> bool:
     return all(not [*described(who)] for people in piece.who for who in people)
 
 
-def by_owner(taken: Taken) -> dict[Owner, dict[str, list[Piece]]]:
+def by_owner(
+    pieces: Iterable[Piece], owners: Mapping[str, Owner]
+) -> dict[Owner, dict[str, list[Piece]]]:
     """Return the pieces of each owner, by attempt, the attempts in order."""
     found: defaultdict[Owner, defaultdict[str, list[Piece]]] = defaultdict(
         lambda: defaultdict(list)
     )
-    for piece in taken.reading.pieces:
-        found[taken.owners[piece.path]][piece.attempt].append(piece)
+    for piece in pieces:
+        found[owners[piece.path]][piece.attempt].append(piece)
     return {owner: dict(sorted(attempts.items())) for owner, attempts in found.items()}

@@ -81,12 +81,10 @@ class Submission(msgspec.Struct, frozen=True):
     undecided: bool = False
 
 
-def find_submissions(folder: Path) -> list[Entry]:
-    """Return the submissions in a folder, by name: files, zips, or a folder for each student.
+def require_no_course(folder: Path) -> None:
+    """Raise UserError if the course lies in a folder of submissions.
 
-    Files of other kinds are submissions too, which cannot be read, unless there is nothing else.
-    Raise OSError if the folder cannot be read, and UserError if the course lies in it: code that
-    was handed in must not be taken for the course's.
+    Code that was handed in must not be taken for the course's.
     """
     course = current_course()
     if course and course.resolve().is_relative_to(folder.resolve()):
@@ -94,6 +92,14 @@ def find_submissions(folder: Path) -> list[Entry]:
             f"{course / SOURCE}, the course's folder, lies in {folder}, the folder of submissions: "
             "work elsewhere, or name the course's folder with --course."
         )
+
+
+def find_submissions(folder: Path) -> list[Entry]:
+    """Return the submissions in a folder, by name: files, zips, or a folder for each student.
+
+    Files of other kinds are submissions too, which cannot be read, unless there is nothing else.
+    Raise OSError if the folder cannot be read.
+    """
     found: dict[str, list[str]] = {}
     usable = False
     with os.scandir(folder) as entries:

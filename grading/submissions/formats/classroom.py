@@ -9,7 +9,6 @@ Logins can end like that themselves. The roster (classroom_roster.csv) says whic
 """
 
 import re
-from pathlib import PurePosixPath
 
 from grading.submissions.formats.pieces import Download, Piece, Reading, Who, shared_start
 
@@ -19,22 +18,20 @@ OUTER = "-submissions"
 
 def read(download: Download) -> Reading:
     """Read the folders' names: what follows on what all of them begin with."""
-    top = [PurePosixPath(name).parts for name in download.names]
-    outer = f"{top[0][0]}/" if top and {parts[0] for parts in top} == {top[0][0]} else ""
-    if outer and not outer.endswith(f"{OUTER}/"):
-        return Reading()
-    inner = [name.removeprefix(outer) for name in download.names]
+    outer = next((f"{top}/" for top in download.top if top.endswith(OUTER)), "")
+    inner = [name.removeprefix(outer) for name in download.names if name.startswith(outer)]
     folders = [*dict.fromkeys(name.partition("/")[0] for name in inner if "/" in name)]
     slug = outer.removesuffix(f"{OUTER}/") + "-" if outer else _slug(folders)
     if not slug:
         return Reading()
     pieces: list[Piece] = []
-    for path, name in zip(download.names, inner, strict=True):
+    for name in inner:
         folder, inside, file = name.partition("/")
         if inside and folder.startswith(slug):
             called = folder.removeprefix(slug)
             logins = dict.fromkeys([called, TAKEN.sub("", called)])
-            pieces.append(Piece(path, file, tuple((Who(login=one, group=one),) for one in logins)))
+            readings = tuple((Who(login=one, group=one),) for one in logins)
+            pieces.append(Piece(outer + name, file, readings))
     return Reading(tuple(pieces), sure=bool(outer))
 
 

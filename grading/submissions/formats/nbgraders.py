@@ -34,7 +34,9 @@ def read(download: Download) -> Reading:
         said = found.groupdict().get("time") or download.text(stamp)
         time = _time(said)
         order = time.isoformat() if time else said
-        pieces.append(Piece(name, found["file"], ((Who(login=found["login"]),),), time, order))
+        who = (Who(login=found["login"]),)
+        work = found["assignment"]
+        pieces.append(Piece(name, found["file"], (who,), time, order, assignment=work))
     return Reading(tuple(pieces), frozenset(extra))
 
 

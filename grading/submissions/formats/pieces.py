@@ -50,8 +50,8 @@ class Piece:
 
     ``who`` has what the name may mean, the likeliest first: more than one where a name can be read
     in several ways. Each may be several people, as members of a group are. ``time`` is when it was
-    handed in, ``attempt`` orders what one person handed in several times, and ``late`` is what the
-    platform says.
+    handed in, ``attempt`` orders what one person handed in several times, ``late`` is what the
+    platform says, and ``assignment`` what the work is for, where a download has several.
     """
 
     path: str
@@ -60,6 +60,7 @@ class Piece:
     time: datetime | None = None
     attempt: str = ""
     late: bool = False
+    assignment: str = ""
 
 
 @dataclass(frozen=True)
