@@ -119,6 +119,13 @@ def test_who_has_no_usable_code_or_no_mark_reads_why():
     assert "still open" in page and "0 of" not in page and SECRET not in page
 
 
+def test_staff_see_whose_it_is_and_how_late(tmp_path):
+    known = {"students": ["a", "b"], "time": "2026-03-09", "late": "1:30:00"}
+    page = staff_page(result_of("alice", RIGHT, **known), tmp_path)
+    assert "Of a, b · handed in 2026-03-09 · late by 1:30:00" in page
+    assert "handed in" not in staff_page(result_of("alice", RIGHT), tmp_path)
+
+
 def test_a_mark_that_an_instructor_gave_is_shown_and_its_reason_is_for_staff(tmp_path):
     given_ = Overridden(1.5, Given(1.5, "Said it in class."))
     result = result_of("alice", RIGHT, wrong_line(), override=given_)
