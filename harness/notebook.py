@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.candidate.operations import Candidate, Chained, Descend, Operation, Reply
-from harness.candidate.workbench import Workbench
+from harness.candidate.workbench import Workbench, is_apply
 from harness.course.assignment import Assignment
 from harness.course.report import Report
 from harness.course.settings import for_student, settings_beside
@@ -128,6 +128,7 @@ class Handout:
         known = [stage.name for stage in self.assignment.stages]
         if not stages:
             raise TypeError(f"name the classes to check, such as check({known[0]})")
+        stages = tuple(stage.__self__ if is_apply(stage) else stage for stage in stages)
         for stage in stages:
             name = getattr(stage, "__name__", None)
             if not isinstance(stage, type) or name not in known:

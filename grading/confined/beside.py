@@ -1,12 +1,15 @@
 """Imports of the modules that were handed in beside a file, which never hide an installed one."""
 
+import ast
 import linecache
 import types
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 
 from grading.confined.source import Cell
+from grading.confined.statements import future, run_statement
 
 
 class Beside(MetaPathFinder, Loader):
@@ -34,7 +37,10 @@ class Beside(MetaPathFinder, Loader):
         return None
 
     def exec_module(self, module: types.ModuleType) -> None:
-        """Run the module's code; a package can do without any."""
+        """Run the module's code, also where not all that it imports is there."""
         name = (module.__spec__ and module.__spec__.origin) or ""
-        code = compile(self._texts.get(name, ""), f"<{name}>", "exec", dont_inherit=True)
-        exec(code, module.__dict__)
+        flags = 0
+        for node in ast.parse(self._texts.get(name, ""), f"<{name}>").body:
+            flags |= future(node)
+            with suppress(ModuleNotFoundError):
+                run_statement(node, f"<{name}>", flags, module.__dict__)

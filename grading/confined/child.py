@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import bdb
 import itertools
 import os
+import pdb
 import random
 import site
 import socket
 import sys
 import tempfile
 import time
-import types
 import warnings
 from collections.abc import Mapping
-from importlib.abc import Loader, MetaPathFinder
-from importlib.machinery import ModuleSpec
 from typing import Any, NoReturn
 
 import numpy
@@ -28,6 +27,7 @@ from grading.confined.definitions import NothingParses, run_definitions
 from grading.confined.features import details_of
 from grading.confined.finder import Finder
 from grading.confined.source import File, Unreadable
+from grading.confined.stand_ins import Handouts, NotGraded
 from grading.confined.wire import Define, Defined, Parse, Parsed, Perform, Started
 from harness.candidate.workbench import Workbench
 
@@ -70,6 +70,7 @@ def prepare(finder: Finder | None = None) -> None:
     """
     seed()
     torch.compile = _uncompiled
+    sys.breakpointhook = pdb.set_trace = _no_debugger
     # Names of temporary files, which messages can contain, are the same in every run.
     tempfile._name_sequence = map("{:08}".format, itertools.count())  # type: ignore[attr-defined]
     warnings.simplefilter("ignore")
@@ -94,6 +95,11 @@ def seed() -> None:
 def _uncompiled(model: Any = None, **_options: object) -> Any:
     """Stand for torch.compile, which would start a compiler: return the function as it is."""
     return _uncompiled if model is None else model
+
+
+def _no_debugger(*_: object, **_options: object) -> NoReturn:
+    """Stand for the debugger, which nobody can use."""
+    raise bdb.BdbQuit
 
 
 def _parsed(channel: Channel, request: Parse) -> Parsed:
@@ -140,58 +146,5 @@ def _perform(channel: Channel, request: Perform, workbench: Workbench) -> None:
             sent = time.monotonic()
 
 
-class NotGraded(Exception):
-    """The code needs what only a notebook has: pictures, data, a check's result."""
-
-
-class _Inert:
-    """Stands for what a handout imports, which grading ignores: using it does nothing or skips."""
-
-    def __call__(self, *_args: object, **_options: object) -> _Inert:
-        return self
-
-    def __getattr__(self, name: str) -> _Inert:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return self
-
-    def _skip(self, *_args: object) -> NoReturn:
-        raise NotGraded
-
-    __iter__ = __getitem__ = __len__ = __float__ = __int__ = __bool__ = _skip
-    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _skip
-    __truediv__ = __rtruediv__ = __matmul__ = __rmatmul__ = __neg__ = __format__ = _skip
-
-
-class _Handout(types.ModuleType):
-    """Stands for a module of the harness, such as the one a handout imports ``check`` from."""
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return _Inert()
-
-
-class _Handouts(MetaPathFinder, Loader):
-    """Finds a stand-in for what handouts import: the judge's side is not the child's."""
-
-    def __init__(self) -> None:
-        self.names = {"harness"}
-
-    def find_spec(
-        self, fullname: str, _path: object = None, _target: object = None
-    ) -> ModuleSpec | None:
-        """Return the spec of a stand-in for a module that is handed out, None for others."""
-        inside = fullname.split(".", maxsplit=1)[0] in self.names
-        return ModuleSpec(fullname, self, is_package=True) if inside else None
-
-    def create_module(self, spec: ModuleSpec) -> types.ModuleType:
-        """Return the stand-in."""
-        return _Handout(spec.name)
-
-    def exec_module(self, module: types.ModuleType) -> None:
-        """Run nothing."""
-
-
-_handouts = _Handouts()
+_handouts = Handouts()
 _beside = Beside()

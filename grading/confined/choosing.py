@@ -35,8 +35,10 @@ _NEVER = ("conftest", "setup", "noxfile", "activate_this", "__init__")
 _ASIDE_NAME = re.compile(r"readme.*|test|test_.*|.*_test|__main__", re.IGNORECASE)
 _NO_WORK_IN = {"test", "tests", "doc", "docs", "build", "dist"}
 _IMPORT = re.compile(
-    r"^[ \t]*(?:from[ \t]+([\w.]+)[ \t]+import|import[ \t]+([^#\n]+))", re.MULTILINE
+    r"^[ \t]*(?:from[ \t]+([\w.]+)[ \t]+import|import[ \t]+([^#\n]+)|%run[ \t]+(?:\./)?(\w+))",
+    re.MULTILINE,
 )
+_WRITE = re.compile(r"\s*%%(?:write)?file[ \t]+(?:-a[ \t]+)?(?:\./)?(\S+\.py)[ \t]*\n")
 _BACKWARD = re.compile(
     r"^[ \t]*def[ \t]+(\w*(?:backward|vjp|step|update)\w*)[ \t]*\(", re.MULTILINE
 )
@@ -139,9 +141,7 @@ def source_of(files: Sequence[File], sought: Sought = ANYTHING) -> Source:
         source,
         file=shown_name(chosen.path) if len(found) > 1 or named else "",
         passed_over=tuple(last_name(each.path) for each in passed_over[:MOST_TOLD]),
-        modules=modules_for(
-            chosen.text or "", chosen.path, {each.path: each.read for each in found}
-        ),
+        modules=modules_for(source, chosen.path, {each.path: each.read for each in found}),
     )
 
 
@@ -168,15 +168,18 @@ def other_assignment(name: str, text: str, sought: Sought) -> str:
 def imported(text: str) -> Iterator[str]:
     """Yield the first names of the modules that code imports; of the harness's, the second."""
     for match in _IMPORT.finditer(text):
-        for part in (match[1] or match[2]).split(","):
+        for part in (match[1] or match[2] or match[3]).split(","):
             words = part.split()
-            names = words[0].split(".") if words else [""]
+            names = words[0].lstrip(".").split(".") if words else [""]
             yield names[1] if names[0] == "harness" and len(names) > 1 else names[0]
 
 
-def modules_for(text: str, path: str, there: Mapping[str, Callable[[], bytes]]) -> tuple[Cell, ...]:
+def modules_for(
+    source: Source, path: str, there: Mapping[str, Callable[[], bytes]]
+) -> tuple[Cell, ...]:
     """Return the modules beside a file that its code imports, and those that these import.
 
+    A notebook can also write some itself, with ``%%writefile``.
     ``there`` holds how to read every file, by its path. A cell's name is a module's path from where
     it is imported: ``helpers.py`` or ``layers/__init__.py``.
     """
@@ -186,8 +189,11 @@ def modules_for(text: str, path: str, there: Mapping[str, Callable[[], bytes]]) 
         for name, read in there.items()
         if name != path and name.lower().endswith(".py")
     }
+    for cell in source.cells if source.notebook else ():
+        if write := _WRITE.match(cell.text):
+            others[folder / write[1]] = partial(cell.text[write.end() :].encode)
     found: dict[str, Cell] = {}
-    waiting, met = [text], set[str]()
+    waiting, met = [cell.text for cell in source.cells], set[str]()
     while waiting:
         for name in set(imported(waiting.pop())) - met:
             met.add(name)

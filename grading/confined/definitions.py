@@ -1,7 +1,5 @@
 """Runs a submission's top-level statements one by one: one that fails hides no other."""
 
-import __future__
-
 import ast
 import linecache
 import re
@@ -9,16 +7,23 @@ import sys
 import types
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
+import msgspec
+
+from grading.confined.magics import plain_python
 from grading.confined.source import Cell, Source
-from grading.confined.wire import Statement
+from grading.confined.stand_ins import Shell
+from grading.confined.statements import future, run_statement, statements
+from grading.confined.wire import LATER, Statement
 from harness.candidate.lines import place_of
 from harness.candidate.workbench import describe
 
-# The body of these cell magics is Python that runs in the notebook itself.
-PYTHON_MAGICS = ("%%time", "%%timeit", "%%capture", "%%prun")
-
-DEFINITIONS = (ast.ClassDef, ast.FunctionDef, ast.Import, ast.ImportFrom)
+IMPORTS = (ast.Import, ast.ImportFrom)
+DEFINITIONS = (ast.ClassDef, ast.FunctionDef, *IMPORTS)
+# What is tried again if it failed for want of something that is defined further down.
+AGAIN = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef, ast.Assign, ast.AnnAssign)
+MOST_AGAIN = 1_000
 
 
 class NothingParses(Exception):
@@ -46,11 +51,22 @@ class _Piece:
     def defines(self) -> set[str]:
         if isinstance(self.node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             return {self.node.name}
+        if isinstance(self.node, IMPORTS):
+            return {each.asname or each.name.partition(".")[0] for each in self.node.names}
         return {
             node.id
             for node in ast.walk(self.node)
             if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
         }
+
+
+class _Early(NamedTuple):
+    """A definition that failed for want of a name, and where that is defined."""
+
+    piece: _Piece
+    failed: Statement
+    name: str
+    below: str
 
 
 def run_definitions(
@@ -64,7 +80,8 @@ def run_definitions(
     """Run the statements of ``source`` in a fresh module, calling ``started`` before each.
 
     A statement that raises ``ignored`` is not reported, nor are those that need what it would have
-    defined. Raise NothingParses if syntax errors leave nothing to run.
+    defined. Those that need what is defined further down are run again in the end. Raise
+    NothingParses if syntax errors leave nothing to run.
     """
     done = Definitions(_fresh_module(source))
     pieces = list(_pieces(source, done.failed))
@@ -72,6 +89,8 @@ def run_definitions(
         first = done.failed[0]
         raise NothingParses(f"{first.kind} at {first.place}: {first.text}.")
     missing: set[str] = set()
+    early: list[_Early] = []
+    last: dict[str, int] = {}
     for index, piece in enumerate(pieces):
         late = until is not None and index >= until
         if index in skip or (late and not isinstance(piece.node, DEFINITIONS)):
@@ -80,14 +99,45 @@ def run_definitions(
         try:
             _run(piece, done.module)
         except (Exception, SystemExit) as error:
-            lost = isinstance(error, NameError) and error.name in missing
-            if lost or isinstance(error, ignored):
+            name = error.name if isinstance(error, NameError) else ""
+            if name in missing or isinstance(error, ignored):
                 missing |= piece.defines()
-            else:
-                said = describe(error)
-                place, names = said.place or piece.place, sorted(piece.defines())
-                done.failed.append(Statement(place, said.kind, said.text, names))
+                continue
+            failed = _failure(piece, error)
+            last = last or {name: at for at, each in enumerate(pieces) for name in each.defines()}
+            if name and last.get(name, 0) > index:
+                below = pieces[last[name]].place
+                text = f"{failed.text}; it is defined below, in {below}"
+                failed = msgspec.structs.replace(failed, text=text)
+                early.append(_Early(piece, failed, name, below))
+            done.failed.append(failed)
+    _run_again(early, done, skip, lambda more, place: started(len(pieces) + more, place))
     return done
+
+
+def _run_again(
+    early: list[_Early], done: Definitions, skip: Sequence[int], started: Callable[[int, str], None]
+) -> None:
+    """Run again what has failed for want of something, as long as that helps."""
+    names = vars(done.module)
+    waiting = [each for each in early if isinstance(each.piece.node, AGAIN)]
+    count, before = 0, -1
+    while len(waiting) != before and count < MOST_AGAIN:
+        before = len(waiting)
+        for each in list(waiting):
+            # What has been defined since is not to be replaced by an older version.
+            if each.name not in names or each.piece.defines() <= names.keys():
+                continue
+            started(count, each.piece.place)
+            count += 1
+            try:
+                _run(each.piece, done.module)
+            except (Exception, SystemExit):
+                continue
+            waiting.remove(each)
+            text = f"it needs {each.name}, which is defined below, in {each.below}"
+            later = msgspec.structs.replace(each.failed, kind=LATER, text=text)
+            done.failed[done.failed.index(each.failed)] = later
 
 
 def _fresh_module(source: Source) -> types.ModuleType:
@@ -95,34 +145,36 @@ def _fresh_module(source: Source) -> types.ModuleType:
     module = types.ModuleType("__main__" if source.notebook else "submission")
     module.__file__ = source.cells[0].name
     sys.modules[module.__name__] = module
-    if source.notebook:
-        module.__dict__.update(display=_nothing, get_ipython=_nothing)
+    if source.notebook or any("get_ipython()." in cell.text for cell in source.cells):
+        shell = Shell(lambda code: exec(code, module.__dict__))
+        module.__dict__.update(display=_nothing, get_ipython=lambda: shell)
     return module
 
 
 def _pieces(source: Source, failed: list[Statement]) -> Iterator[_Piece]:
     flags = 0
     for cell in source.cells:
-        text = _without_magics(cell.text) if source.notebook else cell.text
+        text = plain_python(cell.text) if source.notebook else cell.text
         lines = text.splitlines(keepends=True)
         linecache.cache[cell.name] = (len(text), None, lines, cell.name)
         try:
-            tree = ast.parse(text, cell.name)
+            nodes, lost = statements(text, cell.name)
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             failed.append(_unparsed(cell, text, error))
             continue
-        for node in tree.body:
-            if isinstance(node, ast.ImportFrom) and node.module == "__future__":
-                for alias in node.names:
-                    feature = getattr(__future__, alias.name, None)
-                    flags |= getattr(feature, "compiler_flag", 0)
+        failed += (_unparsed(cell, piece, error) for piece, error in lost)
+        for node in nodes:
+            flags |= future(node)
             yield _Piece(cell, node, flags)
 
 
 def _run(piece: _Piece, module: types.ModuleType) -> None:
-    tree = ast.Module([piece.node], type_ignores=[])
-    code = compile(tree, piece.cell.name, "exec", flags=piece.flags, dont_inherit=True)
-    exec(code, module.__dict__)
+    run_statement(piece.node, piece.cell.name, piece.flags, module.__dict__)
+
+
+def _failure(piece: _Piece, error: BaseException) -> Statement:
+    said = describe(error)
+    return Statement(said.place or piece.place, said.kind, said.text, sorted(piece.defines()))
 
 
 def _unparsed(cell: Cell, text: str, error: Exception) -> Statement:
@@ -130,28 +182,6 @@ def _unparsed(cell: Cell, text: str, error: Exception) -> Statement:
     line = error.lineno if isinstance(error, SyntaxError) and error.lineno else 1
     defines = re.findall(r"^[^\S\n]*class[^\S\n]+(\w+)", text, flags=re.MULTILINE)
     return Statement(place_of(cell.name, line), said.kind, said.text, defines)
-
-
-def _without_magics(text: str) -> str:
-    """Return a cell without what only IPython understands; line numbers stay."""
-    first = text.lstrip().split("\n", 1)[0]
-    if first.startswith("%%"):
-        if first.split()[0] not in PYTHON_MAGICS:
-            return ""
-        text = text.replace(first, "", 1)
-    try:
-        ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return "\n".join(map(_python_line, text.split("\n")))
-    return text
-
-
-def _python_line(line: str) -> str:
-    stripped = line.strip()
-    if re.match(r"%%?[a-zA-Z]|!|\?", stripped) or re.fullmatch(r"[\w.]+\?{1,2}", stripped):
-        # The block that held the magic must not become empty.
-        return line[: len(line) - len(line.lstrip())] + "pass"
-    return re.sub(r"^(\s*\w+\s*=)\s*(!|%[a-zA-Z]).*", r"\1 None", line)
 
 
 def _nothing(*_args: object, **_options: object) -> None:

@@ -117,6 +117,10 @@ class Started(msgspec.Struct, frozen=True, tag="started"):
     place: str
 
 
+# The kind of a statement that was run again in the end, and then did not raise.
+LATER = "later"
+
+
 class Statement(msgspec.Struct, frozen=True):
     """A top-level statement that raised, and the names it would have defined."""
 

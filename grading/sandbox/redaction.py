@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from grading.confined.source import Source
-from grading.confined.wire import Statement
+from grading.confined.wire import LATER, Statement
 from harness.candidate import operations as ops
 from harness.candidate.lines import CODE_LIMIT
 from harness.candidate.workbench import TEXT_LIMIT, scrub
@@ -20,7 +20,9 @@ MADE_UP = "an exception of a type made up on the way"
 NOTHING_THERE = "There is nothing to call"
 MOST_NAMES = 1_000
 # Names of types that tell nothing, besides Python's own.
-_COMMON = frozenset({"ndarray", "Parameter", "Size", "float64", "float32", "OutOfMemoryError"})
+_COMMON = frozenset(
+    {"ndarray", "Parameter", "Size", "float64", "float32", "OutOfMemoryError", "BdbQuit"}
+)
 # In one spelling only: leading zeros, or digits of another script, could carry information.
 _PLACE = re.compile(r"(?:(cell [1-9][0-9]{0,5}|\S+\.py), )?line ([1-9][0-9]{0,6})")
 # All that a workbench says about what is absent, with the names in it.
@@ -78,7 +80,7 @@ class Redactor:
 
     def statement(self, failed: Statement) -> Statement:
         """Return a statement that failed, restricted as `own` restricts a reply."""
-        kind = self.name(failed.kind, MADE_UP)
+        kind = LATER if failed.kind == LATER else self.name(failed.kind, MADE_UP)
         defines = [name for name in failed.defines[:MOST_NAMES] if name in self._names]
         return Statement(self.place(failed.place), kind, plain(failed.text), defines)
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import re
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from typing import TypeVar
 
 import msgspec
@@ -36,6 +38,8 @@ GRACE_SECONDS = 1.0
 RENEWED_CALLS = 4
 # The kernel's own limit of processor time comes a little later than the judge's.
 SPARE_SECONDS = 10.0
+
+_CLASS = re.compile(r"^[^\S\n]*class[^\S\n]+(\w+)", re.MULTILINE)
 
 Verdict = TypeVar("Verdict")
 
@@ -316,7 +320,18 @@ class RemoteCandidate(Closing):
                 if operation.stage in failed.defines:
                     why = f"{failed.place} raised {failed.kind}: {failed.text}"
                     return replace(reply, reason=f"{reply.reason}, because {why}")
+            if reply.reason.startswith("There is no class") and (
+                near := self._like(operation.stage)
+            ):
+                return replace(reply, reason=f"{reply.reason}; the class {near} looks like it")
         return reply
+
+    def _like(self, stage: str) -> str:
+        """Return the class of the source whose name is most like a stage's, "" if none is."""
+        cells = (*self.source.cells, *self.source.modules)
+        known = [name for cell in cells for name in _CLASS.findall(cell.text)]
+        inside = [name for name in known if stage.lower() in name.lower()]
+        return next(iter(inside or get_close_matches(stage, known, n=1, cutoff=0.7)), "")
 
     def _ask(
         self, child: Child, request: Request, answers: int | None = None

@@ -133,12 +133,12 @@ def _read(file: Path, names: Sequence[str], wanted: str) -> Source:
 def _read_alone(file: Path, assignment: str) -> Source:
     """Return the code in a file, with the modules beside it that it imports."""
     source = source_of([File(file.name, file.read_bytes())], sought(assignment))
-    text, folder = "\n".join(cell.text for cell in source.cells), file.resolve().parent
+    folder = file.resolve().parent
     paths = islice(chain(folder.glob("*.py"), folder.glob("*/*.py")), MOST_BESIDE)
     beside = {
         path.relative_to(folder).as_posix(): partial(plain_bytes, path, path.name) for path in paths
     }
-    modules = modules_for(text, file.resolve().name, beside)
+    modules = modules_for(source, file.resolve().name, beside)
     return msgspec.structs.replace(source, modules=modules)
 
 

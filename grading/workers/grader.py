@@ -6,6 +6,7 @@ from collections.abc import Iterable
 import msgspec
 from msgspec import UNSET
 
+from grading.confined.wire import LATER
 from grading.results.lines import OPEN, Result, Seconds, Status
 from grading.sandbox import Spawner
 from grading.sandbox.remote import CHAIN, DEFINITIONS, RemoteCandidate
@@ -131,6 +132,12 @@ def advice_on(remote: RemoteCandidate) -> list[Advice]:
     for failed in definition.failed[:5]:
         if failed.kind == "stopped":
             said.append(f"The code at {failed.place} was skipped: {failed.text}.")
+        elif failed.kind == "BdbQuit":
+            said.append(
+                f"The code at {failed.place} stopped in the debugger: remove the breakpoint."
+            )
+        elif failed.kind == LATER:
+            said.append(f"The code at {failed.place} was run again at the end: {failed.text}.")
         else:
             text = f": {failed.text}" if failed.text else ""
             said.append(f"The code at {failed.place} raised {failed.kind}{text}.")

@@ -192,11 +192,20 @@ class Workbench:
         found = self._names[stage]
         if self._trusted:
             return found
+        # Sigmoid = Sigmoid.apply
+        found = getattr(found, "__self__", found) if is_apply(found) else found
         if not isinstance(found, type):
             raise NothingToCall(f"{stage} is {_a(type(found).__name__)}, not a class")
         if not issubclass(found, torch.autograd.Function):
             raise NothingToCall(f"The class {stage} is not a torch.autograd.Function")
         return found
+
+
+def is_apply(value: object) -> bool:
+    """Return whether it is the ``apply`` of a torch.autograd.Function."""
+    owner = getattr(value, "__self__", None)
+    its = isinstance(owner, type) and issubclass(owner, torch.autograd.Function)
+    return its and getattr(value, "__name__", "") == "apply"
 
 
 def _row_major(value: Tensor) -> Tensor:

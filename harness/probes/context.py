@@ -312,6 +312,9 @@ def in_words(what: str, trouble: Trouble) -> tuple[str, str]:
             # Torch raises it too, with a text, for what it does not support.
             if kind == "NotImplementedError" and (not text or kind in code):
                 return f"{what} is not written yet: it raises NotImplementedError{at}.", ""
+            if kind == "BdbQuit":
+                where = f" in {place}" if place else ""
+                return f"{what} stopped in the debugger: remove the breakpoint{where}.", ""
             said = f"{what} raised {kind}{at}" + (f": {text}" if text else "")
             return said.removesuffix(".") + ".", f"The line is `{code}`." if code else ""
         case Lost(reason):
