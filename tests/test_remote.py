@@ -145,7 +145,7 @@ def test_the_judges_side_is_out_of_reach(zygote):
 import harness.probes, harness.many_neurons
 assert not [m for n, m in sys.modules.items() if n.startswith("harness") and m.__spec__.origin]
 assert not [n for n in sys.modules if n.startswith("grading")]
-assert type(harness.many_neurons.MANY_NEURONS).__name__ == "_Inert"
+assert type(harness.many_neurons.MANY_NEURONS).__name__ == "Inert"
 """
     _, definition = graded(zygote, HEAD, spy, *RIGHT[1:])
     assert definition.failed == ()
