@@ -19,6 +19,7 @@ from grading.confined.source import (
     HANDED_OUT,
     Cell,
     File,
+    Part,
     Source,
     Unreadable,
     form_of,
@@ -40,13 +41,17 @@ _IMPORT = re.compile(
 )
 _WRITE = re.compile(r"\s*%%(?:write)?file[ \t]+(?:-a[ \t]+)?(?:\./)?(\S+\.py)[ \t]*\n")
 _BACKWARD = re.compile(
-    r"^[ \t]*def[ \t]+(\w*(?:backward|vjp|step|update)\w*)[ \t]*\(", re.MULTILINE
+    r"^[ \t]*def[ \t]+(\w*(?:backward|vjp|grad|step|update)\w*)[ \t]*\(", re.MULTILINE
 )
 # With which of the two a backward ends first: a stub is one that was never written.
 _ENDS = re.compile(r"^[ \t]*(?:return\b|raise[ \t]+(NotImplementedError)\b)", re.MULTILINE)
 _EXPORTED = re.compile(r"^# In\[[ \d]*\]:", re.MULTILINE)
 # A comment, or what only IPython understands, written as in a notebook or as its export has it.
 _ASIDE = re.compile(r"\s*(?:#|[%!?]|$)|.*get_ipython\(\)|\s*[\w, ]+=\s*[%!]")
+
+
+def _plain(stem: str) -> str:
+    return re.sub(r"[_ ]", "-", stem.lower())
 
 
 class Ambiguous(Unreadable):
@@ -56,12 +61,18 @@ class Ambiguous(Unreadable):
 class Sought(msgspec.Struct, frozen=True):
     """What a submission is read for: an assignment, and the file that a person has chosen, if any.
 
-    ``modules`` holds what the handouts of all assignments import, by their names.
+    ``modules`` holds what the handouts of all assignments import, by their names. ``handout`` is
+    the name of the notebook, if that is not the assignment's.
     """
 
     assignment: str = ""
     modules: dict[str, str] = {}
     file: str = ""
+    handout: str = ""
+
+    def is_handout(self, stem: str) -> bool:
+        """Return whether a file with that stem is called like what was handed out."""
+        return _plain(stem) == _plain(self.handout or self.assignment)
 
 
 ANYTHING = Sought()
@@ -83,8 +94,11 @@ class _Found:
     @cached_property
     def text(self) -> str | None:
         """All code in it; None if it cannot be read."""
+        return self._read("all")
+
+    def _read(self, part: Part) -> str | None:
         try:
-            cells = read_source(self.path, self.data, with_checks=True).cells
+            cells = read_source(self.path, self.data, part).cells
         except Unreadable:
             return None
         return "\n".join(cell.text for cell in cells)
@@ -110,12 +124,12 @@ class _Found:
 
     @property
     def stem(self) -> str:
-        return re.sub(r"[_ ]", "-", stem_of(self.name).lower())
+        return _plain(stem_of(self.name))
 
     @cached_property
     def written(self) -> list[bool]:
-        """Whether each backward in it has been written."""
-        ends = (_ENDS.search(piece) for piece in _BACKWARD.split(self.text or "")[2::2])
+        """Whether each backward that is the student's own has been written."""
+        ends = (_ENDS.search(piece) for piece in _BACKWARD.split(self._read("own") or "")[2::2])
         return [not (end and end[1]) for end in ends]
 
     def is_for(self, sought: Sought) -> str:
@@ -161,7 +175,7 @@ def other_assignment(name: str, text: str, sought: Sought) -> str:
         return ""
     others = {one: module for one, module in sought.modules.items() if one != sought.assignment}
     by_import = [one for one, module in others.items() if module in used]
-    by_name = [one for one in others if re.sub(r"[_ ]", "-", stem_of(name).lower()) == one]
+    by_name = [one for one in others if _plain(stem_of(name)) == one]
     return next(iter(by_import or by_name), "")
 
 
@@ -312,7 +326,7 @@ def _without_copies(found: list[_Found], sought: Sought) -> list[_Found]:
 
 def _rank(each: _Found, sought: Sought) -> tuple[object, ...]:
     depth = len(PurePosixPath(each.path).parts)
-    return each.stem != sought.assignment, not each.is_notebook, depth, each.path
+    return not sought.is_handout(each.stem), not each.is_notebook, depth, each.path
 
 
 def _with_backward(found: list[_Found], _: Sought) -> list[_Found]:
@@ -347,6 +361,6 @@ def _touched(found: list[_Found], _: Sought) -> list[_Found]:
 
 def _called_like_handout(found: list[_Found], sought: Sought) -> list[_Found]:
     """Leave the file called like the handout, unless more has been written in another one."""
-    like = [each for each in found if each.stem == sought.assignment]
+    like = [each for each in found if sought.is_handout(each.stem)]
     most = max(sum(each.written) for each in found)
     return like if like and sum(like[0].written) == most else found

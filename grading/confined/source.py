@@ -8,7 +8,7 @@ import re
 import tokenize
 from codecs import BOM_UTF8
 from pathlib import PurePosixPath
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 
@@ -25,6 +25,7 @@ _ENDING = re.compile(r"(?:(\.py|\.ipynb)(?:\.txt|\.json)?|(\.zip))$", re.IGNOREC
 HANDED_OUT = "# Handed out by `backprop release`"
 
 Form = TypeVar("Form")
+Part = Literal["run", "all", "own"]
 
 
 class Unreadable(Exception):
@@ -68,6 +69,7 @@ class Source(msgspec.Struct, frozen=True):
 class _NbgraderMark(msgspec.Struct, frozen=True):
     grade: bool | None = False
     solution: bool | None = False
+    locked: bool | None = False
     cell_type: object = None
 
 
@@ -103,17 +105,18 @@ def stem_of(name: str) -> str:
     return name[: ending.start()] if ending else PurePosixPath(name).stem.removesuffix(".tar")
 
 
-def read_source(name: str, data: bytes, *, with_checks: bool = False) -> Source:
+def read_source(name: str, data: bytes, part: Part = "run") -> Source:
     """Return the code in a file called ``name``. Raise Unreadable if there is none.
 
-    Cells that check a student's work are not part of it, except ``with_checks``.
+    Of a notebook that is what is ``run``: not the cells that check a student's work. It can also be
+    ``all``, or the student's ``own``: nothing that was handed out and locked.
     """
     if not data or data.isspace():
         raise Unreadable("The file is empty.")
     if len(data) > FILE_LIMIT:
         raise Unreadable(f"The file is larger than {FILE_LIMIT // 2**20} MiB.")
     is_notebook = form_of(name) == ".ipynb"
-    source = _read_notebook(data, with_checks) if is_notebook else _read_module(name, data)
+    source = _read_notebook(data, part) if is_notebook else _read_module(name, data)
     if sum(len(cell.text.encode()) for cell in source.cells) > CODE_LIMIT:
         raise Unreadable(f"The file holds more than {CODE_LIMIT // 2**20} MiB of code.")
     if len(source.cells) > CELLS_LIMIT:
@@ -157,7 +160,7 @@ def _read_module(name: str, data: bytes) -> Source:
     return Source((Cell(name, _newlines(text)),), notebook=False)
 
 
-def _read_notebook(data: bytes, with_checks: bool) -> Source:
+def _read_notebook(data: bytes, part: Part) -> Source:
     notebook = parse_notebook(data, _notebooks)
     if notebook.nbformat < 4:
         raise Unreadable(
@@ -168,7 +171,8 @@ def _read_notebook(data: bytes, with_checks: bool) -> Source:
     cells = (
         Cell(f"<cell {number}>", _newlines("".join(cell.source or "")))
         for number, cell in enumerate(code, start=1)
-        if with_checks or not (_is_check(cell) or _is_ungraded(cell))
+        if part == "all" or not (_is_check(cell) or _is_ungraded(cell))
+        if part != "own" or not _is_locked(cell)
     )
     with_code = tuple(cell for cell in cells if cell.text and not cell.text.isspace())
     if not with_code:
@@ -187,6 +191,11 @@ def _is_check(cell: _NotebookCell) -> bool:
     """Return whether it is one of nbgrader's test cells, which are not the student's work."""
     mark = cell.metadata.nbgrader
     return mark is not None and bool(mark.grade) and not mark.solution
+
+
+def _is_locked(cell: _NotebookCell) -> bool:
+    mark = cell.metadata.nbgrader
+    return mark is not None and bool(mark.locked)
 
 
 def _is_ungraded(cell: _NotebookCell) -> bool:

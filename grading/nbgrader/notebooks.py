@@ -13,7 +13,7 @@ import msgspec
 from nbformat import NotebookNode, from_dict
 from nbgrader.api import Gradebook
 
-from grading.confined.source import UNGRADED, Unreadable, parse_notebook, read_source
+from grading.confined.source import UNGRADED, Source, Unreadable, parse_notebook, read_source
 from grading.submissions.reading import plain_bytes
 
 # More cells than a person writes, and more text in one than a person reads.
@@ -55,8 +55,20 @@ def read_submitted(path: Path) -> NotebookNode:
         if len(cells) > CELLS_LIMIT:
             raise Unreadable(f"The notebook has more than {CELLS_LIMIT} cells.")
     except Unreadable as why:
-        return _notebook([], {REASON: str(why)})
+        return of_reason(str(why))
     return _notebook([_cell(number, cell) for number, cell in enumerate(cells)])
+
+
+def of_reason(why: str) -> NotebookNode:
+    """Return the notebook of a student who has handed in nothing that can be used."""
+    return _notebook([], {REASON: why})
+
+
+def of_source(source: Source) -> NotebookNode:
+    """Return a notebook with the code of a module, or of what was in a zip."""
+    return _notebook(
+        [_made(number, "code", cell.text, {}) for number, cell in enumerate(source.cells)]
+    )
 
 
 def fix_cells(

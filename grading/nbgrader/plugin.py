@@ -17,6 +17,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import nbformat
 from nbconvert.exporters import NotebookExporter
 from nbconvert.preprocessors import ClearMetadataPreprocessor
@@ -37,18 +38,28 @@ from nbgrader.preprocessors import (
 from nbgrader.preprocessors.base import NbGraderPreprocessor
 from traitlets import Enum, Integer
 
+from grading.confined.choosing import Sought
 from grading.confined.source import Unreadable, read_source
 from grading.errors import isolated, not_isolated, refusal, refused_as
+from grading.nbgrader.handed_in import HandedIn, find_work, unmark
 from grading.nbgrader.handout import write_module
 from grading.nbgrader.markdown import inert_markdown
 from grading.nbgrader.marks import Task, fill_outputs, find_task, judge_points
-from grading.nbgrader.notebooks import REASON, add_missing, fix_cells, read_submitted
+from grading.nbgrader.notebooks import REASON, add_missing, fix_cells
 from grading.nbgrader.release import IGNORED, files_kept_back, give_points, refuse_leaks
 from grading.results.lines import Result
 from grading.sandbox import LEVELS, LOCKED, Isolation, Spawner, SpawnerError, open_spawner
+from grading.sandbox.reader import Reader
 from grading.submissions.reading import Submission
 from grading.workers.seeds import LARGEST, kept_seed
-from harness.course.assignments import DECLARATION, SHIPPED, is_declared, release_in, source_in
+from harness.course.assignments import (
+    DECLARATION,
+    SHIPPED,
+    is_declared,
+    module_of,
+    release_in,
+    source_in,
+)
 from harness.course.settings import SETTINGS_FILE
 from harness.errors import UserError
 
@@ -225,8 +236,20 @@ class SubmittedNotebooks(_Exporter):
         with isolated('isolation="minimal" in nbgrader_config.py'):
             for task in filter(None, map(self.task, assignments)):
                 judge.open(task.settings.packages)
+        self.handed_in = self._find_work(judge, assignments)
         if judge.isolation == "minimal":
             self.log.warning(not_isolated("your files, including the gradebook,"))
+
+    def _find_work(self, judge: JudgeBehindWall, assignments: Iterable[str]) -> HandedIn:
+        """Return which of a student's files counts, where that is not the one of the right name."""
+        tasks = {name: task for name in assignments if (task := self.task(name))}
+        modules = {task.assignment.name: module_of(task.assignment.name) for task in tasks.values()}
+        modules |= {name: module_of(name) for name in SHIPPED}
+        declared = filter(is_declared, self.source(next(iter(tasks))).parent.iterdir())
+        modules |= {folder.name: module_of(folder.name) for folder in declared}
+        sought = {name: Sought(task.assignment.name, modules) for name, task in tasks.items()}
+        with Reader(judge.open(next(iter(tasks.values())).settings.packages)) as reader:
+            return find_work(self.parent, sought, reader, self.log)
 
     def from_filename(self, filename: str, resources: Any = None, **options: Any) -> Any:
         """Read a submitted notebook as data, and a sanitised one as nbgrader does."""
@@ -238,7 +261,9 @@ class SubmittedNotebooks(_Exporter):
         resources["metadata"] = {"name": path.stem, "path": str(path.parent)}
         try:
             self._drop_links(path.parent, copies, self.source(where["assignment"]))
-            nb = read_submitted(path)
+            if filename in self.handed_in.elsewhere:
+                unmark(where)
+            nb = self.handed_in.read(path)
         except OSError as error:
             # nbgrader goes on with the next student, and gives this one no mark.
             self.log.error("%s %s has no mark.", refusal(error, path), where["student"])
@@ -362,7 +387,11 @@ class JudgeBehindWall(Execute):  # type: ignore[misc]
         """Judge a sanitised notebook. A fault of the grader raises, and gives no mark."""
         student = resources["nbgrader"]["student"]
         task = self.parent.task(resources["nbgrader"]["assignment"])
-        result = self._judged(_submission(nb, student), task)
+        submission = _submission(nb, student)
+        if submission.source is not None:
+            source = self.parent.handed_in.with_modules(submission.source, resources["nbgrader"])
+            submission = msgspec.structs.replace(submission, source=source)
+        result = self._judged(submission, task)
         fill_outputs(nb, result, task)
         self.log.info("%s: %g of %g points", student, result.score, result.max_score)
         return nb, resources
