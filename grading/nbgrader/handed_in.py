@@ -31,7 +31,7 @@ _HOW = re.compile(r" (?=Choose one with|Grade it as)")
 class HandedIn:
     """What was found for each notebook that nbgrader reads, by its path, and the modules beside it.
 
-    ``elsewhere`` holds those that have another name, or are no notebooks, or the reason why there
+    ``elsewhere`` holds those that have another name or form, or the reason why there
     is nothing to use.
     """
 
@@ -56,7 +56,7 @@ class HandedIn:
 def find_work(parent: Any, sought: Mapping[str, Sought], reader: Reader, log: Logger) -> HandedIn:
     """Find the work in each folder that nbgrader grades, and have it graded under its name.
 
-    ``parent`` is nbgrader's command. Where a person has to decide, the submission is left out, and
+    ``parent`` is nbgrader's command. Where a person has to decide, the submission is omitted, and
     the log says why. ``sought`` is what is read for, by the names of assignments.
     """
     found = HandedIn()
