@@ -6,9 +6,11 @@ import base64
 import csv
 import io
 import json
+import os
 import re
 import subprocess
 import sys
+import tomllib
 import xml.etree.ElementTree as ET
 import zipfile
 from pathlib import Path
@@ -151,7 +153,40 @@ def test_the_workflow_hands_the_reporter_what_the_step_wrote():
     variable = f"{graded['id'].upper()}_RESULTS"
     assert report["env"] == {variable: f"${{{{ steps.{graded['id']}.outputs.result }}}}"}
     assert "backprop grade handed-in --assignment many-neurons" in graded["run"]
-    assert '>> "$GITHUB_OUTPUT"' in graded["run"]
+
+
+SETTINGS = """# Ours
+assignment = "many-neurons"  # ${{ secrets.TOKEN }}
+packages = [
+    'scipy',
+]
+
+[points]
+"sigmoid/gradient/z" = 3
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "wrote"), [(0, "result=report\n"), (1, "result=report\n"), (2, "")]
+)
+def test_the_workflow_writes_its_settings_and_reports_open_marks_too(tmp_path, code, wrote):
+    made = yaml.safe_load(workflow("many-neurons", "*.py", [], SETTINGS))
+    (graded,) = [step for step in made["jobs"]["grade"]["steps"] if step.get("id")]
+    (tmp_path / "mine.py").write_text("")
+    backprop = f"backprop() {{ [ $1 = export ] && echo report || return {code}; }}"
+    done = subprocess.run(
+        ["bash", "-e", "-c", f"{backprop}\n{graded['run']}"],
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"], "GITHUB_OUTPUT": "output"},
+        check=False,
+    )
+    output = tmp_path / "output"
+    assert (output.read_text() if output.exists() else "") == wrote
+    assert (done.returncode == 0) == bool(wrote)
+    assert (tmp_path / "handed-in/submission/mine.py").is_file()
+    written = tmp_path / ".github/course/solutions/many-neurons/assignment.toml"
+    assert "${{" not in made["jobs"]["grade"]["steps"][3]["run"]
+    assert tomllib.loads(written.read_text()) == tomllib.loads(SETTINGS)
 
 
 @pytest.mark.slow

@@ -19,6 +19,7 @@ from harness.course.assignments import (
     load_assignment,
     release_in,
     settings_of,
+    source_in,
     use_course,
 )
 from harness.errors import UserError
@@ -120,8 +121,10 @@ class TestFinding:
         assert assignment_names() == ("one-neuron", "many-neurons", "net-one")
         assert release_in(tmp_path) == tmp_path / "handouts"
         config.write_text("c.CourseDirectory.source_directory = name\n")
-        with pytest.raises(UserError, match="source_directory must be a name in quotes"):
+        with pytest.raises(UserError, match="names of folders must be in quotes"):
             choose_course(tmp_path)
+        # nbgrader's plugin gets on without: what is computed comes after it.
+        assert source_in(tmp_path) == tmp_path / "solutions"
 
     def test_the_root_of_nbgraders_configuration_is_the_course(self, course, monkeypatch):
         (course.parent / "here").mkdir()

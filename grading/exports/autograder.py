@@ -17,6 +17,7 @@ import torch
 
 from grading.errors import not_isolated, refused_as
 from grading.exports.gradescope import SECRET_FILE, gradescope_results
+from grading.results.lines import OPEN
 from grading.sandbox import LEVELS
 from grading.sandbox.reader import Reader
 from grading.sandbox.zygote import Zygote
@@ -26,6 +27,7 @@ from grading.workers.seeds import keyed_seed
 from grading.workers.selftest import judge_known
 from harness.course.assignments import load_assignment, use_course
 from harness.course.settings import Limits, settings_beside
+from harness.errors import UserError
 
 # Gradescope kills everything after ten minutes or above 768 MB and loses the results; it gives half
 # a core. The judge and the wall need 400 MiB themselves. A submission that only waits, twice over,
@@ -51,6 +53,8 @@ def grade(assignment_name: str, base: Path) -> None:
         # Attempts are unlimited: what one reveals of its hidden inputs must not help the next.
         seed = keyed_seed((base / "source" / SECRET_FILE).read_bytes(), submission.digest)
         result = grade_alone(submission, load_assignment(assignment_name), settings, seed, spawner)
+    if result.status in OPEN:
+        raise UserError(result.reason or "")
     results = base / "results"
     results.mkdir(exist_ok=True)
     text = json.dumps(gradescope_results(result), ensure_ascii=False, indent=1)

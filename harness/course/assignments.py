@@ -51,15 +51,24 @@ def choose_course(folder: Path | None) -> None:
     """Use the course in ``folder``; by default the nearest one, here or above, if there is any.
 
     The root that nbgrader is configured with in a folder counts as that folder. Raise UserError if
-    ``folder`` is not a course's.
+    ``folder`` is not a course's, or names in its configuration cannot be read.
     """
-    if folder is not None and not source_in(folder).is_dir():
+    here = Path.cwd()
+    for each in [folder] if folder else [here, *here.parents]:
+        names = _configured(each)
+        if "" in names.values():
+            raise UserError(
+                f"{each / NBGRADER_CONFIG}: names of folders must be in quotes, for commands to "
+                "find the course."
+            )
+        course = each / names.get("root", "")
+        if source_in(course).is_dir():
+            return use_course(course)
+    if folder:
         raise UserError(
             f"{folder} is not a course's folder: it holds no folder {source_in(folder).name}."
         )
-    here = Path.cwd()
-    roots = (each / _configured(each).get("root", "") for each in (here, *here.parents))
-    use_course(folder or next((each for each in roots if source_in(each).is_dir()), None))
+    return use_course(None)
 
 
 def source_in(folder: Path) -> Path:
@@ -80,23 +89,19 @@ def release_in(course: Path) -> Path:
     That is what nbgrader is configured with there, or ``release/`` in nbgrader's own layout.
     """
     usual = RELEASE if source_in(course).name == SOURCE else NBGRADERS_RELEASE
-    return course / _configured(course).get("release_directory", usual)
+    return course / (_configured(course).get("release_directory") or usual)
 
 
 def _configured(folder: Path) -> dict[str, str]:
     """Return what nbgrader is configured with in a folder: ``root`` and the names of folders.
 
-    Raise UserError for a name that cannot be read without running the configuration.
+    A name that only running the configuration would tell is "", and such a root is left out.
     """
     path = folder / NBGRADER_CONFIG
-    found: dict[str, str] = {}
     text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
-    for key, value in _SET.findall(text):
-        if match := _TEXT.fullmatch(value):
-            found[key] = match[2]
-        elif key != "root":
-            raise UserError(f"{path}: {key} must be a name in quotes, for commands to find it.")
-    return found
+    found = {key: _TEXT.fullmatch(value) for key, value in _SET.findall(text)}
+    names = {key: match[2] if match else "" for key, match in found.items()}
+    return {key: name for key, name in names.items() if name or key != "root"}
 
 
 def assignment_names() -> tuple[str, ...]:
