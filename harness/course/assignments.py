@@ -95,7 +95,7 @@ def release_in(course: Path) -> Path:
 def _configured(folder: Path) -> dict[str, str]:
     """Return what nbgrader is configured with in a folder: ``root`` and the names of folders.
 
-    A name that only running the configuration would tell is "", and such a root is left out.
+    A name that only running the configuration would tell is "", and such a root is omitted.
     """
     path = folder / NBGRADER_CONFIG
     text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
