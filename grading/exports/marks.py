@@ -12,7 +12,7 @@ from pathlib import Path
 
 from grading.errors import listed
 from grading.results.lines import Result, inert, mark_cell
-from grading.submissions.people import Person, Roster, kind_of, read_roster
+from grading.submissions.people import Person, Roster, columns, read_roster
 from grading.submissions.tables import table
 from harness.errors import UserError
 from harness.show.visible import visible_line
@@ -126,7 +126,7 @@ def _bare(title: str) -> str:
 def _worksheet(results: Sequence[Result], column: str, path: Path) -> str:
     rows, _ = table(path)
     head = [heading.strip().strip("\ufeff") for heading in rows[0]] if rows else []
-    if "participant" not in map(kind_of, head):
+    if "participant" not in columns(rows)[1]:
         raise UserError(
             f"{path} has no column 'Identifier': give the grading worksheet that Moodle offers "
             "for the assignment."

@@ -21,28 +21,36 @@ KINDS: Mapping[str, Sequence[str]] = {
     "submission": ("submission",),
     "login": (
         *("sis login id", "username", "user name", "login", "login id", "eid", "student_id"),
-        *("github_username", "github username", "roster_identifier"),
+        *("github username", "roster identifier"),
     ),
     "email": ("email", "email address", "e-mail", "e-mail address"),
     "number": (
         *("sis user id", "id number", "orgdefinedid", "org defined id", "sid", "student id"),
         *("student number", "matriculation number", "user id"),
     ),
-    "id": ("id",),
+    "id": ("id", "canvas user id"),
     "participant": ("identifier",),
     "name": ("student", "name", "full name", "fullname", "display name", "sort name"),
-    "first": ("first name", "firstname", "first_name", "given name"),
-    "last": ("last name", "lastname", "last_name", "surname", "family name"),
-    "group": ("group", "group name", "group_name", "team"),
+    "first": ("first name", "firstname", "given name"),
+    "last": ("last name", "lastname", "surname", "family name"),
+    "group": (
+        *("group", "group name", "team"),
+        *("groupe", "gruppe", "gruppo", "grupo", "groep", "grupp"),
+    ),
     "file": ("file",),
     "extension": ("extension", "extended to", "extension until"),
-    "time": ("submission_timestamp", "submission time", "last modified (submission)"),
+    "time": ("submission timestamp", "submission time", "last modified (submission)"),
 }
 # Those by which somebody can be known, the surest first.
-SURE = ("submission", "login", "email", "number", "id", "participant")
+SURE = ("submission", "login", "id", "email", "number", "participant")
+# What one system calls a login is another's number or email address: where a roster has no column
+# of the one kind, the others stand for it.
+ALIKE = ("login", "email", "number", "id", "submission")
 # Rows other than people's: the points possible, and what else Canvas puts below its headings.
 NO_PEOPLE = ("points possible", "manual posting", "test student", "student, test")
-PARTICIPANT = re.compile(r"\D*(\d+)")
+PARTICIPANT = re.compile(r"(\D*)(\d+)")
+# Above a table's headings there can be titles, as in the grades.csv of Sakai's download.
+TITLES = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,13 +85,30 @@ class Roster:
     def find(self, kind: str, value: str) -> Person | None:
         """Return the one person who has that value in a column of that kind, if there is one."""
         if kind not in self._found:
-            spell = {"name": name_forms, "squeezed": squeezed_forms}.get(kind, exact_forms)
-            of = "name" if kind == "squeezed" else kind
-            self._found[kind] = finder(
-                [(one, spell(value)) for one in self.people for value in one.known.get(of, ())],
-                spell,
-            )
+            spell = _spelling(kind)
+            known = [(one, spell(each)) for one in self.people for each in self._said(one, kind)]
+            self._found[kind] = finder(known, spell)
         return self._found[kind](value) if value else None
+
+    def agrees(self, one: Person, kind: str, value: str) -> bool:
+        """Return whether that may be somebody's name; saving can have lost letters of it.
+
+        It may where nothing of that kind is known.
+        """
+        names = self._said(one, kind)
+        wanted = {form for rank in _spelling(kind)(value) for form in rank}
+        return not names or any(
+            wanted & {form for rank in _spelling(kind)(each) for form in rank}
+            or re.fullmatch(re.sub(r"\\\?|\ufffd", ".", re.escape(composed(each))), composed(value))
+            for each in names
+        )
+
+    def _said(self, one: Person, kind: str) -> Sequence[str]:
+        """Return what the roster says of somebody where that kind of name is asked for."""
+        of: Sequence[str] = ("name",) if kind == "squeezed" else (kind,)
+        if kind in ALIKE[:3] and not any(kind in each.known for each in self.people):
+            of = ALIKE
+        return [value for each in of for value in one.known.get(each, ())]
 
     def find_any(self, value: str) -> Person | None:
         """Return the person with that value in the surest column that has it."""
@@ -99,6 +124,10 @@ class Roster:
             for value in one.known.get("group", ())
             if wanted in (composed(value).casefold(), squeezed(value))
         )
+
+
+def _spelling(kind: str) -> Callable[[str], Forms]:
+    return {"name": name_forms, "squeezed": squeezed_forms}.get(kind, exact_forms)
 
 
 # Forms of a name, the closest to how it stands first: each is looked for among those of its rank.
@@ -178,13 +207,17 @@ def squeezed_forms(name: str) -> Forms:
 def read_roster(path: Path) -> Roster:
     """Read a class in a CSV file. Raise UserError if it names no students."""
     rows, encoding = table(path)
-    kinds = [kind_of(heading) for heading in rows[0]] if rows else []
+    top, kinds = columns(rows)
     if not {*kinds} & {*SURE, "name", "first", "last"}:
         raise UserError(
             f"{path} has no column that identifies students. Add a column headed student, "
             "username, id or email whose values match the names of the submissions."
         )
-    people = [one for at, row in enumerate(rows[1:], start=2) if (one := person(at, kinds, row))]
+    people = [
+        one
+        for at, row in enumerate(rows[top + 1 :], start=top + 2)
+        if (one := person(at, kinds, row))
+    ]
     if not people:
         raise UserError(f"{path} has a header row but no students.")
     for same, count in Counter(tuple(one.known.items()) for one in people).items():
@@ -201,10 +234,42 @@ def read_roster(path: Path) -> Roster:
     return Roster(people, () if encoding.startswith("utf-8") else (known,))
 
 
+def columns(rows: Sequence[Sequence[str]]) -> tuple[int, Sequence[str]]:
+    """Return which row has a table's headings, and what each of its columns holds."""
+    for top in range(min(len(rows), 1 + TITLES)):
+        kinds = [kind_of(heading) for heading in rows[top]]
+        for at, kind in enumerate(kinds):
+            cells = [row[at].strip() for row in rows[top + 1 :] if at < len(row)]
+            if not kind and _all(r"[^\s@]+@[^\s@]+", cells):
+                kinds[at] = "email"
+            elif at == 0 and kind in ("", "id") and _is_identifier(cells, kind):
+                kinds[0] = "participant"
+        if kinds[:2] == ["participant", ""]:
+            kinds[1] = "name"
+        if {*kinds} & {*SURE, "name", "first", "last"}:
+            return top, kinds
+    return 0, ()
+
+
+def _all(pattern: str, cells: Sequence[str]) -> bool:
+    filled = [*filter(None, cells)]
+    return bool(filled) and all(re.fullmatch(pattern, each) for each in filled)
+
+
+def _is_identifier(cells: Sequence[str], kind: str) -> bool:
+    """Return whether these are Moodle's in any language: one word, and each a number."""
+    found = {each: PARTICIPANT.fullmatch(each) for each in cells if each}
+    words = {each[1].strip() if each else "" for each in found.values()}
+    word = words.pop() if len(words) == 1 and len(found) == len(cells) else ""
+    # student1 and student2 in a column headed id are a list of one's own.
+    return bool(word) and not (kind and word.isascii() and word.isalpha())
+
+
 def kind_of(heading: str) -> str:
     """Return what a column with that heading holds, "" for what says nothing of a person."""
     plain = composed(heading).strip('\ufeff" ').casefold()
-    return next((kind for kind, known in KINDS.items() if plain in known), "")
+    spellings = {plain, plain.replace("_", " ")}
+    return next((kind for kind, known in KINDS.items() if spellings & {*known}), "")
 
 
 def person(at: int, kinds: Sequence[str], row: Sequence[str]) -> Person | None:
@@ -215,13 +280,13 @@ def person(at: int, kinds: Sequence[str], row: Sequence[str]) -> Person | None:
             known[kind].append(cell.strip())
     if any(value.casefold() in NO_PEOPLE for value in known["name"]):
         return None
-    if known["first"] and known["last"]:
-        known["name"].append(f"{known['last'][0]}, {known['first'][0]}")
+    if known["first"] or known["last"]:
+        known["name"].append(", ".join([*known["last"][:1], *known["first"][:1]]))
     for at_value, value in enumerate(known["participant"]):
         # Moodle writes "Participant 512", and GitHub Classroom any name of a student.
         found = PARTICIPANT.fullmatch(value)
         if found:
-            known["participant"][at_value] = found[1]
+            known["participant"][at_value] = found[2]
         else:
             known["login"].append(value)
     filled = {kind: tuple(values) for kind, values in known.items() if values}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from grading.submissions.formats import Download, Piece, Reading, Who, formats
@@ -14,6 +14,10 @@ from harness.errors import UserError
 PLAIN = "plain"
 # A format fits if it explains this share of the names, and the roster agrees with half of those.
 MOST, HALF = 0.6, 0.5
+# What somebody can be known by whatever else is said of them.
+ALONE = frozenset({"login", "email", "number", "id"})
+# What a group can be called like.
+CALLED = frozenset({"login", "name", "squeezed"})
 
 
 @dataclass(frozen=True)
@@ -45,21 +49,30 @@ class Taken:
         return sum(bool(owner.people) and not owner.doubt for owner in self.owners.values())
 
 
-def owner_of(readings: Sequence[tuple[Who, ...]], roster: Roster) -> Owner:
-    """Return whose a piece is, by the way to read its name that the roster agrees with most."""
+def owner_of(readings: Sequence[tuple[Who, ...]], roster: Roster, shared: Collection[str]) -> Owner:
+    """Return whose a piece is, by the way to read its name that the roster agrees with most.
+
+    ``shared`` are the kinds of names that mean the same in the download and on the roster.
+    """
     label = " and ".join(who.label for who in readings[0])
     key = " ".join(who.key for who in readings[0])
     found: list[tuple[int, tuple[Person, ...]]] = []
     doubt = ""
     for reading in readings:
-        hits = [_person(who, roster) for who in reading]
+        hits = [_person(who, roster, shared) for who in reading]
         doubt = doubt or next((said for _, _, said in hits if said), "")
         known = tuple(one for one, _, _ in hits if one)
-        agree = sum(count for _, count, _ in hits)
-        # A group's work can come with the number of one member.
+        kinds = {kind for _, found_by, _ in hits for kind in found_by}
+        agree = sum(len(found_by) for _, found_by, _ in hits)
         members = _members(reading[0], roster) if len(reading) == 1 else ()
-        if members and {*known} <= {*members}:
-            found.append((agree + 1, members))
+        if members:
+            # A group's work can come with the number of one member. A group can be called like
+            # somebody, too: then a number tells that it is not in question.
+            inside = {*known} <= {*members}
+            if inside or kinds <= CALLED:
+                found.append((agree + 1, members))
+            if known and (kinds & CALLED or not inside):
+                found.append((agree + 1, known))
         elif len(known) == len(hits):
             found.append((agree, known))
     best = max((count for count, _ in found), default=0)
@@ -79,14 +92,42 @@ def _members(who: Who, roster: Roster) -> tuple[Person, ...]:
     return next(filter(None, (roster.members(each) for each in (who.group, who.squeezed))), ())
 
 
-def _person(who: Who, roster: Roster) -> tuple[Person | None, int, str]:
-    """Return who it is, how much agrees, and what does not."""
-    found = [(kind, one) for kind, value in described(who) if (one := roster.find(kind, value))]
-    people = dict.fromkeys(one for _, one in found)
+def _person(
+    who: Who, roster: Roster, shared: Collection[str]
+) -> tuple[Person | None, Collection[str], str]:
+    """Return who it is, by what kinds of names, and what does not agree."""
+    said = dict(described(who))
+    found = {kind: one for kind, value in said.items() if (one := roster.find(kind, value))}
+    # Of two people with nearly one name, the login tells who it is.
+    sure = dict.fromkeys(one for kind, one in found.items() if kind in ALONE)
+    if len(sure) == 1:
+        (one,) = sure
+        found = {
+            kind: one if roster.agrees(one, kind, said[kind]) else found[kind] for kind in found
+        }
+    people = dict.fromkeys(found.values())
     if len(people) > 1:
-        said = " and ".join(f"its {kind} is {one.label}'s" for kind, one in found)
-        return None, 0, f"Of what it is called, {said}."
-    return next(iter(people), None), len(found), ""
+        names = " and ".join(f"its {kind} is {one.label}'s" for kind, one in found.items())
+        return None, (), f"Of what it is called, {names}."
+    person = next(iter(people), None)
+    if person and not sure:
+        # Somebody who has left may have the name, and a group the number, of somebody else.
+        for kind, value in said.items():
+            if (kind == "name" or kind in shared) and not roster.agrees(person, kind, value):
+                return None, (), f"Its {', '.join(found)} is {person.label}'s, but not its {kind}."
+    return person, found, ""
+
+
+def _shared(reading: Reading, roster: Roster) -> frozenset[str]:
+    """Return the kinds of names of which the roster knows one that stands in the download."""
+    said = {
+        pair
+        for piece in reading.pieces
+        for who in piece.who
+        for one in who
+        for pair in described(one)
+    }
+    return frozenset(kind for kind, value in said if roster.find(kind, value))
 
 
 def recognise(download: Download, roster: Roster | None, wanted: str = "") -> Taken | None:
@@ -113,7 +154,9 @@ def recognise(download: Download, roster: Roster | None, wanted: str = "") -> Ta
 
 def _taken(name: str, reading: Reading, roster: Roster | None) -> Taken:
     people = roster or Roster()
-    return Taken(name, reading, {each.path: owner_of(each.who, people) for each in reading.pieces})
+    shared = _shared(reading, people)
+    owners = {each.path: owner_of(each.who, people, shared) for each in reading.pieces}
+    return Taken(name, reading, owners)
 
 
 def _fits(taken: Taken, download: Download, roster: Roster | None) -> bool:

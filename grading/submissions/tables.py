@@ -19,12 +19,13 @@ _MARKS = (
 def table(path: Path) -> tuple[list[list[str]], str]:
     """Return the rows of a CSV file, and its encoding.
 
-    What its first line has most of separates the cells. Raise UserError if it cannot be read, or
-    has an unclosed quotation mark.
+    What its first line with any has most of separates the cells. Raise UserError if it cannot be
+    read, or has an unclosed quotation mark.
     """
     with refusals(path):
         text, encoding = decoded(path.read_bytes())
-    head, _, _ = text.partition("\n")
+    lines = text.splitlines()[:5]
+    head = next((line for line in lines if any(each in line for each in SEPARATORS)), "")
     separator = max(SEPARATORS, key=head.count)
     rows: list[list[str]] = []
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)

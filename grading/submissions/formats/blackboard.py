@@ -16,7 +16,7 @@ from datetime import datetime
 from grading.submissions.formats.pieces import Download, Piece, Reading, Who, splits
 
 NAMED = re.compile(
-    r"(?P<head>[^/]+)_[^\W\d_]+_(?P<time>\d{4}(?:-\d\d){5})(?:_(?P<file>[^/]+)|(?P<text>\.txt))?"
+    r"(?P<head>[^/]+?)_[^\W\d_]+_(?P<time>\d{4}(?:-\d\d){5})(?:_(?P<file>[^/]+)|(?P<text>\.txt))?"
 )
 SAID = re.compile(r"^[^\n:]+: (?P<name>.+) \((?P<login>[^()\n]+)\)\s*$", re.MULTILINE)
 FILED = re.compile(
@@ -33,8 +33,12 @@ def read(download: Download) -> Reading:
     for name, text in texts.items():
         if match := SAID.search(text):
             said[_attempt(found[name])] = Who(login=match["login"].strip(), name=match["name"])
+        # What students typed stands there too: it says nothing of others' files.
         original |= {
-            each["path"].strip(): each["original"].strip() for each in FILED.finditer(text)
+            path: each["original"].strip()
+            for each in FILED.finditer(text)
+            if (own := found.get(path := each["path"].strip()))
+            and _attempt(own) == _attempt(found[name])
         }
     pieces = [
         Piece(

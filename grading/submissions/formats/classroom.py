@@ -20,8 +20,8 @@ def read(download: Download) -> Reading:
     """Read the folders' names: what follows on what all of them begin with."""
     outer = next((f"{top}/" for top in download.top if top.endswith(OUTER)), "")
     inner = [name.removeprefix(outer) for name in download.names if name.startswith(outer)]
-    folders = [*dict.fromkeys(name.partition("/")[0] for name in inner if "/" in name)]
-    slug = outer.removesuffix(f"{OUTER}/") + "-" if outer else _slug(folders)
+    folders = dict.fromkeys(name.partition("/")[0] for name in inner if "/" in name)
+    slug = outer.removesuffix(f"{OUTER}/") + "-" if outer else _slug([*folders])
     if not slug:
         return Reading()
     pieces: list[Piece] = []
@@ -29,7 +29,9 @@ def read(download: Download) -> Reading:
         folder, inside, file = name.partition("/")
         if inside and folder.startswith(slug):
             called = folder.removeprefix(slug)
-            logins = dict.fromkeys([called, TAKEN.sub("", called)])
+            other = TAKEN.sub("", called)
+            # Everybody has one repository: who has their own has no other.
+            logins = [called] if slug + other in folders else [called, other]
             readings = tuple((Who(login=one, group=one),) for one in logins)
             pieces.append(Piece(outer + name, file, readings))
     return Reading(tuple(pieces), sure=bool(outer))

@@ -14,6 +14,7 @@ The number is the participant's in this assignment, as in the grading worksheet'
 """
 
 import re
+from collections import Counter
 
 from grading.submissions.formats.pieces import Download, Piece, Reading, Who
 
@@ -21,18 +22,23 @@ NAMED = re.compile(
     r"(?P<name>[^_/]*?)(?:_(?P<number>\d+))?_assignsubmission_(?P<kind>[a-z]+)(?:_?/|_)(?P<file>.+)"
 )
 UNNAMED = "participant"
+# The most people of one name that are likely in a class.
+NAMESAKES = 2
 
 
 def read(download: Download) -> Reading:
     """Read the names as Moodle writes them; typed text is a file without code."""
     pieces: list[Piece] = []
-    for name in download.names:
-        if found := NAMED.fullmatch(name):
-            called, number = found["name"].strip(), found["number"] or ""
-            if called.casefold() == UNNAMED:
-                readings = [Who(participant=number, unnamed=f"Participant {number}")]
-            else:
-                person = Who(name=called, participant=number)
-                readings = [person, Who(group=called)]
-            pieces.append(Piece(name, found["file"], tuple((each,) for each in readings)))
+    named = {name: found for name in download.names if (found := NAMED.fullmatch(name))}
+    # The word for participants is in the course's language; it stands for all of them.
+    each_once = {(found["name"].strip(), found["number"] or "") for found in named.values()}
+    words = Counter(called for called, _ in each_once)
+    for name, found in named.items():
+        called, number = found["name"].strip(), found["number"] or ""
+        if called.casefold() == UNNAMED or words[called] > NAMESAKES:
+            readings = [Who(participant=number, unnamed=f"{called} {number}")]
+        else:
+            person = Who(name=called, participant=number)
+            readings = [person, Who(group=called)]
+        pieces.append(Piece(name, found["file"], tuple((each,) for each in readings)))
     return Reading(tuple(pieces))

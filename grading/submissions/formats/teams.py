@@ -10,8 +10,8 @@ import re
 from grading.submissions.formats.pieces import Download, Piece, Reading, Who
 
 NAMED = re.compile(
-    r"(?:.*/)?Submitted files/(?P<name>[^/]+)/(?P<assignment>[^/]+)/"
-    r"\D*(?P<version>\d+)/(?P<file>.+)"
+    r"(?:.*?/)?Submitted files/(?P<name>[^/]+)/(?P<assignment>[^/]+)/"
+    r"[^\d/]*(?P<version>\d+)/(?P<file>.+)"
 )
 
 
