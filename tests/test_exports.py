@@ -339,7 +339,8 @@ def test_the_commands_print_or_write(tmp_path):
     assert out.read_bytes().startswith(b"username,many-neurons,")
     encoded = backprop("classroom", tmp_path).stdout
     assert json.loads(base64.b64decode(encoded))["version"] == 3
-    assert "--assignment one-neuron" in backprop("workflow", "one-neuron").stdout
+    made = backprop("workflow", "one-neuron").stdout
+    assert "--assignment one-neuron" in made and "'backprop-harness[grading]==" in made
 
 
 @pytest.mark.parametrize(

@@ -114,7 +114,7 @@ class TestFinding:
         config.write_text(
             "raise RuntimeError\n"
             "# c.CourseDirectory.source_directory = 'source'\n"
-            "c.CourseDirectory.source_directory = 'mine'  # where I work\n"
+            "c.CourseDirectory.source_directory = u'mine'  # where I work\n"
             'c.CourseDirectory.release_directory="handouts"\n'
         )
         choose_course(tmp_path)

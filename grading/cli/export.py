@@ -1,6 +1,7 @@
 """``backprop export``: what other systems read, from what a grading run wrote."""
 
 import secrets
+from importlib.metadata import version
 from pathlib import Path
 
 import click
@@ -136,12 +137,10 @@ def gradescope(assignment: str, index: str | None, out: Path | None) -> None:
 @click.option("--files", default="*.ipynb", show_default=True, help="The files students submit.")
 @click.option(
     "--requirement",
-    default="'backprop-harness[grading]'",
-    show_default=True,
-    help="What pip installs.",
+    help="What pip installs. Default: this version of backprop-harness.",
 )
 @OUT
-def workflow(assignment: str, files: str, requirement: str, out: Path | None) -> None:
+def workflow(assignment: str, files: str, requirement: str | None, out: Path | None) -> None:
     """Write a workflow for GitHub Classroom."""
     from grading.exports.classroom import COURSE as WHERE
     from grading.exports.classroom import workflow as made
@@ -149,6 +148,7 @@ def workflow(assignment: str, files: str, requirement: str, out: Path | None) ->
 
     settings = _settings_checked(assignment)
     text = settings.read_text(encoding="utf-8") if settings else ""
+    requirement = requirement or f"'backprop-harness[grading]=={version('backprop-harness')}'"
     wanted = (requirement, *map(repr, settings_of(assignment).packages))
     write(made(assignment, files, wanted, text).encode(), out)
     if is_declared(source_of(assignment)):

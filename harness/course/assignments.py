@@ -31,7 +31,7 @@ _SET = re.compile(
     r"^[ \t]*\w+\.CourseDirectory\.(root|source_directory|release_directory)[ \t]*=(.*)$",
     re.MULTILINE,
 )
-_TEXT = re.compile(r"""[ \t]*(['"])([^'"\\]+)\1[ \t]*(?:#.*)?""")
+_TEXT = re.compile(r"""[ \t]*[uUrR]?(['"])([^'"\\]+)\1[ \t]*(?:#.*)?""")
 
 _course: Path | None = None
 
