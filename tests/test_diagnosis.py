@@ -11,7 +11,7 @@ from harness.course.assignments import load_assignment
 from harness.course.settings import FEEDBACK_LEVELS, Settings
 from harness.declare import stage as declare_stage
 from harness.formulas.observed import observed
-from harness.formulas.same import generic_points, same_as_true
+from harness.formulas.same import generic_cases, same_as_true
 from harness.formulas.samples import Sample
 from harness.formulas.variants import variants_of
 from harness.mistakes import mistakes_in
@@ -253,9 +253,9 @@ def test_where_no_formula_fits_it_says_what_is_plain(said):
 def test_a_factor_that_is_always_the_same_is_said(factor):
     stage = MANY_NEURONS.stage("Sigmoid")
     samples = []
-    for inputs, upstream in generic_points(stage):
-        (right,) = stage.true_gradients(inputs, upstream)
-        samples.append(Sample(inputs, stage.run(inputs), upstream, factor * right))
+    for case in generic_cases(stage):
+        ((right,), *_) = case.gradients
+        samples.append(Sample(case.inputs, case.outputs, case.upstreams[0], factor * right))
     said = f"It is the right gradient times {factor}.".replace("-", "−")
     assert observed(stage, "z", samples) == said
 

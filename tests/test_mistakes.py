@@ -17,7 +17,7 @@ from harness.course.settings import Settings
 from harness.course.stage import Mistake
 from harness.declare import stage
 from harness.errors import UserError
-from harness.formulas.same import generic_points, same_as_true, value_of
+from harness.formulas.same import generic_cases, same_as_true, value_of
 from harness.mistakes import mistakes_in
 from harness.mistakes.catalogue import edited, load, with_mistakes
 from harness.probes import plan
@@ -76,7 +76,7 @@ def test_every_expression_differs_from_the_truth_at_generic_points(assignment, s
         for name, expression in mistake.gradients.items():
             assert differs(stage, received, name, expression), (mistake.name, name)
         if mistake.forward:
-            inputs, _ = next(generic_points(stage))
+            inputs = generic_cases(stage)[0].inputs
             right, wrong = (
                 stage.forward(*inputs),
                 value_of(received, stage.output, inputs, (right_g,)),
@@ -92,9 +92,10 @@ def differs(stage, received, name, expression):
     if received is stage:
         return same_as_true(stage, name, expression) is None
     at = tuple(stage.inputs).index(name)
-    for inputs, upstream in generic_points(stage):
-        value = value_of(received, expression, inputs, upstream)
-        true = stage.true_gradients(inputs, upstream)[at]
+    for case in generic_cases(stage):
+        value = value_of(received, expression, case.inputs, case.upstreams[0])
+        true = case.gradients[0][at]
+        assert true is not None
         if value is None or value.shape != true.shape or not torch.allclose(value, true):
             return True
     return False
@@ -103,7 +104,7 @@ def differs(stage, received, name, expression):
 @pytest.mark.parametrize(("assignment", "stage"), STAGES)
 def test_no_two_mistakes_in_one_gradient_have_the_same_value(assignment, stage):
     """A diagnosis would not know which of the two to name."""
-    points = list(generic_points(stage))
+    points = [(case.inputs, case.upstreams[0]) for case in generic_cases(stage)]
     seen: dict[tuple[object, ...], str] = {}
     for mistake in mistakes_in(stage):
         if mistake.forward or mistake.code or set(mistake.rejected_by) <= ELSEWHERE:

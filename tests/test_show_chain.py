@@ -123,7 +123,7 @@ def test_a_declared_stage_is_drawn_without_more_ado():
         return squared_error(relu(weighted_sum(a_prev, w, b)), y)
 
     written = said(chain_picture(assignment("Own", network=network), derivatives=True))
-    assert "|∂hj|∂zj|=|(z>0)|" in written
+    assert "|∂hj|∂zj|=|[zj>0]|" in written
     assert "|=|2(hj−yj)/N|" in written
 
 
@@ -140,7 +140,7 @@ def test_a_declared_stage_is_drawn_without_more_ado():
         ("g * (-z)", "−z"),
         ("g * exp(-z) / (1 + exp(-z)) ** 2", "exp(−z) / (1 + exp(−z))2"),
         ("g / z", "1 / z"),
-        ("g * (z > 0)", "(z > 0)"),
+        ("g * (z > 0)", "[z > 0]"),
     ],
 )
 def test_a_gradient_is_read_as_a_local_derivative(expression, right_side):

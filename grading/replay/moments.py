@@ -8,16 +8,7 @@ from rich.text import Text
 from torch import Tensor
 
 from grading.replay.transcript import Moment, agree
-from harness.candidate.operations import (
-    Absent,
-    Lost,
-    Other,
-    Output,
-    Raised,
-    Returned,
-    Returns,
-    Trouble,
-)
+from harness.candidate import operations as ops
 from harness.course.numbers import number, numbers, shape
 from harness.probes.compare import PRECISION, entry
 from harness.show.visible import visible
@@ -77,18 +68,18 @@ def _told(moment: Moment) -> Iterator[str]:
         for name, upstream in zip(moment.stage.upstreams, moment.upstream, strict=True):
             yield f"  {name}  not used" if upstream is None else named(name, upstream)
     match moment.reply:
-        case Output(values):
+        case ops.Output(values):
             rights = zip(moment.stage.outputs, moment.right, strict=True)
             for place, (name, right) in enumerate(rights):
                 value = values[place] if place < len(values) else None
                 yield from _compared(name, value, right)
-        case Returns(values):
+        case ops.Returns(values):
             yield from _gradients(moment, values)
-        case Raised() | Absent() | Lost():
+        case ops.Raised() | ops.Absent() | ops.Lost():
             yield f"  returned  {_trouble(moment.reply)}"
 
 
-def _gradients(moment: Moment, values: Sequence[Returned]) -> Iterator[str]:
+def _gradients(moment: Moment, values: Sequence[ops.Returned]) -> Iterator[str]:
     names = moment.stage.names_of(moment.inputs)
     count = len(names)
     if len(values) != count:
@@ -104,11 +95,11 @@ def _gradients(moment: Moment, values: Sequence[Returned]) -> Iterator[str]:
             yield from _compared(f"∂C/∂{name}", value, right)
 
 
-def _compared(name: str, value: Returned, right: Tensor | None) -> Iterator[str]:
+def _compared(name: str, value: ops.Returned, right: Tensor | None) -> Iterator[str]:
     """Yield the returned and the expected value; values that agree are shown once."""
     assert right is not None
     if not isinstance(value, Tensor):
-        kind = f"a {visible(value.kind)}" if isinstance(value, Other) else "None"
+        kind = f"a {visible(value.kind)}" if isinstance(value, ops.Other) else "None"
         yield f"  {name} returned  {kind}"
         yield named(f"{name} expected", right)
         return
@@ -121,13 +112,13 @@ def _compared(name: str, value: Returned, right: Tensor | None) -> Iterator[str]
         yield f"  largest difference  {largest_difference(value, right)}"
 
 
-def _trouble(trouble: Trouble) -> str:
+def _trouble(trouble: ops.Trouble) -> str:
     match trouble:
-        case Raised(kind, text, place, code):
+        case ops.Raised(kind, text, place, code):
             at = f" at {place}" if place else ""
             line = f"\n    {code}" if code else ""
             return visible(f"{kind}: {text}{at}{line}")
-        case Absent(reason):
+        case ops.Absent(reason):
             return visible(f"nothing. {reason}.")
-        case Lost(reason):
+        case ops.Lost(reason):
             return visible(f"nothing: the code {reason}.")

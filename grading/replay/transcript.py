@@ -7,15 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from harness.candidate.operations import (
-    Backward,
-    Candidate,
-    Forward,
-    Operation,
-    Output,
-    Reply,
-    Returns,
-)
+from harness.candidate import operations as ops
 from harness.candidate.values import same
 from harness.course.assignment import Assignment
 from harness.course.inputs import Sizes
@@ -45,14 +37,14 @@ class Moment:
     check: str
     batch: int
     stage: Stage
-    forward: Forward
-    operation: Forward | Backward
-    reply: Reply
+    forward: ops.Forward
+    operation: ops.Forward | ops.Backward
+    reply: ops.Reply
 
     @property
     def upstream(self) -> Upstream | None:
         """The upstream gradient of a backward; None for a forward."""
-        return self.operation.upstream if isinstance(self.operation, Backward) else None
+        return self.operation.upstream if isinstance(self.operation, ops.Backward) else None
 
     @cached_property
     def inputs(self) -> Values:
@@ -72,12 +64,12 @@ class Moment:
     def is_off(self) -> bool:
         """Whether a value that was asked for is wrong."""
         match self.reply:
-            case Output(values):
+            case ops.Output(values):
                 pairs = zip(values, self.right, strict=False)
                 return len(values) != len(self.right) or not all(
                     right is not None and agree(value, right) for value, right in pairs
                 )
-            case Returns(values):
+            case ops.Returns(values):
                 names = self.stage.names_of(self.inputs)
                 rows = zip(names, self.forward.requires_grad, values, self.right, strict=False)
                 return len(values) < len(self.right) or any(
@@ -92,26 +84,26 @@ class Moment:
 class Transcript:
     """A candidate that forwards to another one, and records the calls of single stages."""
 
-    def __init__(self, assignment: Assignment, candidate: Candidate) -> None:
+    def __init__(self, assignment: Assignment, candidate: ops.Candidate) -> None:
         self._assignment = assignment
         self._candidate = candidate
         self._begun = [""]
         self._batches = 0
-        self._forwards: dict[int, Forward] = {}
+        self._forwards: dict[int, ops.Forward] = {}
         self._moments: list[Moment] = []
 
     def begin(self, check: str) -> None:
         """Note which check asks from now on."""
         self._begun.append(check)
 
-    def perform(self, operations: Sequence[Operation]) -> list[Reply]:
+    def perform(self, operations: Sequence[ops.Operation]) -> list[ops.Reply]:
         """Return the candidate's replies."""
         replies = self._candidate.perform(operations)
         self._batches += 1
         for operation, reply in zip(operations, replies, strict=True):
-            if isinstance(operation, Forward):
+            if isinstance(operation, ops.Forward):
                 self._forwards[operation.handle] = operation
-            if isinstance(operation, Forward | Backward):
+            if isinstance(operation, ops.Forward | ops.Backward):
                 forward = self._forwards[operation.handle]
                 stage = self._assignment.stage(forward.stage)
                 self._moments.append(
@@ -119,7 +111,7 @@ class Transcript:
                 )
         return replies
 
-    def renew(self) -> Candidate:
+    def renew(self) -> ops.Candidate:
         """Return a fresh copy of the candidate, whose exchanges are not recorded."""
         return self._candidate.renew()
 

@@ -1,52 +1,38 @@
 """Tell whether a class does exactly what its stage asks for, without the judge."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import islice, pairwise, product
 
 from torch import Tensor
 
-from harness.candidate.operations import (
-    Backward,
-    Candidate,
-    Forward,
-    Operation,
-    Output,
-    Read,
-    Reply,
-    Returns,
-    Unchanged,
-)
-from harness.course.stage import Stage, Upstream
-from harness.formulas.same import Answers, answers, close, generic_answers
+from harness.candidate import operations as ops
+from harness.course.stage import Stage
+from harness.formulas.same import close, generic_cases, is_gradient
+from harness.probes.cases import SCALES, Case, largest
+from harness.probes.rounding import rounding
 
 Mask = tuple[bool, ...]
 POINTS = 6
-SCALES = (1.0, -2.0, 3.0)
 # Of more inputs than six, not every subset is tried.
 MOST_MASKS = 63
 
 
-def same_behaviour(stage: Stage, candidate: Candidate) -> bool:
+def same_behaviour(stage: Stage, candidate: ops.Candidate) -> bool:
     """Return whether forward and backward give the right values, to 12 digits, at generic points.
 
     Pairs of calls interleave, backward runs again for another upstream, every subset of the inputs
-    needs a gradient once, each of several outputs is used alone once, and neither inputs nor
+    needs a gradient once, each part of several outputs is used alone once, and neither inputs nor
     upstreams may change.
     """
-    points = list(islice(generic_answers(stage), POINTS))
-    pairs = [(one, other, _everything(stage, one)) for one, other in pairwise(points)]
-    pairs += [(points[0], points[1], mask) for mask in _subsets(_everything(stage, points[0]))]
-    alone = [answers(stage, points[0].inputs, each) for each in _alone(points[0].upstream)]
-    pairs += [(one, points[1], _everything(stage, one)) for one in alone]
+    points = generic_cases(stage)[:POINTS]
+    first, second = points[:2]
+    every = stage.with_gradient(first.inputs)
+    pairs = [(pair, stage.with_gradient(pair[0].inputs), 0) for pair in pairwise(points)]
+    pairs += [((first, second), mask, 0) for mask in _subsets(every)]
+    pairs += [((first, second), every, at) for at in range(len(SCALES), len(first.upstreams))]
     return all(
-        _pair_is_right(stage, candidate, 10 * number, (one, other), mask)
-        for number, (one, other, mask) in enumerate(pairs)
+        _pair_is_right(stage, candidate, 10 * number, *each) for number, each in enumerate(pairs)
     )
-
-
-def _everything(stage: Stage, point: Answers) -> Mask:
-    return stage.with_gradient(point.inputs)
 
 
 def _subsets(has: Mask) -> list[Mask]:
@@ -54,96 +40,83 @@ def _subsets(has: Mask) -> list[Mask]:
     return [mask for mask in islice(subsets, MOST_MASKS + 1) if any(mask)][1:]
 
 
-def _alone(upstream: Upstream) -> list[Upstream]:
-    """Return the upstreams in which only one of several outputs is used."""
-    if len(upstream) == 1:
-        return []
-    used = [place for place, each in enumerate(upstream) if each is not None]
-    return [
-        tuple(each if place == kept else None for place, each in enumerate(upstream))
-        for kept in used
-    ]
-
-
 def _pair_is_right(
-    stage: Stage, candidate: Candidate, handle: int, pair: tuple[Answers, Answers], mask: Mask
+    stage: Stage,
+    candidate: ops.Candidate,
+    handle: int,
+    pair: tuple[Case, Case],
+    mask: Mask,
+    begin: int,
 ) -> bool:
-    asked = (0, 1, 0)  # the call that each backward belongs to
-    points = [_scaled(pair[at], scale) for at, scale in zip(asked, SCALES, strict=True)]
-    masks = [_fitting(stage, point, mask) for point in points]
-    script: list[Operation] = [
-        Forward(handle + at, stage.name, point.inputs, masks[at]) for at, point in enumerate(pair)
+    """Judge two calls; the first upstream of the first of them has the index ``begin``."""
+    masks = [_fitting(stage, case, mask) for case in pair]
+    # The call and the upstream of each backward.
+    asked = ((0, begin), (1, 1), (0, 2))
+    script: list[ops.Operation] = [
+        ops.Forward(handle + at, stage.name, case.inputs, masks[at]) for at, case in enumerate(pair)
     ]
-    script += [
-        Backward(handle + at, point.upstream) for at, point in zip(asked, points, strict=True)
-    ]
-    script += [Read(handle), Read(handle + 1)]
+    script += [ops.Backward(handle + at, pair[at].upstreams[index]) for at, index in asked]
+    script += [ops.Read(handle), ops.Read(handle + 1)]
     replies = candidate.perform(script)
-    outputs, returned, read = replies[:2], replies[2:5], replies[5:]
     return (
-        all(map(_are_outputs, outputs, pair))
+        all(_are_outputs(stage, *each) for each in zip(replies[:2], pair, strict=True))
         and all(
-            _are_gradients(stage, reply, point, needed)
-            for reply, point, needed in zip(returned, points, masks, strict=True)
+            _are_gradients(stage, reply, pair[at], index, masks[at])
+            for reply, (at, index) in zip(replies[2:5], asked, strict=True)
         )
-        and all(_is_untouched(stage, reply, point) for reply, point in zip(read, pair, strict=True))
+        and all(_is_untouched(stage, *each) for each in zip(replies[5:], pair, strict=True))
     )
 
 
-def _fitting(stage: Stage, point: Answers, mask: Mask) -> Mask:
-    """Return the mask, or all that has a gradient if the point has other arguments."""
-    has = _everything(stage, point)
+def _fitting(stage: Stage, case: Case, mask: Mask) -> Mask:
+    """Return the mask, or all that has a gradient if the case has other arguments."""
+    has = stage.with_gradient(case.inputs)
     wanted = len(mask) == len(has) and all(
         can or not need for need, can in zip(mask, has, strict=True)
     )
     return mask if wanted else has
 
 
-def _scaled(point: Answers, scale: float) -> Answers:
-    return replace(
-        point,
-        upstream=tuple(None if each is None else scale * each for each in point.upstream),
-        gradients=tuple(None if each is None else scale * each for each in point.gradients),
-        gradient_rooms=tuple(abs(scale) * room for room in point.gradient_rooms),
+def _are_outputs(stage: Stage, reply: ops.Reply, case: Case) -> bool:
+    if not isinstance(reply, ops.Output) or len(reply.values) != len(case.outputs):
+        return False
+    return reply.several == (len(case.outputs) > 1) and all(
+        isinstance(value, Tensor)
+        and value.shape == right.shape
+        and _is_output(stage, case, at, value)
+        for at, (value, right) in enumerate(zip(reply.values, case.outputs, strict=True))
     )
 
 
-def _are_outputs(reply: Reply, point: Answers) -> bool:
-    if not isinstance(reply, Output) or len(reply.values) != len(point.outputs):
-        return False
-    return reply.several == (len(point.outputs) > 1) and all(
-        isinstance(value, Tensor) and value.shape == right.shape and _is_close(value, right, room)
-        for value, right, room in zip(reply.values, point.outputs, point.output_rooms, strict=True)
+def _is_output(stage: Stage, case: Case, at: int, value: Tensor) -> bool:
+    right = case.outputs[at]
+    if not right.is_floating_point():
+        return value.dtype == right.dtype and value.equal(right)
+    return close(value, right) or close(
+        value, right, largest([rounding(stage, case, 0).outputs[at]])
     )
 
 
-def _is_close(value: Tensor, right: Tensor, room: float) -> bool:
-    if right.is_floating_point():
-        return close(value, right, room)
-    return value.dtype == right.dtype and value.equal(right)
-
-
-def _are_gradients(stage: Stage, reply: Reply, point: Answers, mask: Mask) -> bool:
-    if not isinstance(reply, Returns):
+def _are_gradients(stage: Stage, reply: ops.Reply, case: Case, index: int, mask: Mask) -> bool:
+    if not isinstance(reply, ops.Returns):
         return False
-    names = stage.names_of(point.inputs)
+    names = stage.names_of(case.inputs)
     values, more = reply.values[: len(names)], reply.values[len(names) :]
     # Torch ignores None beyond the last input.
     if len(values) < len(names) or any(value is not None for value in more):
         return False
-    rows = zip(names, values, point.gradients, point.gradient_rooms, mask, strict=True)
     return all(
         not needed
         or (value is None and name in stage.optional)
-        or (isinstance(value, Tensor) and right is not None and close(value, right, room))
-        for name, value, right, room, needed in rows
+        or (isinstance(value, Tensor) and is_gradient(stage, case, index, at, value))
+        for at, (name, value, needed) in enumerate(zip(names, values, mask, strict=True))
     )
 
 
-def _is_untouched(stage: Stage, reply: Reply, point: Answers) -> bool:
-    if not isinstance(reply, Unchanged):
+def _is_untouched(stage: Stage, reply: ops.Reply, case: Case) -> bool:
+    if not isinstance(reply, ops.Unchanged):
         return False
-    names = zip(stage.names_of(point.inputs), reply.inputs, strict=True)
+    names = zip(stage.names_of(case.inputs), reply.inputs, strict=True)
     kept: Sequence[bool] = [
         same for name, same in names if stage.inputs[name].kind.role != "buffer"
     ]

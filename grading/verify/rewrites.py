@@ -6,7 +6,6 @@ from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
-from typing import Any
 
 from harness.formulas import variants
 
@@ -62,7 +61,7 @@ def _names_in(function: ast.FunctionDef) -> frozenset[str]:
 
 
 def _with_change(solved: ast.ClassDef, old: ast.AST, new: ast.AST | None) -> str:
-    changed = _replaced(solved, old, new)
+    changed = variants.replaced(solved, old, new)
     for node in ast.walk(changed):
         for name in ("body", "orelse", "finalbody"):
             if isinstance(block := getattr(node, name, None), list):
@@ -70,21 +69,6 @@ def _with_change(solved: ast.ClassDef, old: ast.AST, new: ast.AST | None) -> str
         if isinstance(node, ast.FunctionDef | ast.If | ast.For | ast.With) and not node.body:
             node.body = [ast.Pass()]
     return ast.unparse(ast.fix_missing_locations(changed))
-
-
-def _replaced(tree: Any, old: ast.AST, new: ast.AST | None) -> Any:
-    """Return a syntax tree with ``new`` in the place of one of its nodes; the rest is shared."""
-    if tree is old:
-        return new
-    if isinstance(tree, list):
-        return [_replaced(each, old, new) for each in tree]
-    if not isinstance(tree, ast.AST):
-        return tree
-    fields = {name: (value, _replaced(value, old, new)) for name, value in ast.iter_fields(tree)}
-    if all(one is other or one == other for one, other in fields.values()):
-        return tree
-    made = type(tree)(**{name: other for name, (_, other) in fields.items()})
-    return ast.copy_location(made, tree)
 
 
 def _compiles(text: str) -> bool:

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from harness.course.stage import Stage
-from harness.formulas.samples import EXACT, Sample, most, reproduces, value_at
+from harness.formulas.samples import EXACT, Sample, reproduces, value_at
+from harness.probes.cases import largest
 
 # How many entries must show a limit, or what is true of two quantities, before it is named.
 LEAST = 3
@@ -28,29 +29,27 @@ def cut_formulas(stage: Stage, name: str, samples: Sequence[Sample]) -> Iterator
 
 def _clipped(stage: Stage, true: str, samples: Sequence[Sample]) -> Iterator[str]:
     """Yield the true gradient, or its upstream, kept between two numbers."""
-    largest = _limit([sample.got for sample in samples])
-    if largest:
-        yield f"({true}).clamp(-{largest}, {largest})"
-        yield f"{largest} * tanh({true})"
+    if limit := _limit([sample.got for sample in samples]):
+        yield f"({true}).clamp(-{limit}, {limit})"
+        yield f"{limit} * tanh({true})"
     signs = re.sub(r"\bg\b", "sign(g)", true)
-    steepest = max(samples, key=lambda sample: most(sample.upstream))
+    steepest = max(samples, key=lambda sample: largest(sample.upstream))
     value = value_at(stage, signs, steepest)
-    if value is not None and value.shape == steepest.got.shape:
-        limit = _limit([steepest.got / value])
-        if limit:
-            yield re.sub(r"\bg\b", f"g.clamp(-{limit}, {limit})", true)
+    factors = [] if value is None or value.shape != steepest.got.shape else [steepest.got / value]
+    if limit := _limit(factors):
+        yield re.sub(r"\bg\b", f"g.clamp(-{limit}, {limit})", true)
     yield f"tanh({true})"
 
 
 def _limit(values: Sequence[Tensor]) -> str:
     """Return the largest absolute value as text if several values have it, else an empty text."""
-    sizes = torch.cat([value.abs().flatten() for value in values])
+    sizes = torch.cat([value.abs().flatten() for value in (*values, torch.zeros(0))])
     sizes = sizes[torch.isfinite(sizes)]
     if not len(sizes):
         return ""
-    largest = float(sizes.max())
-    several = int((sizes >= largest * (1 - EXACT)).sum()) >= LEAST
-    return f"{largest:.10g}" if several and largest else ""
+    most = float(sizes.max())
+    several = int((sizes >= most * (1 - EXACT)).sum()) >= LEAST
+    return f"{most:.10g}" if several and most else ""
 
 
 def _inside_clipped(stage: Stage, true: str, samples: Sequence[Sample]) -> Iterator[str]:

@@ -78,22 +78,30 @@ def as_written(stage: Stage, expression: str) -> Formula:
     ⊙ is the elementwise product, and a matrix product has no sign. What has no notation in
     mathematics stays code.
     """
-    return _Writer(stage).set(ast.parse(expression, mode="eval").body).pieces
+    output = stage.output_dimensions
+    axes = {name: each.axes for name, each in stage.inputs.items()}
+    axes |= {stage.output: output, stage.upstreams[0]: output}
+    named = dict.fromkeys(name for name in (*output, *stage.dimensions) if name.isidentifier())
+    letters = INDICES if len(named) <= len(INDICES) else named
+    writer = Writer(axes, dict(zip(named, letters, strict=False)))
+    return writer.set(ast.parse(expression, mode="eval").body).pieces
 
 
 @dataclass(frozen=True)
-class _Set:
-    """A typeset part of a formula, how tightly its operator binds, and its dimensions."""
+class Typeset:
+    """A part of a formula, how tightly its operator binds, and its dimensions."""
 
     pieces: Formula
     binds: int = NAME
     axes: tuple[str, ...] = ()
 
     def within(self, binds: int) -> Formula:
+        """Return it with brackets if its operator binds less than that."""
         return self.pieces if self.binds >= binds else self.between("(", ")").pieces
 
-    def between(self, left: str, right: str) -> _Set:
-        return _Set((Piece(left), *self.pieces, Piece(right)), NAME, self.axes)
+    def between(self, left: str, right: str) -> Typeset:
+        """Return it between two signs."""
+        return Typeset((Piece(left), *self.pieces, Piece(right)), NAME, self.axes)
 
     def added(self) -> Formula:
         """Return it for use after a sign, with brackets if it begins with another sign."""
@@ -101,83 +109,82 @@ class _Set:
         return self.within(NAME) if begins else self.within(PRODUCT)
 
 
-_FUNCTIONS = {name: name for name in ("exp", "sign", "tanh", "softmax", "relu", "cos", "sin")}
-_FUNCTIONS |= {"sigmoid": "σ", "log": "ln", "sqrt": "√"}
+_FUNCTIONS = {"sigmoid": "σ", "log": "ln", "sqrt": "√"}
 _COMPARISONS: Mapping[type[ast.cmpop], str] = MappingProxyType(
     {ast.Gt: " > ", ast.Lt: " < ", ast.GtE: " ≥ ", ast.LtE: " ≤ ", ast.NotEq: " ≠ ", ast.Eq: " = "}
 )
 
 
-class _Writer:
-    def __init__(self, stage: Stage) -> None:
-        output = stage.output_dimensions
-        self._axes = {name: each.axes for name, each in stage.inputs.items()}
-        self._axes |= {stage.output: output, stage.upstreams[0]: output}
-        named = dict.fromkeys(name for name in (*output, *stage.dimensions) if name.isidentifier())
-        letters = INDICES if len(named) <= len(INDICES) else named
-        self._indices = dict(zip(named, letters, strict=False))
+class Writer:
+    """Sets syntax trees. ``axes`` are those of names, ``indices`` the letters for them."""
 
-    def set(self, node: ast.expr) -> _Set:
+    def __init__(
+        self,
+        axes: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
+        indices: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        self._axes, self._indices = axes, indices
+
+    def named(self, name: str) -> Formula:
+        """Return a name as mathematics."""
+        return symbol(name)
+
+    def times(self, left: Typeset, right: Typeset) -> str:
+        """Return the sign of a product."""
+        return " ⊙ " if left.axes and right.axes else " · "
+
+    def set(self, node: ast.expr) -> Typeset:
+        """Return an expression as mathematics."""
         match node:
             case ast.Name(id=name):
-                return _Set(symbol(name), NAME, self._axes.get(name, ()))
+                return Typeset(self.named(name), NAME, self._axes.get(name, ()))
             case ast.Constant(value=int() | float() as value):
                 return _number(value)
             case ast.UnaryOp(op=ast.USub(), operand=operand):
                 inner = self.set(operand)
-                return _Set((Piece("−"), *inner.added()), PRODUCT, inner.axes)
+                return Typeset((Piece("−"), *inner.added()), PRODUCT, inner.axes)
             case ast.BinOp():
                 return self._operation(node)
             case ast.Attribute(value=value, attr="T"):
                 inner = self.set(value)
                 raised = (*inner.within(NAME), Piece("T", place="above"))
-                return _Set(raised, NAME, inner.axes[::-1])
+                return Typeset(raised, NAME, inner.axes[::-1])
             case ast.Compare(left=left, ops=[operator], comparators=[right]) if (
                 type(operator) in _COMPARISONS
             ):
                 one, other = self.set(left), self.set(right)
                 both = (*one.pieces, Piece(_COMPARISONS[type(operator)]), *other.pieces)
-                return _Set(both, NAME, max(one.axes, other.axes, key=len)).between("[", "]")
+                return Typeset(both, NAME, max(one.axes, other.axes, key=len)).between("[", "]")
             case ast.Call(func=ast.Name(id=name), args=[argument], keywords=[]):
-                return self._function(node, name, self.set(argument))
+                return _applied(name, self.set(argument))
             case ast.Call(func=ast.Attribute(value=value, attr=method)):
                 return self._method(node, method, self.set(value))
         return self._code(node)
 
-    def _code(self, node: ast.expr, axes: tuple[str, ...] = ()) -> _Set:
-        return _Set(upright(ast.unparse(node)), NAME, axes)
+    def _code(self, node: ast.expr, axes: tuple[str, ...] = ()) -> Typeset:
+        return Typeset(upright(ast.unparse(node)), NAME, axes)
 
-    def _operation(self, node: ast.BinOp) -> _Set:
+    def _operation(self, node: ast.BinOp) -> Typeset:
         left, right = self.set(node.left), self.set(node.right)
         axes = max(left.axes, right.axes, key=len)
         match node.op:
             case ast.Add() | ast.Sub() as added:
                 sign = Piece(" + " if isinstance(added, ast.Add) else " − ")
-                return _Set((*left.pieces, sign, *right.added()), SUM, axes)
+                return Typeset((*left.pieces, sign, *right.added()), SUM, axes)
             case ast.Mult() | ast.Div() as times:
-                dot = " ⊙ " if left.axes and right.axes else " · "
-                sign = Piece(" / " if isinstance(times, ast.Div) else dot)
-                return _Set((*left.within(PRODUCT), sign, *right.within(POWER)), PRODUCT, axes)
+                sign = Piece(" / " if isinstance(times, ast.Div) else self.times(left, right))
+                return Typeset((*left.within(PRODUCT), sign, *right.within(POWER)), PRODUCT, axes)
             case ast.MatMult():
                 pieces = (*left.within(POWER), Piece(" "), *right.within(POWER))
-                return _Set(pieces, PRODUCT, (*left.axes[:1], *right.axes[1:]))
+                return Typeset(pieces, PRODUCT, (*left.axes[:1], *right.axes[1:]))
             case ast.Pow() if isinstance(node.right, ast.Constant):
                 if node.right.value == 0.5:
-                    return _Set((Piece("√"), *left.within(NAME)), POWER, left.axes)
+                    return Typeset((Piece("√"), *left.within(NAME)), POWER, left.axes)
                 power = Piece(str(node.right.value), place="above")
-                return _Set((*left.within(NAME), power), POWER, left.axes)
+                return Typeset((*left.within(NAME), power), POWER, left.axes)
         return self._code(node, axes)
 
-    def _function(self, node: ast.Call, name: str, of: _Set) -> _Set:
-        if name in ("ones_like", "zeros_like"):
-            return _Set(upright("1" if name == "ones_like" else "0"), NAME, of.axes)
-        if name == "abs":
-            return of.between("|", "|")
-        if name in _FUNCTIONS:
-            return of.between(f"{_FUNCTIONS[name]}(", ")")
-        return self._code(node, of.axes)
-
-    def _method(self, node: ast.Call, method: str, of: _Set) -> _Set:
+    def _method(self, node: ast.Call, method: str, of: Typeset) -> Typeset:
         arguments = [ast.unparse(each) for each in (*node.args, *node.keywords)]
         match method, arguments:
             case "sum" | "mean", _ if arguments in ([], ["0"], ["1"], ["-1"]):
@@ -192,7 +199,7 @@ class _Writer:
                 return of
         return self._code(node) if plain(of.pieces).isdigit() else _called(method, arguments, of)
 
-    def _reduced(self, method: str, arguments: list[str], of: _Set) -> _Set:
+    def _reduced(self, method: str, arguments: list[str], of: Typeset) -> Typeset:
         """Return a sum over the named axis, or over all; a mean divides it by their sizes."""
         axis = int(arguments[0]) if arguments else None
         if not of.axes or (axis is not None and axis >= len(of.axes)):
@@ -205,16 +212,24 @@ class _Writer:
         if method == "mean":
             sizes = [piece for each in over for piece in (Piece(" / "), *symbol(each))]
             pieces = (*pieces, *sizes)
-        return _Set(pieces, PRODUCT, kept)
+        return Typeset(pieces, PRODUCT, kept)
 
 
-def _called(method: str, arguments: list[str], of: _Set) -> _Set:
-    return _Set((*of.within(NAME), Piece(f".{method}({', '.join(arguments)})")), NAME, of.axes)
+def _applied(function: str, to: Typeset) -> Typeset:
+    if function in ("ones_like", "zeros_like"):
+        return Typeset(upright("1" if function == "ones_like" else "0"), NAME, to.axes)
+    if function == "abs":
+        return to.between("|", "|")
+    return to.between(f"{_FUNCTIONS.get(function, function)}(", ")")
 
 
-def _number(value: float) -> _Set:
+def _called(method: str, arguments: list[str], of: Typeset) -> Typeset:
+    return Typeset((*of.within(NAME), Piece(f".{method}({', '.join(arguments)})")), NAME, of.axes)
+
+
+def _number(value: float) -> Typeset:
     digits, _, power = f"{value:.10g}".replace("-", "−").partition("e")
     if not power:
-        return _Set(upright(digits))
+        return Typeset(upright(digits))
     raised = (Piece("10"), Piece(power.replace("−0", "−").lstrip("+0"), place="above"))
-    return _Set(raised if digits == "1" else (Piece(f"{digits} · "), *raised), PRODUCT)
+    return Typeset(raised if digits == "1" else (Piece(f"{digits} · "), *raised), PRODUCT)

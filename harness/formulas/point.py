@@ -16,8 +16,9 @@ from harness.expressions.steps import Array
 from harness.expressions.table import Table
 from harness.formulas.known import NamedFormula, known_formulas
 from harness.formulas.same import value_of
-from harness.formulas.samples import Sample, is_right, most
+from harness.formulas.samples import Sample, is_right
 from harness.formulas.variants import parts_of, terms_of, written_out
+from harness.probes.cases import largest
 
 Place = tuple[Values, Upstream]
 Known = dict[Shape, tuple[tuple[NamedFormula, ...], Rows]]
@@ -187,7 +188,7 @@ def _at(stage: Stage, chosen: Sequence[Sample]) -> tuple[Point, Array]:
 
 def _chosen(stage: Stage, samples: Sequence[Sample]) -> list[Sequence[Sample]]:
     """Return one sample of each of the first few sizes; of numbers, all whose g is near 1."""
-    near = [sample for sample in samples if LEAST < most(sample.upstream) < MOST]
+    near = [sample for sample in samples if LEAST < largest(sample.upstream) < MOST]
     near = [sample for sample in near if all(each is not None for each in sample.upstream)] or near
     near = near or list(samples[:1])
     if stage.is_scalar:

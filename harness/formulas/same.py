@@ -1,35 +1,20 @@
 """Compare formulas with a stage's true gradients at generic points of many sizes."""
 
 import warnings
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import lru_cache
 from types import CodeType
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from harness.course.inputs import Sizes, is_real_tensor
+from harness.course.inputs import Sizes
 from harness.course.stage import Stage, Upstream, Values, as_exact_as
+from harness.probes.cases import GENERIC_SEED, Case, largest, make_case
+from harness.probes.rounding import rounding
 
 POINTS = 12
 RELATIVE, ROOM = 1e-12, 1e-14
-# How often a point is moved by its last digit, and how many times as much as its answers vary by
-# that other evaluations of the same function may.
-MOVES, TIMES = 3, 10
-
-
-@dataclass(frozen=True, eq=False)
-class Answers:
-    """The right outputs and gradients at a point, and how far off right ones may be."""
-
-    inputs: Values
-    upstream: Upstream
-    outputs: tuple[Tensor, ...]
-    gradients: tuple[Tensor | None, ...]
-    output_rooms: tuple[float, ...]
-    gradient_rooms: tuple[float, ...]
 
 
 def same_as_true(stage: Stage, name: str, expression: str) -> str | None:
@@ -39,15 +24,14 @@ def same_as_true(stage: Stage, name: str, expression: str) -> str | None:
     one has, at generic points of many sizes, and the same shape, apart from leading axes of size 1,
     which torch drops.
     """
-    wider = False
-    for point in generic_answers(stage):
-        at = stage.position(name)
-        true = point.gradients[at]
+    wider, at = False, stage.position(name)
+    for case in generic_cases(stage):
+        true = case.gradients[0][at]
         if true is None:
             # An optional tensor is not there.
             continue
-        value = value_of(stage, expression, point.inputs, point.upstream)
-        if value is None or not close(value, true, point.gradient_rooms[at]):
+        value = value_of(stage, expression, case.inputs, case.upstreams[0])
+        if value is None or not is_gradient(stage, case, 0, at, value):
             return None
         wider |= value.shape != true.shape
     why = f"the same value at {POINTS} generic points"
@@ -102,65 +86,23 @@ def close(value: Tensor, true: Tensor, more: float = 0.0) -> bool:
     return bool(((value - true).abs() <= RELATIVE * true.abs() + room).all())
 
 
-def generic_points(stage: Stage) -> Iterator[tuple[Values, Upstream]]:
-    """Yield inputs and upstreams of sizes that are all different, at last with axes of size 1."""
-    for number in range(POINTS):
-        generator = torch.Generator().manual_seed(7919 * number + 17)
-        inputs = stage.sample(generator, _sizes(stage, number), number)
-        yield (
-            inputs,
-            tuple(
-                2 * torch.randn(output.shape, generator=generator, dtype=torch.float64)
-                if output.is_floating_point()
-                else None
-                for output in stage.run(inputs)
-            ),
-        )
+def is_gradient(stage: Stage, case: Case, index: int, at: int, value: Tensor) -> bool:
+    """Return whether a value is the right gradient, to the digits that the reference itself has.
+
+    Where a gradient is 0, rounding leaves some digits of the upstream.
+    """
+    true, least = case.gradients[index][at], ROOM * case.max_abs[index]
+    if true is None or close(value, true, least):
+        return true is not None
+    return close(value, true, least + largest([rounding(stage, case, index).gradients[at]]))
 
 
 @lru_cache(maxsize=64)
-def generic_answers(stage: Stage) -> tuple[Answers, ...]:
-    """Return the generic points of a stage with the right answers."""
-    return tuple(answers(stage, *point) for point in generic_points(stage))
-
-
-def answers(stage: Stage, inputs: Values, upstream: Upstream) -> Answers:
-    """Return the right answers at a point.
-
-    A reference may itself have few digits, as layer norm has where rows hardly vary. How many is
-    seen by moving the point by the last digit of its numbers. Where a gradient is 0, rounding
-    leaves some digits of the upstream.
-    """
-    outputs, gradients = stage.run(inputs), stage.true_gradients(inputs, upstream)
-    generator = torch.Generator().manual_seed(5)
-    size = max(float(each.abs().max()) for each in upstream if each is not None and each.numel())
-    rooms = [0.0] * len(outputs) + [ROOM * size] * len(gradients)
-    for _ in range(MOVES):
-        moved, other = (_moved(each, generator) for each in (inputs, upstream))
-        found = (*stage.run(moved), *stage.true_gradients(moved, other))
-        differences = map(_difference, found, (*outputs, *gradients))
-        rooms = [max(room, TIMES * more) for room, more in zip(rooms, differences, strict=True)]
-    parts = tuple(rooms[: len(outputs)]), tuple(rooms[len(outputs) :])
-    return Answers(inputs, upstream, outputs, gradients, *parts)
-
-
-def _moved(values: Values | Upstream, generator: torch.Generator) -> Any:
-    """Return the values with the last digit of every real number moved up, down, or not."""
-
-    def moved(value: Tensor) -> Tensor:
-        ways = torch.randint(-1, 2, value.shape, generator=generator)
-        return value * (1 + torch.finfo(value.dtype).eps * ways)
-
+def generic_cases(stage: Stage) -> tuple[Case, ...]:
+    """Return cases of sizes that are all different, at last with axes of size 1."""
     return tuple(
-        moved(value) if isinstance(value, Tensor) and is_real_tensor(value) else value
-        for value in values
+        make_case(stage, GENERIC_SEED, _sizes(stage, number), number) for number in range(POINTS)
     )
-
-
-def _difference(value: Tensor | None, other: Tensor | None) -> float:
-    if value is None or other is None or not value.numel() or value.shape != other.shape:
-        return 0.0
-    return float((value.double() - other.double()).abs().nan_to_num().max())
 
 
 def _sizes(stage: Stage, number: int) -> Sizes:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from harness.course.stage import Stage, Upstream, Values
 from harness.formulas.same import close, value_of
+from harness.probes.cases import largest
 
 # The tolerances for entries: 9 digits for a formula in float64, 5 for one in float32.
 EXACT, SINGLE = 1e-9, 1e-5
@@ -32,12 +33,6 @@ def value_at(stage: Stage, expression: str, sample: Sample) -> Tensor | None:
     """Return the value of an expression where the sample was taken, or None if it has none."""
     value = value_of(stage, expression, sample.inputs, sample.upstream, sample.outputs)
     return None if value is None or value.is_complex() else value.detach().double()
-
-
-def most(upstream: Upstream) -> float:
-    """Return the largest absolute value of an upstream of any output."""
-    used = [each for each in upstream if each is not None and each.numel()]
-    return max((float(each.abs().max()) for each in used), default=0.0)
 
 
 def is_right(stage: Stage, sample: Sample) -> bool:
@@ -69,4 +64,4 @@ def same_values(value: Tensor, got: Tensor, tolerance: float) -> bool:
 @lru_cache(maxsize=256)
 def _largest(values: Tensor) -> float:
     """Return the largest finite absolute value."""
-    return float(values.nan_to_num(0, 0, 0).abs().max()) if values.numel() else 0.0
+    return largest([values.nan_to_num(0, 0, 0)])

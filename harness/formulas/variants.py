@@ -5,8 +5,8 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from functools import partial
 from itertools import combinations
+from typing import Any
 
 from harness.course.inputs import Given
 from harness.course.stage import Stage
@@ -87,7 +87,10 @@ class _Inlined(ast.NodeTransformer):
 
 
 def _inlined(stage: Stage, tree: ast.expr, names: Iterable[str]) -> ast.expr:
-    """Return a formula with names of ``stage.where`` written out, in this order."""
+    """Return a formula with names of ``stage.where`` written out, in this order.
+
+    What a name means is one object wherever it stands, so that a change of it is made everywhere.
+    """
     whole = deepcopy(tree)
     for name in names:
         whole = _Inlined(name, ast.parse(stage.where[name], mode="eval").body).visit(whole)
@@ -104,23 +107,16 @@ def parts_of(*expressions: str) -> list[str]:
 
 def terms_of(tree: ast.expr) -> tuple[str, tuple[str, ...]] | None:
     """Return what stands around a sum, as a pattern with a gap, and the sum's terms, if any."""
-    whole = ast.Expression(tree)
-    parent: ast.AST = whole
-    node, field = tree, "body"
+    node = tree
     while not isinstance(node, ast.BinOp) or not isinstance(node.op, ast.Add | ast.Sub):
         match node:
-            case ast.BinOp(left=left, op=ast.Mult() | ast.MatMult()):
-                field = "left" if terms_of(left) else "right"
-            case ast.BinOp(op=ast.Div()):
-                field = "left"
-            case ast.UnaryOp(op=ast.USub()):
-                field = "operand"
+            case ast.BinOp(left=left, op=ast.Mult() | ast.MatMult(), right=right):
+                node = left if terms_of(left) else right
+            case ast.BinOp(left=inner, op=ast.Div()) | ast.UnaryOp(op=ast.USub(), operand=inner):
+                node = inner
             case _:
                 return None
-        parent, node = node, getattr(node, field)
-    setattr(parent, field, ast.Name("_"))
-    outer = ast.unparse(whole)
-    setattr(parent, field, node)
+    outer = ast.unparse(replaced(tree, node, ast.Name("_")))
     terms = tuple(ast.unparse(each) for each in _added(node))
     return re.sub(r"\b_\b", "({})", outer.replace("{", "{{").replace("}", "}}")), terms
 
@@ -134,21 +130,25 @@ def _added(node: ast.expr) -> list[ast.expr]:
 
 def _everywhere(tree: ast.expr, rules: Sequence[Rule]) -> Iterator[tuple[str, str]]:
     """Yield each change, and the formula with one of the rules applied at one of its nodes."""
-    whole = ast.Expression(tree)
-    places: dict[ast.expr, list[Callable[[ast.expr], None]]] = {}
-    for parent in ast.walk(whole):
-        for name, value in ast.iter_fields(parent):
-            if isinstance(value, ast.expr):
-                places.setdefault(value, []).append(partial(setattr, parent, name))
-            for at, each in enumerate(value if isinstance(value, list) else ()):
-                places.setdefault(each, []).append(partial(value.__setitem__, at))
-    for node, puts in places.items():
-        for how, new in [change for rule in rules for change in rule(node)]:
-            for put in puts:
-                put(new)
-            yield how, ast.unparse(whole)
-            for put in puts:
-                put(node)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.expr):
+            for how, new in (change for rule in rules for change in rule(node)):
+                yield how, ast.unparse(replaced(tree, node, new))
+
+
+def replaced(tree: Any, old: ast.AST, new: ast.AST | None) -> Any:
+    """Return a syntax tree with ``new`` in the place of one of its nodes; the rest is shared."""
+    if tree is old:
+        return new
+    if isinstance(tree, list):
+        return [replaced(each, old, new) for each in tree]
+    if not isinstance(tree, ast.AST):
+        return tree
+    fields = {name: (value, replaced(value, old, new)) for name, value in ast.iter_fields(tree)}
+    if all(one is other or one == other for one, other in fields.values()):
+        return tree
+    made = type(tree)(**{name: other for name, (_, other) in fields.items()})
+    return ast.copy_location(made, tree)
 
 
 def _operands(node: ast.expr) -> Iterator[Change]:

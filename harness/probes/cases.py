@@ -19,9 +19,9 @@ from harness.probes.kinks import REFUSALS, Slopes, is_near_kink
 T = TypeVar("T")
 S = TypeVar("S")
 C = TypeVar("C", bound=Hashable)
-# Anyone who knows the source knows these inputs: the example, and the other public cases.
-EXAMPLE_SEED = -1
-PUBLIC_SEED = -2
+# Anyone who knows the source knows these inputs: the example, the other public cases, and those
+# that no candidate is judged with.
+EXAMPLE_SEED, PUBLIC_SEED, GENERIC_SEED = -1, -2, -3
 SCALES = (1.0, 1e-3, 1e3)
 # The index of the one case in float32.
 IN_FLOAT32 = -1
@@ -136,7 +136,7 @@ def shuffled(values: Iterable[T], seed: int, *names: object) -> list[T]:
     Public cases keep their order: formulas are read from those that come first.
     """
     known = list(values)
-    if seed in (EXAMPLE_SEED, PUBLIC_SEED):
+    if seed < 0:
         return known
     order = torch.randperm(len(known), generator=generator_for(seed, *names))
     return [known[place] for place in order.tolist()]

@@ -11,20 +11,7 @@ from typing import Any, NoReturn
 
 from torch import Tensor
 
-from harness.candidate.operations import (
-    Absent,
-    Backward,
-    Candidate,
-    Forward,
-    Lost,
-    Operation,
-    Output,
-    Raised,
-    Reply,
-    Returned,
-    Returns,
-    Trouble,
-)
+from harness.candidate import operations as ops
 from harness.course.inputs import Sizes
 from harness.course.numbers import number
 from harness.course.stage import Stage, Upstream
@@ -33,7 +20,7 @@ from harness.probes.compare import VALUES, difference
 from harness.probes.numerical import gradcheck_case, gradcheck_objection
 
 # What forward returned, one value for each output that it should return if it did so.
-Outputs = tuple[Returned, ...]
+Outputs = tuple[ops.Returned, ...]
 
 
 class Failed(Exception):
@@ -103,8 +90,8 @@ class Call:
     context: StageContext
     case: Case
     index: int
-    forward: Reply
-    backward: Reply
+    forward: ops.Reply
+    backward: ops.Reply
     needed: tuple[bool, ...] = ()
 
     @cached_property
@@ -113,7 +100,7 @@ class Call:
         return self.context.output(self.forward, self.case)
 
     @cached_property
-    def values(self) -> tuple[Returned, ...]:
+    def values(self) -> tuple[ops.Returned, ...]:
         """The return values of backward.
 
         Raise Waits if forward does not run for every case, Failed if there is nothing to call, and
@@ -122,9 +109,9 @@ class Call:
         if not self.context.runs:
             raise Waits(f"{self.context.stage.slug}/forward")
         _ = self.outputs
-        if isinstance(self.backward, Trouble):
+        if isinstance(self.backward, ops.Trouble):
             self.context.fail(self.backward, "backward", self.case, self.index)
-        assert isinstance(self.backward, Returns)
+        assert isinstance(self.backward, ops.Returns)
         return self.backward.values
 
     @property
@@ -150,7 +137,7 @@ class StageContext:
     """
 
     stage: Stage
-    candidate: Candidate
+    candidate: ops.Candidate
     seed: int
     handles: Iterator[int] = field(default_factory=lambda: count(1))
     first: StageContext | None = None
@@ -172,7 +159,7 @@ class StageContext:
         return sizes_for(purpose, self.seed, self.stage, self.sizes)[0]
 
     @cached_property
-    def example(self) -> tuple[Reply, list[Call]]:
+    def example(self) -> tuple[ops.Reply, list[Call]]:
         """The answers to the public example: to a forward alone, and to calls."""
         if self.first is not None:
             output, calls = self.first.example
@@ -184,10 +171,10 @@ class StageContext:
     @property
     def lives(self) -> bool:
         """Return whether the candidate survived the backward of the example."""
-        return not any(isinstance(call.backward, Lost) for call in self.example[1])
+        return not any(isinstance(call.backward, ops.Lost) for call in self.example[1])
 
     @cached_property
-    def outputs(self) -> tuple[Reply, ...]:
+    def outputs(self) -> tuple[ops.Reply, ...]:
         """The answers to forwards alone: a backward that dies does not take them along.
 
         There is only the example's if the candidate did not survive that backward.
@@ -199,7 +186,7 @@ class StageContext:
     def runs(self) -> bool:
         """Whether forward returned a tensor for every output of every case."""
         return all(
-            isinstance(reply, Output) and self._are_tensors(self.output(reply, case))
+            isinstance(reply, ops.Output) and self._are_tensors(self.output(reply, case))
             for case, reply in zip(self.cases, self.outputs, strict=False)
         )
 
@@ -212,7 +199,7 @@ class StageContext:
         return self.ask(self.cases[1:])
 
     @property
-    def outputs_one_by_one(self) -> Iterator[tuple[Case, Reply]]:
+    def outputs_one_by_one(self) -> Iterator[tuple[Case, ops.Reply]]:
         """Each case with its output; the example comes before the others are asked about."""
         yield self.cases[0], self.example[0]
         yield from zip(self.cases[1:], self.outputs[1:], strict=False)
@@ -239,7 +226,7 @@ class StageContext:
         if not calls:
             return ()
         case = calls[0].case
-        values = [call.backward.values for call in calls if isinstance(call.backward, Returns)]
+        values = [call.backward.values for call in calls if isinstance(call.backward, ops.Returns)]
         if any(len(each) != len(case.inputs) for each in values) or len(values) < len(calls):
             return ()
         columns: dict[str, list[list[Tensor | None]]] = {}
@@ -264,11 +251,11 @@ class StageContext:
         gradient.
         """
         asked = [(case, index) for case in cases for index in range(len(case.upstreams))]
-        script: list[Operation] = []
+        script: list[ops.Operation] = []
         for case, index in asked:
             handle = next(self.handles)
             script.append(self.forward_of(case, handle, requires_grad))
-            script.append(Backward(handle, case.upstreams[index]))
+            script.append(ops.Backward(handle, case.upstreams[index]))
         replies = iter(self.candidate.perform(script))
         return [
             Call(self, *each, next(replies), next(replies), requires_grad or ()) for each in asked
@@ -276,26 +263,28 @@ class StageContext:
 
     def forward_of(
         self, case: Case, handle: int, requires_grad: tuple[bool, ...] | None = None
-    ) -> Forward:
+    ) -> ops.Forward:
         """Return the operation that calls forward on the inputs of a case."""
         needed = requires_grad or self.stage.with_gradient(case.inputs)
-        return Forward(handle, self.stage.name, case.inputs, needed)
+        return ops.Forward(handle, self.stage.name, case.inputs, needed)
 
-    def _forwards(self, cases: Sequence[Case]) -> list[Reply]:
+    def _forwards(self, cases: Sequence[Case]) -> list[ops.Reply]:
         return self.candidate.perform([self.forward_of(case, next(self.handles)) for case in cases])
 
-    def output(self, reply: Reply, case: Case) -> Outputs:
+    def output(self, reply: ops.Reply, case: Case) -> Outputs:
         """Return what forward returned. Raise Failed if there is nothing."""
-        if isinstance(reply, Trouble):
+        if isinstance(reply, ops.Trouble):
             self.fail(reply, "forward", case)
-        assert isinstance(reply, Output)
+        assert isinstance(reply, ops.Output)
         # A single output in a tuple is not a tensor.
         return reply.values if len(self.stage.outputs) > 1 else (reply.value,)
 
-    def fail(self, trouble: Trouble, phase: str, case: Case, index: int | None = None) -> NoReturn:
+    def fail(
+        self, trouble: ops.Trouble, phase: str, case: Case, index: int | None = None
+    ) -> NoReturn:
         """Raise the failure of a check whose call could not be answered."""
         said, detail = in_words(f"{self.stage.name}.{phase}", trouble)
-        kind = Failed if isinstance(trouble, Absent) else Errored
+        kind = Failed if isinstance(trouble, ops.Absent) else Errored
         raise kind(said, detail, staff=for_staff(trouble), case=case.facts(index))
 
     def advise(self, text: str) -> None:
@@ -304,10 +293,10 @@ class StageContext:
             self.advice.append(text)
 
 
-def in_words(what: str, trouble: Trouble) -> tuple[str, str]:
+def in_words(what: str, trouble: ops.Trouble) -> tuple[str, str]:
     """Return a sentence on the trouble with ``what``, and one that quotes the line."""
     match trouble:
-        case Raised(kind, text, place, code):
+        case ops.Raised(kind, text, place, code):
             at = f" at {place}" if place else ""
             # Torch raises it too, with a text, for what it does not support.
             if kind == "NotImplementedError" and (not text or kind in code):
@@ -317,15 +306,15 @@ def in_words(what: str, trouble: Trouble) -> tuple[str, str]:
                 return f"{what} stopped in the debugger: remove the breakpoint{where}.", ""
             said = f"{what} raised {kind}{at}" + (f": {text}" if text else "")
             return said.removesuffix(".") + ".", f"The line is `{code}`." if code else ""
-        case Lost(reason):
+        case ops.Lost(reason):
             return f"{what} {reason}.", ""
-        case Absent(reason):
+        case ops.Absent(reason):
             return f"{reason}.", ""
 
 
-def for_staff(trouble: Trouble) -> str:
+def for_staff(trouble: ops.Trouble) -> str:
     """Return the trouble as an instructor reads it."""
-    if not isinstance(trouble, Raised):
+    if not isinstance(trouble, ops.Raised):
         return trouble.reason
     at = f" at {trouble.place}" if trouble.place else ""
     line = f": `{trouble.code}`" if trouble.code else ""
@@ -369,7 +358,7 @@ def elsewhere(context: StageContext, case: Case, index: int | None = None) -> st
     return f"It is right for the example; for other values {where}, "
 
 
-def _fitting(value: Returned, given: object) -> Tensor | None:
+def _fitting(value: ops.Returned, given: object) -> Tensor | None:
     """Return a gradient that torch's engine takes as it is, or None."""
     if not isinstance(value, Tensor) or not isinstance(given, Tensor):
         return None

@@ -49,10 +49,8 @@ def _stays_in_float32(call: Call, phase: str, reply: Reply) -> bool:
     """Return whether all it returns is in float32; give advice if not."""
     values: tuple[Returned, ...] = ()
     match reply:
-        case Output():
-            values = reply.values
-        case Returns():
-            values = reply.values
+        case Output(values=values) | Returns(values=values):
+            pass
         case Raised():
             _advise(call, phase, f"raises {reply.kind}")
             return False

@@ -5,20 +5,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import FunctionCtx
 
-from harness.candidate.operations import (
-    Absent,
-    Backward,
-    Candidate,
-    Forward,
-    Other,
-    Output,
-    Returned,
-    Returns,
-    Trouble,
-    Value,
-)
+from harness.candidate import operations as ops
 from harness.candidate.values import copied
 
 # Stands for any object that torch's engine refuses as a gradient; it never reaches a student.
@@ -28,13 +16,13 @@ _NO_TENSOR = object()
 class StageTrouble(Exception):
     """The candidate could not answer in the middle of a graph; ``what`` was called."""
 
-    def __init__(self, what: str, trouble: Trouble) -> None:
+    def __init__(self, what: str, trouble: ops.Trouble) -> None:
         super().__init__(f"{what}: {trouble}")
         self.what, self.trouble = what, trouble
 
 
 def proxy(
-    candidate: Candidate, stage: str, handles: Iterator[int], outputs: int = 1
+    candidate: ops.Candidate, stage: str, handles: Iterator[int], outputs: int = 1
 ) -> Callable[..., Any]:
     """Return a differentiable function that has ``candidate`` run ``stage``.
 
@@ -42,31 +30,31 @@ def proxy(
     call, or the graph's backward, raises StageTrouble if the candidate fails.
     """
 
-    def forward(ctx: FunctionCtx, *inputs: Any) -> Any:
+    def forward(ctx: Any, *inputs: Any) -> Any:
         # Whoever has written the candidate's backward has chosen what stands in for no upstream.
         ctx.set_materialize_grads(False)
-        ctx.handle = next(handles)  # type: ignore[attr-defined]
+        ctx.handle = next(handles)
         needed = tuple(isinstance(each, Tensor) and each.requires_grad for each in inputs)
         # A candidate in this process keeps what comes and goes: not the graph, which leads to it.
         values = tuple(each.detach() if isinstance(each, Tensor) else each for each in inputs)
-        (reply,) = candidate.perform([Forward(ctx.handle, stage, values, needed)])  # type: ignore[attr-defined]
-        if isinstance(reply, Trouble):
+        (reply,) = candidate.perform([ops.Forward(ctx.handle, stage, values, needed)])
+        if isinstance(reply, ops.Trouble):
             raise StageTrouble(f"{stage}.forward", reply)
-        assert isinstance(reply, Output)
+        assert isinstance(reply, ops.Output)
         returned = reply.values if outputs > 1 else (reply.value,)
         tensors = tuple(each.detach() for each in returned if isinstance(each, Tensor))
         if len(tensors) < len(returned) or len(returned) != outputs:
             what = "a tensor for each output" if outputs > 1 else "a tensor"
             raise StageTrouble(
-                f"{stage}.forward", Absent(f"{stage}.forward did not return {what} this time")
+                f"{stage}.forward", ops.Absent(f"{stage}.forward did not return {what} this time")
             )
         return tensors if outputs > 1 else tensors[0]
 
-    def backward(ctx: FunctionCtx, *upstream: Tensor | None) -> tuple[Any, ...]:
-        (reply,) = candidate.perform([Backward(ctx.handle, upstream)])  # type: ignore[attr-defined]
-        if isinstance(reply, Trouble):
+    def backward(ctx: Any, *upstream: Tensor | None) -> tuple[Any, ...]:
+        (reply,) = candidate.perform([ops.Backward(ctx.handle, upstream)])
+        if isinstance(reply, ops.Trouble):
             raise StageTrouble(f"{stage}.backward", reply)
-        assert isinstance(reply, Returns)
+        assert isinstance(reply, ops.Returns)
         return tuple(_for_engine(value) for value in reply.values)
 
     return function_of(stage, forward, backward)
@@ -74,10 +62,10 @@ def proxy(
 
 def engine_refusal(
     stage: str,
-    inputs: tuple[Value, ...],
+    inputs: tuple[ops.Value, ...],
     requires_grad: tuple[bool, ...],
     upstream: tuple[Tensor | None, ...],
-    values: tuple[Returned, ...],
+    values: tuple[ops.Returned, ...],
 ) -> str:
     """Return what torch's engine says against ``values`` returned by a backward.
 
@@ -86,10 +74,10 @@ def engine_refusal(
     """
     used = [each for each in upstream if each is not None]
 
-    def forward(ctx: FunctionCtx, *given: Value) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, *given: ops.Value) -> tuple[Tensor, ...]:
         return tuple(each.clone() for each in used)
 
-    def backward(ctx: FunctionCtx, *_upstream: Tensor) -> tuple[Any, ...]:
+    def backward(ctx: Any, *_upstream: Tensor) -> tuple[Any, ...]:
         return tuple(_for_engine(value) for value in values)
 
     given = list(map(copied, inputs, requires_grad))
@@ -112,5 +100,5 @@ def function_of(
     return apply
 
 
-def _for_engine(value: Returned) -> Any:
-    return _NO_TENSOR if isinstance(value, Other) else value
+def _for_engine(value: ops.Returned) -> Any:
+    return _NO_TENSOR if isinstance(value, ops.Other) else value

@@ -1,21 +1,14 @@
 """Read a stage's gradient, a torch expression, as the local derivative of mathematics."""
 
 import ast
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from functools import reduce
 
-from harness.formulas.notation import Formula, Piece, symbol, upright
+from harness.formulas.notation import POWER, PRODUCT, Formula, Typeset, Writer
 
 UPSTREAM = "g"
 _THIN = "\u2009"
-_IN_BRACKETS = (ast.BinOp, ast.Compare, ast.BoolOp, ast.IfExp)
-
-
-@dataclass(frozen=True)
-class _Product:
-    negative: bool
-    above: tuple[ast.expr, ...]
-    below: tuple[ast.expr, ...] = ()
+_MINUS = ast.Constant(-1)
 
 
 def local_derivative(expression: str, names: Mapping[str, Formula]) -> Formula | None:
@@ -24,12 +17,32 @@ def local_derivative(expression: str, names: Mapping[str, Formula]) -> Formula |
     ``g * a * (1 - a)`` gives a(1 − a), ``g.T @ a_prev`` gives a_prev, ``g.sum(0)`` gives 1.
     ``names`` replaces symbols of names. Return None if the expression is not ``g`` times the rest.
     """
-    product = _product(ast.parse(expression, mode="eval").body)
-    rest = tuple(factor for factor in product.above if not _is_upstream(factor))
-    used = [each for factor in (*rest, *product.below) for each in ast.walk(factor)]
-    if len(rest) != len(product.above) - 1 or any(_is_upstream(each) for each in used):
+    factors = [*_factors(ast.parse(expression, mode="eval").body)]
+    rest = [(node, below) for node, below in factors if below or not _is_upstream(node)]
+    used = (each for node, _ in rest for each in ast.walk(node))
+    if len(rest) != len(factors) - 1 or any(map(_is_upstream, used)):
         return None
-    return _set_product(_Product(product.negative, rest, product.below), names)
+    signless = [(node, below) for node, below in rest if node is not _MINUS]
+    above = [node for node, below in signless if not below] or [ast.Constant(1)]
+    product = reduce(lambda one, other: ast.BinOp(one, ast.Mult(), other), above)
+    for divisor in (node for node, below in signless if below):
+        product = ast.BinOp(product, ast.Div(), divisor)
+    if (len(rest) - len(signless)) % 2:
+        product = ast.UnaryOp(ast.USub(), product)
+    return _Local(names).set(product).within(PRODUCT)
+
+
+def _factors(node: ast.expr, below: bool = False) -> Iterator[tuple[ast.expr, bool]]:
+    """Yield the factors of a product, and whether it is divided by them."""
+    match node:
+        case ast.UnaryOp(op=ast.USub(), operand=operand):
+            yield _MINUS, below
+            yield from _factors(operand, below)
+        case ast.BinOp(left=left, op=ast.Mult() | ast.MatMult() | ast.Div() as sign, right=right):
+            yield from _factors(left, below)
+            yield from _factors(right, below != isinstance(sign, ast.Div))
+        case _:
+            yield node, below
 
 
 def _is_upstream(node: ast.AST) -> bool:
@@ -44,65 +57,21 @@ def _is_upstream(node: ast.AST) -> bool:
     return False
 
 
-def _product(node: ast.expr) -> _Product:
-    match node:
-        case ast.UnaryOp(op=ast.USub(), operand=operand):
-            inner = _product(operand)
-            return _Product(not inner.negative, inner.above, inner.below)
-        case ast.BinOp(left=left, op=ast.Mult() | ast.MatMult() | ast.Div() as sign, right=right):
-            one, two = _product(left), _product(right)
-            if isinstance(sign, ast.Div):
-                two = _Product(two.negative, two.below, two.above)
-            return _Product(
-                one.negative != two.negative, one.above + two.above, one.below + two.below
-            )
-    return _Product(False, (node,))
+class _Local(Writer):
+    """Writes for one sample: without transposes, and products without signs."""
 
+    def __init__(self, names: Mapping[str, Formula]) -> None:
+        super().__init__()
+        self._names = names
 
-def _set_product(product: _Product, names: Mapping[str, Formula]) -> Formula:
-    pieces = [Piece("−")] if product.negative else []
-    pieces += _factors(product.above, names) or upright("1")
-    for divisor in product.below:
-        pieces += (Piece(" / "), *_enclosed(divisor, names))
-    return tuple(pieces)
+    def named(self, name: str) -> Formula:
+        return self._names.get(name) or super().named(name)
 
+    def times(self, left: Typeset, right: Typeset) -> str:
+        return _THIN if right.binds >= POWER else ""
 
-def _factors(factors: Sequence[ast.expr], names: Mapping[str, Formula]) -> Formula:
-    pieces: list[Piece] = []
-    for place, factor in enumerate(factors):
-        if place and not isinstance(factor, _IN_BRACKETS):
-            pieces.append(Piece(_THIN))
-        pieces += _enclosed(factor, names)
-    return tuple(pieces)
-
-
-def _enclosed(node: ast.expr, names: Mapping[str, Formula]) -> Formula:
-    inner = _set(node, names)
-    power = isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow)
-    if isinstance(node, _IN_BRACKETS) and not power:
-        return (Piece("("), *inner, Piece(")"))
-    return inner
-
-
-def _set(node: ast.expr, names: Mapping[str, Formula]) -> Formula:
-    match node:
-        case ast.Name(id=name):
-            return names.get(name, symbol(name))
-        case ast.Constant(value=value):
-            return upright(str(value))
-        case ast.Attribute(value=value, attr="T"):
-            return _set(value, names)
-        case ast.UnaryOp(op=ast.USub(), operand=operand):
-            return (Piece("−"), *_enclosed(operand, names))
-        case ast.BinOp(left=left, op=ast.Add() | ast.Sub() as sign, right=right):
-            between = Piece(" + " if isinstance(sign, ast.Add) else " − ")
-            is_taken_away = isinstance(sign, ast.Sub) and isinstance(right, ast.BinOp)
-            second = _enclosed(right, names) if is_taken_away else _set(right, names)
-            return (*_set(left, names), between, *second)
-        case ast.BinOp(left=left, op=ast.Pow(), right=ast.Constant(value=power)):
-            return (*_enclosed(left, names), Piece(str(power), place="above"))
-        case ast.BinOp(op=ast.Mult() | ast.MatMult() | ast.Div()):
-            return _set_product(_product(node), names)
-        case ast.Call(func=ast.Name(id=function), args=[argument], keywords=[]):
-            return (Piece(f"{function}("), *_set(argument, names), Piece(")"))
-    return upright(ast.unparse(node))
+    def set(self, node: ast.expr) -> Typeset:
+        match node:
+            case ast.Attribute(value=value, attr="T"):
+                return self.set(value)
+        return super().set(node)
