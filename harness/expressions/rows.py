@@ -141,8 +141,7 @@ class _Index:
 
     def __init__(self, values: Array) -> None:
         self._units = _units(values)
-        self._direction = _direction(values.shape[1])
-        keys: Array = self._units @ self._direction
+        keys = _along(self._units)
         self._order = np.argsort(keys)
         self._keys = keys[self._order]
 
@@ -150,7 +149,7 @@ class _Index:
         """Return the pairs of rows of ``wanted`` and rows here that are equal up to a factor."""
         units = _units(wanted)
         few = _seen(wanted) < min(LEAST, wanted.shape[1])
-        probes = np.where(few, np.nan, units @ self._direction)
+        probes = np.where(few, np.nan, _along(units))
         room = 10 * ROUNDING
         first = np.searchsorted(self._keys, probes - room)
         last = np.searchsorted(self._keys, probes + room)
@@ -171,7 +170,7 @@ class _Index:
 
 def _simplest_alike(values: Array, costs: Array, most: int) -> Places:
     """Return the rows, in order, without all but some of those that are equal up to a factor."""
-    keys: Array = _units(values) @ _direction(values.shape[1])
+    keys = _along(_units(values))
     order = np.argsort(keys, kind="stable")
     groups = np.empty(len(keys), np.intp)
     groups[order] = np.cumsum(np.diff(keys[order], prepend=-np.inf) > ROUNDING)
@@ -181,8 +180,11 @@ def _simplest_alike(values: Array, costs: Array, most: int) -> Places:
     return np.sort(order[ranks < most])
 
 
-def _direction(size: int) -> Array:
-    return np.random.default_rng(DIRECTION).normal(size=size)
+def _along(rows: Array) -> Array:
+    """Return where rows are along one direction. Numpy's own product would start threads."""
+    direction = np.random.default_rng(DIRECTION).normal(size=rows.shape[1])
+    places: Array = np.einsum("ij,j", rows, direction)
+    return places
 
 
 def _seen(rows: Array) -> Places:

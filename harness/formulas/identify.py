@@ -15,12 +15,12 @@ from harness.course.stage import Stage
 from harness.expressions.rows import broadcasts
 from harness.expressions.steps import Array, undone
 from harness.formulas.cuts import conditions, cut_formulas
-from harness.formulas.factors import Factor, Factors, constant_text, factors_for
+from harness.formulas.factors import Factor, Factors, factors_for
 from harness.formulas.known import NamedFormula, hint_for, known_formulas
 from harness.formulas.point import Place, Point, points_for
 from harness.formulas.same import same_as_true
 from harness.formulas.samples import EXACT, SINGLE, Sample, reproduces, same_values, value_at
-from harness.formulas.search import Sketch, divided, peelings, sketches, unmasked
+from harness.formulas.search import Sketch, peelings, sketches, sums_of_terms, unmasked
 
 # How many of the simplest finds are tried at every sample, and how many of the less likely ones.
 TRIES, FEWER = 30, 12
@@ -101,7 +101,7 @@ class _Search:
             yield NamedFormula(expression, *OTHER)
         if wanted.size > 1 or self._stage.is_scalar:
             yield from self.small()
-            yield from self._other(divided(point, self._true, wanted), FEWER)
+            yield from self._other([*sums_of_terms(point, self._true, wanted)], FEWER)
 
     def small(self, most: int = TRIES) -> Iterator[NamedFormula]:
         """Yield formulas of a few expressions, or of a matrix product, that nothing is known of."""
@@ -195,14 +195,11 @@ class _Search:
 
     def _single(self, wanted: Array) -> Iterator[NamedFormula]:
         """Yield a factor by itself: for a single number, any expression matches up to a factor."""
-        one = f"ones({tuple(wanted.shape)})"
         ratios = [_ratio(torch.ones(()), sample.got.reshape(-1)[:1]) for sample in self._samples]
-        factor = self._all_factors.find(ratios)
-        if factor:
+        if factor := self._all_factors.find(ratios):
             bare = Factor("", factor.below).times(factor.above or "1")
-            for text in (bare, factor.times(one)):
-                right = self._if_right(text)
-                if right:
+            for text in (bare, factor.times(f"ones({tuple(wanted.shape)})")):
+                if right := self._if_right(text):
                     yield NamedFormula(right, *OTHER)
 
     def _other(self, found: Sequence[Sketch], most: int = TRIES) -> Iterator[NamedFormula]:
@@ -221,22 +218,9 @@ class _Search:
             return next(filter(None, map(self._scaled, whole)), None)
         factors = self._factors([sketch.outer.format(part) for part in sketch.parts])
         if factors is None:
-            return self._as_at_first(sketch)
+            return None
         pairs = zip(factors, sketch.parts, strict=True)
         parts = " + ".join(f"({factor.times(part)})" for factor, part in pairs)
-        return self._if_right(sketch.outer.format(parts))
-
-    def _as_at_first(self, sketch: Sketch) -> str | None:
-        """Return the sketch with the factors of the first sample if these hold in every sample."""
-        row = self._row(self._samples[0], [sketch.outer.format(part) for part in sketch.parts])
-        found = _coefficients(*row, len(sketch.parts)) if row else None
-        if not found or None in found:
-            return None
-        pairs = zip(found, sketch.parts, strict=True)
-        parts = " + ".join(
-            f"({Factor(*constant_text(round(factor or 0.0, 6))).times(part)})"
-            for factor, part in pairs
-        )
         return self._if_right(sketch.outer.format(parts))
 
     def _row(self, sample: Sample, parts: Sequence[str]) -> tuple[Tensor, Tensor] | None:

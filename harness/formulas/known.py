@@ -1,6 +1,5 @@
 """The formulas to try first: the mistakes that teachers know, then neighbours made by rule."""
 
-import ast
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,8 +9,11 @@ from itertools import product
 from harness.course.inputs import Given
 from harness.course.stage import Stage
 from harness.expressions.data import data
-from harness.formulas.variants import variants_of, with_upstream
+from harness.formulas.variants import variants_of, with_upstreams
 from harness.mistakes import mistakes_in
+
+# A number, which is simpler than the others; a name; an operator.
+_PART = re.compile(r"\d[\d.]*(?:e-?\d+)?|[^\W\d]\w*|\*\*|[^\w\s(),.]")
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,8 @@ class NamedFormula:
         Of a catalogue's mistakes those come first that say most about the rest, then the simplest.
         """
         says = len(self.with_it) + (self.forward is not None)
-        size = sum(1 for _ in ast.walk(ast.parse(self.expression)))
+        parts = _PART.findall(self.expression)
+        size = sum(1 if part[0].isdigit() else 2 for part in parts)
         return size - 1000 * says + (0 if self.taught else 10_000)
 
 
@@ -102,8 +105,9 @@ def _neighbours(stage: Stage, name: str) -> Iterator[tuple[str, str]]:
     for quantity, (how, wrong) in product(quantities, rules["folded"].items()):
         if not (stage.is_scalar and "sum" in wrong):
             upstreams.append((how.format(quantity), wrong.format(quantity)))
-    for how, wrong in upstreams:
-        yield f"upstream {how}", with_upstream(stage, true, wrong)
+    hows, wrong = zip(*upstreams, strict=True)
+    for how, text in zip(hows, with_upstreams(stage, true, wrong), strict=True):
+        yield f"upstream {how}", text
 
 
 def hint_for(how: str) -> str:

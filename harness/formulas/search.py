@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,8 +27,6 @@ MOST_LARGER = 1e4
 UNMASKED = 8000
 # A number is taken for a limit only if so many values are clipped, and so many are not.
 LEAST_CLIPPED = 3
-# How many expressions are tried on each side of a condition.
-SIMPLEST = 3
 # With fewer values, expressions with a number added fit too much.
 LEAST_FOR_NUMBERS = 5
 # Beyond this, the inverse of tanh or σ has too few digits.
@@ -70,7 +67,8 @@ def sketches(point: Point, true: str, wanted: Array) -> list[Sketch]:
     with np.errstate(all="ignore"):
         found = [*_singles(rows, rows.find(flat[None])[1], "({})")]
         if (right := _value(point, rows, true, wanted)) is not None:
-            found += _with_true(rows, flat, right, true)
+            found += _singles(rows, rows.find((right / flat)[None])[1], f"({true}) / ({{}})")
+            found += _singles(rows, rows.find((flat - right)[None])[1], true, "{}", more=2)
             found += _sums_with_true(rows, flat, right, true)
             found += _and_product(rows, flat - right, true)
             for name, g in point.upstreams.items():
@@ -82,22 +80,14 @@ def sketches(point: Point, true: str, wanted: Array) -> list[Sketch]:
     return sorted(found, key=lambda each: (each.cost, _place_of_upstream(each.parts[0])))
 
 
-def divided(point: Point, true: str, wanted: Array) -> list[Sketch]:
-    """Return sums of the true gradient's terms, and what is one thing here and another there."""
+def sums_of_terms(point: Point, true: str, wanted: Array) -> Iterator[Sketch]:
+    """Yield the true gradient with other factors for the terms of a sum in it."""
     rows = point.table.rows(wanted.shape)
     flat = rows.picked(wanted)
-    if len(flat) < LEAST_FOR_NUMBERS or not np.isfinite(flat).all():
-        return []
-    with np.errstate(all="ignore"):
-        found = [*_of_terms(point, rows, flat, true, wanted), *_by_sign(point, rows, flat, wanted)]
-    return sorted(found, key=lambda each: each.cost)
-
-
-def _of_terms(point: Point, rows: Rows, flat: Array, true: str, wanted: Array) -> Iterator[Sketch]:
     for outer, terms in point.terms(true):
         values = [_value(point, rows, outer.format(term), wanted) for term in terms]
         known = [value for value in values if value is not None]
-        if len(known) < len(terms):
+        if len(known) < len(terms) or len(flat) < LEAST_FOR_NUMBERS:
             continue
         columns = np.stack(known, 1)
         factors, _, rank, _ = np.linalg.lstsq(columns, flat, rcond=None)
@@ -106,22 +96,6 @@ def _of_terms(point: Point, rows: Rows, flat: Array, true: str, wanted: Array) -
             used = np.abs(factors) > 1e-9 * np.abs(factors).max()
             parts = tuple(term for term, uses in zip(terms, used, strict=True) if uses)
             yield Sketch(parts, len(parts), outer)
-
-
-def _by_sign(point: Point, rows: Rows, flat: Array, wanted: Array) -> Iterator[Sketch]:
-    """Yield what is one expression where a quantity is positive, and another where it is not."""
-    for name, value in point.tensors.items():
-        if value.shape != wanted.shape:
-            continue
-        there = rows.picked(value) > 0
-        sides = [
-            [*_singles(rows, _with_one_factor(rows, flat, side), f"({{}}) * ({name} {sign} 0)")]
-            for side, sign in ((there, ">"), (~there, "<="))
-            if LEAST_CLIPPED <= side.sum() <= len(flat) - LEAST_CLIPPED
-        ]
-        if len(sides) == 2:
-            for one, other in product(*(side[:SIMPLEST] for side in sides)):
-                yield Sketch((*one.parts, *other.parts), one.cost + other.cost + 2)
 
 
 def _value(point: Point, rows: Rows, true: str, wanted: Array) -> Array | None:
@@ -357,13 +331,6 @@ def unmasked(point: Point, true: str, wanted: Array) -> list[str]:
     return [sketch.parts[0] for sketch in sorted(found, key=lambda each: each.cost)]
 
 
-def _with_true(rows: Rows, wanted: Array, right: Array, true: str) -> Iterator[Sketch]:
-    """Yield the true gradient divided by something, or something with a factor added to it."""
-    asked, found = rows.find(np.stack([right / wanted, wanted - right]))
-    yield from _singles(rows, found[asked == 0], f"({true}) / ({{}})")
-    yield from _singles(rows, found[asked == 1], true, "{}", more=2)
-
-
 def _products(rows: Rows, wanted: Array, most: int = SIDES) -> Iterator[Sketch]:
     """Yield two expressions multiplied, divided, added."""
     sides = rows.simplest(most)
@@ -405,7 +372,9 @@ def _adding_up(ones: Array, others: Array, wanted: Array) -> tuple[Places, Place
     """Return which rows of size 1 add up to a multiple of the wanted values, with factors."""
     # What is left of the wanted values without their components along both, by inner products.
     target = wanted / np.linalg.norm(wanted)
-    inner, along, beside = ones @ others.T, (ones @ target)[:, None], (others @ target)[None]
+    # Numpy's own product of matrices would start threads.
+    inner = np.einsum("ij,kj", ones, others)
+    along, beside = (ones @ target)[:, None], (others @ target)[None]
     apart = np.maximum(1 - inner**2, 1e-12)
     one, other = (along - inner * beside) / apart, (beside - inner * along) / apart
     near = (np.abs(1 - one * along - other * beside) < 1e-7) & (apart > 1e-6)

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
 from typing import Any
 
@@ -56,14 +57,16 @@ def written_out(stage: Stage, tree: ast.expr) -> list[ast.expr]:
     return [*{ast.unparse(each): each for each in (*found, whole)}.values()]
 
 
-def with_upstream(stage: Stage, expression: str, wrong: str) -> str:
-    """Return an expression with something else, an expression of ``g``, for each upstream."""
+def with_upstreams(stage: Stage, expression: str, wrong: Iterable[str]) -> Iterator[str]:
+    """Yield an expression with each of some others, of ``g``, in the place of every upstream."""
     tree = ast.parse(expression, mode="eval").body
     names = [name for name in reversed([*stage.where]) if _depends(stage, name)]
-    text = ast.unparse(_inlined(stage, tree, names))
-    for name in stage.upstreams:
-        text = re.sub(rf"\b{name}\b", re.sub(r"\bg\b", name, wrong), text)
-    return text
+    whole = ast.unparse(_inlined(stage, tree, names))
+    for each in wrong:
+        text = whole
+        for name in stage.upstreams:
+            text = re.sub(rf"\b{name}\b", re.sub(r"\bg\b", name, each), text)
+        yield text
 
 
 def _depends(stage: Stage, name: str) -> bool:
@@ -130,10 +133,22 @@ def _added(node: ast.expr) -> list[ast.expr]:
 
 def _everywhere(tree: ast.expr, rules: Sequence[Rule]) -> Iterator[tuple[str, str]]:
     """Yield each change, and the formula with one of the rules applied at one of its nodes."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.expr):
-            for how, new in (change for rule in rules for change in rule(node)):
-                yield how, ast.unparse(replaced(tree, node, new))
+    whole = ast.Expression(tree)
+    places: dict[ast.expr, list[Callable[[ast.expr], None]]] = {}
+    for parent in ast.walk(whole):
+        for name, value in ast.iter_fields(parent):
+            if isinstance(value, ast.expr):
+                places.setdefault(value, []).append(partial(setattr, parent, name))
+            for at, each in enumerate(value if isinstance(value, list) else ()):
+                places.setdefault(each, []).append(partial(value.__setitem__, at))
+    # In place, as there are thousands of them.
+    for node, puts in places.items():
+        for how, new in [change for rule in rules for change in rule(node)]:
+            for put in puts:
+                put(new)
+            yield how, ast.unparse(whole)
+            for put in puts:
+                put(node)
 
 
 def replaced(tree: Any, old: ast.AST, new: ast.AST | None) -> Any:

@@ -6,6 +6,7 @@ given show which formulas fit them, and fresh inputs, asked about once, which of
 
 import ast
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 
@@ -86,6 +87,18 @@ class Column:
 Columns = Mapping[str, Column | None]
 
 
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Have torch use one thread: to share out small tensors takes longer than to work on them."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@_one_thread()
 def readings(context: StageContext, names: Sequence[str]) -> dict[str, Reading]:
     """Return what is known of the wrong gradients for the inputs ``names``.
 
