@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import pytest
 
 from grading.sandbox import can_fork
+from harness.many_neurons import check
 from tests.test_choosing import (
     FORWARD,
     HEAD,
@@ -114,6 +116,12 @@ def test_full_marks(results, name):
     advice = " ".join(each.text for each in result.advice)
     assert result.score == 10, (advice, [c.message for c in result.checks if c.message])
     assert said in advice if said else not advice
+
+
+def test_check_takes_apply_for_its_class():
+    names: dict[str, Any] = {}
+    exec(WORK, names)
+    assert check(names["Sigmoid"].apply).score == check(names["Sigmoid"]).score > 0
 
 
 @pytest.mark.slow

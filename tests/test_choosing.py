@@ -16,7 +16,9 @@ from grading.confined.source import Unreadable, read_source
 from grading.results.record import find_record, read_results
 from grading.sandbox import can_fork, open_spawner
 from grading.submissions.reading import Entry, digest_of, find_submissions, read_submission
+from harness.course.assignments import use_course
 from harness.errors import UserError
+from tests.users import PROJECT
 
 MANY = "many-neurons"
 STUB = "        raise NotImplementedError()\n"
@@ -141,6 +143,14 @@ CHOSEN = {
         },
         "w.py",
     ),
+    "what gathers its modules, not one of them": (
+        {
+            "main.py": "from a import *\nimport b",
+            "a.py": HEAD + WEIGHTED_SUM + SQUARED_ERROR,
+            "b.py": HEAD + FORWARD + SIGMOID,
+        },
+        "main.py",
+    ),
     "work for this assignment": (
         {
             "a.ipynb": notebook("from harness.one_neuron import check\n" + OTHER),
@@ -210,9 +220,23 @@ def test_work_for_another_assignment_is_open_and_can_be_graded_all_the_same(tmp_
     assert read(tmp_path / "c", {"w.py": both}).source
 
 
-@pytest.mark.parametrize("name", ["carol.ipynb.txt", "carol.ipynb.json", "carol.IPYNB"])
+def test_work_for_another_assignment_of_a_course_is_recognised_too(tmp_path):
+    use_course(PROJECT / "examples")
+    files = {"w.py": "from attention_assignment import check\n" + WORK}
+    put(tmp_path, files)
+    entry = Entry("alice", (str(tmp_path / "w.py"),))
+    found = {
+        name: read_submission(entry, name, source_of)
+        for name in (MANY, "relu-network", "attention")
+    }
+    assert found["attention"].source
+    for name in (MANY, "relu-network"):
+        assert f"looks like attention, handed in as {name}" in found[name].reason
+
+
+@pytest.mark.parametrize("name", ["carol.ipynb.txt", "carol.ipynb.json", "carol.IPYNB", "carol.py"])
 def test_a_notebook_is_read_whatever_was_added_to_its_name(tmp_path, name):
-    put(tmp_path, {name: notebook(WORK), "dora.py.txt": WORK})
+    put(tmp_path, {name: notebook(WORK), "dora.py.txt": WORK.encode("utf-16")})
     carol, dora = find_submissions(tmp_path)
     assert (carol.name, dora.name) == ("carol", "dora")
     read_carol = read_submission(carol, MANY, source_of).source
@@ -321,6 +345,10 @@ def graded(tmp_path, *more, code=None):
 @pytest.mark.slow
 @pytest.mark.skipif(not can_fork(), reason="grading behind a wall needs Linux")
 class TestGrading:
+    def test_classes_are_found_in_the_modules_that_are_imported(self, tmp_path):
+        put(tmp_path / "in" / "alice", CHOSEN["what gathers its modules, not one of them"][0])
+        assert graded(tmp_path, code=0)["alice"].score == 10
+
     def test_a_module_beside_is_imported_and_never_hides_an_installed_one(self, tmp_path):
         broken = "raise RuntimeError('the wrong module')\n"
         put(

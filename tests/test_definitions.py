@@ -185,6 +185,8 @@ def test_syntax_of_a_newer_python_costs_its_statement_only(statement, version):
     names, (failed,) = run(text, notebook=False)
     assert names["A"].x == names["d"]["k"] == 1 and failed.place.startswith("line ")
     this = "{}.{}".format(*sys.version_info)
-    assert f"this is Python {version[0]}.{version[1]}, and Python {this} grades" in failed.text
+    assert (
+        f"written for Python {version[0]}.{version[1]} and graded with Python {this}" in failed.text
+    )
     _, failed = run(text + "x = = 2\n", "a = 1")
-    assert [each.text for each in failed] == ["invalid syntax"] or "grades" not in failed[0].text
+    assert [each.text for each in failed] == ["invalid syntax"] or "graded" not in failed[0].text

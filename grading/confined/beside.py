@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
+from typing import Any
 
 from grading.confined.source import Cell
 from grading.confined.statements import future, run_statement
@@ -17,6 +18,7 @@ class Beside(MetaPathFinder, Loader):
 
     def __init__(self) -> None:
         self._texts: dict[str, str] = {}
+        self.namespaces: list[dict[str, Any]] = []
 
     def take(self, modules: Sequence[Cell]) -> None:
         """Make these importable."""
@@ -40,6 +42,7 @@ class Beside(MetaPathFinder, Loader):
         """Run the module's code, also where not all that it imports is there."""
         name = (module.__spec__ and module.__spec__.origin) or ""
         flags = 0
+        self.namespaces.append(module.__dict__)
         for node in ast.parse(self._texts.get(name, ""), f"<{name}>").body:
             flags |= future(node)
             with suppress(ModuleNotFoundError):

@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 import warnings
+from collections import ChainMap
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
@@ -129,7 +130,8 @@ def _define(channel: Channel, request: Define) -> Mapping[str, object]:
         channel.send(wire.encode(Defined(request.call, [], str(nothing))))
         return {}
     channel.send(wire.encode(Defined(request.call, done.failed, "")))
-    return done.module.__dict__
+    # A class can be in a module that the code imports, whether it takes it from there or not.
+    return ChainMap(done.module.__dict__, *_beside.namespaces)
 
 
 def _perform(channel: Channel, request: Perform, workbench: Workbench) -> None:

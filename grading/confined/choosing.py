@@ -330,10 +330,15 @@ def _rank(each: _Found, sought: Sought) -> tuple[object, ...]:
 
 
 def _with_backward(found: list[_Found], _: Sought) -> list[_Found]:
-    """Leave out what defines nothing that could be a stage's, if there is anything that does."""
-    if not any(each.written for each in found):
-        return found
-    return [each for each in found if each.written or each.text is None]
+    """Leave out what defines nothing that could be a stage's, if there is anything that does.
+
+    What gathers it from several modules is the work too.
+    """
+    having = [each for each in found if each.written]
+    gathering = [
+        each for each in found if len(having) > 1 and all(_uses(each, one) for one in having)
+    ]
+    return gathering or [each for each in found if each.written or each.text is None]
 
 
 def _not_imported(found: list[_Found], _: Sought) -> list[_Found]:
@@ -341,12 +346,13 @@ def _not_imported(found: list[_Found], _: Sought) -> list[_Found]:
     return [
         each
         for each in found
-        if not any(
-            {*PurePosixPath(each.path).with_suffix("").parts} & other.imports
-            for other in found
-            if other is not each and not each.is_notebook
-        )
+        if not any(_uses(other, each) for other in found if other is not each)
     ] or found
+
+
+def _uses(each: _Found, module: _Found) -> bool:
+    parts = {*PurePosixPath(module.path).with_suffix("").parts}
+    return not module.is_notebook and bool(parts & each.imports)
 
 
 def _for_this(found: list[_Found], sought: Sought) -> list[_Found]:

@@ -6,7 +6,7 @@ import io
 import json
 import re
 import tokenize
-from codecs import BOM_UTF8
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from pathlib import PurePosixPath
 from typing import Annotated, Literal, TypeVar
 
@@ -115,7 +115,8 @@ def read_source(name: str, data: bytes, part: Part = "run") -> Source:
         raise Unreadable("The file is empty.")
     if len(data) > FILE_LIMIT:
         raise Unreadable(f"The file is larger than {FILE_LIMIT // 2**20} MiB.")
-    is_notebook = form_of(name) == ".ipynb"
+    # A notebook is one under any name.
+    is_notebook = form_of(name) == ".ipynb" or (data[:1] == b"{" and b'"nbformat"' in data)
     source = _read_notebook(data, part) if is_notebook else _read_module(name, data)
     if sum(len(cell.text.encode()) for cell in source.cells) > CODE_LIMIT:
         raise Unreadable(f"The file holds more than {CODE_LIMIT // 2**20} MiB of code.")
@@ -148,6 +149,8 @@ def _damaged(error: Exception) -> Unreadable:
 
 
 def _read_module(name: str, data: bytes) -> Source:
+    if data[:2] in (BOM_UTF16_LE, BOM_UTF16_BE):
+        data = data.decode("utf-16", "replace").encode()
     if b"\0" in data:
         raise Unreadable("This is not a Python file: it holds binary data.")
     try:

@@ -51,7 +51,7 @@ def statements(text: str, name: str) -> tuple[list[ast.stmt], list[tuple[str, Sy
                 raise
             error.lineno = line + (error.lineno or 1)
             this = f"{sys.version_info[0]}.{sys.version_info[1]}"
-            error.msg += f"; this is Python {version}, and Python {this} grades"
+            error.msg += f"; it is written for Python {version} and graded with Python {this}"
             lost.append((piece, error))
         else:
             found += (ast.increment_lineno(node, line) for node in nodes)
