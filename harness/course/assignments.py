@@ -134,7 +134,7 @@ def source_of(name: str, course: Path | None = None) -> Path:
     every = [path.parent for path in sorted(source.glob(f"*/{SETTINGS_FILE}"))]
     found = [each for each in every if not is_declared(each) and assignment_set(each) == name]
     if len(found) > 1:
-        raise UserError(f"{found[0]} and {found[1]} are both for {name}: rename one {name}.")
+        raise UserError(f"{found[0]} and {found[1]} are both for {name}: call one of them {name}.")
     return found[0] if found else source / name
 
 
