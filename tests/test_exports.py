@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 
 from grading.cli import main
 from grading.exports.classroom import classroom_report, encoded_report, workflow
+from grading.exports.feedback import feedback_name, upload_of
 from grading.exports.junit import junit
 from grading.exports.marks import CANVAS, POINTS_POSSIBLE, canvas, moodle
 from grading.results.lines import Result, Seconds, Status, publish
@@ -212,7 +213,10 @@ def test_moodle_gets_names_marks_and_feedback_and_no_open_mark():
     head, *body = rows(moodle(CLASS, "Many neurons"))
     assert head == ["username", "Many neurons", "Many neurons (feedback)"]
     assert [row[:2] for row in body] == [["alice", "1.5"], ["bob", "0"], ["eve", "0"]]
-    assert body[0][2] == "It is <wrong>.\nLook & see." and body[2][2] == "The file is empty."
+    assert (
+        body[0][2] == "It is &lt;wrong&gt;.<br>Look &amp; see."
+        and body[2][2] == "The file is empty."
+    )
 
 
 def test_canvas_gets_its_own_columns_and_the_points_possible():
@@ -269,6 +273,19 @@ class TestGradebook:
         with pytest.raises(UserError, match=said):
             canvas(found, column, path)
 
+    def test_a_gradebook_in_another_language_is_read_and_who_is_excused_stays_so(self, path):
+        text = GRADEBOOK.replace(",10,5,", ',"10,00",5,').replace("A,4,", "A,EX,")
+        path.write_text(f"{text}\n", encoding="utf-8")
+        _, _, *body = rows(canvas(CLASS[:3], None, path))
+        assert [row[-1] for row in body] == ["EX", "0", "0", "2"]
+
+    def test_a_number_that_two_people_have_is_nobodys(self, path):
+        path.write_text(GRADEBOOK.replace(",s1,", ",12,"))
+        with pytest.raises(
+            UserError, match="has no student for 1 of the submissions, such as '12'"
+        ):
+            canvas([result("12", check())], None, path)
+
     @pytest.mark.parametrize("text", ["", "a,b\n1,2\n", "Name,ID\nx,1\n"])
     def test_a_table_that_is_none_is_refused(self, path, text):
         path.write_text(text, encoding="utf-8")
@@ -293,9 +310,14 @@ class TestWorksheet:
         bob = msgspec.structs.replace(CLASS[1], submission="78")
         made = rows(moodle([CLASS[0], bob, CLASS[3]], None, path))
         expected = rows(path.read_text())
-        expected[1][4], expected[1][-1] = "1.5", "It is <wrong>.\nLook & see."
+        expected[1][4], expected[1][-1] = "1.5", "It is &lt;wrong&gt;.<br>Look &amp; see."
         expected[2][4], expected[2][-1] = "0", "It died."
         assert made == expected
+
+    def test_what_students_wrote_ends_no_cell_where_php_reads_it(self, path):
+        wrong = check("failed", 'It raises ValueError: \\", "9", "10\\')
+        made = moodle([result("alice", wrong)], None, path)
+        assert not re.search(r'\\"', made) and len(rows(made)[1]) == 8
 
     @pytest.mark.parametrize(
         ("change", "column", "said"),
@@ -310,7 +332,7 @@ class TestWorksheet:
                 None,
                 "no column 'Grade' for the marks: name it with --column",
             ),
-            (("Identifier", "No"), None, "give the grading worksheet that Moodle offers"),
+            (("Identifier,", ""), None, "give the grading worksheet that Moodle offers"),
             (("alice", "ada"), None, "has no student for 1 of the submissions"),
         ],
     )
@@ -318,6 +340,19 @@ class TestWorksheet:
         path.write_text(path.read_text().replace(*change))
         with pytest.raises(UserError, match=said):
             moodle(CLASS[:1], column, path)
+
+    def test_the_maximum_stands_beside_the_marks_in_all_languages(self, path):
+        text = path.read_text().replace("Maximum grade", "Bestwertung").replace("10.00", '"100,00"')
+        path.write_text(text)
+        with pytest.raises(UserError, match="line 2: the maximum grade is 100,00"):
+            moodle(CLASS[:1], None, path)
+
+
+def test_a_page_for_a_group_goes_to_no_participant_with_its_number():
+    files = {"a.py": "Red_77_assignsubmission_file/a.py"}
+    team = msgspec.structs.replace(CLASS[0], files=files, students=["alice", "bob"])
+    assert [upload_of([team], each) for each in ("Moodle", "Canvas")] == ["", "Canvas"]
+    assert feedback_name(team, upload_of([team], "Moodle")) == "alice.html"
 
 
 def test_a_name_that_begins_like_a_formula_does_not_compute():

@@ -228,16 +228,15 @@ def feedback(results: Path, out: Path) -> None:
     It has one page per student, at the assignment's feedback level. If a download from Canvas,
     Moodle or Brightspace was graded, the pages are named as its upload of feedback files expects.
     """
-    from grading.exports.feedback import UPLOADS, feedback_name
+    from grading.exports.feedback import feedback_name, upload_of
     from grading.exports.files import zipped
     from grading.pages import student_page
     from grading.results.record import read_run
 
     found = read_results(results)
     run = read_run(results)
-    pages = (
-        (feedback_name(each, run.platform), student_page(each, run.settings)) for each in found
-    )
+    upload = upload_of(found, run.platform)
+    pages = ((feedback_name(each, upload), student_page(each, run.settings)) for each in found)
     write(zipped(pages), out)
-    named = f", named for {run.platform}'s upload" if run.platform in UPLOADS else ""
+    named = f", named for {upload}'s upload" if upload else ""
     click.echo(f"Wrote {out}: {plural(len(found), 'page')}{named}.")

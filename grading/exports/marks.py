@@ -5,6 +5,7 @@ mod/assign/feedback/offline and grade/import/csv.
 """
 
 import csv
+import html
 import io
 import re
 from collections.abc import Iterable, Sequence
@@ -20,6 +21,7 @@ from harness.show.visible import visible_line
 CANVAS = ("Student", "ID", "SIS User ID", "SIS Login ID", "Section")
 # All columns of a gradebook from Canvas that say who somebody is, and those that it finds them by.
 WHO = (*CANVAS, "LastName", "FirstName", "Integration ID", "Root Account")
+EXCUSED = "EX"
 FOUND_BY = ("ID", "SIS User ID", "SIS Login ID")
 POINTS_POSSIBLE = "    Points Possible"
 # What Moodle's worksheet calls the columns that are read here.
@@ -43,7 +45,7 @@ def moodle(results: Sequence[Result], column: str | None, worksheet: Path | None
         if result.score is not None
         for name in result.students or [result.submission]
     ]
-    return _table([head, *rows])
+    return _for_moodle([head, *rows])
 
 
 def canvas(results: Sequence[Result], column: str | None, gradebook: Path | None = None) -> str:
@@ -76,8 +78,9 @@ def _gradebook(results: Sequence[Result], column: str, most: str, path: Path) ->
             f"{path} has no column {FOUND_BY[0]!r}: give the gradebook as Canvas exports it."
         )
     at = _assignment(head, column, path)
-    possible = next((row[at] for row in rows if row[0].strip() == POINTS_POSSIBLE.strip()), "")
-    if possible and possible.strip() not in (most, f"{most}.0", f"{most}.00"):
+    tops = (row[at] for row in rows if row[:1] and row[0].strip() == POINTS_POSSIBLE.strip())
+    possible = next(tops, "")
+    if possible.strip() and _number(possible) != float(most):
         raise UserError(
             f"{path}: {head[at]} has {possible.strip()} points possible and these marks have "
             f"{most}: change one of the two in Canvas or in assignment.toml."
@@ -95,10 +98,19 @@ def _gradebook(results: Sequence[Result], column: str, most: str, path: Path) ->
 
 
 def _cell(result: Result | None, rows: Sequence[Sequence[str]], one: Person, at: int) -> str:
-    """Return the new mark, or the one that is there."""
+    """Return the new mark, or what is there: no mark, or that somebody is excused."""
     row = rows[one.row - 1]
     mark = mark_cell(result.score) if result else ""
-    return mark or (row[at] if at < len(row) else "")
+    before = row[at] if at < len(row) else ""
+    return before if before.strip().upper() == EXCUSED else mark or before
+
+
+def _number(cell: str) -> float | None:
+    """Return a number as a system in any language writes it, None for what is none."""
+    try:
+        return float(cell.strip().replace(",", "."))
+    except ValueError:
+        return None
 
 
 def _assignment(head: Sequence[str], column: str, path: Path) -> int:
@@ -142,24 +154,18 @@ def _worksheet(results: Sequence[Result], column: str, path: Path) -> str:
         row = rows[line - 1]
         if result.score is None:
             continue
-        if MOST in small and (possible := row[small.index(MOST)].replace(",", ".").strip()):
-            _require(path, line, possible, result.max_score)
+        # Beside the marks, in all languages.
+        place = small.index(MOST) if MOST in small else head.index(column) + 1
+        possible = row[place] if place < len(row) else ""
+        if _number(possible) not in (None, result.max_score):
+            raise UserError(
+                f"{path}, line {line}: the maximum grade is {possible} and these marks have "
+                f"{result.max_score:g}: change one of the two in Moodle or in assignment.toml."
+            )
         row[head.index(column)] = mark_cell(result.score)
         if FEEDBACK in small:
             row[small.index(FEEDBACK)] = inert(_feedback(result))
-    return _table(rows)
-
-
-def _require(path: Path, line: int, possible: str, most: float) -> None:
-    try:
-        same = float(possible) == most
-    except ValueError:
-        return  # a scale
-    if not same:
-        raise UserError(
-            f"{path}, line {line}: the maximum grade is {possible} and these marks have {most:g}: "
-            "change one of the two in Moodle or in assignment.toml."
-        )
+    return _for_moodle(rows)
 
 
 def _marks(results: Iterable[Result], roster: Roster, path: Path) -> dict[int, Result]:
@@ -186,11 +192,17 @@ def _marks(results: Iterable[Result], roster: Roster, path: Path) -> dict[int, R
 
 
 def _feedback(result: Result) -> str:
-    """Return what went wrong, as students read it, a line per check."""
-    if not result.checks:
-        return result.reason or ""
+    """Return what went wrong, as students read it, a line per check. Moodle takes it as HTML."""
     wrong = [check for check in result.checks if check.outcome in ("failed", "error")]
-    return "\n".join(check.message or check.title for check in wrong)
+    lines = [check.message or check.title for check in wrong] or [
+        "" if result.checks else result.reason or ""
+    ]
+    return html.escape("\n".join(lines), quote=False).replace("\n", "<br>")
+
+
+def _for_moodle(rows: Iterable[Sequence[str]]) -> str:
+    """Return a table without a \\ before a quotation mark, after which PHP reads on."""
+    return _table([[re.sub(r'\\+(?="|\Z)', r"\g<0> ", cell) for cell in row] for row in rows])
 
 
 def _table(rows: Iterable[Sequence[str]]) -> str:

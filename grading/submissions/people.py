@@ -42,10 +42,11 @@ KINDS: Mapping[str, Sequence[str]] = {
     "time": ("submission timestamp", "submission time", "last modified (submission)"),
 }
 # Those by which somebody can be known, the surest first.
-SURE = ("submission", "login", "id", "email", "number", "participant")
+SURE = ("submission", "login", "email", "number", "id", "participant")
 # What one system calls a login is another's number or email address: where a roster has no column
 # of the one kind, the others stand for it.
 ALIKE = ("login", "email", "number", "id", "submission")
+NUMBERS = frozenset({"number", "id", "participant"})
 # Rows other than people's: the points possible, and what else Canvas puts below its headings.
 NO_PEOPLE = ("points possible", "manual posting", "test student", "student, test")
 PARTICIPANT = re.compile(r"(\D*)(\d+)")
@@ -111,9 +112,14 @@ class Roster:
         return [value for each in of for value in one.known.get(each, ())]
 
     def find_any(self, value: str) -> Person | None:
-        """Return the person with that value in the surest column that has it."""
-        found = (self.find(kind, value) for kind in (*SURE, "name"))
-        return next(filter(None, found), None)
+        """Return the person with that value in the surest column that has it.
+
+        What is the number of one person in one system and another's in another is nobody's.
+        """
+        found = {kind: one for kind in (*SURE, "name") if (one := self.find(kind, value))}
+        if len({found[kind] for kind in NUMBERS if kind in found}) > 1 and found.keys() <= NUMBERS:
+            return None
+        return next(iter(found.values()), None)
 
     def members(self, group: str) -> tuple[Person, ...]:
         """Return the people of a group, by its name as it stands or squeezed; none if unknown."""
@@ -244,6 +250,8 @@ def columns(rows: Sequence[Sequence[str]]) -> tuple[int, Sequence[str]]:
                 kinds[at] = "email"
             elif at == 0 and kind in ("", "id") and _is_identifier(cells, kind):
                 kinds[0] = "participant"
+        if "first_name" in rows[top] and "login" not in kinds:
+            kinds = ["login" if kind == "id" else kind for kind in kinds]  # nbgrader's students
         if kinds[:2] == ["participant", ""]:
             kinds[1] = "name"
         if {*kinds} & {*SURE, "name", "first", "last"}:
