@@ -185,6 +185,7 @@ AMBIGUOUS = {
         "copy.ipynb": notebook(WORK),
     },
     "work and something that cannot be read": {"a.py": WORK, "b.ipynb": "{}"},
+    "work and a zip that cannot be opened": {"a.py": WORK, "b.zip": "{}"},
 }
 
 
@@ -199,6 +200,16 @@ def test_what_stays_ambiguous_is_open_until_a_file_is_named(tmp_path, case):
             chosen = read(tmp_path, files, name).source
             assert chosen and chosen.file == name
             assert chosen.cells == read_source(name, data.encode()).cells
+
+
+def test_a_zip_that_cannot_be_used_costs_nothing_beside_the_handout(tmp_path, monkeypatch):
+    work = {"many-neurons.ipynb": notebook(WORK)}
+    assert read(tmp_path / "a", work | {"data.zip": b"PK"}).source
+    monkeypatch.setattr("grading.submissions.reading.FILE_LIMIT", 2_000)
+    assert read(tmp_path / "b", work | {"data.zip": bytes(3_000)}).source
+    large = read(tmp_path / "c", work | {"old.ipynb": bytes(3_000)})
+    assert large.undecided and "old.ipynb is larger" in large.reason
+    assert not read(tmp_path / "d", {"old.ipynb": bytes(3_000)}).undecided
 
 
 def test_which_works_were_passed_over_is_told(tmp_path):

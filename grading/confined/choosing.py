@@ -26,7 +26,7 @@ from grading.confined.source import (
     read_source,
     stem_of,
 )
-from grading.confined.zips import contents, last_name, nothing, shown_name, unpacked
+from grading.confined.zips import contents, last_name, nothing, short, shown_name, unpacked
 
 # Of all files of a submission, unpacked; and how many are told when a person has to choose.
 TOTAL_LIMIT = 64 * 1024 * 1024
@@ -106,9 +106,17 @@ class _Found:
     @cached_property
     def code(self) -> object:
         """What is the same for files with the same code."""
-        lines = (self.text or "").split("\n")
-        code = tuple(line.rstrip() for line in lines if not _ASIDE.match(line))
-        return self.data if self.text is None else code
+        if self.text is None:
+            return self.path
+        lines = self.text.split("\n")
+        return tuple(line.rstrip() for line in lines if not _ASIDE.match(line))
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing in it."""
+        with suppress(Unreadable):
+            return not self.data.strip()
+        return False
 
     @property
     def name(self) -> str:
@@ -153,7 +161,7 @@ def source_of(files: Sequence[File], sought: Sought = ANYTHING) -> Source:
         )
     return msgspec.structs.replace(
         source,
-        file=shown_name(chosen.path) if len(found) > 1 or named else "",
+        file=_shown(chosen.path) if len(found) > 1 or named else "",
         passed_over=tuple(last_name(each.path) for each in passed_over[:MOST_TOLD]),
         modules=modules_for(source, chosen.path, {each.path: each.read for each in found}),
     )
@@ -214,8 +222,8 @@ def modules_for(
             cells = list(_module(name, folder, others))
             found |= {cell.name: cell for cell in cells}
             waiting += [cell.text for cell in cells]
-    if sum(len(cell.text.encode()) for cell in found.values()) > CODE_LIMIT:
-        raise Unreadable(f"Its modules hold more than {CODE_LIMIT // 2**20} MiB of code.")
+    if sum(len(cell.text.encode()) for cell in (*source.cells, *found.values())) > CODE_LIMIT:
+        raise Unreadable(f"With its modules it holds more than {CODE_LIMIT // 2**20} MiB of code.")
     return tuple(found[name] for name in sorted(found))
 
 
@@ -230,9 +238,9 @@ def _module(name: str, folder: PurePosixPath, there: There) -> Iterator[Cell]:
     base = min(places, key=lambda each: (each != folder, len(each.parts), each), default=folder)
     for path in places.get(base, ()):
         with suppress(Unreadable):
-            (cell,) = read_source(str(path.relative_to(base)), there[path]()).cells
-            if not cell.text.startswith(HANDED_OUT):
-                yield cell
+            source = read_source(str(path.relative_to(base)), there[path]())
+            if not source.notebook and not source.cells[0].text.startswith(HANDED_OUT):
+                yield source.cells[0]
 
 
 def _listed(files: Sequence[File]) -> list[_Found]:
@@ -253,7 +261,14 @@ def _listed(files: Sequence[File]) -> list[_Found]:
         if form_of(file.name) != ".zip":
             found.append(_Found(file.name, partial(bytes, file.data)))
             continue
-        inside = contents(last_name(file.name), file.data)
+        try:
+            inside = contents(last_name(file.name), file.data)
+        except Unreadable as why:
+            if len(files) == 1:
+                raise
+            # The work may be in it: a person has to look, unless another file is the handout.
+            found.append(_Found(file.name, partial(_raise, why)))
+            continue
         above = f"{file.name}/" if len(files) > 1 else ""
         for name in inside.code:
             read = partial(unpacked, last_name(file.name), file.data, name)
@@ -264,8 +279,18 @@ def _listed(files: Sequence[File]) -> list[_Found]:
     return found
 
 
+def _raise(why: Unreadable) -> bytes:
+    raise why
+
+
+def _shown(path: str) -> str:
+    """Return a path as people read and name it."""
+    return short(shown_name(path))
+
+
 def _is_named(found: _Found, sought: Sought) -> bool:
-    return bool(sought.file) and sought.file in (shown_name(found.path), last_name(found.path))
+    known = (shown_name(found.path), _shown(found.path), last_name(found.path))
+    return bool(sought.file) and sought.file in known
 
 
 def _chosen(found: list[_Found], sought: Sought) -> tuple[_Found, list[_Found]]:
@@ -273,7 +298,7 @@ def _chosen(found: list[_Found], sought: Sought) -> tuple[_Found, list[_Found]]:
     named = [each for each in found if _is_named(each, sought)]
     if len(named) == 1 and len(found) > 1:
         return named[0], []
-    left = [each for each in found if stem_of(each.name) not in _NEVER]
+    left = [each for each in found if each.is_notebook or stem_of(each.name) not in _NEVER]
     if not left:
         raise nothing([f"{last_name(each.path)} is not work." for each in found])
     # These say what a file is; the ones below prefer one work to another, which is told.
@@ -283,7 +308,7 @@ def _chosen(found: list[_Found], sought: Sought) -> tuple[_Found, list[_Found]]:
     for rule in (_for_this, _touched, _called_like_handout):
         left = rule(left, sought) if len(left) > 1 else left
     if len(left) > 1:
-        names = [shown_name(each.path) for each in left[:MOST_TOLD]]
+        names = [_shown(each.path) for each in left[:MOST_TOLD]]
         more = [f"{len(left) - MOST_TOLD} more"] if len(left) > MOST_TOLD else []
         raise Ambiguous(
             f"There are {len(left)} files where one is expected: {', '.join([*names, *more])}. "
@@ -308,7 +333,7 @@ def _not_aside(found: list[_Found], _: Sought) -> list[_Found]:
         and not _NO_WORK_IN & {*PurePosixPath(each.path.lower()).parts[:-1]}
     ]
     found = named or found
-    return [each for each in found if each.code and each.data.strip()] or found
+    return [each for each in found if each.code and not each.is_empty] or found
 
 
 def _without_copies(found: list[_Found], sought: Sought) -> list[_Found]:
@@ -335,6 +360,8 @@ def _with_backward(found: list[_Found], _: Sought) -> list[_Found]:
     What gathers it from several modules is the work too.
     """
     having = [each for each in found if each.written]
+    if not having:
+        return found
     gathering = [
         each for each in found if len(having) > 1 and all(_uses(each, one) for one in having)
     ]

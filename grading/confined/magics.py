@@ -15,6 +15,8 @@ CELLS = {"time", "timeit", "capture", "prun", "memit"}
 _OPTIONS = re.compile(r"(?:-[a-zA-Z]\d*(?:[ \t]+\d+)?(?:[ \t]+|$))*")
 _PROMPT = re.compile(r"^[ \t]*(?:>>>|\.\.\.)[ \t]?", re.MULTILINE)
 _FIRST_PROMPT = re.compile(r"^[ \t]*>>>", re.MULTILINE)
+# Without any of these, a cell is Python as it stands.
+_SPECIAL = re.compile(r"^\s*(?:[%!?,;/]|>>>)|=\s*[!%]|\?[^\S\n]*$", re.MULTILINE)
 _INDENT = re.compile(r"[ \t]*")
 _COMMAND = re.compile(r"[ \t]*(?=!|%\s*[a-zA-Z_])")
 _RUN = re.compile(r"(?:\./)?([a-zA-Z_]\w*)(?:\.py)?")
@@ -32,6 +34,8 @@ _PIECE = re.compile(
 def plain_python(text: str) -> str:
     """Return a cell as Python without anything that only IPython understands."""
     text = dedent(text)
+    if not _SPECIAL.search(text):
+        return text
     if _FIRST_PROMPT.search(text) and not re.search("\"{3}|'{3}", text):
         text = _PROMPT.sub("", text)
     blank = len(text) - len(text.lstrip("\n"))

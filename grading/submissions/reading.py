@@ -9,6 +9,7 @@ open.
 import errno
 import hashlib
 import os
+import re
 import stat
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -24,7 +25,7 @@ from harness.course.assignments import SOURCE, assignment_names, current_course,
 from harness.errors import UserError
 
 # What instructors keep beside submissions, and what platforms explain theirs with.
-_NO_SUBMISSION = ("readme", "license", "grades.csv", "roster.csv")
+_NO_SUBMISSION = re.compile(r"(?:readme|license).*|.*\.csv", re.IGNORECASE)
 # The most that one submission may hold: files of any kind, code files and zips, bytes of those,
 # and levels of folders.
 SEEN_LIMIT = 100_000
@@ -104,7 +105,7 @@ def find_submissions(folder: Path) -> list[Entry]:
     usable = False
     with os.scandir(folder) as entries:
         for each in sorted(entries, key=lambda entry: entry.name):
-            if not ignored(each.name) and not each.name.lower().startswith(_NO_SUBMISSION):
+            if not ignored(each.name) and not _NO_SUBMISSION.fullmatch(each.name):
                 found.setdefault(shown_name(_student(each)), []).append(each.path)
                 usable |= bool(form_of(each.name)) or not each.is_file(follow_symlinks=False)
     return [Entry(name, tuple(paths)) for name, paths in sorted(found.items()) if usable]
@@ -144,7 +145,8 @@ def read_submission(entry: Entry, assignment: str, parse: Parser) -> Submission:
     files, reason = read_files(entry, assignment)
     known = digest(files, reason)
     if reason:
-        return Submission(entry.name, known, reason, undecided=bool(entry.undecided))
+        # Where there is something, what stands in its way costs no marks unseen.
+        return Submission(entry.name, known, reason, undecided=bool(entry.undecided or files))
     try:
         return Submission(entry.name, known, source=parse(files, sought(assignment, entry.file)))
     except Unreadable as why:
@@ -205,7 +207,9 @@ def _add(path: Path, name: str, files: list[File], notes: list[str]) -> None:
         return
     try:
         data = plain_bytes(path, name)
-    except _NotPlain as why:
+    except Unreadable as why:
+        if form_of(name) != ".zip" and not isinstance(why, _NotPlain):
+            raise
         notes.append(str(why))
         return
     if sum(len(file.data) for file in files) + len(data) > TOTAL_LIMIT or len(files) == FILES_LIMIT:
