@@ -68,6 +68,10 @@ FULL = {
         notebook(WEIGHTED_SUM, SIGMOID, SQUARED_ERROR, HEAD),
         "it needs Function, which is defined below, in cell 4",
     ),
+    "killing.ipynb": (
+        notebook("class Extra(end()): pass", WORK, "import os\ndef end(): os._exit(1)"),
+        "The code at cell 1, line 1 was skipped: it ended the process",
+    ),
     "newer.py": (WORK + "try:\n    d = 1\nexcept KeyError, ValueError:\n    pass\n", "Python 3.14"),
     "device.py": (WORK + "torch.set_default_device('meta')\n", ""),
     "dtype.py": (WORK + "torch.set_default_dtype(torch.float16)\n", ""),

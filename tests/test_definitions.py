@@ -162,6 +162,16 @@ def test_what_needs_something_from_further_down_is_run_again_with_advice():
     assert "it needs B, which is defined below, in cell 4" in failed[0].text
 
 
+def test_what_killed_when_it_was_run_again_is_skipped_by_its_number():
+    seen: list[int] = []
+    cells = ("class A(Base): pass", "class B(Base): pass", "class Base: pass")
+    names, failed = run(*cells, skip=[3], started=lambda index, _: seen.append(index))
+    assert seen == [0, 1, 2, 4] and "A" not in names and "B" in names
+    names, failed = run("x = Base()", *cells, until=4)
+    assert "x" not in names and "A" in names
+    assert [each.kind for each in failed] == ["NameError", "later", "later"]
+
+
 def test_what_cannot_be_run_again_says_where_its_name_is_defined():
     names, failed = run("print(late)", "class A(late): pass", "class A: x = 1", "late = 5")
     assert names["A"].x == 1

@@ -91,11 +91,17 @@ def run_definitions(
     missing: set[str] = set()
     early: list[_Early] = []
     last: dict[str, int] = {}
-    for index, piece in enumerate(pieces):
+
+    def start(index: int, piece: _Piece) -> bool:
         late = until is not None and index >= until
         if index in skip or (late and not isinstance(piece.node, DEFINITIONS)):
-            continue
+            return False
         started(index, piece.place)
+        return True
+
+    for index, piece in enumerate(pieces):
+        if not start(index, piece):
+            continue
         try:
             _run(piece, done.module)
         except (Exception, SystemExit) as error:
@@ -111,12 +117,12 @@ def run_definitions(
                 failed = msgspec.structs.replace(failed, text=text)
                 early.append(_Early(piece, failed, name, below))
             done.failed.append(failed)
-    _run_again(early, done, skip, lambda more, place: started(len(pieces) + more, place))
+    _run_again(early, done, lambda more, piece: start(len(pieces) + more, piece))
     return done
 
 
 def _run_again(
-    early: list[_Early], done: Definitions, skip: Sequence[int], started: Callable[[int, str], None]
+    early: list[_Early], done: Definitions, start: Callable[[int, _Piece], bool]
 ) -> None:
     """Run again what has failed for want of something, as long as that helps."""
     names = vars(done.module)
@@ -128,8 +134,10 @@ def _run_again(
             # What has been defined since is not to be replaced by an older version.
             if each.name not in names or each.piece.defines() <= names.keys():
                 continue
-            started(count, each.piece.place)
             count += 1
+            if not start(count - 1, each.piece):
+                waiting.remove(each)
+                continue
             try:
                 _run(each.piece, done.module)
             except (Exception, SystemExit):
