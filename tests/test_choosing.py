@@ -318,7 +318,11 @@ class TestModulesBeside:
             "hw/unused.py": "x = 1",
             "hw/torch.py": "mine = 1",
         }
+        files["hw/w.py"] += "from . import beside, near\n"
+        files |= {"hw/beside.py": "x = 4", "hw/near.py": "x = 5"}
         assert self.modules(tmp_path, files) == {
+            "beside.py": "x = 4",
+            "near.py": "x = 5",
             "helpers.py": "from deep import slope",
             "deep.py": "slope = 2",
             "layers/linear.py": "f = 3",
@@ -358,7 +362,18 @@ def graded(tmp_path, *more, code=None):
 class TestGrading:
     def test_classes_are_found_in_the_modules_that_are_imported(self, tmp_path):
         put(tmp_path / "in" / "alice", CHOSEN["what gathers its modules, not one of them"][0])
-        assert graded(tmp_path, code=0)["alice"].score == 10
+        package = {
+            "w.py": "from . import near\nfrom .layers import slope\n"
+            + HELPED.replace("from helpers import slope\n", ""),
+            "near.py": "import not_there\nx = 1\n",
+            "layers/__init__.py": "from .deep import slope\nfrom . import deep",
+            "layers/deep.py": "from __future__ import annotations\n"
+            "def slope(a: Missing):\n    return a * (1 - a)\n",
+        }
+        put(tmp_path / "in" / "bob", package)
+        found = graded(tmp_path, code=0)
+        assert (found["alice"].score, found["bob"].score) == (10, 10)
+        assert not found["bob"].advice
 
     def test_a_module_beside_is_imported_and_never_hides_an_installed_one(self, tmp_path):
         broken = "raise RuntimeError('the wrong module')\n"

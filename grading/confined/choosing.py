@@ -36,7 +36,8 @@ _NEVER = ("conftest", "setup", "noxfile", "activate_this", "__init__")
 _ASIDE_NAME = re.compile(r"readme.*|test|test_.*|.*_test|__main__", re.IGNORECASE)
 _NO_WORK_IN = {"test", "tests", "doc", "docs", "build", "dist"}
 _IMPORT = re.compile(
-    r"^[ \t]*(?:from[ \t]+([\w.]+)[ \t]+import|import[ \t]+([^#\n]+)|%run[ \t]+(?:\./)?(\w+))",
+    r"^[ \t]*(?:from[ \t]+(\.*\w[\w.]*)[ \t]+import|(?:from[ \t]+\.[ \t]+)?import[ \t]+([^#\n]+)"
+    r"|%run[ \t]+(?:\./)?(\w+))",
     re.MULTILINE,
 )
 _WRITE = re.compile(r"\s*%%(?:write)?file[ \t]+(?:-a[ \t]+)?(?:\./)?(\S+\.py)[ \t]*\n")
@@ -190,9 +191,10 @@ def other_assignment(name: str, text: str, sought: Sought) -> str:
 def imported(text: str) -> Iterator[str]:
     """Yield the first names of the modules that code imports; of the harness's, the second."""
     for match in _IMPORT.finditer(text):
-        for part in (match[1] or match[2] or match[3]).split(","):
+        named = (match[1] or "").strip(".") or match[2] or match[3] or ""
+        for part in named.split(","):
             words = part.split()
-            names = words[0].lstrip(".").split(".") if words else [""]
+            names = words[0].split(".") if words else [""]
             yield names[1] if names[0] == "harness" and len(names) > 1 else names[0]
 
 

@@ -7,7 +7,6 @@ import ast
 import copy
 import hashlib
 import io
-import re
 import tokenize
 from collections.abc import Iterator, Sequence
 from typing import Annotated
@@ -15,6 +14,7 @@ from typing import Annotated
 import msgspec
 
 from grading.confined.choosing import ANYTHING, Sought, chosen_file
+from grading.confined.magics import plain_python
 from grading.confined.source import File, read_source
 
 # Of each kind of detail, and of each text.
@@ -22,7 +22,6 @@ MOST_DETAILS = 300
 MOST_CHARACTERS = 200
 LEAST_NAME = 3
 LEAST_STRING = 6
-MAGIC = re.compile(r"^[^\S\n]*[%!].*$", re.MULTILINE)
 
 
 Text = Annotated[str, msgspec.Meta(max_length=MOST_CHARACTERS)]
@@ -47,7 +46,8 @@ class Details(msgspec.Struct, frozen=True):
 def details_of(files: Sequence[File], sought: Sought = ANYTHING) -> Details:
     """Return the details of the file that is the work. Raise Unreadable if there is none to use."""
     file = chosen_file(files, sought)
-    texts = [MAGIC.sub("", cell.text) for cell in read_source(file.name, file.data).cells]
+    source = read_source(file.name, file.data)
+    texts = [plain_python(cell.text) if source.notebook else cell.text for cell in source.cells]
     trees = [tree for tree in map(_parsed, texts) if tree]
     bound = {name for tree in trees for name in _bound(tree)}
     units: dict[str, tuple[str, int]] = {}

@@ -86,8 +86,10 @@ def run_statement(node: ast.stmt, name: str, flags: int, names: dict[str, Any]) 
     Of an import, all that is there is imported, a stand-in takes the place of the rest, and the
     first error is raised.
     """
-    if isinstance(node, ast.ImportFrom) and node.level == 1 and node.module:
-        node.level = 0  # in a package that was handed in without what makes it one
+    if isinstance(node, ast.ImportFrom) and node.level == 1 and not names.get("__package__"):
+        # It was part of a package, and was handed in without what makes it one.
+        node.level = 0
+        node = node if node.module else ast.copy_location(ast.Import(node.names), node)
     try:
         _execute(node, name, flags, names)
     except ImportError:
