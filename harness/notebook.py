@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from harness.candidate.operations import Candidate, Chained, Descend, Operation, Reply
 from harness.candidate.workbench import Workbench, is_apply
 from harness.course.assignment import Assignment
@@ -120,7 +122,13 @@ class Handout:
     def _judged(self, stages: Collection[str | None], candidate: Candidate) -> Checked:
         settings = settings_beside(Path.cwd(), self.assignment.name)
         wanted = [check.id for check in plan(self.assignment, settings) if check.stage in stages]
-        judged = judge(self.assignment, candidate, settings=settings, only=wanted)
+        # What is judged is made on the CPU, whatever the notebook has set.
+        device = torch.get_default_device()
+        torch.set_default_device(None)
+        try:
+            judged = judge(self.assignment, candidate, settings=settings, only=wanted)
+        finally:
+            torch.set_default_device(device if device.type != "cpu" else None)
         report = for_student(judged.report, settings)
         return Checked(report, self.assignment, judged.run, judged.reference)
 

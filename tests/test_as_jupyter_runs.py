@@ -6,9 +6,10 @@ import sys
 from typing import Any
 
 import pytest
+import torch
 
 from grading.sandbox import can_fork
-from harness.many_neurons import check
+from harness.many_neurons import check, train
 from tests.test_choosing import (
     FORWARD,
     HEAD,
@@ -73,7 +74,11 @@ FULL = {
         "The code at cell 1, line 1 was skipped: it ended the process",
     ),
     "newer.py": (WORK + "try:\n    d = 1\nexcept KeyError, ValueError:\n    pass\n", "Python 3.14"),
-    "device.py": (WORK + "torch.set_default_device('meta')\n", ""),
+    "device.py": (
+        WORK.replace("(1 - a)", "(torch.ones(1) - a)") + "torch.set_default_device('meta')\n",
+        "",
+    ),
+    "cuda.py": (WORK + "torch.set_default_device('cuda')\n", ""),
     "dtype.py": (WORK + "torch.set_default_dtype(torch.float16)\n", ""),
     "compiled.py": (
         HEAD + "@torch.compile\ndef slope(a):\n    return a * (1 - a)\n"
@@ -120,6 +125,21 @@ def test_full_marks(results, name):
     advice = " ".join(each.text for each in result.advice)
     assert result.score == 10, (advice, [c.message for c in result.checks if c.message])
     assert said in advice if said else not advice
+
+
+def test_defaults_of_a_notebook_do_not_reach_what_the_harness_makes():
+    names: dict[str, Any] = {}
+    exec(WORK, names)
+    stages = [names[name] for name in ("WeightedSum", "Sigmoid", "SquaredError")]
+    right = (check(*stages).score, train(*stages).score)
+    torch.set_default_device("meta")
+    torch.set_default_dtype(torch.float16)
+    try:
+        assert (check(*stages).score, train(*stages).score) == right
+        assert torch.get_default_device().type == "meta"
+    finally:
+        torch.set_default_device(None)
+        torch.set_default_dtype(torch.float32)
 
 
 def test_check_takes_apply_for_its_class():

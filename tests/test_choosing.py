@@ -110,6 +110,10 @@ CHOSEN = {
         {"many-neurons.ipynb": notebook(HANDOUT), "many-neurons-Copy1.ipynb": notebook(WORK)},
         "many-neurons-Copy1.ipynb",
     ),
+    "the handout's name of several copies in a folder": (
+        dict.fromkeys(("hw/many-neurons (1).ipynb", "hw/many-neurons.ipynb"), notebook(WORK)),
+        "hw/many-neurons.ipynb",
+    ),
     "one of several copies of the same bytes": ({"a.py": WORK, "b/a.py": WORK}, "a.py"),
     "a notebook before its export": (
         {

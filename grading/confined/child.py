@@ -129,6 +129,7 @@ def _define(channel: Channel, request: Define) -> Mapping[str, object]:
     except NothingParses as nothing:
         channel.send(wire.encode(Defined(request.call, [], str(nothing))))
         return {}
+    torch.set_default_device(None)  # inputs are on the CPU
     channel.send(wire.encode(Defined(request.call, done.failed, "")))
     # A class can be in a module that the code imports, whether it takes it from there or not.
     return ChainMap(done.module.__dict__, *_beside.namespaces)
