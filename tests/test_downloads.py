@@ -111,6 +111,15 @@ Participante513,Bo Li,bo@x.edu,Red\nParticipante514,Cy Ng,cy@x.edu,Blue\n",
             "Bo Li_513_assignsubmission_file/a.py": "513",
         },
     ),
+    "what a student's folders are called says nothing of their owner": (
+        "First Name,Last Name,Email Address\nAnn,Roe,ann@x.edu\nBo,Li,bo@x.edu\n",
+        {
+            "Submitted files/Ann Roe/HW 1/Version 1/a.py": "ann@x.edu",
+            "Submitted files/Bo Li/HW 1/Version 1/Submitted files/Ann Roe/HW 1/Version 2/a.py": (
+                "bo@x.edu"
+            ),
+        },
+    ),
     "somebody has one name": (
         "Username,Last Name,First Name\n#su,Suharto,\n#ma,,Madonna\n",
         {

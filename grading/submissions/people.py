@@ -7,6 +7,7 @@ import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from grading.submissions.formats import Who
@@ -123,13 +124,16 @@ class Roster:
 
     def members(self, group: str) -> tuple[Person, ...]:
         """Return the people of a group, by its name as it stands or squeezed; none if unknown."""
-        wanted = composed(group).casefold()
-        return tuple(
-            one
-            for one in self.people
-            for value in one.known.get("group", ())
-            if wanted in (composed(value).casefold(), squeezed(value))
-        )
+        return tuple(self._groups.get(composed(group).casefold(), {}).values())
+
+    @cached_property
+    def _groups(self) -> Mapping[str, Mapping[int, Person]]:
+        found: defaultdict[str, dict[int, Person]] = defaultdict(dict)
+        for one in self.people:
+            for value in one.known.get("group", ()):
+                for form in (composed(value).casefold(), squeezed(value)):
+                    found[form][one.row] = one
+        return found
 
 
 def _spelling(kind: str) -> Callable[[str], Forms]:

@@ -155,8 +155,8 @@ def recognise(download: Download, roster: Roster | None, wanted: str = "") -> Ta
 def _taken(name: str, reading: Reading, roster: Roster | None) -> Taken:
     people = roster or Roster()
     shared = _shared(reading, people)
-    owners = {each.path: owner_of(each.who, people, shared) for each in reading.pieces}
-    return Taken(name, reading, owners)
+    known = {who: owner_of(who, people, shared) for who in {each.who for each in reading.pieces}}
+    return Taken(name, reading, {each.path: known[each.who] for each in reading.pieces})
 
 
 def _fits(taken: Taken, download: Download, roster: Roster | None) -> bool:

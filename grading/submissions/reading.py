@@ -25,7 +25,9 @@ from harness.course.assignments import SOURCE, assignment_names, current_course,
 from harness.errors import UserError
 
 # What instructors keep beside submissions, and what platforms explain theirs with.
-_NO_SUBMISSION = re.compile(r"(?:readme|license).*|.*\.csv", re.IGNORECASE)
+_NO_SUBMISSION = re.compile(
+    r"(?:readme|license)(?:\.(?:md|rst|txt|html?|pdf))?|.*\.csv", re.IGNORECASE
+)
 # The most that one submission may hold: files of any kind, code files and zips, bytes of those,
 # and levels of folders.
 SEEN_LIMIT = 100_000

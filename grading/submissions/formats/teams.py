@@ -10,7 +10,7 @@ import re
 from grading.submissions.formats.pieces import Download, Piece, Reading, Who
 
 NAMED = re.compile(
-    r"(?:.*?/)?Submitted files/(?P<name>[^/]+)/(?P<assignment>[^/]+)/"
+    r"(?:.*?/)??Submitted files/(?P<name>[^/]+)/(?P<assignment>[^/]+)/"
     r"[^\d/]*(?P<version>\d+)/(?P<file>.+)"
 )
 
