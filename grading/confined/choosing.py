@@ -155,7 +155,8 @@ def source_of(files: Sequence[File], sought: Sought = ANYTHING) -> Source:
     chosen, passed_over = _chosen(found, sought)
     source = read_source(last_name(chosen.path), chosen.data)
     named = _is_named(chosen, sought)
-    if not named and (other := chosen.is_for(sought)):
+    text = "\n".join(cell.text for cell in source.cells)
+    if not named and (other := other_assignment(chosen.name, text, sought)):
         raise Ambiguous(
             f"This looks like {other}, handed in as {sought.assignment}. Grade it as {other}, or "
             f"choose it all the same with --file {last_name(chosen.path)}."
