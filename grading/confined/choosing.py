@@ -48,7 +48,7 @@ _BACKWARD = re.compile(
 _ENDS = re.compile(r"^[ \t]*(?:return\b|raise[ \t]+(NotImplementedError)\b)", re.MULTILINE)
 _EXPORTED = re.compile(r"^# In\[[ \d]*\]:", re.MULTILINE)
 # A comment, or what only IPython understands, written as in a notebook or as its export has it.
-_ASIDE = re.compile(r"\s*(?:#|[%!?]|$)|.*get_ipython\(\)|\s*[\w, ]+=\s*[%!]")
+_ASIDE = re.compile(r"\s*(?:#|[%!?]|$)|.*get_ipython\(\)|\s*\w[\w, ]*=\s*[%!]")
 
 
 def _plain(stem: str) -> str:

@@ -16,7 +16,7 @@ _OPTIONS = re.compile(r"(?:-[a-zA-Z]\d*(?:[ \t]+\d+)?(?:[ \t]+|$))*")
 _PROMPT = re.compile(r"^[ \t]*(?:>>>|\.\.\.)[ \t]?", re.MULTILINE)
 _FIRST_PROMPT = re.compile(r"^[ \t]*>>>", re.MULTILINE)
 # Without any of these, a cell is Python as it stands.
-_SPECIAL = re.compile(r"^\s*(?:[%!?,;/]|>>>)|=\s*[!%]|\?[^\S\n]*$", re.MULTILINE)
+_SPECIAL = re.compile(r"^[^\S\n]*(?:[%!?,;/]|>>>)|=[^\S\n]*[!%]|\?[^\S\n]*$", re.MULTILINE)
 _INDENT = re.compile(r"[ \t]*")
 _COMMAND = re.compile(r"[ \t]*(?=!|%\s*[a-zA-Z_])")
 _RUN = re.compile(r"(?:\./)?([a-zA-Z_]\w*)(?:\.py)?")

@@ -14,11 +14,11 @@ from grading.confined.stand_ins import Missing
 
 # What newer versions of Python have added to the language, as far as code for them is handed in.
 _NEWER = (
-    ((3, 12), re.compile(r"^\s*type\s+\w+\s*(?:\[.*\]\s*)?=(?!=)", re.MULTILINE)),
-    ((3, 12), re.compile(r"^\s*(?:async\s+)?(?:def|class)\s+\w+\s*\[", re.MULTILINE)),
+    ((3, 12), re.compile(r"^[ \t]*type[ \t]+\w+[ \t]*(?:\[.*\][ \t]*)?=(?!=)", re.MULTILINE)),
+    ((3, 12), re.compile(r"^[ \t]*(?:async[ \t]+)?(?:def|class)[ \t]+\w+[ \t]*\[", re.MULTILINE)),
     ((3, 12), re.compile(r"""\b[fF][rR]?(["'])[^{\n]*\{[^}\n]*(?:\1|\\)[^}\n]*\}""")),
-    ((3, 14), re.compile(r"""\b[tT][rR]?["']""")),
-    ((3, 14), re.compile(r"^\s*except\s+[\w.]+\s*,[^()\n]*:", re.MULTILINE)),
+    ((3, 14), re.compile(r"""(?<![\w"'])[tT][rR]?["']""")),
+    ((3, 14), re.compile(r"^[ \t]*except[ \t]+[\w.]+[ \t]*,[^()\n]*:", re.MULTILINE)),
 )
 _GOES_ON = re.compile(r"[ \t#)\]}\n]|(?:else|elif|except|finally)\b")
 
