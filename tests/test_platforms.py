@@ -181,6 +181,18 @@ class TestPeople:
             "eve": ("eve",),
         }
 
+    def test_what_is_called_like_somebody_else_is_nobodys_later_either(self, tmp_path):
+        names = [f"Ann Roe_{number}_assignsubmission_file/a.py" for number in (7, 9)]
+        roster = "Identifier,Full name\nParticipant 7,Ann Roe\n"
+        found = self.taken(tmp_path, names, roster)
+        assert {name: each.students for name, each in found.items()} == {
+            "7": ("7",),
+            "Ann Roe (9)": (),
+        }
+        said = "It has the name of 7, but not the participant's number."
+        assert found["Ann Roe (9)"].undecided == said
+        assert not read_roster(tmp_path / "class.csv").find_any("Ann Roe (9)")
+
     def test_files_of_one_name_stay_two_and_the_roster_can_say_which_counts(self, tmp_path):
         names = ["roeann_1_21_a.py", "roeann_1_22_a-1.py", "doejo_2_23_a.py"]
         roster = 'Student,ID,File\n"Roe, Ann",1,roeann_1_22_a-1.py\n"Doe, Jo",2,\n'

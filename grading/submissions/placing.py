@@ -16,6 +16,7 @@ PLAIN = "plain"
 MOST, HALF = 0.6, 0.5
 # What somebody can be known by whatever else is said of them.
 ALONE = frozenset({"login", "email", "number", "id"})
+WORDS = {"squeezed": "name", "participant": "participant's number"}
 # What a group can be called like.
 CALLED = frozenset({"login", "name", "squeezed"})
 
@@ -80,9 +81,12 @@ def owner_of(readings: Sequence[tuple[Who, ...]], roster: Roster, shared: Collec
     if len(owners) > 1:
         names = " or ".join(" and ".join(one.label for one in people) for people in owners)
         return Owner(label, doubt=f"It can be {names}'s.", key=key)
+    if not owners and doubt:
+        # By its name alone it would be taken for somebody else's later.
+        return Owner(label if key == label else f"{label} ({key})", doubt=doubt, key=key)
     if not owners:
         named = tuple(who.label for who in readings[0] if any(described(who)))
-        return Owner(label, doubt=doubt, key=key, named=named)
+        return Owner(label, key=key, named=named)
     (people,) = owners
     called = people[0].label if len(people) == 1 else label
     return Owner(called, people)
@@ -114,7 +118,9 @@ def _person(
         # Somebody who has left may have the name, and a group the number, of somebody else.
         for kind, value in said.items():
             if (kind == "name" or kind in shared) and not roster.agrees(person, kind, value):
-                return None, (), f"Its {', '.join(found)} is {person.label}'s, but not its {kind}."
+                has = " and ".join(WORDS.get(each, each) for each in found)
+                lacks = WORDS.get(kind, kind)
+                return None, (), f"It has the {has} of {person.label}, but not the {lacks}."
     return person, found, ""
 
 
