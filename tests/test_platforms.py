@@ -6,10 +6,13 @@ import csv
 import json
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from grading.submissions.intake import take_in
+from grading.runs.run import _Run
+from grading.submissions.intake import Intake, take_in
 from grading.submissions.lateness import lateness, moment
 from grading.submissions.opening import opened
 from grading.submissions.people import read_roster
@@ -111,7 +114,15 @@ class TestCanvas:
 
 class TestOpening:
     def test_a_zip_is_opened_without_leaving_its_folder(self, tmp_path):
-        names = ["../../a.py", "/b.py", "c\\d.py", "e.py", "e.py/f.py", "g/" + "x" * 300 + ".py"]
+        names = [
+            "../../a.py",
+            "/b.py",
+            "c\\d.py",
+            "e.py",
+            "E.PY",
+            "e.py/f.py",
+            "g/" + "x" * 300 + ".py",
+        ]
         archive = zip_of(tmp_path / "all.zip", dict.fromkeys([*names, "__MACOSX/._a.py"], "1"))
         with pytest.warns(UserWarning, match="Duplicate"), zipfile.ZipFile(archive, "a") as more:
             more.writestr("e.py", "2")
@@ -121,11 +132,17 @@ class TestOpening:
                 path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
             )
             assert [each for each in files if "xx" not in each] == [
-                *("a.py", "b.py", "c/d.py", "e.py", "e.py~/f.py", "e~.py"),
+                *("E~.PY", "a.py", "b.py", "c/d.py", "e.py", "e.py~/f.py", "e~~.py"),
             ]
             (long,) = (each for each in files if "xx" in each)
-            assert long.endswith(".py") and len(files) == 7
+            assert long.endswith(".py") and len(files) == 8
         assert not folder.exists()
+
+    def test_every_submission_of_nobody_on_the_roster_is_named(self):
+        names = tuple(f"student-{at:02}" for at in range(30))
+        found: Any = SimpleNamespace(intake=Intake((), "", unknown=names))
+        (said,) = _Run.attendance(found)
+        assert said == f"30 submissions not on the roster: {', '.join(names)}."
 
     def test_names_are_utf_8_where_macos_does_not_say_so(self, tmp_path):
         archive = zip_of(tmp_path / "all.zip", {"zo?.py": "1"})

@@ -264,7 +264,8 @@ class _Run:
             whom = plural(len(missing), "student")
             yield f"No submission from {whom} on the roster: {listed(missing)}."
         if unknown:
-            yield f"{plural(len(unknown), 'submission')} not on the roster: {listed(unknown)}."
+            names = listed(unknown, len(unknown))
+            yield f"{plural(len(unknown), 'submission')} not on the roster: {names}."
 
     def counts(self) -> Counts:
         """Return the numbers of submissions graded by this run, graded earlier, and ungraded."""

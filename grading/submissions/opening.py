@@ -88,16 +88,16 @@ def _short(part: str) -> str:
 
 
 def _free(parts: tuple[str, ...], taken: set[str]) -> str:
-    """Return a path that is neither another file's nor a folder with files."""
+    """Return a path that is neither another file's nor a folder with files, whatever the case."""
     *folders, name = parts
     at = ""
     for folder in folders:
-        at = f"{at}{folder}" if f"{at}{folder}" not in taken else f"{at}{folder}~"
+        at = f"{at}{folder}" if f"{at}{folder}".casefold() not in taken else f"{at}{folder}~"
         at += "/"
-        taken.add(at)
+        taken.add(at.casefold())
     path = at + name
-    while path in taken or f"{path}/" in taken:
+    while {path.casefold(), f"{path}/".casefold()} & taken:
         stem = PurePosixPath(path)
         path = f"{at}{stem.stem}~{stem.suffix}"
-    taken.add(path)
+    taken.add(path.casefold())
     return path
