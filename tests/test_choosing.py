@@ -257,6 +257,8 @@ def test_a_notebook_is_read_whatever_was_added_to_its_name(tmp_path, name):
     read_carol = read_submission(carol, MANY, source_of).source
     assert read_carol and read_carol.notebook
     assert read_submission(dora, MANY, source_of).source
+    module = read(tmp_path, {"w.ipynb": WORK}).source
+    assert module and not module.notebook
 
 
 def test_files_of_other_kinds_are_submissions_with_a_reason(tmp_path):

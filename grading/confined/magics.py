@@ -31,8 +31,11 @@ _PIECE = re.compile(
 )
 
 
-def plain_python(text: str) -> str:
-    """Return a cell as Python without anything that only IPython understands."""
+def plain_python(text: str, most: int = 5) -> str:
+    """Return a cell as Python without anything that only IPython understands.
+
+    ``most`` bounds how many cell magics can be one in another.
+    """
     text = dedent(text)
     if not _SPECIAL.search(text):
         return text
@@ -41,13 +44,13 @@ def plain_python(text: str) -> str:
     blank = len(text) - len(text.lstrip("\n"))
     first, _, body = text[blank:].partition("\n")
     magic = re.match(r"%%(\w+)(?!\w*\?)", first)
-    if magic is None:
+    if magic is None or not most:
         return "".join(_lines(text))
     if magic[1] not in CELLS:
         return ""
     captured = re.search(r"\s([a-zA-Z_]\w*)\s*$", first) if magic[1] == "capture" else None
     start = f"{captured[1]} = get_ipython()" if captured else ""
-    return "\n" * blank + f"{start}\n{plain_python(body)}"
+    return "\n" * blank + f"{start}\n{plain_python(body, most - 1)}"
 
 
 def _lines(text: str) -> Iterator[str]:

@@ -115,8 +115,10 @@ def read_source(name: str, data: bytes, part: Part = "run") -> Source:
         raise Unreadable("The file is empty.")
     if len(data) > FILE_LIMIT:
         raise Unreadable(f"The file is larger than {FILE_LIMIT // 2**20} MiB.")
-    # A notebook is one under any name.
-    is_notebook = form_of(name) == ".ipynb" or (data[:1] == b"{" and b'"nbformat"' in data)
+    # Either can have been given the other's name.
+    is_json = data.removeprefix(BOM_UTF8).lstrip()[:1] == b"{"
+    sign, named = (b'"nbformat"', True) if is_json else (b"\nclass ", False)
+    is_notebook = named if sign in data else form_of(name) == ".ipynb"
     source = _read_notebook(data, part) if is_notebook else _read_module(name, data)
     if sum(len(cell.text.encode()) for cell in source.cells) > CODE_LIMIT:
         raise Unreadable(f"The file holds more than {CODE_LIMIT // 2**20} MiB of code.")
