@@ -165,13 +165,10 @@ def _values(dtype: torch.dtype, data: memoryview) -> Tensor:
 def _count(shape: tuple[int, ...]) -> int:
     """Return the number of values of a shape. Raise ProtocolError if torch cannot hold them."""
     # Sizes beside a 0 count too: torch multiplies all of them.
-    if len(shape) > MOST_DIMENSIONS or min(shape, default=0) < 0 or _product(shape) > MOST_NUMBERS:
+    product = math.prod(max(size, 1) for size in shape)
+    if len(shape) > MOST_DIMENSIONS or min(shape, default=0) < 0 or product > MOST_NUMBERS:
         raise ProtocolError(f"a tensor of shape {shape}")
     return math.prod(shape)
-
-
-def _product(shape: tuple[int, ...]) -> int:
-    return math.prod(max(size, 1) for size in shape)
 
 
 def returned_data(value: Returned) -> ReturnedData:

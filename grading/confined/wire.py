@@ -14,38 +14,12 @@ import msgspec
 from msgspec.structs import astuple
 from torch import Tensor
 
+from grading.confined import tensors
 from grading.confined.channel import ProtocolError
 from grading.confined.choosing import Sought
 from grading.confined.features import Details
 from grading.confined.source import CODE_LIMIT, Source
-from grading.confined.tensors import (
-    MOST_ITEMS,
-    MOST_NAMES,
-    Bundles,
-    ReturnedData,
-    TensorData,
-    ValueData,
-    asked_data,
-    bundles,
-    returned_data,
-    returned_of,
-    tensor_data,
-    tensor_of,
-    unbundled,
-    value_data,
-    value_of,
-)
-from harness.candidate.operations import (
-    Chain,
-    Descend,
-    Forward,
-    Lost,
-    Observed,
-    Operation,
-    Reply,
-    Returned,
-    Seen,
-)
+from harness.candidate import operations as ops
 
 REQUEST_LIMIT = 64 * 1024 * 1024
 REPLY_LIMIT = 16 * 1024 * 1024
@@ -156,7 +130,7 @@ encode = msgspec.msgpack.Encoder().encode
 decode_request: Callable[[Frame], Request] = msgspec.msgpack.Decoder(Request).decode
 _from_child: msgspec.msgpack.Decoder[FromChild] = msgspec.msgpack.Decoder(FromChild)
 # A child cannot report its own death.
-_REPLIES = tuple(each for each in get_args(Reply) if each is not Lost)
+_REPLIES = tuple(each for each in get_args(ops.Reply) if each is not ops.Lost)
 _MALFORMED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
@@ -187,39 +161,41 @@ def _each(convert: Callable[[Any], Any], most: int | None = None) -> Callable[[A
 
 
 Word = Annotated[str, msgspec.Meta(max_length=MOST_LETTERS)]
-_Values = Annotated[list[ReturnedData], msgspec.Meta(max_length=MOST_VALUES)]
+_Values = Annotated[list[tensors.ReturnedData], msgspec.Meta(max_length=MOST_VALUES)]
 _Lines = Annotated[list[tuple[Word, Word]], msgspec.Meta(max_length=MOST_SEEN)]
-_returned = _each(returned_data, MOST_VALUES), _each(returned_of)
+_returned = _each(tensors.returned_data, MOST_VALUES), _each(tensors.returned_of)
 
 # By the type of a field. Those of other types are sent as they are.
 _FORMS: dict[Any, _Form] = {
-    get_type_hints(Forward)["inputs"]: _Form(
-        Annotated[list[ValueData], msgspec.Meta(max_length=MOST_ITEMS)],
-        _each(value_data),
-        _each(value_of),
+    get_type_hints(ops.Forward)["inputs"]: _Form(
+        Annotated[list[tensors.ValueData], msgspec.Meta(max_length=tensors.MOST_ITEMS)],
+        _each(tensors.value_data),
+        _each(tensors.value_of),
     ),
-    get_type_hints(Chain)["given"]: _Form(
-        Annotated[dict[str, ValueData], msgspec.Meta(max_length=MOST_NAMES)],
-        lambda given: {name: value_data(value) for name, value in given.items()},
-        lambda given: {name: value_of(data) for name, data in given.items()},
+    get_type_hints(ops.Chain)["given"]: _Form(
+        Annotated[dict[str, tensors.ValueData], msgspec.Meta(max_length=tensors.MOST_NAMES)],
+        lambda given: {name: tensors.value_data(value) for name, value in given.items()},
+        lambda given: {name: tensors.value_of(data) for name, data in given.items()},
     ),
     tuple[Tensor | None, ...]: _Form(
-        Annotated[list[TensorData | None], msgspec.Meta(max_length=MOST_ITEMS)],
-        _each(lambda value: None if value is None else asked_data(value)),
-        _each(lambda data: None if data is None else tensor_of(data)),
+        Annotated[list[tensors.TensorData | None], msgspec.Meta(max_length=tensors.MOST_ITEMS)],
+        _each(lambda value: None if value is None else tensors.asked_data(value)),
+        _each(lambda data: None if data is None else tensors.tensor_of(data)),
     ),
-    Mapping[str, Tensor]: _Form(Bundles, bundles, unbundled),
+    Mapping[str, Tensor]: _Form(tensors.Bundles, tensors.bundles, tensors.unbundled),
     Tensor | None: _Form(
-        TensorData | None, lambda value: None if value is None else tensor_data(value), returned_of
+        tensors.TensorData | None,
+        lambda value: None if value is None else tensors.tensor_data(value),
+        tensors.returned_of,
     ),
-    Returned: _Form(ReturnedData, returned_data, returned_of),
-    tuple[Returned, ...]: _Form(_Values, *_returned),
-    tuple[Returned, ...] | None: _Form(_Values | None, *_returned),
+    ops.Returned: _Form(tensors.ReturnedData, tensors.returned_data, tensors.returned_of),
+    tuple[ops.Returned, ...]: _Form(_Values, *_returned),
+    tuple[ops.Returned, ...] | None: _Form(_Values | None, *_returned),
     # Without the code, which is in the source.
-    tuple[Seen, ...]: _Form(
+    tuple[ops.Seen, ...]: _Form(
         _Lines,
         _each(lambda seen: (seen.what[:MOST_LETTERS], seen.place), MOST_SEEN),
-        _each(lambda line: Seen(*line)),
+        _each(lambda line: ops.Seen(*line)),
     ),
 }
 
@@ -252,8 +228,8 @@ class _Kind:
         return self._made(*items)
 
 
-_KINDS = {made: _Kind(made) for made in (*get_args(Operation), *_REPLIES)}
-_KINDS[Observed] = _Kind(Observed, built_in=_Form(Word, lambda name: name[:MOST_LETTERS]))
+_KINDS = {made: _Kind(made) for made in (*get_args(ops.Operation), *_REPLIES)}
+_KINDS[ops.Observed] = _Kind(ops.Observed, built_in=_Form(Word, lambda name: name[:MOST_LETTERS]))
 _kinds_sent = {kind.struct: kind for kind in _KINDS.values()}
 
 
@@ -261,36 +237,36 @@ def _decoder(*kinds: type[Any]) -> msgspec.msgpack.Decoder[Any]:
     return msgspec.msgpack.Decoder(Union[tuple(_KINDS[made].struct for made in kinds)])  # noqa: UP007
 
 
-_operations = _decoder(*get_args(Operation))
+_operations = _decoder(*get_args(ops.Operation))
 _replies = _decoder(*_REPLIES)
-_descents: WeakKeyDictionary[Descend, msgspec.Raw] = WeakKeyDictionary()
+_descents: WeakKeyDictionary[ops.Descend, msgspec.Raw] = WeakKeyDictionary()
 
 
-def encode_operation(operation: Operation) -> msgspec.Raw:
+def encode_operation(operation: ops.Operation) -> msgspec.Raw:
     """Return an operation as bytes for `Perform`."""
-    if not isinstance(operation, Descend):
+    if not isinstance(operation, ops.Descend):
         return msgspec.Raw(_KINDS[type(operation)].encoded(operation))
     # Made once: the steps of a training are the same for every candidate.
     if operation not in _descents:
-        _descents[operation] = msgspec.Raw(_KINDS[Descend].encoded(operation))
+        _descents[operation] = msgspec.Raw(_KINDS[ops.Descend].encoded(operation))
     return _descents[operation]
 
 
-def decode_operation(data: msgspec.Raw) -> Operation:
+def decode_operation(data: msgspec.Raw) -> ops.Operation:
     """Return an operation that `Perform` asks for. Raise ProtocolError for a malformed one."""
-    operation: Operation = _decoded(_operations, data)
+    operation: ops.Operation = _decoded(_operations, data)
     return operation
 
 
-def encode_reply(reply: Reply) -> bytes:
+def encode_reply(reply: ops.Reply) -> bytes:
     """Return a reply as bytes for `answers`."""
     return _KINDS[type(reply)].encoded(reply)
 
 
-def decode_reply(data: msgspec.Raw) -> Reply:
+def decode_reply(data: msgspec.Raw) -> ops.Reply:
     """Return a reply from a child. Raise ProtocolError for anything but a well-formed one."""
     small = len(memoryview(data)) <= SMALL_REPLY
-    reply: Reply = _same_reply(bytes(data)) if small else _decoded(_replies, data)
+    reply: ops.Reply = _same_reply(bytes(data)) if small else _decoded(_replies, data)
     return reply
 
 

@@ -133,7 +133,11 @@ class _Module:
         title = ast.get_docstring(tree)
         if file.name == DECLARATION:
             self._title = title or ""
-        tree.body = [each for each in tree.body[title is not None :] if not _is_main(each)]
+        tree.body = [
+            each
+            for each in tree.body[title is not None :]
+            if not (isinstance(each, ast.If) and "__name__" in ast.unparse(each.test))
+        ]
         for node in ast.walk(tree):
             if isinstance(node, ast.Import | ast.ImportFrom):
                 self._gather_imported(file, node)
@@ -275,10 +279,6 @@ def _bound(statement: ast.stmt) -> set[str]:
             targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
             return set().union(*map(_names, targets))
     return set()
-
-
-def _is_main(statement: ast.stmt) -> bool:
-    return isinstance(statement, ast.If) and "__name__" in ast.unparse(statement.test)
 
 
 def _order(text: str) -> tuple[bool, bool, str]:

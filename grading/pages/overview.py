@@ -126,7 +126,7 @@ class Overview:
             data=Markup(_embedded(self._data())),
             title=title,
             overview=self,
-            link=_link,
+            link=lambda **filters: f"#{urlencode(filters)}",
             median=decimal(statistics.median(self.scores)) if self.scores else "–",
             mean=decimal(statistics.fmean(self.scores)) if self.scores else "–",
             bars=self._bars(),
@@ -194,10 +194,6 @@ class Overview:
 def _stage(check: Check) -> str:
     """Return the stage of a check, or the part of the assignment that it belongs to."""
     return visible_line(check.stage or check.id.partition("/")[0])
-
-
-def _link(**filters: str) -> str:
-    return f"#{urlencode(filters)}"
 
 
 def _embedded(data: object) -> str:

@@ -80,7 +80,7 @@ def styles_for(stage: Stage) -> dict[str, str]:
         name: text
         for name, text in found.items()
         if not has & catalogue().style[name].not_for
-        and not ("outputs" in has and re.search(r"(?<![\w.«:])g(?![\w»])", _headless(text)))
+        and not ("outputs" in has and re.search(r"(?<![\w.«:])(?<!\(ctx, )g(?![\w»])", text))
         and not ("several" in has and re.search("«count»|«each|«needed»", text))
     }
 
@@ -105,10 +105,6 @@ def _properties(stage: Stage) -> set[str]:
         "derived": not is_written(stage),
     }
     return {name for name, has in having.items() if has}
-
-
-def _headless(text: str) -> str:
-    return text.replace("(ctx, g)", "")
 
 
 def written(stage: Stage, solved: Equivalent, style: str) -> str:

@@ -38,22 +38,14 @@ def _getattr(value: Any, name: str) -> Any:
     return getattr(value, name)
 
 
-def _getitem(value: Any, index: Any) -> Any:
-    return value[_subscript(index)]
-
-
-def _tuple(*items: Any) -> tuple[Any, ...]:
-    return items
-
-
 # They take what torch's function or method takes, names of keywords included.
 GLUE: Mapping[str, Callable[..., Any]] = {
     **{f"torch.{name}": getattr(Tensor, name) for name in _METHODS.split()},
     **{f"torch.{name}": getattr(operator, name) for name in _OPERATORS.split()},
     **{f"torch.{name}": getattr(torch, name) for name in _FUNCTIONS.split()},
     "torch.getattr": _getattr,
-    "torch.getitem": _getitem,
-    "torch.tuple": _tuple,
+    "torch.getitem": lambda value, index: value[_subscript(index)],
+    "torch.tuple": lambda *items: items,
 }
 _PLACES = ("torch", "torch.functional", "torch.nn.functional", "_operator", "builtins", None)
 

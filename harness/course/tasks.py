@@ -110,7 +110,9 @@ class _Made:
         if counted.isidentifier() and split.classes:
             sizes[counted] = split.classes
         try:
-            return values_for(network, sizes, _generator, known)[0]
+            return values_for(
+                network, sizes, lambda _, use: torch.Generator().manual_seed(SEED + use), known
+            )[0]
         except Unknown as error:
             raise DeclarationError(f"{network.place}: {error}") from None
         except MISFITS as error:
@@ -137,10 +139,6 @@ class _Made:
         generator = torch.Generator().manual_seed(SEED * 1000 + at)
         values = torch.randn(shape, generator=generator, dtype=torch.float64)
         return values / math.sqrt(_fan_in(self._network, name, shape))
-
-
-def _generator(stage: str, use: int) -> torch.Generator:
-    return torch.Generator().manual_seed(SEED + use)
 
 
 def _fan_in(network: Network, name: str, shape: tuple[int, ...]) -> int:

@@ -18,27 +18,22 @@ LEAST_FOR_PAIRS = 20
 
 
 def cut_formulas(stage: Stage, name: str, samples: Sequence[Sample]) -> Iterator[str]:
-    """Yield formulas with a limit that give what was returned for input ``name`` in all samples."""
-    true = stage.gradients.get(name)
-    if not true:
+    """Yield the true gradient of input ``name``, or its upstream, kept between two numbers.
+
+    It gives what was returned in all samples.
+    """
+    if not (true := stage.gradients.get(name)):
         return
-    for text in (*_clipped(stage, true, samples), *_inside_clipped(stage, true, samples)):
-        if reproduces(stage, text, samples, 3 * EXACT):
-            yield text
-
-
-def _clipped(stage: Stage, true: str, samples: Sequence[Sample]) -> Iterator[str]:
-    """Yield the true gradient, or its upstream, kept between two numbers."""
+    texts: list[str] = []
     if limit := _limit([sample.got for sample in samples]):
-        yield f"({true}).clamp(-{limit}, {limit})"
-        yield f"{limit} * tanh({true})"
+        texts = [f"({true}).clamp(-{limit}, {limit})", f"{limit} * tanh({true})"]
     signs = re.sub(r"\bg\b", "sign(g)", true)
     steepest = max(samples, key=lambda sample: largest(sample.upstream))
     value = value_at(stage, signs, steepest)
     factors = [] if value is None or value.shape != steepest.got.shape else [steepest.got / value]
     if limit := _limit(factors):
-        yield re.sub(r"\bg\b", f"g.clamp(-{limit}, {limit})", true)
-    yield f"tanh({true})"
+        texts.append(re.sub(r"\bg\b", f"g.clamp(-{limit}, {limit})", true))
+    yield from (text for text in texts if reproduces(stage, text, samples, 3 * EXACT))
 
 
 def _limit(values: Sequence[Tensor]) -> str:
@@ -50,52 +45,6 @@ def _limit(values: Sequence[Tensor]) -> str:
     most = float(sizes.max())
     several = int((sizes >= most * (1 - EXACT)).sum()) >= LEAST
     return f"{most:.10g}" if several and most else ""
-
-
-def _inside_clipped(stage: Stage, true: str, samples: Sequence[Sample]) -> Iterator[str]:
-    """Yield the true gradient with one of its quantities kept between two numbers."""
-    right: list[Tensor] = []
-    for sample in samples:
-        value = value_at(stage, true, sample)
-        if value is None or value.shape != sample.got.shape:
-            return
-        off = (value - sample.got).abs()
-        right.append(off.flatten() <= EXACT * (value.abs().flatten() + 1e-3 * value.abs().max()))
-    same = torch.cat(right)
-    if not LEAST <= int(same.sum()) <= len(same) - LEAST:
-        return
-    for text in _ways_to_write(stage, true):
-        for name in stage.quantities:
-            values = _together(stage, name, samples)
-            if re.search(rf"\b{name}\b", text) and values is not None and len(values) == len(same):
-                limits = _limits_between(values[same], values[~same])
-                if limits:
-                    yield re.sub(rf"\b{name}\b", f"{name}.clamp({limits})", text)
-
-
-def _ways_to_write(stage: Stage, true: str) -> Iterator[str]:
-    """Yield the true gradient with the output by name, and as a function of the input."""
-    yield true
-    function = getattr(stage.forward, "__name__", "")
-    if (
-        len(stage.inputs) == len(stage.outputs) == 1
-        and getattr(torch, function, None) is stage.forward
-    ):
-        yield re.sub(rf"\b{stage.output}\b", f"{function}({next(iter(stage.inputs))})", true)
-
-
-def _limits_between(inside: Tensor, outside: Tensor) -> str:
-    """Return the arguments of a clamp that changes all values outside and none inside, if any."""
-    low, high = float(inside.min()), float(inside.max())
-    below, above = outside[outside < low], outside[outside > high]
-    if len(below) + len(above) < len(outside):
-        return ""
-    least = plain_number_between(float(below.max()), low) if len(below) else None
-    most = plain_number_between(high, float(above.min())) if len(above) else None
-    if (len(below) and least is None) or (len(above) and most is None):
-        return ""
-    given = (("min", least), ("max", most))
-    return ", ".join(f"{side}={limit:g}" for side, limit in given if limit is not None)
 
 
 def conditions(stage: Stage, name: str, samples: Sequence[Sample]) -> Iterator[str]:

@@ -54,9 +54,11 @@ class Factors:
 
     def __init__(self, stage: Stage, name: str, samples: Sequence[Sample]) -> None:
         self._stage, self._name, self._samples = stage, name, samples
-        self._made: list[tuple[list[_Law], Array]] = []
-        kinds = (self._constant, self._of_sizes, self._of_scalars, self._of_pairs)
-        self._kinds = iter(kinds[:1] if stage.is_scalar else kinds)
+        # At first only numbers, which are all that single numbers can be multiplied with.
+        ones = np.ones((1, len(samples)))
+        self._made: list[tuple[list[_Law], Array]] = [([_Law("", "", ones[0])], ones)]
+        kinds = (self._of_sizes, self._of_scalars, self._of_pairs)
+        self._kinds = iter(() if stage.is_scalar else kinds)
 
     def find(self, ratios: Sequence[float | None]) -> Factor | None:
         """Return the simplest factor whose value in sample s is ``ratios[s]``, where known."""
@@ -110,9 +112,6 @@ class Factors:
             values = np.array([law.values for law in laws]).reshape(len(laws), len(self._samples))
             self._made.append((laws, values))
             yield self._made[-1]
-
-    def _constant(self) -> Iterator[_Law]:
-        yield _Law("", "", np.ones(len(self._samples)))
 
     def _of_sizes(self) -> Iterator[_Law]:
         """Yield a size, two sizes, sums of sizes."""

@@ -120,7 +120,9 @@ def _of_stage(assignment: Assignment, stage: Stage) -> Iterator[Planned]:
     def planned(
         id: str, title: str, probe: Probe, needs: tuple[str, ...] = (), credit: tuple[str, ...] = ()
     ) -> Planned:
-        run = partial(_in_context, stage.name, probe)
+        def run(session: Session) -> None:
+            probe(session.contexts[stage.name])
+
         points = assignment.points.get(id, 0.0)
         return Planned(f"{stage.slug}/{id}", stage.name, title, points, run, needs, credit)
 
@@ -181,10 +183,6 @@ def _of_chain(assignment: Assignment, checks: list[Planned]) -> Iterator[Planned
     needs = (*whole, *(check.id for check in checks if check.id.endswith("/memory")))
     id, title = "training", f"A network learns {assignment.task.name} with your functions"
     yield Planned(id, None, title, worth.get(id, 0.0), Session.train, needs)
-
-
-def _in_context(stage: str, probe: Probe, session: Session) -> None:
-    probe(session.contexts[stage])
 
 
 def _in_chain(students: tuple[str, ...], session: Session) -> None:

@@ -13,8 +13,6 @@ def difference_quotients(nodes: Sequence[ast.AST], number: Number) -> list[ast.C
     ``number`` returns the value of a name, as far as it is known.
     """
     asked = [node for node in nodes if isinstance(node, ast.Call) and node.args]
-    if not any(_is_shifted(argument) for node in asked for argument in node.args):
-        return []
     first: dict[tuple[str, ...], tuple[str, ...]] = {}
     found: list[ast.Call] = []
     for call in asked:
@@ -34,10 +32,6 @@ def _is_step(node: ast.expr, number: Number) -> bool:
         case ast.BinOp(left=left, op=ast.Mult(), right=right):
             return _is_step(left, number) or _is_step(right, number)
     return False
-
-
-def _is_shifted(argument: ast.expr) -> bool:
-    return isinstance(argument, ast.BinOp) and isinstance(argument.op, ast.Add | ast.Sub)
 
 
 def _split(call: ast.Call, number: Number) -> tuple[tuple[str, ...], tuple[str, ...]]:
