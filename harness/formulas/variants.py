@@ -166,14 +166,6 @@ def replaced(tree: Any, old: ast.AST, new: ast.AST | None) -> Any:
     return ast.copy_location(made, tree)
 
 
-def _operands(node: ast.expr) -> Iterator[Change]:
-    if not isinstance(node, ast.BinOp):
-        return
-    yield "operands swapped", ast.BinOp(node.right, node.op, node.left)
-    yield "right operand dropped", node.left
-    yield "left operand dropped", node.right
-
-
 OPERATORS: dict[type[ast.operator], tuple[ast.operator, ...]] = {
     ast.Add: (ast.Sub(), ast.Mult()),
     ast.Sub: (ast.Add(), ast.Mult()),
@@ -184,47 +176,46 @@ OPERATORS: dict[type[ast.operator], tuple[ast.operator, ...]] = {
 }
 
 
-def _operators(node: ast.expr) -> Iterator[Change]:
-    if isinstance(node, ast.BinOp):
-        for other in OPERATORS.get(type(node.op), ()):
-            yield "another operator", ast.BinOp(node.left, other, node.right)
-
-
 COMPARISONS = (ast.Gt(), ast.Lt(), ast.GtE(), ast.LtE(), ast.Eq(), ast.NotEq())
 
-
-def _comparisons(node: ast.expr) -> Iterator[Change]:
-    if isinstance(node, ast.Compare) and len(node.ops) == 1:
-        for other in COMPARISONS:
-            yield "another comparison", ast.Compare(node.left, [other], node.comparators)
-
-
-def _signs(node: ast.expr) -> Iterator[Change]:
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub | ast.Invert):
-        yield "sign dropped", node.operand
-    elif isinstance(node, ast.Name | ast.BinOp):
-        yield "sign added", ast.UnaryOp(ast.USub(), node)
+# What is done to a name, and to an upstream.
+TO_A_NAME = {"sign added": "-{}", "squared": "{} ** 2", "absolute value": "abs({})"}
+TO_AN_UPSTREAM = {
+    "upstream missing": "ones_like({})",
+    "upstream clipped": "{}.clamp(-1, 1)",
+    "upstream in float32": "{}.float()",
+}
 
 
-def _constants(node: ast.expr) -> Iterator[Change]:
-    if isinstance(node, ast.Constant) and isinstance(node.value, int | float):
-        given = node.value
-        for value in (given + 1, given - 1, 2 * given, given / 2, -given):
-            yield "another constant", ast.Constant(value)
-
-
-def _powers(node: ast.expr) -> Iterator[Change]:
-    if isinstance(node, ast.Name):
-        yield "squared", ast.BinOp(node, ast.Pow(), ast.Constant(2))
-        yield "absolute value", _call(ast.Name("abs"), node)
+def _in_any_formula(node: ast.expr) -> Iterator[Change]:
+    match node:
+        case ast.BinOp(left=left, op=op, right=right):
+            yield "operands swapped", ast.BinOp(right, op, left)
+            yield "right operand dropped", left
+            yield "left operand dropped", right
+            for other in OPERATORS.get(type(op), ()):
+                yield "another operator", ast.BinOp(left, other, right)
+            yield "sign added", ast.UnaryOp(ast.USub(), node)
+        case ast.Compare(left=left, ops=[_], comparators=comparators):
+            for sign in COMPARISONS:
+                yield "another comparison", ast.Compare(left, [sign], comparators)
+        case ast.UnaryOp(op=ast.USub() | ast.Invert(), operand=operand):
+            yield "sign dropped", operand
+        case ast.Constant(value=int() | float() as given):
+            for value in (given + 1, given - 1, 2 * given, given / 2, -given):
+                yield "another constant", ast.Constant(value)
+        case ast.Name(id=name):
+            is_upstream = re.fullmatch(r"g|g_\w+", name)
+            for how, pattern in {**TO_A_NAME, **(TO_AN_UPSTREAM if is_upstream else {})}.items():
+                yield how, ast.parse(pattern.format(name), mode="eval").body
+        case ast.Call():
+            yield from _calls(node)
 
 
 FUNCTIONS = ("sigmoid", "tanh", "exp", "relu", "sign", "abs", "log", "sqrt")
 
 
-def _calls(node: ast.expr) -> Iterator[Change]:
-    if not isinstance(node, ast.Call):
-        return
+def _calls(node: ast.Call) -> Iterator[Change]:
     arguments = node.args
     if isinstance(node.func, ast.Attribute):
         yield "method dropped", node.func.value
@@ -262,16 +253,6 @@ def _names(stage: Stage) -> Rule:
             yield "over another axis", ast.BinOp(ast.Constant(1), ast.Sub(), node)
 
     return names
-
-
-def _upstream(node: ast.expr) -> Iterator[Change]:
-    if isinstance(node, ast.Name) and re.fullmatch(r"g|g_\w+", node.id):
-        yield "upstream missing", _call(ast.Name("ones_like"), node)
-        yield (
-            "upstream clipped",
-            _call(ast.Attribute(node, "clamp"), ast.Constant(-1), ast.Constant(1)),
-        )
-        yield "upstream in float32", _call(ast.Attribute(node, "float"))
 
 
 def _transposes(node: ast.expr) -> Iterator[Change]:
@@ -319,7 +300,7 @@ def _axes(most: int) -> Rule:
 
 _KEEP = ast.keyword("keepdim", ast.Constant(True))
 SHAPED_RULES = (_transposes, _axes(2))
-RULES = (_operands, _operators, _comparisons, _signs, _constants, _powers, _calls, _upstream)
+RULES = (_in_any_formula,)
 
 
 def _rules(stage: Stage) -> tuple[Rule, ...]:
