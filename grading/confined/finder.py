@@ -27,8 +27,7 @@ class Finder(MetaPathFinder):
             *((name, software.folders) for name in software.names),
             *((name, folders) for name in own),
         ):
-            spec = PathFinder.find_spec(name, where)
-            if spec is not None:
+            if (spec := PathFinder.find_spec(name, where)) is not None:
                 self._places[name] = spec.origin or list(spec.submodule_search_locations or ())
 
     def install(self) -> None:

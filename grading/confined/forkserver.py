@@ -78,8 +78,7 @@ def _supervisor(connection: socket.socket, prepared: Locks, others: Sequence[soc
     It ends with everything it has started.
     """
     warm = os.getpid()
-    pid = os.fork()
-    if pid:
+    if pid := os.fork():
         return pid
     try:
         for each in others:
@@ -150,8 +149,7 @@ class Supervisor:
 
     def _look_into_folder(self) -> None:
         """Kill the child if its temporary files are too many or too large."""
-        excess = scratch.excess(self._folder)
-        if excess:
+        if excess := scratch.excess(self._folder):
             self._excess |= dict.fromkeys(self._pids, excess)
             self._stop_all()
 
@@ -159,8 +157,7 @@ class Supervisor:
         # They share a folder: one is gone, with all it has written, before the next starts.
         self._stop_all()
         scratch.empty(self._folder)
-        pid = os.fork()
-        if pid:
+        if pid := os.fork():
             wire.close()
             self._pids[wanted.number] = pid
             return

@@ -140,8 +140,7 @@ def open_ways(locks: Locks) -> list[str]:
     """Return what a locked child can still do, found by trying: nothing if every lock holds."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        pid = os.fork()
-        if not pid:
+        if not (pid := os.fork()):
             _try_all(locks, theirs)
         theirs.close()
         said = b"".join(iter(lambda: ours.recv(4096), b""))
@@ -214,8 +213,7 @@ def _identity(readable: Sequence[Path], folder: Path) -> Identity | None:
 
 
 def _can_read(identity: Identity, readable: Sequence[Path], folder: Path) -> bool:
-    pid = os.fork()
-    if not pid:
+    if not (pid := os.fork()):
         code = 1
         try:
             identity.take_on()

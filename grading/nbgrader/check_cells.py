@@ -46,7 +46,6 @@ def stages_checked(source: str) -> frozenset[str | None] | None:
 
 def cell_points(name: str, source: str, planned: Iterable[Planned]) -> float:
     """Return the points of the checks that a cell makes. Raise UserError if it makes none."""
-    wanted = stages_checked(source)
-    if wanted is None:
+    if (wanted := stages_checked(source)) is None:
         raise UserError(f"The last line of check cell {name} calls neither check() nor train().")
     return round(sum(check.max_points for check in planned if check.stage in wanted), 9)

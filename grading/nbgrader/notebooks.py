@@ -82,8 +82,7 @@ def fix_cells(
     changes: list[str] = []
     seen: set[str] = set()
     for cell in reversed(notebook.cells):
-        had = cell.metadata.pop("nbgrader", None)
-        if had is None:
+        if (had := cell.metadata.pop("nbgrader", None)) is None:
             continue
         id = str(had.get("grade_id"))
         if id not in known or id in seen:

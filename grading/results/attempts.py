@@ -100,8 +100,7 @@ def _number(name: str) -> tuple[object, ...] | None:
 
 def _time(name: str) -> tuple[object, ...] | None:
     """Return when it was; with a time zone the key is longer, so the two are never compared."""
-    match = DATED.fullmatch(name)
-    if match is None:
+    if (match := DATED.fullmatch(name)) is None:
         return None
     day, hour, minute, second, fraction, zone = match.groups()
     text = f"{day}T{hour or '00'}:{minute or '00'}:{second or '00'}"

@@ -147,8 +147,7 @@ def _asked(result: Result, ids: Sequence[str]) -> tuple[Check, ...]:
         raise UserError(f"Every check of {name} passed: there is nothing to replay.")
     those = f"The failed checks are: {', '.join(check.id for check in failed)}."
     for id in ids:
-        check = known.get(id)
-        if check is None:
+        if (check := known.get(id)) is None:
             raise UserError(f"{name} has no check called {visible(id)}: {hint(id, known)} {those}")
         if check.outcome == "passed":
             raise UserError(f"{id} of {name} passed. {those}")
@@ -162,8 +161,7 @@ def _files(result: Result, folder: Path) -> list[File]:
     with refusals(folder), opened(folder) as (inside, was_zip):
         if not inside.is_dir():
             raise UserError(f"{folder} is not a folder or zip: give the one that was graded.")
-        entry = _entry(result, inside, was_zip=was_zip)
-        if entry is None:
+        if (entry := _entry(result, inside, was_zip=was_zip)) is None:
             raise UserError(f"{folder} has no submission called {name}: give the graded folder.")
         files, reason = read_files(entry, result.assignment)
     if digest(files, reason) != result.digest:

@@ -56,8 +56,7 @@ class Overrides:
 
     def applied(self, result: Result) -> Result:
         """Return the result with the marks that the instructor gave, if any."""
-        found = self._of.get(result.submission, [])
-        if not found:
+        if not (found := self._of.get(result.submission, [])):
             return msgspec.structs.replace(result, override=UNSET)
         given = {
             each.check: Given(each.points, each.reason, each.digest != result.digest)

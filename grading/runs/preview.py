@@ -81,8 +81,7 @@ def compared(
     old = {result.submission: result for result in before[0]}
     moves = Moves(causes=_causes(before[1], facts) if before[1] else [])
     for new in after:
-        was = old.pop(new.submission, None)
-        if was is None:
+        if (was := old.pop(new.submission, None)) is None:
             moves.new.append(new.submission)
         elif (was.mark, was.max_score) != (new.mark, new.max_score):
             most = was.max_score, new.max_score

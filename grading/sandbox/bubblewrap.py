@@ -19,8 +19,7 @@ def around_all(environment: Mapping[str, str], software: Software) -> list[str]:
     room read-only, and nothing else of this machine. Raise SpawnerError if bubblewrap is not
     installed.
     """
-    program = shutil.which("bwrap")
-    if program is None:
+    if (program := shutil.which("bwrap")) is None:
         raise SpawnerError(
             "bubblewrap is not installed: on Debian or Ubuntu, `apt install bubblewrap`"
         )

@@ -29,8 +29,7 @@ class FreshChild:
         """Kill it if it still runs after ``grace`` seconds, and return how it ended."""
         self.channel.close()
         self._process.join(grace)
-        killed = self._process.exitcode is None
-        if killed:
+        if killed := self._process.exitcode is None:
             self._process.kill()
             self._process.join()
         code = self._process.exitcode or 0

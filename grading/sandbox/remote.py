@@ -118,8 +118,7 @@ class RemoteCandidate(Closing):
         """Return one reply for each operation. Raise SpawnerError if the grader itself failed."""
         self._note(operations)
         blamed = self._blamed(operations)
-        known = self._lost.get(WHOLE) or self._lost.get(blamed)
-        if known:
+        if known := self._lost.get(WHOLE) or self._lost.get(blamed):
             return [known] * len(operations)
         stopped = self._stopped_by_clock
         replies, lost = self._tried(operations, blamed, at_once=blamed not in self._quick)
@@ -377,8 +376,7 @@ class RemoteCandidate(Closing):
 
     def _check_limits(self) -> None:
         """Raise ChildLost if a limit is passed. Nothing else decides that."""
-        passed = self._budget.passed()
-        if passed is None:
+        if (passed := self._budget.passed()) is None:
             return
         self._stopped_by_clock |= passed.by_clock
         if passed.whole:

@@ -57,8 +57,7 @@ def grade_submission(
         return Graded(result, again=False)
     source = submission.source.with_handout(module_of(assignment.name))
     with RemoteCandidate(spawner, source, settings.limits, second=second) as remote:
-        unusable = remote.definition.unusable
-        if unusable:
+        if unusable := remote.definition.unusable:
             result = unmarked(submission, assignment, settings, "unreadable", unusable)
             return Graded(msgspec.structs.replace(result, flags=_kills(remote)), remote.doubtful)
         judgement = judge(assignment, remote, seed=seed, settings=settings, only=only)

@@ -59,8 +59,7 @@ def _made_private(name: str, flags: int) -> int:
 
 def _read(path: Path) -> int | None:
     """Return the seed in a file; None if its writer was killed before it wrote."""
-    data = path.read_bytes()
-    if not data:
+    if not (data := path.read_bytes()):
         return None
     found = _LINE.fullmatch(data)
     if not found or int(found[1]) > LARGEST:

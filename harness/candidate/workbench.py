@@ -126,8 +126,7 @@ class Workbench:
         call.check(len(op.upstream))
         upstreams = [None if each is None else copy_with_layout(each) for each in op.upstream]
         call.upstreams += zip(upstreams, op.upstream, strict=True)
-        node = node_of(call.outputs)
-        if node is not None:
+        if (node := node_of(call.outputs)) is not None:
             returned = call_backward(node, call.outputs, upstreams)
         elif any(each.grad_fn is not None for each in call.outputs):
             returned = built_in_gradients(call.outputs, upstreams, call.inputs)

@@ -126,8 +126,7 @@ def _settings(table: dict[str, Any], assignment: str) -> Settings:
         "packages": _packages,
         "deadline": _deadline,
     }
-    unknown = sorted(set(table) - set(known))
-    if unknown:
+    if unknown := sorted(set(table) - set(known)):
         raise SettingsError(
             f"unknown setting {unknown[0]!r}; known settings are assignment, {', '.join(known)}."
         )

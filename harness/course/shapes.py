@@ -61,8 +61,7 @@ class Sides:
         self._same |= {side: side for side in declared if isinstance(side, tuple)}
         self._link_data({side[1] for side in declared if isinstance(side, tuple)})
         for at, link in enumerate(network.links):
-            stage = network.stage.get(link.stage)
-            if stage:
+            if stage := network.stage.get(link.stage):
                 self._use(at, link, stage)
             else:
                 self._glue(link)
@@ -299,8 +298,7 @@ def _plain(
     """Yield real numbers for the arguments that torch's own operations use first."""
     for name in (each.rpartition("=")[2] for each in link.inputs):
         if name not in values:
-            shape = sides.shape(name, sizes)
-            if shape is None:
+            if (shape := sides.shape(name, sizes)) is None:
                 said = f"the shape of {name}, which {link.stage} uses, follows from nothing"
                 raise Unknown(said, name, "N 3")
             yield name, spread(generator, shape, 0)
@@ -327,8 +325,7 @@ def sizes_of(network: Network) -> tuple[Sizes, ...]:
         ]
         errors: list[str] = []
         for sizes in wanted if names else wanted[:1]:
-            objection = misfit(network, sizes)
-            if not objection:
+            if not (objection := misfit(network, sizes)):
                 found += [sizes] if sizes not in found else []
                 break
             errors.append(objection)

@@ -48,8 +48,7 @@ def _parts(text: str) -> list[str]:
 
 
 def _input(text: str) -> Input:
-    found = _INPUT.fullmatch(text)
-    if not found:
+    if not (found := _INPUT.fullmatch(text)):
         raise SignatureError(
             f'"{text}" is not an input: write "x[N D]" for a tensor and "stride" for a given value'
         )

@@ -135,8 +135,7 @@ def _asks_little(stage: Stage, sizes: Sizes) -> bool:
 
 def _wanted(stage: Stage, rests: int) -> Iterator[dict[str, int]]:
     """Yield the sizes of dimensions that would be best, for all ``rests`` in turn."""
-    names = stage.dimensions
-    if not names:
+    if not (names := stage.dimensions):
         # Stages of single numbers are tried with nine kinds of numbers.
         yield from ({} for _ in range(max(9, rests)))
         return

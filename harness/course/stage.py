@@ -147,8 +147,7 @@ class Stage:
 
     def __call__(self, *inputs: Any) -> Any:
         """Return the reference's output, as `apply` would; note the call if a network is traced."""
-        traced = next(_proxies(inputs), None)
-        if traced is not None:
+        if (traced := next(_proxies(inputs), None)) is not None:
             return traced.tracer.create_proxy("call_function", self, inputs, {}, name=self.output)
         return self.forward(*inputs)
 

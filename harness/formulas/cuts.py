@@ -79,10 +79,8 @@ def _sides(stage: Stage, samples: Sequence[Sample], kept: Tensor) -> Iterator[st
         for text, of in ((f"abs({name})", together.abs()), (name, together)):
             for sign, inside, outside in (("<", kept, ~kept), (">", ~kept, kept)):
                 low, high = float(of[inside].max()), float(of[outside].min())
-                if low < high:
-                    limit = plain_number_between(low, high)
-                    if limit is not None:
-                        yield f"{text} {sign} {limit:g}"
+                if low < high and (limit := plain_number_between(low, high)) is not None:
+                    yield f"{text} {sign} {limit:g}"
 
 
 def _together(stage: Stage, expression: str, samples: Sequence[Sample]) -> Tensor | None:

@@ -62,8 +62,7 @@ def completed(stage: Stage, name: str, places: tuple[Place, ...]) -> Stage:
         return stage
     at, samples = stage.position(name), list[Sample]()
     for inputs, upstream in places:
-        right = stage.true_gradients(inputs, upstream)[at]
-        if right is not None:
+        if (right := stage.true_gradients(inputs, upstream)[at]) is not None:
             samples.append(Sample(inputs, stage.run(inputs), upstream, right))
     for found in islice(_Search(stage, stage, name, samples).small(FEWER), 1 if samples else 0):
         if same_as_true(stage, name, found.expression):
@@ -153,14 +152,12 @@ class _Search:
 
         Where it is zero elsewhere by itself, no condition is needed.
         """
-        tests = [*conditions(self._stage, self._name, self._samples)]
-        if not tests:
+        if not (tests := [*conditions(self._stage, self._name, self._samples)]):
             return
         simple = filter(None, (self._true, *self._stage.upstreams))
         bodies = dict.fromkeys((*simple, *unmasked(point, self._true, wanted)))
         for body in islice(bodies, FEWER):
-            factor = self._factor_where_not_zero(body)
-            if factor is None:
+            if (factor := self._factor_where_not_zero(body)) is None:
                 continue
             if whole := self._if_right(factor.times(body)):
                 yield NamedFormula(whole, *OTHER)
@@ -189,8 +186,7 @@ class _Search:
         for pattern, inner in undone(*(["turned"] if is_matrix else []), "wholes", of=wanted):
             known = [each.expression for each in point.near(self._whole, self._name, inner)]
             for expression in filter(None, (self._true, *known)):
-                right = self._if_right(pattern.format(expression, self._name))
-                if right:
+                if right := self._if_right(pattern.format(expression, self._name)):
                     yield right
 
     def _single(self, wanted: Array) -> Iterator[NamedFormula]:
@@ -204,8 +200,7 @@ class _Search:
 
     def _other(self, found: Sequence[Sketch], most: int = TRIES) -> Iterator[NamedFormula]:
         for sketch in islice(_without_doubles(found), most):
-            text = self._filled(sketch)
-            if text:
+            if text := self._filled(sketch):
                 yield NamedFormula(text, *OTHER)
 
     def _filled(self, sketch: Sketch) -> str | None:
@@ -266,22 +261,19 @@ class _Search:
         rows: list[tuple[Tensor, Tensor]] = []
         columns: list[list[float | None]] = []
         for sample in self._samples:
-            row = self._row(sample, parts)
-            if row is None:
+            if (row := self._row(sample, parts)) is None:
                 return None
             if self._stage.is_scalar:
                 rows.append(row)
                 if len(rows) == FIRST and _together(rows, len(parts)) is None:
                     return None
                 continue
-            found = _coefficients(*row, len(parts))
-            if found is None:
+            if (found := _coefficients(*row, len(parts))) is None:
                 return None
             columns.append(_with_all_digits(found, *row))
         if rows:
             # Two factors need more than one number; there are no sizes that they could depend on.
-            found = _together(rows, len(parts))
-            if found is None:
+            if (found := _together(rows, len(parts))) is None:
                 return None
             columns = [found] * len(self._samples)
         factors = [self._all_factors.find(column) for column in zip(*columns, strict=True)]

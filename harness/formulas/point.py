@@ -131,8 +131,7 @@ class Point:
     def _by_shape(self, formulas: Sequence[NamedFormula]) -> Known:
         found: dict[Shape, list[tuple[NamedFormula, Array]]] = {}
         for known in formulas:
-            value = self.value(known.expression)
-            if value is not None:
+            if (value := self.value(known.expression)) is not None:
                 found.setdefault(value.shape, []).append((known, value))
         return {shape: _rows_of(pairs) for shape, pairs in found.items()}
 

@@ -26,8 +26,7 @@ def same_as_true(stage: Stage, name: str, expression: str) -> str | None:
     """
     wider, at = False, stage.position(name)
     for case in generic_cases(stage):
-        true = case.gradients[0][at]
-        if true is None:
+        if (true := case.gradients[0][at]) is None:
             # An optional tensor is not there.
             continue
         value = value_of(stage, expression, case.inputs, case.upstreams[0])

@@ -238,8 +238,7 @@ def _formulas(context: StageContext, name: str, column: Column) -> Iterator[Name
                 yield known
         yield NamedFormula("None", *NOTHING)
         return
-    diagonals = _diagonals(context, name, column)
-    if diagonals:
+    if diagonals := _diagonals(context, name, column):
         yield from _wrapped(context, name, "diag_embed({})", diagonals)
         return
     yield from formulas_for(context.stage, name, column.samples)

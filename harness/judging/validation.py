@@ -144,8 +144,7 @@ def _validate_gradients(stage: Stage, inputs: Values, upstream: Upstream, sizes:
             raise _Fault(f"built-in autograd gives nan for ∂C/∂{name}{at_sizes(sizes)}.")
     for name, expression in stage.gradients.items():
         at = stage.position(name)
-        true = gradients[at]
-        if true is None:
+        if (true := gradients[at]) is None:
             continue
         called = f"the gradient of {name}, {expression},"
         with _doing(called, sizes):

@@ -153,8 +153,7 @@ def judge_chain(
         said = f"torch says: {refusal}"
         raise Failed(where, said, staff=str(refusal), case=facts) from None
     for name, gradient in got.items():
-        off = difference(gradient, right[name], VALUES, size=_largest(right[name]))
-        if off:
+        if off := difference(gradient, right[name], VALUES, size=_largest(right[name])):
             raise Failed(
                 f"In the chain, ∂C/∂{name} is wrong when {who} computes it.",
                 staff=f"{name}{off.at} is {off.got!r}, not {off.right!r}",

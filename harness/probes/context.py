@@ -222,8 +222,7 @@ class StageContext:
         It has to be asked alone about a gradient that is not near the reference's, and about each
         of them if it objects.
         """
-        calls = self.gradcheck_calls
-        if not calls:
+        if not (calls := self.gradcheck_calls):
             return ()
         case = calls[0].case
         values = [call.backward.values for call in calls if isinstance(call.backward, ops.Returns)]
@@ -235,8 +234,7 @@ class StageContext:
             found = [[_fitting(each[at], case.inputs[at]) for each in values] for at in places]
             if all(_are_near(calls, *pair) for pair in zip(places, found, strict=True)):
                 columns[name] = found
-        names = list(columns)
-        if not names:
+        if not (names := list(columns)):
             return ()
         answers = list(zip(*(column for name in names for column in columns[name]), strict=True))
         objection = gradcheck_objection(self.stage, names, case, answers)

@@ -47,8 +47,7 @@ def _judge_one(call: Call, name: str, at: int, got: Tensor, tolerance: Tolerance
     assert right is not None
     if slopes:
         got, right = slopes.nearest(got)
-    off = gradient_off(call, at, got, right, tolerance)
-    if not off:
+    if not (off := gradient_off(call, at, got, right, tolerance)):
         return
     entry = f"{_label(call, name, at)}{off.at}"
     came, rate = numbers(off.got, off.right)
@@ -176,8 +175,7 @@ def _judge_numerically(context: StageContext, name: str) -> None:
     if not any(answers) or name in context.gradchecked:
         return
     case = calls[0].case
-    objection = gradcheck_objection(stage, [name], case, answers)
-    if objection:
+    if objection := gradcheck_objection(stage, [name], case, answers):
         text = (
             f"torch's gradcheck moves every entry of {name} a little and watches "
             f"{stage.output}; it disagrees with what backward returned."

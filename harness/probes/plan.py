@@ -85,8 +85,7 @@ def plan(assignment: Assignment, settings: Settings) -> tuple[Planned, ...]:
     """
     checks = [check for stage in assignment.stages for check in _of_stage(assignment, stage)]
     checks += _of_chain(assignment, checks)
-    unknown = sorted(set(settings.points) - {check.id for check in checks})
-    if unknown:
+    if unknown := sorted(set(settings.points) - {check.id for check in checks}):
         known = ", ".join(check.id for check in checks)
         raise SettingsError(f"no check is called {unknown[0]!r}; the checks are {known}.")
     if not (assignment.points or any(stage.points for stage in assignment.stages)):

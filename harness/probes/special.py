@@ -51,8 +51,7 @@ def _judge_output(call: Call) -> None:
             return
         asked = wanted.isfinite()
         got, right = output.detach().double().where(asked, 0.0), wanted.double().where(asked, 0.0)
-        off = difference(got, right, VALUES, size=case.input_max_abs)
-        if not off:
+        if not (off := difference(got, right, VALUES, size=case.input_max_abs)):
             continue
         came, belongs = numbers(off.got, off.right)
         text = f"{name}{off.at} came back as {came} where {belongs} belongs."

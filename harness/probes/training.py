@@ -24,8 +24,7 @@ def training(task: Task, candidate: Candidate, reference: Run) -> Run:
             detail,
             staff=for_staff(run.trouble),
         )
-    step = first_wrong_step(run, reference)
-    if step is not None:
+    if (step := first_wrong_step(run, reference)) is not None:
         raise Failed(
             f"Training leaves the right path at step {step + 1} of {task.steps}.",
             "Each step is held against the same step with torch's own gradients. Does a function "

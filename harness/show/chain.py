@@ -42,8 +42,7 @@ def chain_picture(
     """
     if report and derivatives:
         raise ValueError("derivatives cannot be combined with a report")
-    graph = graph_of(assignment.network)
-    if graph is None:
+    if (graph := graph_of(assignment.network)) is None:
         return list_picture(assignment, report, derivatives=derivatives)
     found = {check.id: check for check in report.checks} if report else {}
     checks = {edge: found[edge.check] for edge in graph.edges if edge.check in found}
@@ -111,8 +110,7 @@ def _label(graph: Graph, edge: Edge, *, derivatives: bool) -> Block:
         }
         if edge.stage:
             names[edge.stage.output] = graph.symbol(edge.target, indexed=True)
-        right_side = local_derivative(expression, names)
-        if right_side:
+        if right_side := local_derivative(expression, names):
             blocks += [set_formula(upright("=")), set_formula(right_side)]
     return row(*blocks)
 

@@ -69,8 +69,7 @@ class Graph:
 
     def kind(self, value: str) -> Kind:
         """Return whether a value is a number, one for each neuron and sample, or a parameter."""
-        dimensions = self.dimensions[value]
-        if not dimensions:
+        if not (dimensions := self.dimensions[value]):
             return "neuron"
         return "layer" if self.samples in dimensions else "parameter"
 
@@ -217,8 +216,7 @@ def _once(
 
 def _named(network: Network, link: Link) -> Iterator[tuple[str, str]]:
     """Yield the names that a stage has for its inputs, with the values."""
-    stage = network.stage.get(link.stage)
-    if stage is None:
+    if (stage := network.stage.get(link.stage)) is None:
         yield from (("", each) for each in link.inputs)
         return
     original = next(each for each in network.links if each.outputs == link.outputs)

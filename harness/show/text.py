@@ -72,8 +72,7 @@ def _blocks(report: Report, run: Run | None, reference: Run | None) -> Iterator[
         yield from _lines(part)
         if run and part.title == TRAINING:
             yield from (_marked("", "", Text(told)) for told in training_lines(run, reference))
-    found = advice(report)
-    if found:
+    if found := advice(report):
         yield ""
         yield Text("Worth knowing (no points lost)", style="bold")
         yield from (_marked("·", "", Text(text)) for text in found)

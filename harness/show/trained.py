@@ -47,8 +47,7 @@ def training_pictures(task: Task, run: Run, reference: Run | None) -> Iterator[P
         seen = zip(inputs.tolist(), run.read.tolist(), labels.tolist(), strict=True)
         samples = [Sample(tuple(image), said, label) for image, said, label in seen]
         yield samples_picture(samples, task.image)
-    felt = felt_picture(task, run)
-    if felt:
+    if felt := felt_picture(task, run):
         yield felt
 
 

@@ -160,8 +160,7 @@ class _Text:
                 return "grad_fn"
             case ast.Attribute(attr=name) if name in FRAMES:
                 return name
-        value = self._value(node)
-        if value is None:
+        if (value := self._value(node)) is None:
             return ""
         self.used += _own_functions(value)
         return _name_of(value)

@@ -66,8 +66,7 @@ def _run(function: type[Function], op: Observe, seen: Watched) -> None:
     upstreams = [None if each is None else copy_with_layout(each) for each in op.upstream]
     with torch.enable_grad():
         outputs = outputs_of(function.apply(*inputs))
-    node = node_of(outputs)
-    if node is None:
+    if (node := node_of(outputs)) is None:
         nodes = (each.grad_fn for each in outputs if each.grad_fn is not None)
         seen.built_in = next((type(each).__name__ for each in nodes), "")
         return
@@ -94,11 +93,9 @@ class _Dispatched(TorchDispatchMode):
         if name in _SUBTRACTIONS and _nearly_equal(args):
             _note(self._seen.differences, "the difference of two nearly equal values")
         known = self._seen.dispatched
-        if name not in known and len(known) < MOST_OPERATIONS:
-            here = _students_line()
-            if here:
-                base = name.split(".", maxsplit=1)[0].replace("::", ".")
-                known[name] = Seen(base, *here)
+        is_new = name not in known and len(known) < MOST_OPERATIONS
+        if is_new and (here := _students_line()):
+            known[name] = Seen(name.split(".", maxsplit=1)[0].replace("::", "."), *here)
         return func(*args, **(kwargs or {}))
 
 
