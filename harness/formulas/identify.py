@@ -21,6 +21,7 @@ from harness.formulas.point import Place, Point, points_for
 from harness.formulas.same import same_as_true
 from harness.formulas.samples import EXACT, SINGLE, Sample, reproduces, same_values, value_at
 from harness.formulas.search import Sketch, peelings, sketches, sums_of_terms, unmasked
+from harness.probes.cases import largest
 
 # How many of the simplest finds are tried at every sample, and how many of the less likely ones.
 TRIES, FEWER = 30, 12
@@ -157,7 +158,9 @@ class _Search:
         simple = filter(None, (self._true, *self._stage.upstreams))
         bodies = dict.fromkeys((*simple, *unmasked(point, self._true, wanted)))
         for body in islice(bodies, FEWER):
-            if (factor := self._factor_where_not_zero(body)) is None:
+            ratios = self._ratios(f"({body}) * ones_like({self._name})", where_not_zero=True)
+            factor = self._all_factors.find(ratios) if ratios else None
+            if factor is None:
                 continue
             if whole := self._if_right(factor.times(body)):
                 yield NamedFormula(whole, *OTHER)
@@ -165,20 +168,6 @@ class _Search:
             for test in tests:
                 if right := self._if_right(f"({factor.times(body)}) * ({test})"):
                     yield NamedFormula(right, *CUT)
-
-    def _factor_where_not_zero(self, expression: str) -> Factor | None:
-        """Return the factor with which the expression has every nonzero value."""
-        ratios: list[float | None] = []
-        for sample in self._samples:
-            value = value_at(self._stage, f"({expression}) * ones_like({self._name})", sample)
-            if value is None or value.shape != sample.got.shape:
-                return None
-            kept = sample.got != 0
-            ratio = _ratio(value[kept], sample.got[kept]) if bool(kept.any()) else None
-            if ratio is not None and not _is_multiple(value[kept], sample.got[kept], ratio):
-                return None
-            ratios.append(ratio)
-        return self._all_factors.find(ratios)
 
     def _turned(self, point: Point, wanted: Array) -> Iterator[str]:
         """Yield the true gradient, or a known formula, rearranged or inside another function."""
@@ -237,17 +226,30 @@ class _Search:
         fits = isinstance(place, Tensor) and place.shape == sample.got.shape
         return f"({part}).expand_as({self._name})" if fits else None
 
-    def _scaled(self, expression: str) -> str | None:
-        """Return the expression times the factor with which it reproduces every sample."""
+    def _ratios(
+        self, expression: str, *, where_not_zero: bool = False
+    ) -> list[float | None] | None:
+        """Return the factors with which the expression has the values of each sample, if any.
+
+        None stands for any factor. ``where_not_zero`` asks for nonzero values only.
+        """
         ratios: list[float | None] = []
         for sample in self._samples:
-            value = value_at(self._stage, expression, sample)
-            if value is None or value.shape != sample.got.shape:
+            value, got = value_at(self._stage, expression, sample), sample.got
+            if value is None or value.shape != got.shape:
                 return None
-            ratio = _ratio(value, sample.got)
-            if not _is_multiple(value, sample.got, ratio or 0.0):
+            if where_not_zero:
+                value, got = value[got != 0], got[got != 0]
+            ratio = _ratio(value, got) if len(got.flatten()) else None
+            if not bool(((got - (ratio or 0.0) * value).abs() <= NEAR * largest([got])).all()):
                 return None
             ratios.append(ratio)
+        return ratios
+
+    def _scaled(self, expression: str) -> str | None:
+        """Return the expression times the factor with which it reproduces every sample."""
+        if (ratios := self._ratios(expression)) is None:
+            return None
         factors = self._all_factors
         finds = (factors.find, factors.find_limit, factors.find_sum)
         for factor in (find(ratios) for find in finds):
@@ -306,12 +308,6 @@ def _ratio(value: Tensor, got: Tensor) -> float | None:
     at = int(value.abs().argmax())
     largest = float(value.flatten()[at])
     return float(got.flatten()[at]) / largest if largest else None
-
-
-def _is_multiple(value: Tensor, got: Tensor, factor: float) -> bool:
-    """Return whether a tensor is that multiple of another, up to rounding."""
-    room = NEAR * float(got.abs().max())
-    return bool(((got - factor * value).abs() <= room).all())
 
 
 def _together(rows: Sequence[tuple[Tensor, Tensor]], count: int) -> list[float | None] | None:
