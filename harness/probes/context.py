@@ -16,8 +16,7 @@ from harness.course.inputs import Sizes
 from harness.course.numbers import number
 from harness.course.stage import Stage, Upstream
 from harness.probes.cases import Case, cases_for, sizes_for
-from harness.probes.compare import VALUES, difference
-from harness.probes.numerical import gradcheck_case, gradcheck_objection
+from harness.probes.numerical import gradcheck_case
 
 # What forward returned, one value for each output that it should return if it did so.
 Outputs = tuple[ops.Returned, ...]
@@ -215,31 +214,6 @@ class StageContext:
         """The candidate's answers to the questions of torch's gradcheck."""
         return self.ask([gradcheck_case(self.stage, self.seed, self.sizes)])
 
-    @cached_property
-    def gradchecked(self) -> tuple[str, ...]:
-        """The inputs whose gradients gradcheck accepts together, which is faster than one by one.
-
-        It has to be asked alone about a gradient that is not near the reference's, and about each
-        of them if it objects.
-        """
-        if not (calls := self.gradcheck_calls):
-            return ()
-        case = calls[0].case
-        values = [call.backward.values for call in calls if isinstance(call.backward, ops.Returns)]
-        if any(len(each) != len(case.inputs) for each in values) or len(values) < len(calls):
-            return ()
-        columns: dict[str, list[list[Tensor | None]]] = {}
-        for name in self.stage.differentiable:
-            places = self.stage.places(name, case.inputs)
-            found = [[_fitting(each[at], case.inputs[at]) for each in values] for at in places]
-            if all(_are_near(calls, *pair) for pair in zip(places, found, strict=True)):
-                columns[name] = found
-        if not (names := list(columns)):
-            return ()
-        answers = list(zip(*(column for name in names for column in columns[name]), strict=True))
-        objection = gradcheck_objection(self.stage, names, case, answers)
-        return () if objection else tuple(names)
-
     def ask(
         self, cases: Sequence[Case], requires_grad: tuple[bool, ...] | None = None
     ) -> list[Call]:
@@ -354,20 +328,3 @@ def elsewhere(context: StageContext, case: Case, index: int | None = None) -> st
     """Return the beginning of a sentence on a case other than the example."""
     where = circumstances(context, case, index)
     return f"It is right for the example; for other values {where}, "
-
-
-def _fitting(value: ops.Returned, given: object) -> Tensor | None:
-    """Return a gradient that torch's engine takes as it is, or None."""
-    if not isinstance(value, Tensor) or not isinstance(given, Tensor):
-        return None
-    return value if value.is_floating_point() and value.shape == given.shape else None
-
-
-def _are_near(calls: Sequence[Call], at: int, column: Sequence[Tensor | None]) -> bool:
-    """Return whether the gradients of argument ``at`` are all there, and near the reference's."""
-    case = calls[0].case
-    rights = [gradients[at] for gradients in case.gradients]
-    return all(
-        got is not None and right is not None and difference(got, right, VALUES, size=size) is None
-        for got, right, size in zip(column, rights, case.max_abs, strict=True)
-    )

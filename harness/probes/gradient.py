@@ -172,7 +172,7 @@ def _judge_numerically(context: StageContext, name: str) -> None:
     calls, stage = context.gradcheck_calls, context.stage
     answers = [tuple(got for _, got in usable_gradients(call, name, call.values)) for call in calls]
     # There are none where gradcheck would refuse the true gradients too.
-    if not any(answers) or name in context.gradchecked:
+    if not any(answers):
         return
     case = calls[0].case
     if objection := gradcheck_objection(stage, [name], case, answers):

@@ -1,7 +1,8 @@
 """Where a reference has a kink, and which gradients are right there: any between its slopes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -83,18 +84,8 @@ def _sums(
 
     Where outputs have ties, each chooses its winner for itself.
     """
-    low: list[Tensor] = []
-    high: list[Tensor] = []
-    for point in [inputs, *(_moved(inputs, each, AT) for each in moves)]:
-        try:
-            parts = stage.parts_of_gradients(point, upstream)
-        except REFUSALS:
-            continue
-        least = [part.nan_to_num(inf, inf, inf) for part in parts]
-        most = [part.nan_to_num(-inf, -inf, -inf) for part in parts]
-        low = [torch.minimum(*pair) for pair in zip(low, least, strict=True)] if low else least
-        high = [torch.maximum(*pair) for pair in zip(high, most, strict=True)] if high else most
-    if not low:
+    bounds = _bounds(inputs, moves, AT, partial(stage.parts_of_gradients, upstream=upstream))
+    if not bounds:
         # Torch cannot tell the parts of every operation: any value passes at its kinks.
         asked = zip(inputs, stage.with_gradient(inputs), strict=True)
         return [
@@ -102,7 +93,7 @@ def _sums(
             for value, has in asked
             if has and isinstance(value, Tensor)
         ]
-    return [(one.sum(0), other.sum(0)) for one, other in zip(low, high, strict=True)]
+    return [(low.sum(0), high.sum(0)) for low, high in bounds]
 
 
 def _at_kinks(
@@ -138,32 +129,39 @@ def _kinks(
 ) -> list[Tensor]:
     """Return a mask for each gradient: entries whose slope varies, not in proportion to moves."""
     moves = list(_directions(inputs, stage.with_gradient(inputs), generator, directions))
-    ranges = _range(stage, inputs, upstream, moves, size)
+
+    def slopes(point: Values) -> list[Tensor]:
+        return _real(stage.true_gradients(point, upstream))
+
+    ranges = _bounds(inputs, moves, size, slopes)
     short = [high - low for low, high in ranges]
     bounds = (bound for pair in ranges for bound in pair)
     largest = max(map(_largest, [*_real(upstream), *bounds]), default=0.0)
     masks = [spread > AT_LEAST[size] * largest for spread in short]
     if not any(bool(mask.any()) for mask in masks):
         return masks
-    long = [high - low for low, high in _range(stage, inputs, upstream, moves, LONGER * size)]
+    long = [high - low for low, high in _bounds(inputs, moves, LONGER * size, slopes)]
     return [
         mask & (spread * NOT_IN_PROPORTION > wide)
         for mask, spread, wide in zip(masks, short, long, strict=True)
     ]
 
 
-def _range(
-    stage: Stage, inputs: Values, upstream: Upstream, moves: Sequence[Moves], size: float
+def _bounds(
+    inputs: Values,
+    moves: Sequence[Moves],
+    size: float,
+    slopes: Callable[[Values], Sequence[Tensor]],
 ) -> list[tuple[Tensor, Tensor]]:
-    """Return the least and the largest slope of each entry, at the point and after every move.
+    """Return the least and the largest of what ``slopes`` finds at the point and after every move.
 
     A slope that is not finite after a move lies outside the domain of the reference, and so does
     a point that it refuses.
     """
-    found = [_real(stage.true_gradients(inputs, upstream))]
-    for each in moves:
+    found: list[Sequence[Tensor]] = []
+    for point in (inputs, *(_moved(inputs, each, size) for each in moves)):
         with suppress(*REFUSALS):
-            found.append(_real(stage.true_gradients(_moved(inputs, each, size), upstream)))
+            found.append(slopes(point))
     stacked = [torch.stack(column) for column in zip(*found, strict=True)]
     return [
         (values.nan_to_num(inf, inf, inf).amin(0), values.nan_to_num(-inf, -inf, -inf).amax(0))
