@@ -106,7 +106,7 @@ def readings(context: StageContext, names: Sequence[str]) -> dict[str, Reading]:
     """
     calls = list(context.calls)
     columns = {name: _column(context, name, calls) for name in context.stage.differentiable}
-    fresh = fresh_cases(context.stage, context.seed, context.sizes[0])
+    fresh = fresh_cases(context.stage, context.seed, context.stage.sizes[0])
     again = context.ask((context.cases[0], *fresh))
     found: dict[str, Reading] = {}
     for name in names:

@@ -61,7 +61,7 @@ class Introspection:
 
 def introspect(context: StageContext) -> Introspection | None:
     """Ask for what is needed beside the checks. Return None if it could not be observed."""
-    case = float32_case(context.stage, context.seed, context.sizes[0])
+    case = float32_case(context.stage, context.seed, context.stage.sizes[0])
     handle = next(context.handles)
     output, returns, observed = context.candidate.perform(
         [

@@ -143,19 +143,14 @@ class StageContext:
     advice: list[str] = field(default_factory=list)
     sound: list[str] = field(default_factory=list)
 
-    @property
-    def sizes(self) -> tuple[Sizes, ...]:
-        """The sizes that the stage is tried at."""
-        return self.stage.sizes
-
     @cached_property
     def cases(self) -> tuple[Case, ...]:
         """The public example, then the cases of the seed."""
-        return cases_for(self.stage, self.seed, self.sizes)
+        return cases_for(self.stage, self.seed, self.stage.sizes)
 
     def sizes_for(self, purpose: str) -> Sizes:
         """Return the sizes that the seed chooses for the cases of a check."""
-        return sizes_for(purpose, self.seed, self.stage, self.sizes)[0]
+        return sizes_for(purpose, self.seed, self.stage, self.stage.sizes)[0]
 
     @cached_property
     def example(self) -> tuple[ops.Reply, list[Call]]:
@@ -212,7 +207,7 @@ class StageContext:
     @cached_property
     def gradcheck_calls(self) -> list[Call]:
         """The candidate's answers to the questions of torch's gradcheck."""
-        return self.ask([gradcheck_case(self.stage, self.seed, self.sizes)])
+        return self.ask([gradcheck_case(self.stage, self.seed, self.stage.sizes)])
 
     def ask(
         self, cases: Sequence[Case], requires_grad: tuple[bool, ...] | None = None
@@ -305,13 +300,9 @@ def circumstances(context: StageContext, case: Case, index: int | None = None) -
         parts = [_in_words(name, size) for name, size in case.sizes.items()]
     used = () if index is None else case.upstreams[index]
     pairs = zip(context.stage.outputs, used, strict=False)
-    parts += [f"{name} is not used" for name, each in pairs if each is None and any_used(used)]
+    if any(each is not None for each in used):
+        parts += [f"{name} is not used" for name, each in pairs if each is None]
     return f"({', '.join(parts)})" if parts else ""
-
-
-def any_used(upstream: Upstream) -> bool:
-    """Return whether there is an upstream for any output."""
-    return any(each is not None for each in upstream)
 
 
 def _in_words(name: str, size: object) -> str:

@@ -128,7 +128,7 @@ def purity(context: StageContext) -> None:
 
 def memory(context: StageContext) -> None:
     """Raise Failed if calls disturb each other, or backward cannot run twice."""
-    first, second, *others = memory_cases(context.stage, context.seed, context.sizes)
+    first, second, *others = memory_cases(context.stage, context.seed, context.stage.sizes)
     _judge_pair(context, first, second, "")
     try:
         for other in others:
