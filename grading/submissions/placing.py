@@ -119,8 +119,8 @@ def _person(
         for kind, value in said.items():
             if (kind == "name" or kind in shared) and not roster.agrees(person, kind, value):
                 has = " and ".join(WORDS.get(each, each) for each in found)
-                lacks = WORDS.get(kind, kind)
-                return None, (), f"It has the {has} of {person.label}, but not the {lacks}."
+                other = WORDS.get(kind, kind)
+                return None, (), f"It has the {has} of {person.label}, but not the {other}."
     return person, found, ""
 
 
