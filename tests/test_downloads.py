@@ -120,6 +120,19 @@ Participante513,Bo Li,bo@x.edu,Red\nParticipante514,Cy Ng,cy@x.edu,Blue\n",
             ),
         },
     ),
+    "two have one name, of whom the roster has one": (
+        "Email address,Full name\nann@x.edu,Ann Roe\nbo@x.edu,Bo Li\n",
+        {
+            "Ann Roe_7_assignsubmission_file/a.py": "",
+            "Ann Roe_9_assignsubmission_file/a.py": "",
+            "Bo Li_8_assignsubmission_file/a.py": "bo@x.edu",
+            "Bo Li_8_assignsubmission_onlinetext/onlinetext.html": "bo@x.edu",
+        },
+    ),
+    "one's first name is another's last": (
+        "Full name\nLi Bo\nBo Li\nAnn Roe\n",
+        {"libo_7_901_a.py": "", "boli_8_902_a.py": "", "roeann_9_903_a.py": "Ann Roe"},
+    ),
     "somebody has one name": (
         "Username,Last Name,First Name\n#su,Suharto,\n#ma,,Madonna\n",
         {

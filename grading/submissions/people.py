@@ -211,7 +211,9 @@ def squeezed_forms(name: str) -> Forms:
     # A name in one order may be two words on one side: all ways to begin with some last words.
     turned = [" ".join(parts[at:] + parts[:at]) for at in range(len(parts))]
     forms = [squeezed(each) for each in (*orders, *turned)]
-    return forms[:1], forms, [squeezed(unmarked(each)) for each in (*orders, *turned)]
+    # Canvas puts the last name first: without a comma or of one word, nothing says which that is.
+    stands = forms[:1] if "," in plain or len(parts) == 1 else []
+    return stands, forms, [squeezed(unmarked(each)) for each in (*orders, *turned)]
 
 
 def read_roster(path: Path) -> Roster:

@@ -18,7 +18,8 @@ MOST, HALF = 0.6, 0.5
 ALONE = frozenset({"login", "email", "number", "id"})
 WORDS = {"squeezed": "name", "participant": "participant's number"}
 # What a group can be called like.
-CALLED = frozenset({"login", "name", "squeezed"})
+NAMES = frozenset({"name", "squeezed"})
+CALLED = NAMES | {"login"}
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,6 @@ def owner_of(readings: Sequence[tuple[Who, ...]], roster: Roster, shared: Collec
 
     ``shared`` are the kinds of names that mean the same in the download and on the roster.
     """
-    label = " and ".join(who.label for who in readings[0])
-    key = " ".join(who.key for who in readings[0])
     found: list[tuple[int, tuple[Person, ...]]] = []
     doubt = ""
     for reading in readings:
@@ -80,16 +79,26 @@ def owner_of(readings: Sequence[tuple[Who, ...]], roster: Roster, shared: Collec
     owners = dict.fromkeys(people for count, people in found if count == best)
     if len(owners) > 1:
         names = " or ".join(" and ".join(one.label for one in people) for people in owners)
-        return Owner(label, doubt=f"It can be {names}'s.", key=key)
+        return _doubtful(readings, f"It can be {names}'s.")
     if not owners and doubt:
-        # By its name alone it would be taken for somebody else's later.
-        return Owner(label if key == label else f"{label} ({key})", doubt=doubt, key=key)
+        return _doubtful(readings, doubt)
     if not owners:
         named = tuple(who.label for who in readings[0] if any(described(who)))
+        label, key = _called(readings)
         return Owner(label, key=key, named=named)
     (people,) = owners
-    called = people[0].label if len(people) == 1 else label
-    return Owner(called, people)
+    return Owner(people[0].label if len(people) == 1 else _called(readings)[0], people)
+
+
+def _called(readings: Sequence[tuple[Who, ...]]) -> tuple[str, str]:
+    """Return what somebody is called in the download, and what tells them from others."""
+    return " and ".join(who.label for who in readings[0]), " ".join(who.key for who in readings[0])
+
+
+def _doubtful(readings: Sequence[tuple[Who, ...]], doubt: str) -> Owner:
+    """Return nobody. By a name alone it would be taken for somebody else's later."""
+    label, key = _called(readings)
+    return Owner(label if key == label else f"{label} ({key})", key=key, doubt=doubt)
 
 
 def _members(who: Who, roster: Roster) -> tuple[Person, ...]:
@@ -162,7 +171,31 @@ def _taken(name: str, reading: Reading, roster: Roster | None) -> Taken:
     people = roster or Roster()
     shared = _shared(reading, people)
     known = {who: owner_of(who, people, shared) for who in {each.who for each in reading.pieces}}
+    for who, owner in _claimed(known, people):
+        doubt = f"Others in the download are called like {owner.people[0].label}, too."
+        known[who] = _doubtful(who, doubt)
     return Taken(name, reading, {each.path: known[each.who] for each in reading.pieces})
+
+
+Readings = tuple[tuple[Who, ...], ...]
+
+
+def _claimed(owners: Mapping[Readings, Owner], roster: Roster) -> Sequence[tuple[Readings, Owner]]:
+    """Return what several with one name handed in, of whom the roster has one and no number."""
+    found: defaultdict[Person, dict[str, list[tuple[Readings, Owner]]]] = defaultdict(dict)
+    for who, owner in owners.items():
+        named = who[0][0]
+        if len(who[0]) == len(owner.people) == 1 and not any(
+            roster.find(kind, value) for kind, value in described(named) if kind not in NAMES
+        ):
+            found[owner.people[0]].setdefault(named.key, []).append((who, owner))
+    return [
+        each
+        for keys in found.values()
+        if len(keys) > 1
+        for claims in keys.values()
+        for each in claims
+    ]
 
 
 def _fits(taken: Taken, download: Download, roster: Roster | None) -> bool:
