@@ -406,7 +406,16 @@ print("read")
 
 
 UNITS = ["\n", " ", "\t\n", "import ", "class ", "%", "! ", "a ", "a=", "/a", "x?", "\f", "\r"]
-UNITS += ["from harness.", " \n\t", "class\n", "%%time\n", "%run a\n", "?\n", "import harness.x\n"]
+UNITS += [
+    "from harness.",
+    " \n\t",
+    "class\n",
+    "%%time\n",
+    "%run a\n",
+    "?\n",
+    "f'{",
+    "import harness.x\n",
+]
 
 
 @pytest.mark.proof

@@ -16,7 +16,9 @@ from grading.confined.stand_ins import Missing
 _NEWER = (
     ((3, 12), re.compile(r"^[ \t]*type[ \t]+\w+[ \t]*(?:\[.*\][ \t]*)?=(?!=)", re.MULTILINE)),
     ((3, 12), re.compile(r"^[ \t]*(?:async[ \t]+)?(?:def|class)[ \t]+\w+[ \t]*\[", re.MULTILINE)),
-    ((3, 12), re.compile(r"""\b[fF][rR]?(["'])[^{\n]*\{[^}\n]*(?:\1|\\)[^}\n]*\}""")),
+    # Bounded: a text can have very many beginnings of f-strings.
+    ((3, 12), re.compile(r'\b[fF][rR]?"[^{\n]{0,300}\{[^}\n"\\]{0,300}["\\][^}\n]{0,300}\}')),
+    ((3, 12), re.compile(r"\b[fF][rR]?'[^{\n]{0,300}\{[^}\n'\\]{0,300}['\\][^}\n]{0,300}\}")),
     ((3, 14), re.compile(r"""(?<![\w"'])[tT][rR]?["']""")),
     ((3, 14), re.compile(r"^[ \t]*except[ \t]+[\w.]+[ \t]*,[^()\n]*:", re.MULTILINE)),
 )
