@@ -42,6 +42,7 @@ from grading.submissions.reading import find_submissions
 from grading.verify.case import Solution, read_solution
 from grading.verify.controls import controls_for
 from grading.verify.mutants import formulas_of, mistakes_of
+from grading.verify.pairs import written_of
 from grading.verify.rewrites import rewrites_of
 from grading.workers.batch import grade_entries
 from grading.workers.jobs import Job
@@ -141,7 +142,9 @@ def _mutants(stage: Stage, solution: Solution) -> Iterator[tuple[str, str, str]]
     """The name, kind and code of each mutant of a stage."""
     for each in (*mistakes_of(stage, solution), *formulas_of(stage, solution)):
         yield each.name, each.kind, read_source(f"x{each.suffix}", each.data).cells[-1].text
-    rewrites = rewrites_of(solution.classes()[stage.name], shaped=not stage.is_scalar)
+    written = written_of(stage, solution.defined())
+    assert written
+    rewrites = rewrites_of(written, shaped=not stage.is_scalar)
     for number, rewrite in enumerate(rewrites, start=1):
         yield f"source {stage.slug}/{number:03}", "source", rewrite.code
 

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
+from harness.candidate.forms import Pair
 from harness.course.assignment import Assignment
 from harness.course.inputs import Given, Input, Kind, Mask, Real, Sampler, Sizes, Whole, spread
 from harness.course.signature import read_signature
@@ -32,6 +33,7 @@ __all__ = [
     "indices",
     "labels",
     "mask",
+    "pair",
     "positive",
     "real",
     "regress",
@@ -123,6 +125,66 @@ def stage(
         )
     except (ValueError, NameError, SyntaxError, TypeError) as error:
         raise DeclarationError(f"{_place()}: {name}: {error}") from None
+
+
+def pair(
+    name: str,
+    signature: str,
+    forward: Callable[..., Any],
+    *,
+    arrays: Literal["numpy", "torch"] = "numpy",
+    upstream: bool = True,
+    pack: Mapping[str, Mapping[str, str]] | None = None,
+    functions: Sequence[str] = (),
+    **more: Any,
+) -> Stage:
+    """Declare a stage that students write as a pair of functions with a cache.
+
+    They are ``affine_forward(x, w, b)``, which returns the output and a cache, and
+    ``affine_backward(dout, cache)``, which returns a gradient for each input that has one.
+
+    Parameters
+    ----------
+    name
+        What the functions' names begin with, such as "affine".
+    signature, forward, more
+        As of `stage`.
+    arrays
+        Whether tensors are numpy arrays or torch's.
+    upstream
+        False of a cost that is a single function, which is called ``name`` and returns the cost and
+        its gradient: ``softmax_loss(x, y)``. The upstream gradient ``g`` of expressions is 1 there.
+    pack
+        Dictionaries that stand for some inputs, at the end: by the name of each, its keys with the
+        names of inputs, as in ``{"conv_param": {"stride": "stride", "pad": "padding"}}``.
+    functions
+        The functions' own names, if they are others.
+
+    Raises
+    ------
+    DeclarationError
+        If anything of it cannot be used.
+    """
+    names = tuple(functions) or ((f"{name}_forward", f"{name}_backward") if upstream else (name,))
+    made = stage(name, signature, forward, **more)
+    packed = tuple((key, tuple(inside.items())) for key, inside in (pack or {}).items())
+    called = {each for _, inside in packed for _, each in inside}
+    if unknown := sorted(called - set(made.inputs)):
+        raise DeclarationError(f"{_place()}: {name}: {unknown[0]}, in pack, is not an input")
+    if len(names) != 1 + upstream:
+        raise DeclarationError(
+            f"{_place()}: {name}: name {1 + upstream} functions, not {len(names)}"
+        )
+    form = Pair(
+        names[0],
+        names[-1],
+        tuple(made.inputs),
+        made.required,
+        packed,
+        not upstream,
+        arrays == "numpy",
+    )
+    return replace(made, pair=form)
 
 
 def assignment(

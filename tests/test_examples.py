@@ -69,7 +69,7 @@ def test_a_sample_of_everything_is_right_behind_the_wall(name, course, zygote, m
     """The whole of it is ``backprop verify --course examples``."""
     monkeypatch.setattr(mutants, "MOST_SOURCES", 20)
     assignment, solution = load_assignment(name), read_solution(course / name)
-    handout = unsolved(solution)
+    handout = unsolved(solution, assignment)
     cases = cases_of(assignment, solution, handout, Settings(), zygote, nothing)
     kinds = Counter(each.kind for each in cases)
     assert kinds["control"] >= 15 and kinds["mistake"] > 50 and kinds["source"] > 20

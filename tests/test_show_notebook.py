@@ -121,7 +121,7 @@ def test_a_wrong_gradient_is_told_from_the_verdict_to_the_next_step():
         "Sigmoid.backward: ∂C/∂z is wrong.",
         "9 checks not made yet",
         "19 checks passed",
-        "Next: get ∂C/∂z right in Sigmoid.backward.",
+        "Next: get ∂C/∂z of Sigmoid right.",
     )
     places = [words.index(station) for station in stations]
     assert places == sorted(places)

@@ -116,14 +116,14 @@ def test_without_a_message_the_title_says_what_does_not_hold():
 @pytest.mark.parametrize(
     ("checks", "step"),
     [
-        ([check("sigmoid/gradient/z", "failed")], "get ∂C/∂z right in Sigmoid.backward"),
-        ([check("sigmoid/forward", "failed")], "get Sigmoid.forward right"),
+        ([check("sigmoid/gradient/z", "failed")], "get ∂C/∂z of Sigmoid right"),
+        ([check("sigmoid/forward", "failed")], "get the forward of Sigmoid right"),
         ([check("sigmoid/purity", "failed")], "fix “purity” in Sigmoid"),
         ([check("chain/whole", "failed", None)], "find what goes wrong in the chain"),
         ([check("training", "error", None)], "find what goes wrong in “training”"),
         (
             [check("chain/whole", "not_run", None, waits_for="weighted-sum/gradient/w")],
-            "get ∂C/∂w right in WeightedSum.backward; check(WeightedSum) says more",
+            "get ∂C/∂w of WeightedSum right; check(WeightedSum) says more",
         ),
     ],
 )

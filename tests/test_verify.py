@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 from collections import Counter
 from dataclasses import replace
@@ -282,7 +283,7 @@ def test_a_solution_is_one_module_or_notebook(tmp_path):
     with pytest.raises(UserError, match="it holds none"):
         read_solution(tmp_path)
     (tmp_path / "one.py").write_text("x = 1")
-    assert list(read_solution(tmp_path).classes()) == []
+    assert list(read_solution(tmp_path).defined()) == []
     (tmp_path / "two.py").write_text("x = 1")
     with pytest.raises(UserError, match=r"one\.py, two\.py"):
         read_solution(tmp_path)
@@ -292,7 +293,7 @@ def test_code_that_follows_a_notebook_counts():
     solution = read_solution(ROOT / "solutions" / "many-neurons")
     more = Solution(solution.name, solution.followed_by("class Sigmoid:\n    pass"))
     assert len(more.source.cells) == len(solution.source.cells) + 1
-    assert not more.classes()["Sigmoid"].bases
+    assert ast.unparse(more.defined()["Sigmoid"]) == "class Sigmoid:\n    pass"
 
 
 @pytest.mark.proof

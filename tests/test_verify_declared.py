@@ -100,10 +100,10 @@ def test_a_style_that_means_nothing_for_a_stage_is_skipped():
 
 
 def test_a_module_without_its_backwards_is_a_handout():
-    _, solution = example("relu-network")
-    handout = unsolved(solution)
+    assignment, solution = example("relu-network")
+    handout = unsolved(solution, assignment)
     assert b"g @ w.T" in solution.data and b"g @ w.T" not in handout.data
-    assert set(handout.classes()) == set(solution.classes())
+    assert set(handout.defined()) == set(solution.defined())
 
 
 def test_a_gradient_with_fewer_digits_in_a_students_file_is_not_written_there():

@@ -48,7 +48,7 @@ def serve(sock: socket.socket) -> None:
                 case Parse():
                     channel.send(wire.encode(_parsed(channel, request)))
                 case Define():
-                    workbench = Workbench(_define(channel, request))
+                    workbench = Workbench(_define(channel, request), request.source.pairs)
                 case Perform():
                     _perform(channel, request, workbench)
         except ChannelClosed:

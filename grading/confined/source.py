@@ -7,10 +7,13 @@ import json
 import re
 import tokenize
 from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
+from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Annotated, Literal, TypeVar
 
 import msgspec
+
+from harness.candidate.forms import Pair
 
 # Of one file: its size, the size of its code, and the number of its code cells. Outputs and
 # pictures make notebooks large, code does not.
@@ -50,8 +53,9 @@ class Source(msgspec.Struct, frozen=True):
     """The code of a submission, in order, and the ``modules`` beside it, which it imports.
 
     ``handout`` is the module that it may import although it is not there: what is handed out with
-    the assignment. ``file`` is the path of the one that holds it, if there were several, and
-    ``passed_over`` names those that it was preferred to.
+    the assignment. ``pairs`` are the stages that are pairs of functions. ``file`` is the path of
+    the one that holds it, if there were several, and ``passed_over`` names those that it was
+    preferred to.
     """
 
     cells: Annotated[tuple[Cell, ...], msgspec.Meta(max_length=CELLS_LIMIT)]
@@ -60,10 +64,11 @@ class Source(msgspec.Struct, frozen=True):
     modules: Annotated[tuple[Cell, ...], msgspec.Meta(max_length=CELLS_LIMIT)] = ()
     file: str = ""
     passed_over: Annotated[tuple[str, ...], msgspec.Meta(max_length=10)] = ()
+    pairs: dict[str, Pair] = {}
 
-    def with_handout(self, module: str) -> Source:
-        """Return the same code of an assignment whose handout imports ``module``."""
-        return msgspec.structs.replace(self, handout=module)
+    def written_for(self, module: str, pairs: Mapping[str, Pair]) -> Source:
+        """Return the same code for an assignment: its handout imports ``module``."""
+        return msgspec.structs.replace(self, handout=module, pairs=dict(pairs))
 
 
 class _NbgraderMark(msgspec.Struct, frozen=True):

@@ -73,7 +73,7 @@ def _judged(record: Record, assignment: Assignment, spawner: Spawner) -> tuple[R
         )
         return judgement.report, transcript
 
-    source = source.with_handout(module_of(assignment.name))
+    source = source.written_for(module_of(assignment.name), assignment.pairs)
     try:
         verdict = with_second_try(spawner, source, settings.limits, judged)
     except SettingsError as error:

@@ -27,7 +27,9 @@ _COMMON = frozenset(
 _PLACE = re.compile(r"(?:(cell [1-9][0-9]{0,5}|\S+\.py), )?line ([1-9][0-9]{0,6})")
 # All that a workbench says about what is absent, with the names in it.
 _ABSENT = re.compile(
-    r"There is no class (\w+)|(\w+) is an? (\w+), not a class"
+    r"There is no (?:class|function) (\w+)|(\w+) is an? (\w+), not a class|(\w+) is not a function"
+    r"|(\w+) did not return an output and (?:a cache|its gradients)"
+    r"|(\w+) did not return a gradient for each input that has one"
     r"|The class (\w+) is not a torch\.autograd\.Function"
     r"|forward did not return a tensor(?: for each output)?, so there is no backward to call"
     r"|The output has no backward: torch cannot trace it to the inputs"

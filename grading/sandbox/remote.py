@@ -315,8 +315,10 @@ class RemoteCandidate(Closing):
     def _explained(self, reply: ops.Reply, operation: ops.Operation) -> ops.Reply:
         """Say why a class is absent if a statement that should define it failed."""
         if isinstance(reply, ops.Absent) and isinstance(operation, ops.Forward):
+            pair = self.source.pairs.get(operation.stage)
+            functions = pair.functions if pair else ()
             for failed in self.definition.failed:
-                if operation.stage in failed.defines:
+                if {operation.stage, *functions} & {*failed.defines}:
                     why = f"{failed.place} raised {failed.kind}: {failed.text}"
                     return replace(reply, reason=f"{reply.reason}, because {why}")
             if reply.reason.startswith("There is no class") and (

@@ -8,6 +8,7 @@ from grading.sandbox import Spawner
 from grading.sandbox.remote import RemoteCandidate, with_second_try
 from grading.selfcheck.work import Work
 from grading.workers.grader import advice_on
+from harness.course.assignments import module_of
 from harness.course.settings import for_student
 from harness.errors import UserError
 from harness.judging.judge import Judgement, judge
@@ -45,7 +46,8 @@ def check_work(work: Work, only: Iterable[str], spawner: Spawner) -> Judgement:
         advice = (*advice_on(remote), *made.report.advice)
         return replace(made, report=replace(made.report, advice=advice))
 
-    verdict = with_second_try(spawner, work.source, work.settings.limits, judged)
+    source = work.source.written_for(module_of(work.name), assignment.pairs)
+    verdict = with_second_try(spawner, source, work.settings.limits, judged)
     if isinstance(verdict, str):
         raise UserError(f"{work.file}: {verdict}")
     return replace(verdict, report=for_student(verdict.report, work.settings))

@@ -71,7 +71,7 @@ def read_work(file: Path, assignment: str | None, wanted: str = "") -> Work:
     name = assignment or assignment_of(file, source, names)
     settings = settings_of(name, _folder(file))
     module = None if name in assignment_names() else beside[name]
-    return Work(file, source.with_handout(module_of(name)), name, settings, module)
+    return Work(file, source, name, settings, module)
 
 
 def assignment_of(file: Path, source: Source, names: Sequence[str]) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from grading.confined.source import Source, Unreadable, read_source
+from harness.course.assignment import Assignment
 from harness.course.assignments import DECLARATION
 from harness.errors import UserError
 
@@ -62,24 +63,26 @@ class Solution:
         notebook["cells"].append({**cell, "execution_count": None})
         return json.dumps(notebook).encode()
 
-    def classes(self) -> dict[str, ast.ClassDef]:
-        """Return the classes defined at top level by name; the last one of a name counts."""
-        found: dict[str, ast.ClassDef] = {}
+    def defined(self) -> dict[str, ast.stmt]:
+        """Return the classes and functions at top level by name; the last one of a name counts."""
+        found: dict[str, ast.stmt] = {}
         for cell in self.source.cells:
             try:
                 body = ast.parse(cell.text).body
             except (SyntaxError, ValueError):
                 # A cell with notebook magics is not Python.
                 continue
-            found |= {node.name: node for node in body if isinstance(node, ast.ClassDef)}
+            kinds = ast.ClassDef | ast.FunctionDef
+            found |= {node.name: node for node in body if isinstance(node, kinds)}
         return found
 
 
-def unsolved(solution: Solution) -> Solution:
+def unsolved(solution: Solution, assignment: Assignment) -> Solution:
     """Return a module as students might get it: no backward is written yet."""
+    names = {"backward", *(pair.backward for pair in assignment.pairs.values())}
     tree = ast.parse(solution.data)
     for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef) and node.name == "backward":
+        if isinstance(node, ast.FunctionDef) and node.name in names:
             node.body = ast.parse("raise NotImplementedError").body
     return Solution(solution.name, ast.unparse(tree).encode())
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from grading.verify.equivalents import equivalents_for
+from grading.verify.pairs import frame_of
 from grading.verify.styles import catalogue, styles_for, written
 from harness.course.assignment import Assignment
 
@@ -20,12 +21,13 @@ def controls_for(assignment: Assignment) -> Iterator[tuple[str, str]]:
     for number in range(count):
         frame = catalogue().frame[name := around[number % len(around)]]
         code, said = catalogue().head + frame.above.replace("«Name»", stages[0].name), []
-        code += "".join(f"Solved{stage.name} = {stage.name}\n" for stage in stages) + "\n"
+        for stage in stages:
+            code += frame_of(stage)[0] + f"Solved{stage.name} = {stage.name}\n\n"
         for at, stage in enumerate(stages):
             style = names[stage.name][(number + at * stride) % len(names[stage.name])]
             formulas = known[stage.name]
             how, equivalent = formulas[(number + number // len(formulas)) % len(formulas)]
-            code += written(stage, equivalent, style) + "\n\n"
+            code += written(stage, equivalent, style) + frame_of(stage)[1] + "\n\n"
             said.append(f"{stage.name}: {how}, {style}")
         yield (
             "; ".join([*said, f"around them: {name}"]),

@@ -8,6 +8,7 @@ from grading.sandbox import Spawner
 from grading.sandbox.remote import RemoteCandidate
 from grading.verify.behaviour import same_behaviour
 from grading.verify.case import Case, Kind, Solution
+from grading.verify.pairs import around, written_of
 from grading.verify.rewrites import rewrites_of
 from grading.verify.writing import stage_text
 from harness.course.assignment import Assignment
@@ -29,7 +30,7 @@ def mutants_of(
     assignment: Assignment, solution: Solution, spawner: Spawner, limits: Limits
 ) -> Iterator[Case]:
     """Yield all mutants, stage by stage; changed sources run in children of ``spawner``."""
-    classes = solution.classes()
+    defined = solution.defined()
     for stage in assignment.stages:
         for mutant in mistakes_of(stage, solution, claimable(assignment, stage)):
             same = None
@@ -37,7 +38,7 @@ def mutants_of(
                 same = _same(stage, solution, mutant, spawner, limits)
             yield replace(mutant, same=same)
         yield from formulas_of(stage, solution)
-        if stage.name in classes:
+        if written_of(stage, defined):
             yield from sources_of(stage, solution, spawner, limits)
 
 
@@ -61,6 +62,7 @@ def mistakes_of(stage: Stage, solution: Solution, checks: Collection[str] = ()) 
         if general and checks and not set(claims) <= set(checks):
             continue
         code = stage_text(stage, mistake.gradients, forward=mistake.forward, code=mistake.code)
+        code = around(stage, code)
         mutant = _mutant(stage, solution, "mistake", mistake.name, code)
         yield replace(mutant, text=_described(mistake), claims=claims, is_general=general)
 
@@ -69,7 +71,7 @@ def formulas_of(stage: Stage, solution: Solution) -> Iterator[Case]:
     """Yield a mutant for each formula near a true gradient, with whether its value is the same."""
     for name in stage.gradients:
         for number, variant in enumerate(variants_of(stage, name), start=1):
-            code = stage_text(stage, {name: variant.expression})
+            code = around(stage, stage_text(stage, {name: variant.expression}))
             yield replace(
                 _mutant(stage, solution, "formula", f"{name}/{number:03}", code),
                 text=f"{variant.expression}  ({variant.how})",
@@ -85,7 +87,8 @@ def sources_of(
 
     Of very many, some are chosen evenly.
     """
-    rewrites = rewrites_of(solution.classes()[stage.name], shaped=not stage.is_scalar)
+    written = written_of(stage, solution.defined())
+    rewrites = rewrites_of(written, shaped=not stage.is_scalar) if written else ()
     rewrites = rewrites[:: -(-len(rewrites) // MOST_SOURCES) or 1]
     for number, rewrite in enumerate(rewrites, start=1):
         mutant = _mutant(stage, solution, "source", f"{number:03}", rewrite.code)
@@ -97,7 +100,9 @@ def _same(
     stage: Stage, solution: Solution, mutant: Case, spawner: Spawner, limits: Limits
 ) -> str | None:
     """Return why a mutant is right after all, or None if it is not."""
-    with RemoteCandidate(spawner, read_source(solution.name, mutant.data), limits) as remote:
+    pairs = {stage.name: stage.pair} if stage.pair else {}
+    source = read_source(solution.name, mutant.data).written_for("", pairs)
+    with RemoteCandidate(spawner, source, limits) as remote:
         return "the same values at generic points" if same_behaviour(stage, remote) else None
 
 

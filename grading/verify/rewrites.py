@@ -21,8 +21,10 @@ class Rewrite:
     code: str
 
 
-def rewrites_of(solved: ast.ClassDef, *, shaped: bool) -> tuple[Rewrite, ...]:
-    """Return the sources of a class with one change each; all differ from it as text.
+def rewrites_of(solved: ast.ClassDef | ast.Module, *, shaped: bool) -> tuple[Rewrite, ...]:
+    """Return the sources of a class, or of functions, with one change each.
+
+    All differ from it as text.
 
     ``shaped`` says whether it works on more than single numbers, so that axes matter.
     """
@@ -30,13 +32,14 @@ def rewrites_of(solved: ast.ClassDef, *, shaped: bool) -> tuple[Rewrite, ...]:
     if shaped:
         rules += (partial(_as_formula, variants.SHAPED_RULES),)
     found: dict[str, str] = {}
+    first = getattr(solved, "lineno", 0)
     for function in solved.body:
         if not isinstance(function, ast.FunctionDef):
             continue
         names = _names_in(function)
         for node in _inside(function):
             for how, new in (change for rule in rules for change in rule(node, names)):
-                line = getattr(node, "lineno", function.lineno) - solved.lineno
+                line = getattr(node, "lineno", function.lineno) - first
                 text = _with_change(solved, node, new)
                 found.setdefault(text, f"{function.name}, line {line}: {how}")
     found.pop(ast.unparse(solved), None)
@@ -57,10 +60,10 @@ def _names_in(function: ast.FunctionDef) -> frozenset[str]:
         for node in ast.walk(function)
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
     }
-    return frozenset({each.arg for each in arguments[1:]} | stored)
+    return frozenset({each.arg for each in arguments if each.arg != "ctx"} | stored)
 
 
-def _with_change(solved: ast.ClassDef, old: ast.AST, new: ast.AST | None) -> str:
+def _with_change(solved: ast.ClassDef | ast.Module, old: ast.AST, new: ast.AST | None) -> str:
     changed = variants.replaced(solved, old, new)
     for node in ast.walk(changed):
         for name in ("body", "orelse", "finalbody"):

@@ -69,7 +69,7 @@ def verify(course: Path, name: str, workers: int, seed: int, progress: Progress)
     validate(assignment)
     plan(assignment, settings)
     solution = read_solution(source)
-    handout = _handout(source, release_in(course) / source.name, solution)
+    handout = _handout(source, release_in(course) / source.name, solution, assignment)
     with (
         open_zygote(LEVELS, settings.packages) or nullcontext() as zygote,
         nullcontext(zygote) if zygote else open_spawner() as spawner,
@@ -84,10 +84,10 @@ def verify(course: Path, name: str, workers: int, seed: int, progress: Progress)
     return Proof(name, seed, checks, verdicts)
 
 
-def _handout(source: Path, released: Path, solution: Solution) -> Solution:
+def _handout(source: Path, released: Path, solution: Solution, assignment: Assignment) -> Solution:
     """Return what students get: as released, or as it would be if the solution is a module."""
     if is_declared(source) and solution.suffix == ".py" and not released.exists():
-        return unsolved(solution)
+        return unsolved(solution, assignment)
     return read_solution(released)
 
 

@@ -55,7 +55,7 @@ def grade_submission(
         status: Status = "undecided" if submission.undecided else "unreadable"
         result = unmarked(submission, assignment, settings, status, submission.reason)
         return Graded(result, again=False)
-    source = submission.source.with_handout(module_of(assignment.name))
+    source = submission.source.written_for(module_of(assignment.name), assignment.pairs)
     with RemoteCandidate(spawner, source, settings.limits, second=second) as remote:
         if unusable := remote.definition.unusable:
             result = unmarked(submission, assignment, settings, "unreadable", unusable)

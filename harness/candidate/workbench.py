@@ -14,9 +14,11 @@ from torch import Tensor
 
 from harness.candidate import operations as ops
 from harness.candidate.backward import built_in_gradients, call_backward, node_of
+from harness.candidate.forms import Pair
 from harness.candidate.glue import GLUE, NOT_ALL, run_links
 from harness.candidate.introspection import introspect
 from harness.candidate.lines import code_at, is_students, place_of
+from harness.candidate.pairs import function_of
 from harness.candidate.values import (
     NothingToCall,
     copied,
@@ -58,11 +60,19 @@ class Workbench:
     """A candidate made of classes in this process, such as a notebook's.
 
     ``names`` maps names to objects, among them the stages. These have to be classes of
-    ``torch.autograd.Function``, unless they are ``trusted`` references.
+    ``torch.autograd.Function``, unless they are ``trusted`` references, or among the ``pairs`` of
+    functions.
     """
 
-    def __init__(self, names: Mapping[str, object], *, trusted: bool = False) -> None:
+    def __init__(
+        self,
+        names: Mapping[str, object],
+        pairs: Mapping[str, Pair] | None = None,
+        *,
+        trusted: bool = False,
+    ) -> None:
         self._names = names
+        self._pairs = pairs or {}
         self._trusted = trusted
         self._calls: dict[int, _Call | ops.Trouble] = {}
         self._last: tuple[ops.Chain, Sequence[Tensor]] | ops.Trouble
@@ -186,6 +196,8 @@ class Workbench:
         return chained
 
     def _function(self, stage: str) -> Any:
+        if stage in self._pairs and not self._trusted:
+            return function_of(self._pairs[stage], self._names)
         if stage not in self._names:
             raise NothingToCall(f"There is no class {stage}")
         found = self._names[stage]

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from harness.candidate.forms import Pair
 from harness.candidate.operations import Link
 from harness.course.network import Network
 from harness.course.stage import Stage
@@ -33,6 +34,11 @@ class Assignment:
     def chain(self) -> tuple[Link, ...]:
         """The links of the network, none without one."""
         return self.network.links if self.network else ()
+
+    @property
+    def pairs(self) -> dict[str, Pair]:
+        """The stages that are pairs of functions, by name."""
+        return {stage.name: stage.pair for stage in self.stages if stage.pair}
 
     def stage(self, name: str) -> Stage:
         """Return the stage of that class name. Raise KeyError if there is none."""

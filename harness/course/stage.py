@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.fx import Proxy
 
+from harness.candidate.forms import Pair
 from harness.candidate.operations import Value
 from harness.course.inputs import Input, Real, Sizes, Whole, spread, spread_far
 
@@ -79,7 +80,7 @@ class Stage:
     several), the inputs and outputs, the dimensions, the given values, and ``where``. Of each
     value in ``extremes`` the judge uses three quarters up to the value itself. Of ``sizes``, which
     the stage is tried at, the public example has the first; by default they are derived, under the
-    ``conditions``.
+    ``conditions``. Students write a class, or a ``pair`` of functions.
     """
 
     name: str
@@ -96,6 +97,7 @@ class Stage:
     conditions: tuple[str, ...] = ()
     ties: Literal["any", "reference"] = "any"
     place: str = ""
+    pair: Pair | None = None
 
     def __post_init__(self) -> None:
         for name in ("inputs", "gradients", "points", "extremes", "where"):
@@ -155,6 +157,16 @@ class Stage:
     def slug(self) -> str:
         """The stage's name in check ids: ``WeightedSum`` is ``weighted-sum``."""
         return re.sub(r"(?<=[a-z0-9])(?=[A-Z][a-z])", "-", self.name).lower()
+
+    @property
+    def forward_name(self) -> str:
+        """What students call its forward."""
+        return self.pair.forward if self.pair else f"{self.name}.forward"
+
+    @property
+    def backward_name(self) -> str:
+        """What students call its backward."""
+        return self.pair.functions[-1] if self.pair else f"{self.name}.backward"
 
     @property
     def output(self) -> str:

@@ -31,7 +31,7 @@ def judge_output(
         text, got = (text, None) if text else _fault(stage, at, value, case, tolerance)
     if text:
         lead = "In the example, " if case.is_example else elsewhere(context, case)
-        where = f"{stage.name}.forward does not compute {stage.formula}."
+        where = f"{stage.forward_name} does not compute {stage.formula}."
         raise Failed(where, lead + text, staff=text, case=case.facts(), got=got)
 
 

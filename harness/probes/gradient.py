@@ -190,4 +190,4 @@ def _failed(call: Call, name: str, text: str) -> Failed:
 
 def _wrong(context: StageContext, name: str, kind: str = "") -> str:
     where = f" where {kind}" if kind else ""
-    return f"{context.stage.name}.backward: ∂C/∂{name} is wrong{where}."
+    return f"{context.stage.backward_name}: ∂C/∂{name} is wrong{where}."

@@ -145,7 +145,8 @@ def _of_stage(assignment: Assignment, stage: Stage) -> Iterator[Planned]:
     if not stage.is_scalar:
         title = "Transposed and expanded tensors give the same gradients"
         yield planned("layout", title, robustness.layout, required)
-    if len(stage.differentiable) > 1 or any(each.several for each in stage.inputs.values()):
+    several = len(stage.differentiable) > 1 or any(each.several for each in stage.inputs.values())
+    if several and not stage.pair:
         title = "Each input gets its gradient whichever others need one"
         yield planned("subsets", title, robustness.subsets, required)
 

@@ -39,7 +39,7 @@ def precision(context: StageContext) -> None:
                     continue
                 if gradient_off(call, at, got, right, PRECISION):
                     raise call.failed(
-                        f"{stage.name}.backward: ∂C/∂{name} is right, but loses digits.",
+                        f"{stage.backward_name}: ∂C/∂{name} is right, but loses digits.",
                         _LOSES_DIGITS.format("backward"),
                     )
     judge_in_float32(context, forward=_outputs_are_right(context))
@@ -65,7 +65,7 @@ def _outputs_are_right(context: StageContext) -> bool:
             judge_output(context, case, output)
     except Failed:
         return False
-    where = f"{context.stage.name}.forward is right, but loses digits."
+    where = f"{context.stage.forward_name} is right, but loses digits."
     with restating(where, _LOSES_DIGITS.format("forward")):
         for case, output in outputs:
             judge_output(context, case, output, DIGITS)
@@ -136,7 +136,7 @@ def memory(context: StageContext) -> None:
     except Errored as raised:
         # The calls are fine by themselves: one that raises here reads another's memory.
         raise raised.restated(
-            f"{context.stage.name}.backward raises after a forward with other sizes has run.", _KEEP
+            f"{context.stage.backward_name} raises after a forward with other sizes has run.", _KEEP
         ) from None
 
 
@@ -163,7 +163,7 @@ def _judge_pair(context: StageContext, first: Case, second: Case, what: str) -> 
     stage = context.stage.name
     with noting(second_seed=second.seed, second_index=second.index):
         for after, call in calls.items():
-            where = f"{stage}.backward gives a wrong gradient after {after}."
+            where = f"{context.stage.backward_name} gives a wrong gradient after {after}."
             _judge_all(call, where, _KEEP)
         if isinstance(read, Unchanged) and not read.results:
             raise Failed(
@@ -180,7 +180,7 @@ def layout(context: StageContext) -> None:
     for call in context.ask(cases):
         _judge_all(
             call,
-            f"{context.stage.name}.backward is wrong when a tensor is transposed or expanded.",
+            f"{context.stage.backward_name} is wrong when a tensor is transposed or expanded.",
             "The values are the same, only their order in memory differs: operations such "
             "as @, *, .T and sum do not mind.",
         )
@@ -206,7 +206,7 @@ def _judge_subset(context: StageContext, case: Case, needed: tuple[bool, ...]) -
     asked = [name for name, need in zip(names, needed, strict=True) if need]
     _judge_all(
         context.ask([case], requires_grad=needed)[0],
-        f"{context.stage.name}.backward is wrong when only {' and '.join(asked)} "
+        f"{context.stage.backward_name} is wrong when only {' and '.join(asked)} "
         f"need{'s' if len(asked) == 1 else ''} a gradient.",
         "ctx.needs_input_grad tells which inputs need one, in the order of forward's inputs.",
     )

@@ -55,6 +55,6 @@ def _judge_output(call: Call) -> None:
             continue
         came, belongs = numbers(off.got, off.right)
         text = f"{name}{off.at} came back as {came} where {belongs} belongs."
-        where = f"{stage.name}.forward does not compute {stage.formula} where {case.kind}."
+        where = f"{stage.forward_name} does not compute {stage.formula} where {case.kind}."
         detail = f"In an example {circumstances(call.context, case)}, {text} {question(off)}"
         raise Failed(where, detail, staff=text, case=case.facts(), got=off.got)

@@ -163,9 +163,9 @@ def _root(report: Report, check: Check) -> str:
 def _fix(report: Report, id: str) -> str:
     label, stage = check_label(id), _stage_name(report, id)
     if "/gradient/" in id:
-        return f"get {label} right in {stage}.backward"
+        return f"get {label} of {stage} right"
     if id.endswith("/forward"):
-        return f"get {stage}.forward right"
+        return f"get the forward of {stage} right"
     if _slug(id) == "chain":
         return "find what goes wrong in the chain"
     return f"fix “{label}” in {stage}" if stage else f"find what goes wrong in “{label}”"

@@ -72,6 +72,9 @@ def _methods(function: type[Function]) -> Iterator[FunctionType]:
     for each in function.__mro__:
         for name in METHODS:
             yield from _own_functions(each.__dict__.get(name))
+        # Of a pair, these are what the class calls.
+        for own in each.__dict__.get("functions", ()):
+            yield from _own_functions(own)
 
 
 def _own_functions(value: object) -> Iterator[FunctionType]:

@@ -1,0 +1,38 @@
+"""The forms that a student's work for a stage has, other than a class of torch's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Pair:
+    """How the functions of a stage are called, by name.
+
+    ``forward(x, w, b)`` takes the ``inputs``, of which some can be in a dictionary: ``packed`` has
+    its name and, by the keys in it, the names of the inputs. It returns the output and a cache, for
+    ``backward(dout, cache)``, which returns the gradients of the ``needed`` inputs, or of all. A
+    pair ``without_upstream`` is one function, which returns a cost and these gradients. Tensors are
+    numpy arrays ``in_numpy``.
+    """
+
+    forward: str
+    backward: str
+    inputs: tuple[str, ...]
+    needed: tuple[str, ...]
+    packed: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = ()
+    without_upstream: bool = False
+    in_numpy: bool = True
+
+    @property
+    def functions(self) -> tuple[str, ...]:
+        """The names of the functions that students write."""
+        return (self.forward,) if self.without_upstream else (self.forward, self.backward)
+
+    def arguments(self, values: Sequence[object]) -> list[object]:
+        """Return what forward is called with: the values, with some of them in dictionaries."""
+        named = dict(zip(self.inputs, values, strict=True))
+        inside = {name for _, keys in self.packed for _, name in keys}
+        packs = [{key: named[name] for key, name in keys} for _, keys in self.packed]
+        return [value for name, value in named.items() if name not in inside] + packs
