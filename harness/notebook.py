@@ -1,18 +1,20 @@
 """The functions that a handout imports, ``check`` and ``train``; they judge its own classes."""
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from harness.candidate.forms import Pair
 from harness.candidate.operations import Candidate, Chained, Descend, Operation, Reply
 from harness.candidate.workbench import Workbench, is_apply
 from harness.course.assignment import Assignment
 from harness.course.report import Report
 from harness.course.settings import for_student, settings_beside
+from harness.course.stage import Stage
 from harness.judging.judge import judge
 from harness.probes import plan
 from harness.show.chain import Picture, chain_picture
@@ -62,8 +64,8 @@ class Checked:
 class _Watched(Workbench):
     """A workbench that reports the progress of training."""
 
-    def __init__(self, names: dict[str, type], tell: Tell) -> None:
-        super().__init__(names)
+    def __init__(self, names: dict[str, Any], pairs: dict[str, Pair], tell: Tell) -> None:
+        super().__init__(names, pairs)
         self._tell = tell
 
     def perform(self, operations: Sequence[Operation]) -> list[Reply]:
@@ -85,16 +87,21 @@ class Handout:
 
     assignment: Assignment
 
-    def check(self, *stages: type) -> Checked:
+    def check(self, *parts: Callable[..., Any]) -> Checked:
         """Check the given classes, such as ``check(Sigmoid)``, each by itself.
 
-        Show the result as the last expression of a cell. Raise TypeError for anything that is not
-        a class of this assignment.
+        Of a pair of functions give both. Show the result as the last expression of a cell. Raise
+        TypeError for anything that is not part of this assignment.
         """
-        classes = self._named(stages)
-        return self._judged(classes, Workbench(classes))
+        names = self._named(parts)
+        stages = [each for each in self.assignment.stages if {*_written(each)} & {*names}]
+        for stage in stages:
+            if {*_written(stage)} - {*names}:
+                raise TypeError(f"check {' and '.join(_written(stage))} together")
+        candidate = Workbench(names, self.assignment.pairs)
+        return self._judged([stage.name for stage in stages], candidate)
 
-    def train(self, *stages: type) -> Checked:
+    def train(self, *parts: Callable[..., Any]) -> Checked:
         """Try all classes of the assignment together, and train its network with them.
 
         The gradients are checked first; a failure there is reported instead. Raise TypeError
@@ -102,15 +109,15 @@ class Handout:
         """
         if not self.assignment.network:
             raise TypeError("the classes form no network to train: check() tries each of them")
-        classes = self._named(stages)
-        every = [stage.name for stage in self.assignment.stages]
-        missing = [name for name in every if name not in classes]
+        names = self._named(parts)
+        every = [name for stage in self.assignment.stages for name in _written(stage)]
+        missing = [name for name in every if name not in names]
         if missing:
             raise TypeError(
                 f"train() needs all stages: call train({', '.join(every)}); {missing[0]} is missing"
             )
         with progress() as tell:
-            return self._judged([None], _Watched(classes, tell))
+            return self._judged([None], _Watched(names, self.assignment.pairs, tell))
 
     def draw_chain(self, *, derivatives: bool = False) -> Picture:
         """Draw the chain from the inputs to the cost; ``derivatives`` writes out what each is.
@@ -132,16 +139,23 @@ class Handout:
         report = for_student(judged.report, settings)
         return Checked(report, self.assignment, judged.run, judged.reference)
 
-    def _named(self, stages: tuple[Any, ...]) -> dict[str, type]:
-        known = [stage.name for stage in self.assignment.stages]
-        if not stages:
-            raise TypeError(f"name the classes to check, such as check({known[0]})")
-        stages = tuple(stage.__self__ if is_apply(stage) else stage for stage in stages)
-        for stage in stages:
-            name = getattr(stage, "__name__", None)
-            if not isinstance(stage, type) or name not in known:
-                shown = name or repr(stage)[:80]
+    def _named(self, parts: tuple[Any, ...]) -> dict[str, Any]:
+        known = [name for stage in self.assignment.stages for name in _written(stage)]
+        classes = {*known} & {stage.name for stage in self.assignment.stages if not stage.pair}
+        if not parts:
+            first = ", ".join(_written(self.assignment.stages[0]))
+            raise TypeError(f"name what to check, such as check({first})")
+        parts = tuple(each.__self__ if is_apply(each) else each for each in parts)
+        for each in parts:
+            name = getattr(each, "__name__", None)
+            if name not in known or isinstance(each, type) != (name in classes):
+                shown = name or repr(each)[:80]
                 raise TypeError(
-                    f"{shown} is not a class of this assignment; its classes are {', '.join(known)}"
+                    f"{shown} is not part of this assignment; its parts are {', '.join(known)}"
                 )
-        return {stage.__name__: stage for stage in stages}
+        return {each.__name__: each for each in parts}
+
+
+def _written(stage: Stage) -> tuple[str, ...]:
+    """Return the names of what students write for a stage."""
+    return stage.pair.functions if stage.pair else (stage.name,)

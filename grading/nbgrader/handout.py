@@ -31,7 +31,7 @@ from harness.handouts import unpacked
 """
 _KeptBack = dict[str, set[str]]
 _KEPT_BACK = {"assignment": {"sizes"}}
-_KEPT_BACK_TOO = {"stage": {"gradients", "where", "mistakes"}}
+_KEPT_BACK_TOO = {each: {"gradients", "where", "mistakes"} for each in ("stage", "pair")}
 
 
 def write_module(folder: Path) -> Path:

@@ -53,7 +53,7 @@ class Redactor:
             cell.name.strip("<>") if source.notebook else "": cell.text.split("\n")
             for cell in source.cells
         } | {cell.name: cell.text.split("\n") for cell in source.modules}
-        self.stages: set[str] = set()
+        self.stages = {name for pair in source.pairs.values() for name in pair.functions}
         self._names = {name for cell in cells for name in re.findall(r"[^\W\d]\w*", cell.text)}
 
     def own(self, reply: ops.Reply) -> ops.Reply:

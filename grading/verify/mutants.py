@@ -1,5 +1,6 @@
 """The mutants of an assignment: known mistakes, formulas and sources changed by rule."""
 
+import re
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 
@@ -76,8 +77,16 @@ def formulas_of(stage: Stage, solution: Solution) -> Iterator[Case]:
                 _mutant(stage, solution, "formula", f"{name}/{number:03}", code),
                 text=f"{variant.expression}  ({variant.how})",
                 claims=(f"{stage.slug}/gradient/{name}",),
-                same=same_as_true(stage, name, variant.expression),
+                same=same_as_true(stage, name, _in_effect(stage, variant.expression)),
             )
+
+
+def _in_effect(stage: Stage, expression: str) -> str:
+    """Return what a formula of a gradient gives, where its upstream is 1 and enters later."""
+    if stage.pair is None or not stage.pair.without_upstream:
+        return expression
+    alone = re.sub(r"\bg\b", "ones_like(g)", expression)
+    return f"g * ({alone})"
 
 
 def sources_of(

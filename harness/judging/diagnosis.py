@@ -190,11 +190,41 @@ def _diagnosis(
     for formula in islice(short, TRIES):
         holds = later.matches(context, formula.expression) and _goes_with(context, formula, columns)
         if holds and _holds_near_limits(context, name, formula.expression):
-            expected = context.stage.gradients.get(name, "")
-            return Diagnosis(
-                f"grad_{name}", formula.mistake, formula.expression, expected, formula.hint
+            written, expected = (
+                _as_students_have_it(context, text)
+                for text in (formula.expression, context.stage.gradients.get(name, ""))
             )
+            return Diagnosis(f"grad_{name}", formula.mistake, written, expected, formula.hint)
     return None
+
+
+def _as_students_have_it(context: StageContext, expression: str) -> str:
+    """Return an expression without the upstream, where students know of none: it is 1."""
+    pair = context.stage.pair
+    if pair is None or not pair.without_upstream or not expression:
+        return expression
+    tree = _WithoutUpstream().visit(ast.parse(expression, mode="eval"))
+    return expression if "g" in _names_of(tree) else ast.unparse(tree)
+
+
+def _names_of(tree: ast.AST) -> set[str]:
+    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+
+
+class _WithoutUpstream(ast.NodeTransformer):
+    """Takes away the factor ``g``, also with a sign."""
+
+    def visit_BinOp(self, node: ast.BinOp) -> ast.expr:
+        self.generic_visit(node)
+        if isinstance(node.op, ast.Mult):
+            match node.left:
+                case ast.Name("g"):
+                    return node.right
+                case ast.UnaryOp(op, ast.Name("g")):
+                    return ast.UnaryOp(op, node.right)
+            if isinstance(node.right, ast.Name) and node.right.id == "g":
+                return node.left
+        return node
 
 
 def _holds_near_limits(context: StageContext, name: str, expression: str) -> bool:

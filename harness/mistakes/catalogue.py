@@ -31,7 +31,7 @@ _TEXT, _TABLE, _LIST = "a string", "a table", "a list of strings"
 _KEYS: Mapping[str, str] = {
     **dict.fromkeys(("hint", "forward", "code", "only"), _TEXT),
     **dict.fromkeys(("gradients", *_VARIANTS), _TABLE),
-    "rejected_by": _LIST,
+    **dict.fromkeys(("rejected_by", "unless"), _LIST),
 }
 
 
@@ -44,7 +44,15 @@ class Entry:
     table: Mapping[str, Any]
 
     def belongs_to(self, stage: Stage) -> bool:
-        """Return whether students of this stage can make the mistake."""
+        """Return whether students of this stage can make the mistake.
+
+        ``unless`` names forms of work: a "pair" of functions, of which a "cost" has no upstream.
+        """
+        forms = {"pair"} if stage.pair else set()
+        if stage.pair and stage.pair.without_upstream:
+            forms |= {"cost"}
+        if forms & {*self.table.get("unless", ())}:
+            return False
         match self.table.get("only", ""):
             case "several inputs":
                 return _has_several(stage)
@@ -62,7 +70,7 @@ class Entry:
         try:
             wrong = edited(stage.gradients, table.get("gradients", {}))
             changed = {name: text for name, text in wrong.items() if text != stage.gradients[name]}
-            if not changed and set(table) <= {"gradients", "hint", "only", *_VARIANTS}:
+            if not changed and set(table) <= {"gradients", "hint", "only", "unless", *_VARIANTS}:
                 return None
             for text in (*changed.values(), table.get("forward") or "0"):
                 _check_expression(stage, text)
