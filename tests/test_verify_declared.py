@@ -14,6 +14,7 @@ from grading.verify.behaviour import same_behaviour
 from grading.verify.case import read_solution, unsolved
 from grading.verify.equivalents import equivalents_for
 from grading.verify.mutants import claimable, formulas_of, mistakes_of
+from grading.verify.pairs import around, frame_of
 from grading.verify.styles import catalogue, styles_for, written
 from grading.verify.writing import stage_text
 from harness.candidate.workbench import Workbench
@@ -36,19 +37,20 @@ def every_stage():
             yield pytest.param(stage, solution, id=f"{name}/{stage.name}")
 
 
-def run(data):
-    """The classes of a submission, of which each statement runs by itself."""
+def run(data, stage=None):
+    """The classes or functions of a submission, of which each statement runs by itself."""
     scope: dict[str, object] = {}
     for statement in ast.parse(data).body:
         with suppress(ImportError):
             exec(compile(ast.Module([statement], []), "submission", "exec"), scope)
-    return Workbench(scope)
+    return Workbench(scope, {stage.name: stage.pair} if stage and stage.pair else {})
 
 
 @pytest.mark.parametrize(("stage", "solution"), [*every_stage()])
 def test_the_class_that_mutants_are_made_from_is_right(stage, solution):
-    assert same_behaviour(stage, run(solution.data))
-    assert same_behaviour(stage, run(solution.followed_by(stage_text(stage, {}))))
+    assert same_behaviour(stage, run(solution.data, stage))
+    text = around(stage, stage_text(stage, {}))
+    assert same_behaviour(stage, run(solution.followed_by(text), stage))
     for name, expression in stage.gradients.items():
         assert same_as_true(stage, name, expression)
 
@@ -68,13 +70,13 @@ def test_mistakes_are_mutants_of_every_stage_and_formulas_where_gradients_are_de
     stage, solution
 ):
     mistakes = {case.name.rpartition("/")[2] for case in mistakes_of(stage, solution)}
-    assert {"float32-inside", "last-forward-wins", "return-forgotten"} <= mistakes
+    assert {"float32-inside", "noise", "return-forgotten"} <= mistakes
     formulas = [
         case.name.partition("/")[2].partition("/")[0] for case in formulas_of(stage, solution)
     ]
     assert set(formulas) == set(stage.gradients)
     wrong = next(each for each in mistakes_of(stage, solution) if each.name.endswith("noise"))
-    assert not same_behaviour(stage, run(wrong.data))
+    assert not same_behaviour(stage, run(wrong.data, stage))
 
 
 @pytest.mark.parametrize(("stage", "solution"), [*every_stage()])
@@ -84,9 +86,10 @@ def test_every_style_that_a_stage_can_have_is_right(stage, solution):
     name = stage.name
     (equivalent,) = equivalents_for("own", stage).values()
     for style in styles_for(stage):
-        head = f"{catalogue().head}Solved{name} = {name}\n"
-        code = head + written(stage, equivalent, style)
-        assert same_behaviour(stage, run(solution.followed_by(code))), f"{style}\n{code}"
+        above, below = frame_of(stage)
+        head = f"{catalogue().head}{above}Solved{name} = {name}\n"
+        code = head + written(stage, equivalent, style) + below
+        assert same_behaviour(stage, run(solution.followed_by(code), stage)), f"{style}\n{code}"
 
 
 def test_a_style_that_means_nothing_for_a_stage_is_skipped():

@@ -24,7 +24,7 @@ class Style(msgspec.Struct, forbid_unknown_fields=True):
     """A style: its own text, or a base in which texts are replaced, with lines around it.
 
     ``not_for`` names what a stage must not have: "given" values, a "buffer", "several" tensors,
-    several "outputs"; or that it must not be "derived" from the solution.
+    several "outputs"; or that it must not be "derived" from the solution, or a "pair" of functions.
     """
 
     text: str = ""
@@ -103,6 +103,7 @@ def _properties(stage: Stage) -> set[str]:
         "buffer": any(each.kind.role == "buffer" for each in inputs),
         "outputs": len(stage.outputs) > 1,
         "derived": not is_written(stage),
+        "pair": stage.pair is not None,
     }
     return {name for name, has in having.items() if has}
 
