@@ -181,7 +181,7 @@ Readings = tuple[tuple[Who, ...], ...]
 
 
 def _claimed(owners: Mapping[Readings, Owner], roster: Roster) -> Sequence[tuple[Readings, Owner]]:
-    """Return what several people of one name handed in, if the roster has one of them and no number."""
+    """Return what several people of one name handed in, of which the roster has one, unnumbered."""
     found: defaultdict[Person, dict[str, list[tuple[Readings, Owner]]]] = defaultdict(dict)
     for who, owner in owners.items():
         named = who[0][0]
