@@ -260,7 +260,7 @@ def tried(what, way):
     raise Through(what)
 def imports(name):
     module = importlib.import_module(name)
-    if type(getattr(module, "anything", None)).__name__ == "_Inert": raise ImportError
+    if type(getattr(module, "anything", None)).__name__ == "Inert": raise ImportError
 for name in ("harness/judging/judge.py", "harness/course/stage.py",
              "harness/training/data/digits.npz",
              "harness/many_neurons.py", "grading/workers/seeds.py", "courseware/__init__.py",
