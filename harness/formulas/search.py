@@ -112,11 +112,6 @@ def _place_of_upstream(text: str) -> int:
     return found.start() if found else len(text)
 
 
-def _of_size_1(rows: Array) -> Array:
-    units: Array = rows / np.linalg.norm(rows, axis=1, keepdims=True)
-    return units
-
-
 def _wholes(point: Point, rows: Rows, wanted: Array, true: str) -> Iterator[tuple[Array, str, str]]:
     """Yield the wanted values by themselves, as a factor of ``g``, and of the true gradient.
 
@@ -354,8 +349,7 @@ def _and_product(rows: Rows, rest: Array, true: str) -> Iterator[Sketch]:
 def _sums(rows: Rows, wanted: Array) -> Iterator[Sketch]:
     """Yield two expressions added, each with a factor of its own."""
     sides = rows.simplest(IN_SUMS)
-    values = _of_size_1(rows.values[sides])
-    first, second = _adding_up(values, values, wanted)
+    first, second = _adding_up(rows.values[sides], rows.values[sides], wanted)
     once = first < second
     yield from _pairs(rows, sides[first[once]], sides[second[once]], "{0}", "{1}", more=1.5)
 
@@ -363,13 +357,13 @@ def _sums(rows: Rows, wanted: Array) -> Iterator[Sketch]:
 def _sums_with_true(rows: Rows, wanted: Array, right: Array, true: str) -> Iterator[Sketch]:
     """Yield the true gradient with a factor, and something else with another."""
     sides = rows.simplest(SIDES)
-    units = _of_size_1(rows.values[sides])
-    found = _adding_up(_of_size_1(right[None]), units, wanted)[1]
+    found = _adding_up(right[None], rows.values[sides], wanted)[1]
     yield from _singles(rows, sides[found], true, "{}", more=2.5)
 
 
 def _adding_up(ones: Array, others: Array, wanted: Array) -> tuple[Places, Places]:
-    """Return which rows of size 1 add up to a multiple of the wanted values, with factors."""
+    """Return which rows add up to a multiple of the wanted values, with factors."""
+    ones, others = (each / np.linalg.norm(each, axis=1, keepdims=True) for each in (ones, others))
     # What is left of the wanted values without their components along both, by inner products.
     target = wanted / np.linalg.norm(wanted)
     # Numpy's own product of matrices would start threads.
