@@ -21,7 +21,7 @@ from typing import Any
 
 from benchmarks.limit import ASSIGNMENT, judge_file, warm_up
 from benchmarks.meter import descendants, own_cpu_seconds
-from grading.confined.choosing import source_of
+from grading.parsing.choosing import source_of
 from grading.sandbox import LOCKED, Spawner, open_spawner
 from grading.submissions.reading import Entry, find_submissions, read_submission
 from grading.workers.grader import grade_submission

@@ -19,7 +19,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from grading.confined.source import read_source
+from grading.parsing.source import read_source
 from grading.sandbox import LEVELS, open_spawner
 from grading.submissions.reading import Submission
 from grading.verify.case import read_solution

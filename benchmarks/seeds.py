@@ -34,7 +34,7 @@ import click
 import torch
 
 from benchmarks.forwards import CannotShare, Ran, Sharing, rest_of
-from grading.confined.source import read_source
+from grading.parsing.source import read_source
 from grading.results.versions import versions
 from grading.runs.journal import Keys
 from grading.sandbox.zygote import Zygote

@@ -11,8 +11,8 @@ import pytest
 from click.testing import CliRunner
 
 from grading.cli import main
-from grading.confined.choosing import source_of
-from grading.confined.source import Unreadable, read_source
+from grading.parsing.choosing import source_of
+from grading.parsing.source import Unreadable, read_source
 from grading.results.record import find_record, read_results
 from grading.sandbox import can_fork, open_spawner
 from grading.submissions.reading import Entry, digest_of, find_submissions, read_submission
@@ -345,7 +345,7 @@ class TestModulesBeside:
 
 
 def source_of_zip(data):
-    from grading.confined.source import File
+    from grading.parsing.source import File
 
     return source_of([File("a.zip", data)])
 

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from grading.confined.definitions import NothingParses, run_definitions
-from grading.confined.source import Cell, Source
+from grading.parsing.source import Cell, Source
 
 
 class Ignored(Exception):

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from grading.confined import orders, wire
 from grading.confined.channel import LENGTH, Channel, ChannelClosed
 from grading.confined.orders import End, Ended, Fork, Look
-from grading.confined.source import Cell, Source
 from grading.confined.wire import Define, Defined, Perform
+from grading.parsing.source import Cell, Source
 from grading.sandbox.remote import RemoteCandidate
 from grading.sandbox.zygote import Connection
 from harness.candidate.operations import (

@@ -12,10 +12,10 @@ import textwrap
 
 import pytest
 
-from grading.confined.source import Cell, Source
 from grading.exports.classroom import classroom_report
 from grading.exports.gradescope import gradescope_results
 from grading.pages.student import student_page
+from grading.parsing.source import Cell, Source
 from grading.submissions.reading import Submission
 from grading.workers.grader import grade_submission
 from harness.candidate.workbench import Workbench

@@ -28,8 +28,8 @@ from grading.confined.software import (
     linked_folders,
     without,
 )
-from grading.confined.source import Cell, Source
 from grading.confined.spawner import SpawnerError
+from grading.parsing.source import Cell, Source
 from grading.sandbox.remote import RemoteCandidate
 from grading.sandbox.zygote import Zygote
 from harness.course.settings import Limits
@@ -425,7 +425,7 @@ def environment(root: Path, how: str) -> Path:
 IN_A_CHILD = """
 from grading.sandbox.remote import RemoteCandidate
 from grading.sandbox.zygote import Zygote
-from grading.confined.source import Cell, Source
+from grading.parsing.source import Cell, Source
 from harness.course.settings import Limits
 lines = "import torch.utils.data, sympy, numpy.f2py, importlib.metadata as m; m.version('torch')"
 with Zygote(["full"]) as zygote:

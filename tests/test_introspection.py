@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from grading.confined.channel import LENGTH
-from grading.confined.source import Cell, Source
+from grading.parsing.source import Cell, Source
 from grading.sandbox.remote import RemoteCandidate
 from harness.candidate.operations import Lost, Observe, Observed, Other
 from harness.course.settings import Limits

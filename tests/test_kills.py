@@ -11,8 +11,8 @@ import pytest
 
 from benchmarks.meter import descendants
 from grading.confined import wire
-from grading.confined.source import read_source
 from grading.confined.wire import Define, Perform
+from grading.parsing.source import read_source
 from grading.sandbox.remote import RemoteCandidate
 from grading.selfcheck.check import check_work
 from grading.selfcheck.work import Work

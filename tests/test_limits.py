@@ -13,10 +13,10 @@ import torch
 
 from grading.confined import wire
 from grading.confined.channel import LENGTH, Channel, ChannelClosed, ChannelTimeout
-from grading.confined.choosing import source_of
 from grading.confined.orders import Ended
-from grading.confined.source import File, Unreadable, read_source
 from grading.confined.wire import Define, Defined, Parse, Parsed, Perform, Started
+from grading.parsing.choosing import source_of
+from grading.parsing.source import File, Unreadable, read_source
 from grading.sandbox import SpawnerError, budget, can_fork, reader
 from grading.sandbox.reader import Reader
 from grading.sandbox.remote import RemoteCandidate

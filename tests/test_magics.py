@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grading.confined.magics import plain_python
+from grading.parsing.magics import plain_python
 
 CARRYING = ("time", "timeit", "prun")
 

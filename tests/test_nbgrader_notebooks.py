@@ -12,8 +12,8 @@ pytest.importorskip("nbgrader")
 
 import nbformat
 
-from grading.confined.source import read_source
 from grading.nbgrader.notebooks import CELLS_LIMIT, REASON, TEXT_LIMIT, read_submitted
+from grading.parsing.source import read_source
 
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),

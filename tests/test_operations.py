@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from grading.confined.source import Cell, Source
+from grading.parsing.source import Cell, Source
 from grading.sandbox.remote import RemoteCandidate
 from harness.candidate.glue import GLUE, given_index, glue_for
 from harness.candidate.introspection.derivatives import second_derivatives

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from grading.confined.definitions import run_definitions
-from grading.confined.source import Cell, Source
+from grading.parsing.source import Cell, Source
 from grading.sandbox.redaction import Redactor
 from grading.sandbox.remote import RemoteCandidate
 from harness.candidate.operations import Observe, Observed, Seen

@@ -23,10 +23,10 @@ from hypothesis import strategies as st
 from benchmarks.meter import descendants
 from grading.confined import wire
 from grading.confined.channel import LENGTH, Channel, ChannelClosed
-from grading.confined.features import Details, details_of
 from grading.confined.orders import Ended
-from grading.confined.source import CELLS_LIMIT, CODE_LIMIT, File, Source, Unreadable, read_source
 from grading.confined.wire import Parse
+from grading.parsing.features import Details, details_of
+from grading.parsing.source import CELLS_LIMIT, CODE_LIMIT, File, Source, Unreadable, read_source
 from grading.sandbox import SpawnerError, reader
 from grading.sandbox.reader import Reader
 from grading.submissions.reading import Entry, read_submission
@@ -381,11 +381,11 @@ def test_a_zip_made_to_harm_is_code_or_a_reason_within_the_childs_memory(zygote,
 ALL_THAT_READS = """
 import contextlib, sys
 from pathlib import Path
-from grading.confined.features import details_of
+from grading.parsing.features import details_of
 from grading.confined.definitions import NothingParses, run_definitions
 from grading.confined.wire import Statement
 from grading.sandbox.redaction import Redactor
-from grading.confined.source import Cell, File, Source
+from grading.parsing.source import Cell, File, Source
 from grading.selfcheck.work import assignment_of
 from harness.course.assignments import SHIPPED
 from harness.errors import UserError

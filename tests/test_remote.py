@@ -12,7 +12,7 @@ import pytest
 from benchmarks.meter import descendants
 from grading.attacks import FOLDER, read
 from grading.confined import wire
-from grading.confined.source import Cell, Source
+from grading.parsing.source import Cell, Source
 from grading.sandbox import SpawnerError
 from grading.sandbox.fresh import FreshProcesses
 from grading.sandbox.remote import RemoteCandidate

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 
 from grading.attacks import RIGHT
 from grading.confined import scratch
-from grading.confined.source import Cell, Source
 from grading.confined.wire import Define, encode
+from grading.parsing.source import Cell, Source
 from grading.sandbox.remote import RemoteCandidate
 from grading.sandbox.slow import asked_for
 from grading.sandbox.zygote import Connection, ForkedChild, Zygote

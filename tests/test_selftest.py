@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from grading.confined.choosing import source_of
+from grading.parsing.choosing import source_of
 from grading.sandbox import can_fork
 from grading.submissions.reading import Entry, read_submission
 from grading.workers import selftest

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from grading.attacks import files
 from grading.cli import main
-from grading.confined.features import details_of
-from grading.confined.source import File
+from grading.parsing.features import details_of
+from grading.parsing.source import File
 from grading.similarity.groups import group_lines, groups, similar_in
 
 COURSE = Path(__file__).parents[1]

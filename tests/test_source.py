@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grading.confined.source import FILE_LIMIT, Unreadable, read_source
+from grading.parsing.source import FILE_LIMIT, Unreadable, read_source
 
 
 def notebook(*cells, nbformat=4):

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grading.confined.choosing import source_of
-from grading.confined.source import FILE_LIMIT
+from grading.parsing.choosing import source_of
+from grading.parsing.source import FILE_LIMIT
 from grading.submissions import reading as submissions
 from grading.submissions.reading import (
     Entry,

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from grading.cli import main
-from grading.confined.choosing import source_of
 from grading.exports.pseudonyms import SECRET, pseudonym, pseudonymous, secret_in
+from grading.parsing.choosing import source_of
 from grading.results.attempts import attempts_of, combined, counting, in_order
 from grading.results.lines import (
     Given,

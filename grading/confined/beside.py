@@ -9,8 +9,8 @@ from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from typing import Any
 
-from grading.confined.source import Cell
 from grading.confined.statements import future, run_statement
+from grading.parsing.source import Cell
 
 
 class Beside(MetaPathFinder, Loader):

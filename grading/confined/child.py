@@ -23,13 +23,13 @@ import torch
 from grading.confined import wire
 from grading.confined.beside import Beside
 from grading.confined.channel import Channel, ChannelClosed
-from grading.confined.choosing import Ambiguous, source_of
 from grading.confined.definitions import NothingParses, run_definitions
-from grading.confined.features import details_of
 from grading.confined.finder import Finder
-from grading.confined.source import File, Unreadable
 from grading.confined.stand_ins import Handouts, NotGraded
 from grading.confined.wire import Define, Defined, Parse, Parsed, Perform, Started
+from grading.parsing.choosing import Ambiguous, source_of
+from grading.parsing.features import details_of
+from grading.parsing.source import File, Unreadable
 from harness.candidate.workbench import Workbench
 
 # Replies are sent together: after so many seconds, or when they have so many bytes.

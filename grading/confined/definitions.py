@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 import msgspec
 
-from grading.confined.magics import plain_python
-from grading.confined.source import Cell, Source
 from grading.confined.stand_ins import Shell
 from grading.confined.statements import future, run_statement, statements
 from grading.confined.wire import LATER, Statement
+from grading.parsing.magics import plain_python
+from grading.parsing.source import Cell, Source
 from harness.candidate.lines import place_of
 from harness.candidate.workbench import describe
 

@@ -29,7 +29,7 @@ STUDENTS = ("torch", "numpy")
 OWN = ("msgspec", "landlockpy")
 # All of this project that the warm process imports. It holds no reference, formula, sampler,
 # point, label or seed: a file added there can be imported where a student's code runs.
-INNER_ROOM = ("grading/confined", "harness/candidate")
+INNER_ROOM = ("grading/confined", "grading/parsing", "harness/candidate")
 SYSTEM = (
     "/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/local/lib64",
     "/etc/ld.so.cache",

@@ -8,7 +8,7 @@ from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from typing import Any, NoReturn
 
-from grading.confined.magics import CELLS, carried, plain_python
+from grading.parsing.magics import CELLS, carried, plain_python
 
 
 class NotGraded(Exception):

@@ -9,8 +9,8 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from grading.confined.magics import logical_lines
 from grading.confined.stand_ins import Missing
+from grading.parsing.magics import logical_lines
 
 # What newer versions of Python have added to the language, as far as code for them is handed in.
 _NEWER = (

@@ -16,9 +16,9 @@ from torch import Tensor
 
 from grading.confined import tensors
 from grading.confined.channel import ProtocolError
-from grading.confined.choosing import Sought
-from grading.confined.features import Details
-from grading.confined.source import CODE_LIMIT, Source
+from grading.parsing.choosing import Sought
+from grading.parsing.features import Details
+from grading.parsing.source import CODE_LIMIT, Source
 from harness.candidate import operations as ops
 
 REQUEST_LIMIT = 64 * 1024 * 1024

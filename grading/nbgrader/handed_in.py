@@ -17,9 +17,9 @@ import msgspec
 from nbformat import NotebookNode
 from nbgrader.api import Gradebook, MissingEntry
 
-from grading.confined.choosing import Ambiguous, Sought, modules_for
-from grading.confined.source import Cell, Source, Unreadable, form_of
 from grading.nbgrader.notebooks import of_reason, of_source, read_submitted
+from grading.parsing.choosing import Ambiguous, Sought, modules_for
+from grading.parsing.source import Cell, Source, Unreadable, form_of
 from grading.sandbox.reader import Reader
 from grading.submissions.reading import Entry, read_files
 

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from grading.confined.source import HANDED_OUT
+from grading.parsing.source import HANDED_OUT
 from grading.sandbox.temporary import room
 from harness.course.assignment import Assignment
 from harness.course.assignments import DECLARATION, VARIABLE, load_assignment, module_of

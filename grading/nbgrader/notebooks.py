@@ -13,7 +13,7 @@ import msgspec
 from nbformat import NotebookNode, from_dict
 from nbgrader.api import Gradebook
 
-from grading.confined.source import UNGRADED, Source, Unreadable, parse_notebook, read_source
+from grading.parsing.source import UNGRADED, Source, Unreadable, parse_notebook, read_source
 from grading.submissions.reading import plain_bytes
 
 # More cells than a person writes, and more text in one than a person reads.

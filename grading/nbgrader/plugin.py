@@ -38,8 +38,6 @@ from nbgrader.preprocessors import (
 from nbgrader.preprocessors.base import NbGraderPreprocessor
 from traitlets import Enum, Integer
 
-from grading.confined.choosing import Sought
-from grading.confined.source import Unreadable, read_source
 from grading.errors import isolated, not_isolated, refusal, refused_as
 from grading.nbgrader.handed_in import HandedIn, find_work, unmark
 from grading.nbgrader.handout import write_module
@@ -47,6 +45,8 @@ from grading.nbgrader.markdown import inert_markdown
 from grading.nbgrader.marks import Task, fill_outputs, find_task, judge_points
 from grading.nbgrader.notebooks import REASON, add_missing, fix_cells
 from grading.nbgrader.release import IGNORED, files_kept_back, give_points, refuse_leaks
+from grading.parsing.choosing import Sought
+from grading.parsing.source import Unreadable, read_source
 from grading.results.lines import Result
 from grading.sandbox import LEVELS, LOCKED, Isolation, Spawner, SpawnerError, open_spawner
 from grading.sandbox.reader import Reader

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from grading.confined.source import Unreadable
+from grading.parsing.source import Unreadable
 from grading.replay.transcript import Moment, Transcript
 from grading.results.record import Record
 from grading.sandbox import Spawner

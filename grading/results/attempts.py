@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from grading.confined.zips import ignored, shown_name
+from grading.parsing.zips import ignored, shown_name
 from grading.results.lines import Attempt, Result
 from grading.submissions.reading import Entry, too_many
 

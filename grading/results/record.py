@@ -8,8 +8,8 @@ from typing import TypeVar
 
 import msgspec
 
-from grading.confined.source import File
 from grading.errors import refusals
+from grading.parsing.source import File
 from grading.results.attempts import attempts_of
 from grading.results.lines import LINES, RUN, Result, decode_result
 from grading.submissions.intake import take_in

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 from grading.confined import wire
 from grading.confined.channel import ChannelClosed, ChannelTimeout, ProtocolError
-from grading.confined.choosing import ANYTHING, Ambiguous, Sought
-from grading.confined.features import Details
-from grading.confined.source import File, Source, Unreadable
 from grading.confined.spawner import Child, Closing, Spawner, SpawnerError
 from grading.confined.wire import Parse, Parsed
-from grading.confined.zips import shown_name
+from grading.parsing.choosing import ANYTHING, Ambiguous, Sought
+from grading.parsing.features import Details
+from grading.parsing.source import File, Source, Unreadable
+from grading.parsing.zips import shown_name
 from grading.sandbox.remote import OUTSIDE
 
 MEMORY_MIB = 1024

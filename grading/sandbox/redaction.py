@@ -9,8 +9,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from grading.confined.source import Source
 from grading.confined.wire import LATER, Statement
+from grading.parsing.source import Source
 from harness.candidate import operations as ops
 from harness.candidate.lines import CODE_LIMIT
 from harness.candidate.workbench import TEXT_LIMIT, scrub

@@ -14,9 +14,9 @@ import msgspec
 
 from grading.confined import wire
 from grading.confined.channel import ChannelClosed, ChannelTimeout, ProtocolError
-from grading.confined.source import Source
 from grading.confined.spawner import Child, Closing, Spawner
 from grading.confined.wire import Answers, Define, Defined, FromChild, Perform, Request, Started
+from grading.parsing.source import Source
 from grading.sandbox.budget import GLANCE_SECONDS, PATIENCE, Budget
 from grading.sandbox.redaction import Redactor, plain
 from grading.sandbox.slow import asked_for

@@ -2,7 +2,7 @@
 
 import re
 
-from grading.confined.source import Source
+from grading.parsing.source import Source
 
 # These make torch load its compiler, which takes seconds and 70 MiB, though nothing is compiled.
 _COMPILER = re.compile(

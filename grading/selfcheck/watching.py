@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from grading.confined.source import form_of
+from grading.parsing.source import form_of
 
 # Seconds between two looks.
 PAUSE = 0.3

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from grading.confined.choosing import modules_for, source_of
-from grading.confined.source import HANDED_OUT, File, Source, Unreadable, form_of
-from grading.confined.zips import last_name
 from grading.errors import refusal
+from grading.parsing.choosing import modules_for, source_of
+from grading.parsing.source import HANDED_OUT, File, Source, Unreadable, form_of
+from grading.parsing.zips import last_name
 from grading.submissions.reading import Entry, plain_bytes, read_submission, sought
 from harness.course.assignments import assignment_names, load_assignment, module_of, settings_of
 from harness.course.settings import Settings

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from itertools import combinations, pairwise
 from pathlib import Path
 
-from grading.confined.features import Details
-from grading.confined.source import Unreadable
 from grading.errors import hinted, refusal
+from grading.parsing.features import Details
+from grading.parsing.source import Unreadable
 from grading.results.attempts import attempts_of
 from grading.sandbox import open_spawner
 from grading.sandbox.reader import Reader

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from grading.confined.zips import ignored
+from grading.parsing.zips import ignored
 from grading.submissions.formats import Download, Piece
 from grading.submissions.opening import FILES
 from grading.submissions.people import SURE, Person, Roster

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from grading.confined.source import FILE_LIMIT
-from grading.confined.zips import DAMAGED, ignored
 from grading.errors import refusals
+from grading.parsing.source import FILE_LIMIT
+from grading.parsing.zips import DAMAGED, ignored
 from harness.errors import UserError
 from harness.show.visible import visible_line
 

@@ -17,10 +17,10 @@ from pathlib import Path, PurePosixPath
 
 import msgspec
 
-from grading.confined import zips
-from grading.confined.choosing import Ambiguous, Sought
-from grading.confined.source import FILE_LIMIT, File, Source, Unreadable, form_of, stem_of
-from grading.confined.zips import ignored, last_name, not_code, shown_name
+from grading.parsing import zips
+from grading.parsing.choosing import Ambiguous, Sought
+from grading.parsing.source import FILE_LIMIT, File, Source, Unreadable, form_of, stem_of
+from grading.parsing.zips import ignored, last_name, not_code, shown_name
 from harness.course.assignments import SOURCE, assignment_names, current_course, module_of
 from harness.errors import UserError
 

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from grading.confined.source import Source, Unreadable, read_source
+from grading.parsing.source import Source, Unreadable, read_source
 from harness.course.assignment import Assignment
 from harness.course.assignments import DECLARATION
 from harness.errors import UserError

@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 
-from grading.confined.source import read_source
+from grading.parsing.source import read_source
 from grading.sandbox import Spawner
 from grading.sandbox.remote import RemoteCandidate
 from grading.verify.behaviour import same_behaviour

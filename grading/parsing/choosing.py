@@ -14,7 +14,7 @@ from pathlib import PurePosixPath
 
 import msgspec
 
-from grading.confined.source import (
+from grading.parsing.source import (
     CODE_LIMIT,
     HANDED_OUT,
     Cell,
@@ -26,7 +26,7 @@ from grading.confined.source import (
     read_source,
     stem_of,
 )
-from grading.confined.zips import contents, last_name, nothing, short, shown_name, unpacked
+from grading.parsing.zips import contents, last_name, nothing, short, shown_name, unpacked
 
 # Of all files of a submission, unpacked; and how many are told when a person has to choose.
 TOTAL_LIMIT = 64 * 1024 * 1024

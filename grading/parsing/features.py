@@ -13,9 +13,9 @@ from typing import Annotated
 
 import msgspec
 
-from grading.confined.choosing import ANYTHING, Sought, chosen_file
-from grading.confined.magics import plain_python
-from grading.confined.source import File, read_source
+from grading.parsing.choosing import ANYTHING, Sought, chosen_file
+from grading.parsing.magics import plain_python
+from grading.parsing.source import File, read_source
 
 # Of each kind of detail, and of each text.
 MOST_DETAILS = 300

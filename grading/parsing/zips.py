@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import PurePosixPath
 
-from grading.confined.source import FILE_LIMIT, Unreadable, form_of
+from grading.parsing.source import FILE_LIMIT, Unreadable, form_of
 
 MEMBER_LIMIT = 10_000
 NAME_LIMIT = 100
