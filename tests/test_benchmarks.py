@@ -228,6 +228,7 @@ def test_some_of_everything_gets_the_same_marks_under_two_seeds(monkeypatch):
     assert sum(", " in mark for mark in one.values()) > 10
 
 
+@pytest.mark.proof
 def test_what_shares_a_forward_fails_the_checks_that_it_fails_by_itself(monkeypatch):
     found = []
     for share in (True, False):

@@ -408,6 +408,7 @@ class TestGrading:
         (flag,) = found["carol"].flags
         assert "torch.autograd.grad" in flag.evidence and "helpers.py, line 5" in flag.evidence
 
+    @pytest.mark.proof
     def test_a_choice_is_kept_and_its_line_can_be_replayed(self, tmp_path):
         wrong = WORK.replace("g * a * (1 - a)", "g * a")
         put(tmp_path / "in", {"alice/a.py": WORK, "alice/b.py": wrong, "bob.py": WORK})

@@ -531,6 +531,7 @@ def test_where_roots_children_have_to_stay_root_the_doctor_says_so():
 
 @pytest.mark.slow
 @ON_LINUX
+@pytest.mark.proof
 def test_results_that_children_of_root_had_a_part_in_say_so_also_when_resumed(tmp_path):
     """As in a container that has no user but root."""
     needs("bwrap")

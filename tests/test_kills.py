@@ -162,6 +162,7 @@ while True:
 """
 
 
+@pytest.mark.proof
 def test_who_computes_a_little_now_and_then_is_ended_by_the_clock(zygote):
     source = read_source("a.py", (BURSTS * 9).encode())
     limits = Limits(call_seconds=0.3, submission_seconds=1.5)

@@ -176,6 +176,7 @@ def test_what_may_not_be_read_leaves_its_own_mark_open_and_no_other(locked):
     assert {each["score"] for each in lines(locked).values()} == {10.0}
 
 
+@pytest.mark.proof
 def test_every_other_command_says_what_may_not_be_read(locked):
     user = as_ordinary_user()
 
@@ -183,6 +184,7 @@ def test_every_other_command_says_what_may_not_be_read(locked):
         code, out, errors = ended(backprop(locked, *args, prefix=user))
         return code, out + errors
 
+    (locked / "solutions").mkdir()
     assert ended(grade(locked, prefix=user))[0] == 1
     handout = str(PROJECT / "assignments" / MANY / f"{MANY}.ipynb")
     code, text = said("similar", "in", "--assignment", MANY, "--handout", handout)

@@ -33,6 +33,7 @@ def code_of(made):
     return "\n\n".join(text for text in texts if not text.startswith(("check(", "train(")))
 
 
+@pytest.mark.proof
 def test_work_of_any_name_is_graded_and_what_is_ambiguous_is_never_a_zero(tmp_path, caplog):
     caplog.set_level("INFO")
     shutil.copytree(PROJECT / "solutions" / NAME, tmp_path / "solutions" / NAME)

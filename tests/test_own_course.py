@@ -267,6 +267,7 @@ class TestCommands:
         assert "submission: bob.py, net-one" in done.stdout
         assert done.returncode == 1
 
+    @pytest.mark.proof
     def test_a_declaration_with_an_error_ends_every_command_in_a_sentence(self, graded):
         folder = declare(graded / "broken", "net-one", "x = (")
         (folder / "net-one.ipynb").write_text("")

@@ -30,6 +30,7 @@ def read(entries):
 
 
 @pytest.mark.slow
+@pytest.mark.proof
 def test_of_some_wrong_backwards_none_passes_and_most_are_read():
     closed, found = read(OWN[::18])
     assert closed > 15

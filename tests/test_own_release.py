@@ -215,6 +215,7 @@ class TestHandout:
         assert "from relu_net import check" in text
         assert "SOLUTION" not in text
 
+    @pytest.mark.proof
     def test_a_student_checks_with_it_and_without_the_course(self, course, tmp_path):
         shutil.copytree(course / "assignments/relu-net", tmp_path / "mine")
         said = backprop("check", "relu-net.ipynb", cwd=tmp_path / "mine", code=1)
@@ -265,6 +266,7 @@ class TestHandout:
         assert whole == pytest.approx(10)
         assert 0 < half < whole
 
+    @pytest.mark.proof
     def test_grade_takes_the_folders_as_nbgrader_has_them(self, course, tmp_path):
         shutil.copytree(course, tmp_path / "course")
         folder = hand_in(tmp_path / "course", "alice")

@@ -159,6 +159,7 @@ class TestRun:
         assert "✗ sigmoid/gradient/z: Sigmoid.backward: ∂C/∂z is wrong." in done.stdout
         assert done.stdout.count("raised ValueError: odd") == 1
 
+    @pytest.mark.proof
     def test_code_that_does_not_parse_is_refused_and_fails_every_check_of_a_worker(
         self, tmp_path, here
     ):

@@ -51,6 +51,7 @@ def is_refused(course, done):
     assert not (course / "out" / "journal.jsonl").read_bytes()
 
 
+@pytest.mark.proof
 def test_a_package_that_decodes_wrong_marks_nobody(tmp_path):
     break_decoding(tmp_path / "broken")
     is_refused(tmp_path, grade(tmp_path, tmp_path / "broken"))

@@ -144,6 +144,7 @@ def test_docstrings_annotations_and_layout_change_nothing(handout):
 
 
 @pytest.mark.slow
+@pytest.mark.proof
 def test_what_exhausts_a_parser_costs_itself_only(tmp_path):
     bombs = ["brackets", "attributes", "f-strings", "json-nested"]
     for name in (*(f"bomb-{each}" for each in bombs), "bomb", "slip"):

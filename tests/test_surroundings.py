@@ -86,6 +86,7 @@ class TestCommands:
     )
     def test_what_cannot_be_used_is_refused_in_a_sentence(self, results, line, said):
         (results.parent / "empty").mkdir()
+        (results.parent / "solutions").mkdir()
         for environment in ({}, PLAIN):
             code, text = shell(results.parent, line.format(NOT_UTF_8), **environment)
             assert code == 2 and said in text

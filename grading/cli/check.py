@@ -59,9 +59,11 @@ def check(
         def spawner(packages: tuple[str, ...]) -> Spawner:
             return stack.enter_context(open_spawner(packages=packages))
 
+        tell = cache(tell_of_settings)
+
         def once() -> int:
             current = work or read_work(file, assignment, wanted)
-            tell_of_settings(current.name, current.folder)
+            tell(current.name, current.folder)
             opened = spawner(tuple(current.settings.packages))
             # The students' side and this one load torch at the same time.
             from grading.selfcheck.check import check_stages

@@ -33,12 +33,12 @@ def function_of(pair: Pair, names: Mapping[str, object]) -> type[Function]:
         @staticmethod
         def forward(ctx: Any, *inputs: Any) -> Any:
             given = [_given(each, pair.in_numpy) for each in inputs]
-            returned = found[pair.forward](*pair.arguments(given))
-            if not isinstance(returned, tuple) or len(returned) != 2:
-                second = "its gradients" if pair.without_upstream else "a cache"
-                raise NothingToCall(f"{pair.forward} did not return an output and {second}")
-            out, ctx.cache = returned
-            outputs = tuple(_tensor(each, copy=True) for each in outputs_of(out))
+            out, ctx.cache = _two(pair, found[pair.forward](*pair.arguments(given)))
+            real = (
+                each for each in inputs if isinstance(each, Tensor) and each.is_floating_point()
+            )
+            dtype = next((each.dtype for each in real), None)
+            outputs = tuple(_output(each, dtype) for each in outputs_of(out))
             return outputs if isinstance(out, tuple) else outputs[0]
 
         @staticmethod
@@ -72,12 +72,29 @@ def _given(value: Any, in_numpy: bool) -> Any:
     return value.detach().numpy() if in_numpy else value.detach()
 
 
-def _tensor(value: Any, *, copy: bool = False) -> Any:
+def _two(pair: Pair, returned: Any) -> tuple[Any, Any]:
+    """Return the output, and the cache or the gradients."""
+    if isinstance(returned, tuple | list) and len(returned) > 1:
+        out, second, *others = returned
+        if not others:
+            return out, second
+        if pair.without_upstream:
+            return out, (second, *others)
+    second = "its gradients" if pair.without_upstream else "a cache"
+    raise NothingToCall(f"{pair.forward} did not return an output and {second}")
+
+
+def _output(value: Any, dtype: torch.dtype | None) -> Any:
+    """Return what forward returned as a tensor of its own; a plain number has no dtype."""
+    if type(value) in (int, float):
+        return torch.tensor(value, dtype=dtype)
+    return _tensor(np.array(value) if isinstance(value, np.ndarray) else value)
+
+
+def _tensor(value: Any) -> Any:
     """Return an array or a number as a tensor, and anything else as it is."""
     if isinstance(value, np.ndarray | np.number | int | float) and not isinstance(value, bool):
-        array = np.array(value, copy=True) if copy else np.ascontiguousarray(value)
-        # A plain number has no precision of its own.
-        return torch.from_numpy(array).reshape(np.shape(value))
+        return torch.from_numpy(np.ascontiguousarray(value)).reshape(np.shape(value))
     return value
 
 
