@@ -259,6 +259,8 @@ def test_every_known_mistake_and_a_sample_of_formulas_is_rejected(layers, name):
     mistakes = list(mistakes_of(stage, solution, claimable(work, stage)))
     formulas = [each for each in formulas_of(stage, solution) if not each.same]
     assert len(mistakes) > 10
-    for mutant in (*mistakes, *formulas[::9]):
+    for mutant in mistakes:
         found = failures(of(layers, mutant.data))
         assert set(mutant.claims) <= set(found) if mutant.claims else found, mutant.name
+    for mutant in formulas[::9]:
+        assert failures(of(layers, mutant.data)), mutant.name
