@@ -14,7 +14,6 @@ from harness.candidate.workbench import Workbench, is_apply
 from harness.course.assignment import Assignment
 from harness.course.report import Report
 from harness.course.settings import for_student, settings_beside
-from harness.course.stage import Stage
 from harness.judging.judge import judge
 from harness.probes import plan
 from harness.show.chain import Picture, chain_picture
@@ -94,10 +93,10 @@ class Handout:
         TypeError for anything that is not part of this assignment.
         """
         names = self._named(parts)
-        stages = [each for each in self.assignment.stages if {*_written(each)} & {*names}]
+        stages = [each for each in self.assignment.stages if {*each.parts} & {*names}]
         for stage in stages:
-            if {*_written(stage)} - {*names}:
-                raise TypeError(f"check {' and '.join(_written(stage))} together")
+            if {*stage.parts} - {*names}:
+                raise TypeError(f"check {' and '.join(stage.parts)} together")
         candidate = Workbench(names, self.assignment.pairs)
         return self._judged([stage.name for stage in stages], candidate)
 
@@ -110,7 +109,7 @@ class Handout:
         if not self.assignment.network:
             raise TypeError("the classes form no network to train: check() tries each of them")
         names = self._named(parts)
-        every = [name for stage in self.assignment.stages for name in _written(stage)]
+        every = [name for stage in self.assignment.stages for name in stage.parts]
         missing = [name for name in every if name not in names]
         if missing:
             raise TypeError(
@@ -140,10 +139,10 @@ class Handout:
         return Checked(report, self.assignment, judged.run, judged.reference)
 
     def _named(self, parts: tuple[Any, ...]) -> dict[str, Any]:
-        known = [name for stage in self.assignment.stages for name in _written(stage)]
+        known = [name for stage in self.assignment.stages for name in stage.parts]
         classes = {*known} & {stage.name for stage in self.assignment.stages if not stage.pair}
         if not parts:
-            first = ", ".join(_written(self.assignment.stages[0]))
+            first = ", ".join(self.assignment.stages[0].parts)
             raise TypeError(f"name what to check, such as check({first})")
         parts = tuple(each.__self__ if is_apply(each) else each for each in parts)
         for each in parts:
@@ -154,8 +153,3 @@ class Handout:
                     f"{shown} is not part of this assignment; its parts are {', '.join(known)}"
                 )
         return {each.__name__: each for each in parts}
-
-
-def _written(stage: Stage) -> tuple[str, ...]:
-    """Return the names of what students write for a stage."""
-    return stage.pair.functions if stage.pair else (stage.name,)

@@ -168,6 +168,14 @@ class TestOpening:
             ]
             assert [each.name for each in take_in(folder, "one-neuron").entries] == ["class"]
 
+    def test_a_platform_that_is_named_is_looked_for_in_the_only_folder_too(self, tmp_path):
+        name = "all/Ann Roe_7_assignsubmission_file/a.py"
+        with opened(zip_of(tmp_path / "all.zip", {name: "1"})) as (folder, was_zip):
+            found = take_in(folder, "one-neuron", wanted="Moodle", was_zip=was_zip)
+            assert found.platform == "Moodle"
+            with pytest.raises(UserError, match="Nothing in it is named as Canvas names"):
+                take_in(folder, "one-neuron", wanted="Canvas", was_zip=was_zip)
+
 
 class TestPeople:
     def taken(self, tmp_path, names, roster=""):

@@ -14,7 +14,7 @@ from grading.parsing.zips import ignored
 from grading.submissions.formats import Download, Piece
 from grading.submissions.opening import FILES
 from grading.submissions.people import SURE, Person, Roster
-from grading.submissions.placing import Owner, Taken, by_owner, recognise
+from grading.submissions.placing import PLAIN, Owner, Taken, by_owner, recognise
 from grading.submissions.reading import (
     DEPTH_LIMIT,
     Entry,
@@ -23,6 +23,7 @@ from grading.submissions.reading import (
     too_many,
 )
 from harness.course.numbers import plural
+from harness.errors import UserError
 from harness.show.visible import visible_line
 
 # The most bytes of a text that comes with a download.
@@ -73,8 +74,10 @@ def take_in(
         taken = recognise(_download(root / only, within), roster, wanted)
         if taken or (was_zip and not (roster and roster.find_any(only))):
             root, names = root / only, within
+    if taken is None and wanted not in ("", PLAIN):
+        raise UserError(f"Nothing in it is named as {wanted} names submissions.")
     if taken is None:
-        people = _plain(root, names, roster)
+        people = _plain(root, roster)
     else:
         people = [*_entries(root, taken, assignment), *_others(root, taken, names)]
     people.sort(key=lambda each: each[0].name)
@@ -152,7 +155,7 @@ def _text(path: Path) -> str:
     return path.read_text(encoding="utf-8-sig", errors="replace")
 
 
-def _plain(folder: Path, names: Sequence[str], roster: Roster | None) -> list[Placed]:
+def _plain(folder: Path, roster: Roster | None) -> list[Placed]:
     """Return a file, zip or folder for each student, and who they are."""
     found = find_submissions(folder)
     owners: list[tuple[Person, ...]] = [_people(each.name, roster) for each in found]

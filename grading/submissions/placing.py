@@ -148,7 +148,8 @@ def _shared(reading: Reading, roster: Roster) -> frozenset[str]:
 def recognise(download: Download, roster: Roster | None, wanted: str = "") -> Taken | None:
     """Return what the download is, or None if it is one file, zip or folder for each student.
 
-    ``wanted`` is the format that the instructor names. Raise UserError if nothing is of that form.
+    ``wanted`` is the format that the instructor names: None if nothing is of that form. Raise
+    UserError if there is no such format.
     """
     if wanted == PLAIN:
         return None
@@ -160,9 +161,7 @@ def recognise(download: Download, roster: Roster | None, wanted: str = "") -> Ta
     ]
     fitting = [each for each in taken if each.reading.pieces]
     if wanted:
-        if not fitting:
-            raise UserError(f"Nothing in it is named as {wanted} names submissions.")
-        return fitting[0]
+        return next(iter(fitting), None)
     fitting = [each for each in fitting if _fits(each, download, roster)]
     return max(fitting, key=lambda each: (each.placed, len(each.owners)), default=None)
 

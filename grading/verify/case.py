@@ -63,17 +63,18 @@ class Solution:
         notebook["cells"].append({**cell, "execution_count": None})
         return json.dumps(notebook).encode()
 
-    def defined(self) -> dict[str, ast.stmt]:
+    def defined(self) -> dict[str, ast.ClassDef | ast.FunctionDef]:
         """Return the classes and functions at top level by name; the last one of a name counts."""
-        found: dict[str, ast.stmt] = {}
+        found: dict[str, ast.ClassDef | ast.FunctionDef] = {}
         for cell in self.source.cells:
             try:
                 body = ast.parse(cell.text).body
             except (SyntaxError, ValueError):
                 # A cell with notebook magics is not Python.
                 continue
-            kinds = ast.ClassDef | ast.FunctionDef
-            found |= {node.name: node for node in body if isinstance(node, kinds)}
+            for node in body:
+                if isinstance(node, ast.ClassDef | ast.FunctionDef):
+                    found[node.name] = node
         return found
 
 

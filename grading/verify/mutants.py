@@ -83,7 +83,7 @@ def formulas_of(stage: Stage, solution: Solution) -> Iterator[Case]:
 
 def _in_effect(stage: Stage, expression: str) -> str:
     """Return what a formula of a gradient gives, where its upstream is 1 and enters later."""
-    if stage.pair is None or not stage.pair.without_upstream:
+    if stage.has_upstream:
         return expression
     alone = re.sub(r"\bg\b", "ones_like(g)", expression)
     return f"g * ({alone})"

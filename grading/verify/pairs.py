@@ -4,6 +4,7 @@ The class is derived from one that calls the solution's functions, and new funct
 """
 
 import ast
+from collections.abc import Mapping
 from pathlib import Path
 
 from grading.verify.writing import arguments_of
@@ -55,11 +56,13 @@ def frame_of(stage: Stage) -> tuple[str, str]:
     return head + "\n\n", below
 
 
-def written_of(stage: Stage, defined: dict[str, ast.stmt]) -> ast.ClassDef | ast.Module | None:
-    """Return what the solution has of a stage: its class, or its functions."""
-    names = stage.pair.functions if stage.pair else (stage.name,)
-    found = [defined[name] for name in names if name in defined]
-    if len(found) < len(names):
+def written_of(
+    stage: Stage, defined: Mapping[str, ast.ClassDef | ast.FunctionDef]
+) -> ast.ClassDef | ast.Module | None:
+    """Return what the solution has of a stage: its class, or its functions; None if it has not."""
+    found = [defined[name] for name in stage.parts if name in defined]
+    if len(found) < len(stage.parts):
         return None
-    (first, *_) = found
-    return ast.Module(found, type_ignores=[]) if stage.pair else first  # type: ignore[return-value]
+    if stage.pair:
+        return ast.Module([*found], type_ignores=[])
+    return found[0] if isinstance(found[0], ast.ClassDef) else None

@@ -159,6 +159,16 @@ class Stage:
         return re.sub(r"(?<=[a-z0-9])(?=[A-Z][a-z])", "-", self.name).lower()
 
     @property
+    def parts(self) -> tuple[str, ...]:
+        """The names of what students write for it: a class, or functions."""
+        return self.pair.functions if self.pair else (self.name,)
+
+    @property
+    def has_upstream(self) -> bool:
+        """Whether students' code is given the upstream gradient. Where it is not, that is 1."""
+        return self.pair is None or not self.pair.without_upstream
+
+    @property
     def forward_name(self) -> str:
         """What students call its forward."""
         return self.pair.forward if self.pair else f"{self.name}.forward"

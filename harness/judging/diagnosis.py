@@ -200,8 +200,7 @@ def _diagnosis(
 
 def _as_students_have_it(context: StageContext, expression: str) -> str:
     """Return an expression without the upstream, where students know of none: it is 1."""
-    pair = context.stage.pair
-    if pair is None or not pair.without_upstream or not expression:
+    if context.stage.has_upstream or not expression:
         return expression
     tree = _WithoutUpstream().visit(ast.parse(expression, mode="eval"))
     return expression if "g" in _names_of(tree) else ast.unparse(tree)

@@ -49,7 +49,7 @@ class Entry:
         ``unless`` names forms of work: a "pair" of functions, of which a "cost" has no upstream.
         """
         forms = {"pair"} if stage.pair else set()
-        if stage.pair and stage.pair.without_upstream:
+        if not stage.has_upstream:
             forms |= {"cost"}
         if forms & {*self.table.get("unless", ())}:
             return False

@@ -141,7 +141,7 @@ def _of_stage(assignment: Assignment, stage: Stage) -> Iterator[Planned]:
     title = "The inputs and the upstream gradient are left unchanged"
     yield planned("purity", title, robustness.purity, required)
     title = "Calls do not disturb each other, and backward can run twice"
-    if not (stage.pair and stage.pair.without_upstream):
+    if stage.has_upstream:
         yield planned("memory", title, robustness.memory, required)
     if not stage.is_scalar:
         title = "Transposed and expanded tensors give the same gradients"
