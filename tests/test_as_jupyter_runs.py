@@ -10,19 +10,9 @@ import torch
 
 from grading.sandbox import can_fork
 from harness.many_neurons import check, train
-from tests.test_choosing import (
-    FORWARD,
-    HEAD,
-    SQUARED_ERROR,
-    WEIGHTED_SUM,
-    WORK,
-    graded,
-    notebook,
-    put,
-)
-from tests.test_choosing import SIGMOID as BACKWARD
+from tests.test_choosing import FORWARD, HEAD, WORK, graded, notebook, put
+from tests.test_remote import SIGMOID, SQUARED_ERROR, WEIGHTED_SUM
 
-SIGMOID = FORWARD + BACKWARD
 SLOPED = FORWARD + "        (a,) = ctx.saved_tensors\n        return g * slope(a)\n"
 
 # A file, and the text that its advice holds, or that it has no advice.
@@ -91,7 +81,7 @@ FULL = {
 PART = {
     "debugged.py": (
         WORK.replace("        (a,) =", "        breakpoint()\n        (a,) ="),
-        "Sigmoid.backward stopped in the debugger: remove the breakpoint in line 24.",
+        "Sigmoid.backward stopped in the debugger: remove the breakpoint in line 28.",
     ),
     "renamed.py": (
         WORK.replace("class Sigmoid", "class MySigmoid"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import textwrap
 import zipfile
 
@@ -18,47 +19,14 @@ from grading.sandbox import can_fork, open_spawner
 from grading.submissions.reading import Entry, digest_of, find_submissions, read_submission
 from harness.course.assignments import use_course
 from harness.errors import UserError
+from tests.test_remote import SIGMOID as WHOLE_SIGMOID
+from tests.test_remote import SQUARED_ERROR, WEIGHTED_SUM
 from tests.users import PROJECT
 
 MANY = "many-neurons"
 STUB = "        raise NotImplementedError()\n"
-SIGMOID = "        (a,) = ctx.saved_tensors\n        return g * a * (1 - a)\n"
 HEAD = "import torch\nfrom torch.autograd import Function\n"
-WEIGHTED_SUM = """
-class WeightedSum(Function):
-    @staticmethod
-    def forward(ctx, a_prev, w, b):
-        ctx.save_for_backward(a_prev, w)
-        return a_prev @ w.T + b
-
-    @staticmethod
-    def backward(ctx, g):
-        a_prev, w = ctx.saved_tensors
-        return g @ w, g.T @ a_prev, g.sum(0)
-"""
-FORWARD = """
-class Sigmoid(Function):
-    @staticmethod
-    def forward(ctx, z):
-        a = torch.sigmoid(z)
-        ctx.save_for_backward(a)
-        return a
-
-    @staticmethod
-    def backward(ctx, g):
-"""
-SQUARED_ERROR = """
-class SquaredError(Function):
-    @staticmethod
-    def forward(ctx, a, y):
-        ctx.save_for_backward(a, y)
-        return ((a - y) ** 2).sum() / len(a)
-
-    @staticmethod
-    def backward(ctx, g):
-        a, y = ctx.saved_tensors
-        return g * 2 * (a - y) / len(a), None
-"""
+FORWARD, SIGMOID = re.split(r"(?<=def backward\(ctx, g\):\n)", WHOLE_SIGMOID)
 WORK = HEAD + WEIGHTED_SUM + FORWARD + SIGMOID + SQUARED_ERROR
 OTHER = WORK.replace("g * a * (1 - a)", "(1 - a) * g * a")
 HANDOUT = HEAD + FORWARD + STUB

@@ -159,7 +159,7 @@ def source_of(files: Sequence[File], sought: Sought = ANYTHING) -> Source:
     if not named and (other := other_assignment(chosen.name, text, sought)):
         raise Ambiguous(
             f"This looks like {other}, handed in as {sought.assignment}. Grade it as {other}, or "
-            f"choose it all the same with --file {last_name(chosen.path)}."
+            f"choose it anyway with --file {last_name(chosen.path)}."
         )
     return msgspec.structs.replace(
         source,

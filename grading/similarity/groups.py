@@ -81,7 +81,9 @@ def similar_in(
     """
     with opened(folder) as (inside, was_zip):
         if not inside.is_dir():
-            raise UserError(f"{folder} is not a folder or zip: give the one of the submissions.")
+            raise UserError(
+                f"{folder} is not a folder or zip: give the one that holds the submissions."
+            )
         entries = take_in(inside, assignment, roster, was_zip=was_zip).entries
         return _similar_among(entries, assignment, handout)
 

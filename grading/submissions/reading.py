@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 import msgspec
 
 from grading.parsing import zips
-from grading.parsing.choosing import Ambiguous, Sought
+from grading.parsing.choosing import TOTAL_LIMIT, Ambiguous, Sought
 from grading.parsing.source import FILE_LIMIT, File, Source, Unreadable, form_of, stem_of
 from grading.parsing.zips import ignored, last_name, not_code, shown_name
 from harness.course.assignments import SOURCE, assignment_names, current_course, module_of
@@ -28,11 +28,9 @@ from harness.errors import UserError
 _NO_SUBMISSION = re.compile(
     r"(?:readme|license)(?:\.(?:md|rst|txt|html?|pdf))?|.*\.csv", re.IGNORECASE
 )
-# The most that one submission may hold: files of any kind, code files and zips, bytes of those,
-# and levels of folders.
+# The most that one submission may hold: files of any kind, code files and zips, levels of folders.
 SEEN_LIMIT = 100_000
 FILES_LIMIT = 1_000
-TOTAL_LIMIT = 64 * 1024 * 1024
 DEPTH_LIMIT = 32
 # Of more attempts by one student, the instructor decides which are graded.
 ATTEMPTS_LIMIT = 20
