@@ -12,12 +12,19 @@ import pytest
 from click.testing import CliRunner
 
 from grading.cli import main
-from grading.parsing.choosing import source_of
-from grading.parsing.source import Unreadable, read_source
+from grading.parsing.choosing import Ambiguous, source_of
+from grading.parsing.source import File, Unreadable, read_source
 from grading.results.record import find_record, read_results
 from grading.sandbox import can_fork, open_spawner
-from grading.submissions.reading import Entry, digest_of, find_submissions, read_submission
-from harness.course.assignments import use_course
+from grading.submissions.reading import (
+    Entry,
+    digest_of,
+    find_submissions,
+    read_submission,
+    sought,
+)
+from grading.workers.grader import other_work
+from harness.course.assignments import load_assignment, use_course
 from harness.errors import UserError
 from tests.test_remote import SIGMOID as WHOLE_SIGMOID
 from tests.test_remote import SQUARED_ERROR, WEIGHTED_SUM
@@ -422,6 +429,30 @@ class TestCheck:
         put(tmp_path, {"w.py": textwrap.dedent("from harness.one_neuron import check\n") + WORK})
         code, said = self.check(tmp_path / "w.py", "--assignment", MANY)
         assert code == 2 and "looks like one-neuron" in said
+
+
+def test_work_that_defines_another_assignment_whole_is_for_that_one():
+    use_course(PROJECT / "examples")
+    layers = load_assignment("convolution-layers")
+    assert other_work(read_source("hw.py", WORK.encode()), layers) in ("one-neuron", MANY)
+    own = WORK + "\nclass Conv2d(Function):\n    pass\n"
+    assert other_work(read_source("hw.py", own.encode()), layers) == ""
+    part = HEAD + WEIGHTED_SUM + FORWARD + SIGMOID
+    assert other_work(read_source("hw.py", part.encode()), layers) == ""
+
+
+def test_a_file_that_was_chosen_and_is_not_there_is_told(tmp_path):
+    files = [File("a.py", WORK.encode()), File("b.py", OTHER.encode())]
+    with pytest.raises(Ambiguous, match=r"holds no file called c\.py: its files are a\.py, b\.py"):
+        source_of(files, sought(MANY, "c.py"))
+
+
+@pytest.mark.parametrize("option", ["-a", "--append"])
+@pytest.mark.parametrize("name", ["own.py", "'own.py'", '"own.py"'])
+def test_a_module_that_a_notebook_writes_in_pieces_is_whole(name, option):
+    cells = (f"%%writefile {name}\na = 1", f"%%writefile {option} {name}\nb = 2", "import own")
+    source = source_of([File("w.ipynb", notebook(*cells).encode())], sought(MANY))
+    assert [cell.text.split() for cell in source.modules] == [["a", "=", "1", "b", "=", "2"]]
 
 
 def test_an_unknown_file_for_check_is_named(tmp_path):

@@ -231,6 +231,21 @@ class TestPeople:
         (ann,) = self.taken(tmp_path, names).values()
         assert ann.names == ("one-neuron.ipynb",)
 
+    def test_whoever_has_a_submission_besides_the_groups_is_left_open(self, tmp_path):
+        roster = "student,group\nok,g1\nbob,g1\neve,\n"
+        found = self.taken(tmp_path, ["g1.py", "bob.py", "eve.py"], roster)
+        why = "bob and g1 are both bob's: keep one."
+        assert {name: each.undecided for name, each in found.items()} == {
+            "bob": why,
+            "g1": why,
+            "eve": "",
+        }
+
+    def test_a_file_that_two_people_are_called_like_is_neithers(self, tmp_path):
+        roster = "student,name\nam1,Anna M\nam2,Anna M\n"
+        (anna,) = self.taken(tmp_path, ["Anna M.py"], roster).values()
+        assert anna.undecided == "It can be am1 or am2's." and anna.students == ()
+
     def test_attempts_are_in_the_order_of_their_times(self, tmp_path):
         names = [
             f"HW_aroe_attempt_2025-02-0{day}-14-05-09_{file}"

@@ -40,7 +40,9 @@ _IMPORT = re.compile(
     r"|%run[ \t]+(?:\./)?(\w+))",
     re.MULTILINE,
 )
-_WRITE = re.compile(r"\s*%%(?:write)?file[ \t]+(?:-a[ \t]+)?(?:\./)?(\S+\.py)[ \t]*\n")
+_WRITE = re.compile(
+    r"\s*%%(?:write)?file[ \t]+(-a[ \t]+|--append[ \t]+)?([\"']?)(?:\./)?([^\s\"']+\.py)\2[ \t]*\n"
+)
 _BACKWARD = re.compile(
     r"^[ \t]*def[ \t]+(\w*(?:backward|vjp|grad|step|update)\w*)[ \t]*\(", re.MULTILINE
 )
@@ -216,7 +218,9 @@ def modules_for(
     }
     for cell in source.cells if source.notebook else ():
         if write := _WRITE.match(cell.text):
-            others[folder / write[1]] = partial(cell.text[write.end() :].encode)
+            at, text = folder / write[3], cell.text[write.end() :].encode()
+            before = others[at]() + b"\n" if write[1] and at in others else b""
+            others[at] = partial(bytes, before + text)
     found: dict[str, Cell] = {}
     waiting, met = [cell.text for cell in source.cells], set[str]()
     while waiting:
@@ -301,6 +305,11 @@ def _chosen(found: list[_Found], sought: Sought) -> tuple[_Found, list[_Found]]:
     named = [each for each in found if _is_named(each, sought)]
     if len(named) == 1 and len(found) > 1:
         return named[0], []
+    if sought.file and len(found) > 1:
+        raise Ambiguous(
+            f"It holds no file called {sought.file}: its files are {_listing(found)}. Choose one "
+            "of them with --file."
+        )
     left = [each for each in found if each.is_notebook or stem_of(each.name) not in _NEVER]
     if not left:
         raise nothing([f"{last_name(each.path)} is not work." for each in found])
@@ -311,13 +320,17 @@ def _chosen(found: list[_Found], sought: Sought) -> tuple[_Found, list[_Found]]:
     for rule in (_for_this, _touched, _called_like_handout):
         left = rule(left, sought) if len(left) > 1 else left
     if len(left) > 1:
-        names = [_shown(each.path) for each in left[:MOST_TOLD]]
-        more = [f"{len(left) - MOST_TOLD} more"] if len(left) > MOST_TOLD else []
         raise Ambiguous(
-            f"There are {len(left)} files where one is expected: {', '.join([*names, *more])}. "
-            "Choose one with --file."
+            f"There are {len(left)} files where one is expected: {_listing(left)}. Choose one with "
+            "--file."
         )
     return left[0], [each for each in works if each is not left[0]]
+
+
+def _listing(found: Sequence[_Found]) -> str:
+    names = [_shown(each.path) for each in found[:MOST_TOLD]]
+    more = [f"{len(found) - MOST_TOLD} more"] if len(found) > MOST_TOLD else []
+    return ", ".join([*names, *more])
 
 
 def _not_handed_out(found: list[_Found], _: Sought) -> list[_Found]:

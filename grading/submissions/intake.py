@@ -77,11 +77,11 @@ def take_in(
     if taken is None and wanted not in ("", PLAIN):
         raise UserError(f"Nothing in it is named as {wanted} names submissions.")
     if taken is None:
-        people = _plain(root, roster)
+        placed = [*_plain(root, roster)]
     else:
-        people = [*_entries(root, taken, assignment), *_others(root, taken, names)]
-    people.sort(key=lambda each: each[0].name)
-    return _intake([entry for entry, _ in people], [one for _, one in people], taken, roster)
+        placed = [*_entries(root, taken, assignment), *_others(root, taken, names)]
+    placed = sorted(_once_each(placed), key=lambda each: each[0].name)
+    return _intake([entry for entry, _ in placed], [one for _, one in placed], taken, roster)
 
 
 # A submission and whose it is.
@@ -155,22 +155,30 @@ def _text(path: Path) -> str:
     return path.read_text(encoding="utf-8-sig", errors="replace")
 
 
-def _plain(folder: Path, roster: Roster | None) -> list[Placed]:
-    """Return a file, zip or folder for each student, and who they are."""
-    found = find_submissions(folder)
-    owners: list[tuple[Person, ...]] = [_people(each.name, roster) for each in found]
-    several: defaultdict[tuple[int, ...], list[str]] = defaultdict(list)
-    for each, people in zip(found, owners, strict=True):
-        several[tuple(one.row for one in people)].append(each.name)
-    placed = []
-    for each, people in zip(found, owners, strict=True):
-        same = several[tuple(one.row for one in people)] if people else []
+def _plain(folder: Path, roster: Roster | None) -> Iterator[Placed]:
+    """Yield a file, zip or folder for each student, and who they are."""
+    for each in find_submissions(folder):
+        people = _people(each.name, roster)
+        names = [one.label for one in roster.called(each.name)] if roster and not people else []
+        doubt = f"It can be {' or '.join(names)}'s." if len(names) > 1 else ""
+        yield _known(each, people, doubt), people
+
+
+def _once_each(placed: Sequence[Placed]) -> list[Placed]:
+    """Leave open the submissions of somebody who has another one, also as a group's member."""
+    having: defaultdict[Person, list[str]] = defaultdict(list)
+    for entry, people in placed:
+        for one in people:
+            having[one].append(entry.name)
+    told = []
+    for entry, people in placed:
         doubt = ""
-        if len(same) > 1:
-            which = "both" if len(same) == 2 else "all"
-            doubt = f"{' and '.join(same)} are {which} {_called(people)}'s: keep one."
-        placed.append((_known(each, people, doubt), people))
-    return placed
+        for one in people:
+            if len(names := having[one]) > 1:
+                which = "both" if len(names) == 2 else "all"
+                doubt = f"{' and '.join(names)} are {which} {one.label}'s: keep one."
+        told.append((_known(entry, people, doubt), people))
+    return told
 
 
 def _people(name: str, roster: Roster | None) -> tuple[Person, ...]:
@@ -178,10 +186,6 @@ def _people(name: str, roster: Roster | None) -> tuple[Person, ...]:
         return ()
     person = roster.find_any(name)
     return (person,) if person else roster.members(name)
-
-
-def _called(people: Sequence[Person]) -> str:
-    return " and ".join(one.label for one in people)
 
 
 def _known(entry: Entry, people: Sequence[Person], doubt: str = "") -> Entry:

@@ -122,6 +122,19 @@ class Roster:
             return None
         return next(iter(found.values()), None)
 
+    def called(self, value: str) -> list[Person]:
+        """Return all people who have that value in any column that names them."""
+        wanted = composed(value).casefold()
+        return [
+            one
+            for one in self.people
+            if any(
+                composed(each).casefold() == wanted
+                for kind in (*SURE, "name")
+                for each in one.known.get(kind, ())
+            )
+        ]
+
     def members(self, group: str) -> tuple[Person, ...]:
         """Return the people of a group, by its name as it stands or squeezed; none if unknown."""
         return tuple(self._groups.get(composed(group).casefold(), {}).values())

@@ -1,24 +1,30 @@
 """Grades one submission: its code behind the wall, the judge on this side."""
 
+import re
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 
 import msgspec
 from msgspec import UNSET
 
 from grading.confined.wire import LATER
+from grading.parsing.source import Source
 from grading.results.lines import OPEN, Result, Seconds, Status
 from grading.sandbox import Spawner
 from grading.sandbox.remote import CHAIN, DEFINITIONS, RemoteCandidate
 from grading.submissions.reading import Submission
 from grading.workers.jobs import Graded
 from harness.course.assignment import Assignment
-from harness.course.assignments import module_of
+from harness.course.assignments import assignment_names, load_assignment, module_of
 from harness.course.report import Advice, Flag
 from harness.course.settings import Settings
+from harness.errors import UserError
 from harness.judging.judge import Judgement, judge
 from harness.probes import plan
 
+# A class or a function as code begins its definition.
+_DEFINED = re.compile(r"^[^\S\n]*(?:class|def)[^\S\n]+(\w+)", re.MULTILINE)
 # The kind of the flag for a process that something other than the grader or a limit has ended.
 KILLED = "killed-by-the-system"
 
@@ -55,6 +61,12 @@ def grade_submission(
         status: Status = "undecided" if submission.undecided else "unreadable"
         result = unmarked(submission, assignment, settings, status, submission.reason)
         return Graded(result, again=False)
+    if other := other_work(submission.source, assignment):
+        reason = (
+            f"This looks like {other}, handed in as {assignment.name}. Grade it as {other}, or "
+            "give a mark with `backprop override`."
+        )
+        return Graded(unmarked(submission, assignment, settings, "undecided", reason), again=False)
     source = submission.source.written_for(module_of(assignment.name), assignment.pairs)
     with RemoteCandidate(spawner, source, settings.limits, second=second) as remote:
         if unusable := remote.definition.unusable:
@@ -79,6 +91,24 @@ def _kills(remote: RemoteCandidate) -> list[Flag]:
         )
         for part, signal in remote.kills.items()
     ]
+
+
+def other_work(source: Source, assignment: Assignment) -> str:
+    """Return the other assignment that code is for, "" if there is none.
+
+    It defines all that students write there, and nothing of what they write here.
+    """
+    cells = (*source.cells, *source.modules)
+    defined = {name for cell in cells for name in _DEFINED.findall(cell.text)}
+    if defined & {part for stage in assignment.stages for part in stage.parts}:
+        return ""
+    for name in assignment_names():
+        # A declaration that cannot be used is not in question here.
+        with suppress(UserError):
+            parts = {part for stage in load_assignment(name).stages for part in stage.parts}
+            if name != assignment.name and parts <= defined:
+                return name
+    return ""
 
 
 def unmarked(
