@@ -17,8 +17,8 @@ from torch import Tensor
 
 CASES = 3
 SIZES = (5, 3, 7)  # N, n_in, K
-WIDTHS = (64, 16, 16, 10)
-STEPS, BATCH, RATE, UNSEEN = 300, 20, 3.0, 360
+WIDTHS = (64, 16, 10)
+STEPS, BATCH, RATE, UNSEEN = 180, 16, 4.0, 360
 
 
 def check_weighted_sum(function: Any) -> None:
@@ -113,7 +113,7 @@ def _start() -> list[tuple[Tensor, Tensor]]:
     for fan_in, fan_out in pairwise(WIDTHS):
         w = torch.randn(fan_out, fan_in, generator=generator, dtype=torch.float64)
         b = torch.zeros(fan_out, dtype=torch.float64)
-        parameters.append(((3 * w / fan_in**0.5).requires_grad_(), b.requires_grad_()))
+        parameters.append(((2.5 * w / fan_in**0.5).requires_grad_(), b.requires_grad_()))
     return parameters
 
 

@@ -173,7 +173,7 @@ def test_numbers_in_the_prose_are_those_of_the_tasks():
     counted = thousands(len(TUMOURS.parameters()) * samples * steps)
     assert f"Ours takes {steps} steps: ${counted}$" in prose
     assert f"The samples are {samples} tumours" in prose
-    assert (DIGITS.steps, TUMOURS.steps) == (300, 30)  # in words
+    assert (DIGITS.steps, TUMOURS.steps) == (180, 30)
 
 
 def thousands(number):

@@ -282,10 +282,10 @@ def test_a_forged_answer_costs_its_stage_and_never_the_grader(zygote, forged, sa
 
 def test_a_death_in_the_training_is_told_with_the_steps_before_it(zygote):
     """Answers to quick steps wait for each other: a fresh child gives them again, one by one."""
-    dying = "Sigmoid.steps += len(g) == 20; os._exit(0) if Sigmoid.steps > 3 * 50 else None"
+    dying = "Sigmoid.steps += len(g) == 16; os._exit(0) if Sigmoid.steps > 2 * 50 else None"
     sigmoid = sigmoid_doing(dying) + "    steps = 0\n"
     report, _ = graded(zygote, HEAD, WEIGHTED_SUM, sigmoid, SQUARED_ERROR)
-    assert "stopped after 50 of 300 steps: your code ended the process" in message(
+    assert "stopped after 50 of 180 steps: your code ended the process" in message(
         report, "training"
     )
 

@@ -56,7 +56,7 @@ def test_the_path_is_that_of_plain_gradient_descent():
         inputs, targets = DIGITS.batch(step)
         leaves = {name: value.clone().requires_grad_() for name, value in parameters.items()}
         a = inputs
-        for layer in (1, 2, 3):
+        for layer in (1, 2):
             a = torch.sigmoid(a @ leaves[f"w{layer}"].T + leaves[f"b{layer}"])
         cost = ((a - targets) ** 2).sum() / len(a)
         slopes = torch.autograd.grad(cost, list(leaves.values()))
@@ -108,7 +108,7 @@ def test_a_true_gradient_of_another_network_does_not_count():
 
     def forward(ctx, a_prev, w, b):
         calls.append(None)
-        w = w + (0.5 if len(calls) > 300 else 0)
+        w = w + (0.5 if len(calls) > 200 else 0)
         ctx.save_for_backward(a_prev, w)
         return a_prev @ w.T + b
 
@@ -161,7 +161,7 @@ def test_trouble_at_a_step_ends_the_run_there(steps):
 
     def backward(ctx, g):
         calls.append(None)
-        if len(calls) > 3 * steps:
+        if len(calls) > 2 * steps:
             raise ValueError("enough")
         (a,) = ctx.saved_tensors
         return g * a * (1 - a)
@@ -172,7 +172,7 @@ def test_trouble_at_a_step_ends_the_run_there(steps):
     assert len(run.costs) == steps
     assert all(len(rows) == steps for rows in run.path.values())
     assert run.accuracy is None
-    assert len(calls) == 3 * steps + 1
+    assert len(calls) == 2 * steps + 1
 
 
 def chain(**more):

@@ -29,7 +29,7 @@ class Limits:
     """The resources for one submission: processor time in seconds, memory in MiB."""
 
     call_seconds: float = 5.0
-    submission_seconds: float = 600.0
+    submission_seconds: float = 300.0
     memory_mib: int = 2048
 
 
