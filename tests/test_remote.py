@@ -174,7 +174,7 @@ def test_top_level_code_has_its_share_of_the_time_too(zygote):
 
 def test_the_time_of_a_submission_is_capped_in_all(zygote):
     step = SLOW.replace(".4", ".1")
-    slow = sigmoid_doing(f"{step} if len(g) == 20 else None")  # a batch of the training
+    slow = sigmoid_doing(f"{step} if len(g) == 16 else None")  # a batch of the training
 
     limits = Limits(call_seconds=5.0, submission_seconds=2.0)  # and more by the clock
     report, _ = graded(zygote, HEAD, WEIGHTED_SUM, slow, SQUARED_ERROR, limits=limits)
@@ -301,7 +301,7 @@ def test_replies_before_a_death_count_though_they_were_kept_back(zygote):
 @pytest.mark.proof
 def test_a_slow_student_has_the_time_of_a_call_for_each_step(zygote):
     step = SLOW.replace(".4", ".006")
-    slow = sigmoid_doing(f"{step} if len(g) == 20 else None")
+    slow = sigmoid_doing(f"{step} if len(g) == 16 else None")
     limits = Limits(call_seconds=1.0, submission_seconds=120.0)
     report, _ = graded(zygote, HEAD, WEIGHTED_SUM, slow, SQUARED_ERROR, limits=limits)
     assert report.passed
