@@ -91,7 +91,7 @@ PART = {
         WORK.replace("return g * a", "return jnp.multiply(g, a)").replace(
             HEAD, HEAD + "import jax.numpy as jnp\n"
         ),
-        "jax is not installed where this is graded",
+        "no module jax where this is graded: it is a package that is not installed",
     ),
 }
 

@@ -17,6 +17,7 @@ from grading.sandbox import SpawnerError
 from grading.sandbox.fresh import FreshProcesses
 from grading.sandbox.remote import RemoteCandidate
 from grading.sandbox.zygote import Zygote
+from grading.workers.grader import advice_on
 from harness.candidate.operations import Reply
 from harness.course.assignments import load_assignment
 from harness.course.settings import Limits
@@ -79,6 +80,8 @@ def test_right_work_gets_full_marks_and_its_check_calls_do_nothing(zygote):
         ("x = bytearray(2**40)", "MemoryError"),
         ("sys.exit(3)", "raised SystemExit"),
         ("input()", "raised EOFError"),
+        ("g @ g", "g is (N, K)"),
+        ("exit()", "line 31. The line is `exit(); (a,) = ctx.saved_tensors`. exit()"),
     ],
 )  # fmt: skip
 def test_a_backward_that_ends_badly_costs_its_stage_only(zygote, statement, said):
@@ -89,6 +92,19 @@ def test_a_backward_that_ends_badly_costs_its_stage_only(zygote, statement, said
     assert wrong == {"Sigmoid"}
     assert outcome(report, "squared-error/gradient/a") == "passed"
     assert outcome(report, "chain/squared-error") == "passed"
+
+
+@pytest.mark.parametrize(
+    ("statement", "said"),
+    [
+        ("exit()", "raised SystemExit. exit(), quit()"),
+        ("import helpers", "a file that was not handed in"),
+        ("import helpers as h; h.slope(1)", "or a file that was not handed in."),
+    ],
+)
+def test_a_top_level_statement_that_fails_is_explained(zygote, statement, said):
+    with RemoteCandidate(zygote, source(*RIGHT, statement), LIMITS) as remote:
+        assert said in advice_on(remote)[-1].text
 
 
 @pytest.mark.parametrize("statement", ["os._exit(1)", "while True: pass", "sys.exit()", "1/0"])

@@ -56,7 +56,9 @@ class Missing(Inert):
 
     def _error(self) -> Exception:
         return ModuleNotFoundError(
-            f"{self._module} is not installed where this is graded", name=self._module
+            f"there is no module {self._module} where this is graded: it is a package that is not "
+            "installed there, or a file that was not handed in",
+            name=self._module,
         )
 
     __mro_entries__ = __enter__ = __exit__ = Inert._skip

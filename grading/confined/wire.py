@@ -230,6 +230,10 @@ class _Kind:
 
 _KINDS = {made: _Kind(made) for made in (*get_args(ops.Operation), *_REPLIES)}
 _KINDS[ops.Observed] = _Kind(ops.Observed, built_in=_Form(Word, lambda name: name[:MOST_LETTERS]))
+_KINDS[ops.Raised] = _Kind(
+    ops.Raised,
+    names=_Form(_Lines, lambda names: names[:MOST_SEEN], lambda lines: tuple(map(tuple, lines))),
+)
 _kinds_sent = {kind.struct: kind for kind in _KINDS.values()}
 
 

@@ -22,6 +22,7 @@ MOST_NAMES = 1_000
 # Names of types that tell nothing, besides Python's own.
 _COMMON = frozenset(
     {"ndarray", "Parameter", "Size", "float64", "float32", "OutOfMemoryError", "BdbQuit"}
+    | {"NoneType", "function", "module", "method", "builtin_function_or_method"}
 )
 # In one spelling only: leading zeros, or digits of another script, could carry information.
 _PLACE = re.compile(r"(?:(cell [1-9][0-9]{0,5}|\S+\.py), )?line ([1-9][0-9]{0,6})")
@@ -36,6 +37,7 @@ _ABSENT = re.compile(
     r"|There is no chain to go on from"
 )
 _FOLDERS = re.compile(r"(?<![\w.])/(?:[^\s/'\"()<>:]+/)+")
+_TENSOR = re.compile(r"(?:bfloat|bool|complex|float|u?int)\d* \((?:\d{1,6},? ?){0,8}\)")
 _TENSORS = re.compile(r"(?:(?:sparse|meta|cuda|\w{1,12}) )?tensor\b")
 
 
@@ -59,9 +61,11 @@ class Redactor:
     def own(self, reply: ops.Reply) -> ops.Reply:
         """Return the reply with no other words in it than those of the source and of Python."""
         match reply:
-            case ops.Raised(kind, text, place):
-                kind = self.name(kind, MADE_UP)
-                return ops.Raised(kind, plain(text), self.place(place), self._line(place))
+            case ops.Raised(kind, text, place, _, part, names):
+                kind, line = self.name(kind, MADE_UP), self._line(place)
+                part = part if part in line else ""
+                known = tuple(each for each in map(self._typed, names) if each[0] in self._names)
+                return ops.Raised(kind, plain(text), self.place(place), line, part, known)
             case ops.Output(values, several):
                 return ops.Output(tuple(map(self._value, values)), several)
             case ops.Returns(values):
@@ -85,6 +89,13 @@ class Redactor:
         kind = LATER if failed.kind == LATER else self.name(failed.kind, MADE_UP)
         defines = [name for name in failed.defines[:MOST_NAMES] if name in self._names]
         return Statement(self.place(failed.place), kind, plain(failed.text), defines)
+
+    def _typed(self, named: tuple[str, str]) -> tuple[str, str]:
+        """Return a variable with a type that is known, or a tensor's dtype and shape."""
+        name, kind = named
+        bare = kind.removeprefix("Function ").removesuffix("Backward")
+        known = _TENSOR.fullmatch(kind) or self._is_known(bare)
+        return name, kind if known else "object"
 
     def name(self, name: str, otherwise: str) -> str:
         """Return a type's name if it is known or in the source."""

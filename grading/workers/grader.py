@@ -15,6 +15,7 @@ from grading.sandbox import Spawner
 from grading.sandbox.remote import CHAIN, DEFINITIONS, RemoteCandidate
 from grading.submissions.reading import Submission
 from grading.workers.jobs import Graded
+from harness.candidate.operations import Raised
 from harness.course.assignment import Assignment
 from harness.course.assignments import assignment_names, load_assignment, module_of
 from harness.course.report import Advice, Flag
@@ -22,6 +23,7 @@ from harness.course.settings import Settings
 from harness.errors import UserError
 from harness.judging.judge import Judgement, judge
 from harness.probes import plan
+from harness.probes.causes import explanation
 
 # A class or a function as code begins its definition.
 _DEFINED = re.compile(r"^[^\S\n]*(?:class|def)[^\S\n]+(\w+)", re.MULTILINE)
@@ -169,7 +171,8 @@ def advice_on(remote: RemoteCandidate) -> list[Advice]:
             said.append(f"The code at {failed.place} was run again at the end: {failed.text}.")
         else:
             text = f": {failed.text}" if failed.text else ""
-            said.append(f"The code at {failed.place} raised {failed.kind}{text}.")
+            why = explanation(Raised(failed.kind, failed.text, failed.place))
+            said.append(f"The code at {failed.place} raised {failed.kind}{text}. {why}".strip())
     more = len(definition.failed) - 5
     said += [f"{more} more statements failed."] if more > 0 else []
     return [Advice(None, text) for text in said]

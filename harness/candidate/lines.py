@@ -3,12 +3,17 @@
 import linecache
 import re
 import sysconfig
+from itertools import islice
 from pathlib import Path
+from types import TracebackType
+from typing import Any
 
 import numpy
 import torch
+from torch import Tensor
 
 CODE_LIMIT = 200
+MOST_NAMES, MOST_LETTERS = 40, 60
 _ROOMS = (
     *(sysconfig.get_paths()[name] for name in ("stdlib", "purelib", "platlib")),
     # Also the packages installed next to torch and numpy, wherever those are.
@@ -36,3 +41,34 @@ def place_of(filename: str, line: int) -> str:
 def code_at(filename: str, line: int) -> str:
     """Return the text of the line, "" if it is not known."""
     return linecache.getline(filename, line).strip()[:CODE_LIMIT]
+
+
+def where(call: TracebackType) -> dict[str, Any]:
+    """Return where a call raised: the fields of `Raised` from ``place`` on."""
+    frame, line = call.tb_frame, call.tb_lineno
+    filename = frame.f_code.co_filename
+    is_function = frame.f_locals is not frame.f_globals
+    names = islice(frame.f_locals.items(), MOST_NAMES if is_function else 0)
+    return {
+        "place": place_of(filename, line),
+        "code": code_at(filename, line),
+        "part": _part(call, linecache.getline(filename, line)),
+        "names": tuple((str(name)[:MOST_LETTERS], _type_of(value)) for name, value in names),
+    }
+
+
+def _part(call: TracebackType, text: str) -> str:
+    """Return what of the line was being worked out, "" if it goes on in the next one."""
+    at = next(islice(call.tb_frame.f_code.co_positions(), call.tb_lasti // 2, None), None)
+    if at is None or at[0] != at[1] or at[2] is None:
+        return ""
+    return text.encode()[at[2] : at[3]].decode(errors="replace")[:CODE_LIMIT]
+
+
+def _type_of(value: object) -> str:
+    # A subclass may answer for itself.
+    if type(value) in (Tensor, torch.nn.Parameter):
+        assert isinstance(value, Tensor)
+        return f"{str(value.dtype).removeprefix('torch.')} {tuple(value.shape)}"[:MOST_LETTERS]
+    kind = type(value).__name__[:MOST_LETTERS]
+    return f"Function {kind}" if isinstance(value, torch.autograd.Function) else kind

@@ -198,12 +198,18 @@ class Observed:
 
 @dataclass(frozen=True)
 class Raised:
-    """The student's code raised. ``place`` and ``code`` are the line, if known."""
+    """The student's code raised. ``place`` and ``code`` are the line, if known.
+
+    ``part`` is what of the line was being worked out, and ``names`` are the variables there, each
+    with its type, such as "tuple"; a tensor's is its dtype and shape, as "float64 (5, 7)".
+    """
 
     kind: str
     text: str
     place: str = ""
     code: str = ""
+    part: str = ""
+    names: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)

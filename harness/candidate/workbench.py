@@ -17,7 +17,7 @@ from harness.candidate.backward import built_in_gradients, call_backward, node_o
 from harness.candidate.forms import Pair
 from harness.candidate.glue import GLUE, NOT_ALL, run_links
 from harness.candidate.introspection import introspect
-from harness.candidate.lines import code_at, is_students, place_of
+from harness.candidate.lines import code_at, is_students, place_of, where
 from harness.candidate.pairs import function_of
 from harness.candidate.values import (
     NothingToCall,
@@ -243,12 +243,14 @@ def _weighted_sum(values: Mapping[str, Tensor], weights: Mapping[str, float]) ->
 
 def describe(error: BaseException) -> ops.Raised:
     """Return an exception as plain text, with the student's own line that it came from."""
-    place, code = _student_line(error.__traceback__)
+    raised = ops.Raised(type(error).__name__, scrub(_text_of(error)))
+    if last := _students(error.__traceback__):
+        raised = replace(raised, **where(last))
     if isinstance(error, SyntaxError) and error.lineno and error.filename in linecache.cache:
         # In the student's own text. One in text that their code made has the line that made it.
-        place = place_of(error.filename, error.lineno)
-        code = code_at(error.filename, error.lineno)
-    return ops.Raised(type(error).__name__, scrub(_text_of(error)), place, code)
+        place, code = place_of(error.filename, error.lineno), code_at(error.filename, error.lineno)
+        raised = replace(raised, place=place, code=code)
+    return raised
 
 
 def scrub(text: str) -> str:
@@ -260,20 +262,21 @@ def scrub(text: str) -> str:
 def _text_of(error: BaseException) -> str:
     try:
         text = str(error.msg if isinstance(error, SyntaxError) else error)
+        # exit() and quit() raise with no code at all.
+        text = "" if isinstance(error, SystemExit) and error.code is None else text
     except Exception as second:
         text = f"(its message could not be shown: {type(second).__name__})"
     return text if len(text) <= TEXT_LIMIT else text[:TEXT_LIMIT] + " …"
 
 
-def _student_line(traceback: TracebackType | None) -> tuple[str, str]:
-    place, code = "", ""
+def _students(traceback: TracebackType | None) -> TracebackType | None:
+    """Return the innermost call of the student's own code."""
+    last = None
     while traceback is not None:
-        filename = traceback.tb_frame.f_code.co_filename
-        if is_students(filename):
-            place = place_of(filename, traceback.tb_lineno)
-            code = code_at(filename, traceback.tb_lineno)
+        if is_students(traceback.tb_frame.f_code.co_filename):
+            last = traceback
         traceback = traceback.tb_next
-    return place, code
+    return last
 
 
 def _snapshot(value: object) -> ops.Returned:

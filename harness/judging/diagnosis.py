@@ -35,7 +35,7 @@ LONGEST = 80
 MOST_ENTRIES, MOST_AXES = 50_000, 6
 NOTHING = (
     "none-returned",
-    "None means that C does not depend on it at all. Does C stay as it is when it moves?",
+    "None means: C does not change with it. A missing return gives None too; .grad is not read.",
 )
 WRAPPED = (
     "more-axes",
@@ -126,7 +126,9 @@ def _column(context: StageContext, name: str, calls: Sequence[Call]) -> Column |
     if not calls or context.stage.inputs[name].several:
         return None
     for call in calls:
-        if not isinstance(call.backward, Returns) or at >= len(call.backward.values):
+        # Of too few, nobody knows which is which.
+        inputs = len(call.case.inputs)
+        if not isinstance(call.backward, Returns) or len(call.backward.values) < inputs:
             return None
         value, outputs = call.backward.values[at], _outputs(call)
         nothing += value is None

@@ -18,6 +18,7 @@ from harness.course.network import Network, by_itself
 from harness.course.shapes import MISFITS, reference, sizes_of, values_for
 from harness.course.stage import Stage
 from harness.probes.cases import TRIES, cached, generator_for, sizes_for
+from harness.probes.causes import Call
 from harness.probes.compare import VALUES, Tolerance, difference
 from harness.probes.context import Errored, Failed, StageContext, for_staff, in_words
 from harness.probes.proxy import StageTrouble, proxy
@@ -145,7 +146,9 @@ def judge_chain(
     try:
         got = case.gradients({name: _students(contexts[name]) for name in students})
     except StageTrouble as trouble:
-        said, detail = in_words(trouble.what, trouble.trouble)
+        name, _, phase = trouble.what.partition(".")
+        call = Call(contexts[name].stage, phase, sizes)
+        said, detail = in_words(trouble.what, trouble.trouble, call)
         staff = for_staff(trouble.trouble)
         raise Errored(stopped + said, detail, staff=staff, case=facts) from None
     except MISFITS as refusal:

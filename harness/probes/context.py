@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -16,8 +17,12 @@ from harness.course.inputs import Sizes
 from harness.course.numbers import number
 from harness.course.stage import Stage, Upstream
 from harness.probes.cases import Case, cases_for, sizes_for
+from harness.probes.causes import NOWHERE, explanation
+from harness.probes.causes import Call as RaisingCall
 from harness.probes.numerical import gradcheck_case
 
+# What torch suggests at the end of a sentence helps nobody here.
+_ADVICE_OF_TORCH = re.compile(r"\.? Hint: .*", re.DOTALL)
 # What forward returned, one value for each output that it should return if it did so.
 Outputs = tuple[ops.Returned, ...]
 
@@ -250,7 +255,11 @@ class StageContext:
         self, trouble: ops.Trouble, phase: str, case: Case, index: int | None = None
     ) -> NoReturn:
         """Raise the failure of a check whose call could not be answered."""
-        said, detail = in_words(f"{self.stage.name}.{phase}", trouble)
+        call = RaisingCall(self.stage, phase, case.sizes)
+        said, detail = in_words(f"{self.stage.name}.{phase}", trouble, call)
+        if not case.is_example:
+            at = circumstances(self, case, index)
+            detail = f"It runs for the example, and not for other values {at}. {detail}".strip()
         kind = Failed if isinstance(trouble, ops.Absent) else Errored
         raise kind(said, detail, staff=for_staff(trouble), case=case.facts(index))
 
@@ -260,8 +269,9 @@ class StageContext:
             self.advice.append(text)
 
 
-def in_words(what: str, trouble: ops.Trouble) -> tuple[str, str]:
-    """Return a sentence on the trouble with ``what``, and one that quotes the line."""
+def in_words(what: str, trouble: ops.Trouble, call: RaisingCall = NOWHERE) -> tuple[str, str]:
+    """Return a sentence on the trouble with ``what``, and the line with what explains it."""
+    why = "" if isinstance(trouble, ops.Lost) else explanation(trouble, call)
     match trouble:
         case ops.Raised(kind, text, place, code):
             at = f" at {place}" if place else ""
@@ -271,12 +281,14 @@ def in_words(what: str, trouble: ops.Trouble) -> tuple[str, str]:
             if kind == "BdbQuit":
                 where = f" in {place}" if place else ""
                 return f"{what} stopped in the debugger: remove the breakpoint{where}.", ""
+            text = _ADVICE_OF_TORCH.sub("", text)
             said = f"{what} raised {kind}{at}" + (f": {text}" if text else "")
-            return said.removesuffix(".") + ".", f"The line is `{code}`." if code else ""
+            line = f"The line is `{code}`. " if code else ""
+            return said.removesuffix(".") + ".", (line + why).strip()
         case ops.Lost(reason):
             return f"{what} {reason}.", ""
         case ops.Absent(reason):
-            return f"{reason}.", ""
+            return f"{reason}.", why
 
 
 def for_staff(trouble: ops.Trouble) -> str:

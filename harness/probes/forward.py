@@ -6,6 +6,7 @@ from harness.candidate.operations import Other, Returned
 from harness.course.numbers import numbers, plural, shape
 from harness.course.stage import Stage
 from harness.probes.cases import Case
+from harness.probes.causes import Call, in_place_of_a_tensor
 from harness.probes.compare import VALUES, Tolerance, difference
 from harness.probes.context import Failed, Outputs, StageContext, elsewhere
 from harness.probes.rounding import rounding
@@ -42,8 +43,10 @@ def _fault(
     name, right = stage.outputs[at], case.outputs[at]
     of = "" if len(case.outputs) == 1 else f" for {name}"
     if not isinstance(value, Tensor):
-        came = f"a {value.kind}" if isinstance(value, Other) else "None"
-        return f"it returns {came}{of} where a tensor belongs.", None
+        came, way = "None", "Is its return missing?"
+        if isinstance(value, Other):
+            came, way = in_place_of_a_tensor(value.kind, Call(stage, "forward"))
+        return f"it returns {came}{of} where a tensor belongs. {way}".strip(), None
     if value.shape != right.shape:
         return f"it returns shape {shape(value)}{of} where {shape(right)} belongs.", None
     if value.is_complex():

@@ -8,6 +8,8 @@ from torch import Tensor
 
 from harness.candidate.operations import Other, Returned, Returns
 from harness.course.numbers import number, numbers, plural, shape
+from harness.probes.causes import Call as RaisingCall
+from harness.probes.causes import in_place_of_a_tensor
 from harness.probes.compare import VALUES, Difference, Tolerance, difference
 from harness.probes.context import Call, Failed, StageContext, circumstances
 from harness.probes.numerical import gradcheck_objection
@@ -97,7 +99,7 @@ def usable_gradients(
     There is none where None is right. Raise Failed where the engine refuses a value or has to sum
     it, or where it is not a tensor.
     """
-    _judge_count(call, name, values)
+    _judge_count(call, values)
     for at in call.context.stage.places(name, call.case.inputs):
         given = call.case.inputs[at]
         # An optional tensor that is absent has no gradient to judge.
@@ -111,19 +113,17 @@ def _usable(call: Call, name: str, at: int, given: Tensor, got: Returned) -> Ten
     if got is None:
         if name in call.context.stage.optional:
             return None
-        raise _failed(
-            call, name, f"backward returned None for {name}, as if C did not depend on it."
-        )
+        raise _failed(call, name, f"backward returned None for {name}.")
     if isinstance(got, Other):
-        raise _failed(
-            call, name, f"backward returned a {got.kind} for {name} where a tensor belongs."
-        )
+        came, way = in_place_of_a_tensor(got.kind, RaisingCall(call.context.stage, "backward"))
+        text = f"backward returned {came} for {name} where a tensor belongs. {way}"
+        raise _failed(call, name, text.strip())
     if not (got.is_floating_point() and got.shape == given.shape):
         _judge_with_engine(call, name, at, got)
     return got if got.shape == given.shape else got.reshape(given.shape)
 
 
-def _judge_count(call: Call, name: str, values: tuple[Returned, ...]) -> None:
+def _judge_count(call: Call, values: tuple[Returned, ...]) -> None:
     inputs = call.context.stage.names_of(call.case.inputs)
     expected = len(inputs)
     if len(values) == expected:
@@ -133,12 +133,47 @@ def _judge_count(call: Call, name: str, values: tuple[Returned, ...]) -> None:
             f"backward returns more than one gradient an input: {expected} would do."
         )
         return
-    sentence = _refusal(call, values) or "torch's engine would drop the rest"
-    text = (
-        f"backward returned {plural(len(values), 'value')} for {plural(expected, 'input')} "
-        f"({', '.join(inputs)}); {sentence}."
-    )
-    raise _failed(call, name, text)
+    where = f"{call.context.stage.backward_name} does not return one gradient for each input."
+    refusal = _refusal(call, values)
+    detail = f"{_counted(call, values, inputs)} {refusal and f'({refusal}.)'}".strip()
+    raise call.failed(where, detail if call.case.is_example else call.elsewhere + detail, detail)
+
+
+def _counted(call: Call, values: tuple[Returned, ...], inputs: tuple[str, ...]) -> str:
+    """Return how many gradients came back, and for which input there is none."""
+    every = ", ".join(inputs)
+    if values == (None,):
+        return (
+            f"backward returned None: is its return missing? It has to return {len(inputs)} "
+            f"gradients, for {every}; what it writes to .grad, or keeps in a name, is lost."
+        )
+    text = f"backward returned {plural(len(values), 'value')} for {len(inputs)} inputs ({every})"
+    if any(isinstance(value, Other) for value in values):
+        came = next(value.kind for value in values if isinstance(value, Other))
+        said, way = in_place_of_a_tensor(came, RaisingCall(call.context.stage, "backward"))
+        return f"{text}, and {said} among them. {way}".strip()
+    if len(values) > len(inputs):
+        return f"{text}: one for each input is enough, in their order."
+    return f"{text}. {_which_is_missing(call, values, inputs)}"
+
+
+def _which_is_missing(call: Call, values: tuple[Returned, ...], inputs: tuple[str, ...]) -> str:
+    """Return which input has no gradient among some that are right, else what to do."""
+    right = call.case.gradients[call.index]
+    there = {
+        name
+        for value in values
+        for name, true in zip(inputs, right, strict=True)
+        if isinstance(value, Tensor)
+        and true is not None
+        and value.shape == true.shape
+        and difference(value, true, VALUES, size=call.case.max_abs[call.index]) is None
+    }
+    missing = [name for name in inputs if name not in there]
+    if len(there) < len(values) or not missing:
+        return "Return one for each, in their order, and None for an input that has no gradient."
+    none = ": None, if it has none" if {*missing} - {*call.context.stage.required} else ""
+    return f"The one for {' and '.join(missing)} is missing{none}."
 
 
 def _refusal(call: Call, values: tuple[Returned, ...]) -> str:
