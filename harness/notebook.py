@@ -1,6 +1,9 @@
 """The functions that a handout imports, ``check`` and ``train``; they judge its own classes."""
 
+import ast
 import os
+import re
+import sys
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -152,4 +155,26 @@ class Handout:
                 raise TypeError(
                     f"{shown} is not part of this assignment; its parts are {', '.join(known)}"
                 )
+        for each in parts:
+            _check_is_current(each.__name__)
         return {each.__name__: each for each in parts}
+
+
+def _check_is_current(name: str) -> None:
+    """Raise RuntimeError if the last cell run that defines ``name`` cannot be parsed.
+
+    It has defined nothing then, and what has the name is of an earlier cell.
+    """
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    if shell is None:
+        return
+    defines = re.compile(rf"^(?:class|def) {re.escape(name)}\b", re.MULTILINE)
+    cells = shell.history_manager.input_hist_raw
+    count = max((at for at, text in enumerate(cells) if defines.search(text)), default=0)
+    try:
+        ast.parse(shell.transform_cell(cells[count]))
+    except SyntaxError as error:
+        raise RuntimeError(
+            f"{name} is still the one from before: cell [{count}], which should define it, has a "
+            f"syntax error in line {error.lineno}: {error.msg}. Correct it, and run it again."
+        ) from None

@@ -10,22 +10,32 @@ from typing import Any
 
 import pytest
 
-from harness.many_neurons import check
+from harness.candidate.workbench import Workbench
+from harness.course.settings import Settings
+from harness.judging.judge import judge
+from harness.many_neurons import MANY_NEURONS, check
+from harness.probes import plan
+from tests.right import MANY
 
 ERRORS = tomllib.loads(Path(__file__).with_name("student_errors.toml").read_text(encoding="utf-8"))
 
 
-def checked(case):
-    """Return the report on a stage in which the old text is replaced by the new."""
+def written(case):
+    """Return a stage in which the old text is replaced by the new."""
     text = ERRORS["right"][case["stage"]]
     assert text.count(case["old"]) == 1
     text, name = text.replace(case["old"], case["new"]), f"<{case['stage']} {hash(case['new'])}>"
     linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
     scope: dict[str, Any] = {"__name__": "submission"}
     exec(compile(text, name, "exec"), scope)
+    return scope[case["stage"]]
+
+
+def checked(case):
+    """Return the report on a stage in which the old text is replaced by the new."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return check(scope[case["stage"]])
+        return check(written(case))
 
 
 @pytest.mark.parametrize("case", ERRORS["error"].values(), ids=ERRORS["error"])
@@ -44,3 +54,34 @@ def test_an_error_that_nobody_knows_is_quoted_with_its_line():
     report = checked(unknown).report
     (message,) = {each.message for each in report.checks if each.message}
     assert message.endswith("The line is `raise KeyError('odd')`.")
+
+
+def test_float32_that_a_right_formula_makes_costs_its_precision_only():
+    names = MANY | {"WeightedSum": written(ERRORS["error"]["float32-from-torch-ones"])}
+    every = {each.id for each in plan(MANY_NEURONS, Settings())} - {"training"}
+    report = judge(MANY_NEURONS, Workbench(names), seed=5, only=every).report
+    assert [each.id for each in report.checks if each.outcome != "passed"] == [
+        "weighted-sum/precision"
+    ]
+
+
+def test_an_old_class_is_not_checked_when_the_cell_with_the_new_one_is_no_python():
+    from IPython.core.interactiveshell import InteractiveShell
+
+    shell = InteractiveShell.instance()
+    right, wrong = (
+        ERRORS["right"]["Sigmoid"],
+        ERRORS["right"]["Sigmoid"].replace("(ctx, dz):", "(ctx, dz)"),
+    )
+    try:
+        for text in (right, "from harness.many_neurons import check", wrong):
+            shell.run_cell(text, store_history=True)
+        old = shell.run_cell("check(Sigmoid)", store_history=True)
+        shell.run_cell(f"%%time\n{right}", store_history=True)
+        new = shell.run_cell("check(Sigmoid)", store_history=True)
+    finally:
+        InteractiveShell.clear_instance()
+    assert "cell [3], which should define it, has a syntax error in line 14" in str(
+        old.error_in_exec
+    )
+    assert new.result.report.passed

@@ -20,13 +20,15 @@ Value = Tensor | int | float | bool | str | None | tuple["Value", ...]
 class Forward:
     """Call ``stage`` on ``inputs`` (layout kept) and keep the graph under ``handle``.
 
-    ``requires_grad`` means nothing for inputs other than real tensors.
+    ``requires_grad`` means nothing for inputs other than real tensors. While it runs, and its
+    backward, new tensors are float64 by default if ``in_double``.
     """
 
     handle: int
     stage: str
     inputs: tuple[Value, ...]
     requires_grad: tuple[bool, ...]
+    in_double: bool = False
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,8 @@ class Descend:
 class Observe:
     """Ask what only its own process can know of ``stage``, tried on ``inputs``.
 
-    Its backward is given ``upstream``, as in `Backward`. The second derivatives are asked for too,
+    Its backward is given ``upstream``, as in `Backward`, and what is ``in_double`` as in `Forward`.
+    The second derivatives are asked for too,
     of the inputs that are ``required`` to have a gradient. It comes last of the operations asked
     with it, and what they cost the process costs no stage.
     """
@@ -104,6 +107,7 @@ class Observe:
     requires_grad: tuple[bool, ...]
     upstream: tuple[Tensor | None, ...]
     required: tuple[bool, ...]
+    in_double: bool = False
 
 
 Operation = Forward | Backward | Read | Chain | Descend | Observe

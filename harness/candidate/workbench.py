@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import linecache
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any
@@ -39,6 +40,7 @@ class _Call:
     before: tuple[ops.Value, ...]
     output: ops.Output
     outputs: tuple[Any, ...]
+    in_double: bool = False
     upstreams: list[tuple[Tensor | None, Tensor | None]] = field(default_factory=list)
     results: list[tuple[Tensor, Tensor]] = field(default_factory=list)
 
@@ -116,16 +118,17 @@ class Workbench:
             case ops.Descend():
                 return self._descend(operation)
             case ops.Observe():
-                return introspect(self._function(operation.stage), operation)
+                with _default_dtype(operation.in_double):
+                    return introspect(self._function(operation.stage), operation)
 
     def _forward(self, op: ops.Forward) -> ops.Reply:
         function = self._function(op.stage)
         inputs = tuple(map(copied, op.inputs, op.requires_grad))
-        with torch.enable_grad():
+        with torch.enable_grad(), _default_dtype(op.in_double):
             returned = function.apply(*inputs)
         outputs = outputs_of(returned)
         output = ops.Output(tuple(map(_snapshot, outputs)), isinstance(returned, tuple))
-        self._calls[op.handle] = call = _Call(inputs, op.inputs, output, outputs)
+        call = self._calls[op.handle] = _Call(inputs, op.inputs, output, outputs, op.in_double)
         call.keep(outputs, output.values)
         return output
 
@@ -137,7 +140,8 @@ class Workbench:
         upstreams = [None if each is None else copy_with_layout(each) for each in op.upstream]
         call.upstreams += zip(upstreams, op.upstream, strict=True)
         if (node := node_of(call.outputs)) is not None:
-            returned = call_backward(node, call.outputs, upstreams)
+            with _default_dtype(call.in_double):
+                returned = call_backward(node, call.outputs, upstreams)
         elif any(each.grad_fn is not None for each in call.outputs):
             returned = built_in_gradients(call.outputs, upstreams, call.inputs)
         else:
@@ -210,6 +214,19 @@ class Workbench:
         if not issubclass(found, torch.autograd.Function):
             raise NothingToCall(f"The class {stage} is not a torch.autograd.Function")
         return found
+
+
+@contextmanager
+def _default_dtype(in_double: bool) -> Iterator[None]:
+    """Have torch make new tensors in float64 meanwhile, if ``in_double``."""
+    before = torch.get_default_dtype()
+    if in_double:
+        torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        if in_double:
+            torch.set_default_dtype(before)
 
 
 def is_apply(value: object) -> bool:

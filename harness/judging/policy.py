@@ -67,7 +67,10 @@ def introspect(context: StageContext) -> Introspection | None:
         [
             context.forward_of(case, handle),
             Backward(handle, case.upstreams[0]),
-            _question(context.stage, context.cases[0]),
+            replace(
+                _question(context.stage, context.cases[0]),
+                in_double=context.in_double(context.cases[0]),
+            ),
         ]
     )
     if not isinstance(observed, Observed):

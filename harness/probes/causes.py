@@ -48,7 +48,7 @@ def explanation(trouble: Raised | Absent, call: Call = NOWHERE) -> str:
     """Return why the call raised and what to do, "" if the table does not know."""
     if isinstance(trouble, Absent):
         trouble = Raised("Absent", trouble.reason)
-    for cause in _table():
+    for cause in _table().values():
         found = _applied(cause, trouble, call.phase)
         if found is None or (near := _near(cause, found, trouble)) is None:
             continue
@@ -62,6 +62,12 @@ def explanation(trouble: Raised | Absent, call: Call = NOWHERE) -> str:
     return ""
 
 
+def is_mixture(trouble: object) -> bool:
+    """Return whether torch refused to compute with float32 and float64 at once."""
+    mixed = _table()["float32-in-between"]
+    return isinstance(trouble, Raised) and _applied(mixed, trouble, "") is not None
+
+
 def in_place_of_a_tensor(kind: str, call: Call) -> tuple[str, str]:
     """Return an object of a type with its article, and what to do where a tensor belongs."""
     noun = _OTHERS.get(kind, kind)
@@ -70,9 +76,9 @@ def in_place_of_a_tensor(kind: str, call: Call) -> tuple[str, str]:
 
 
 @cache
-def _table() -> tuple[Mapping[str, Any], ...]:
+def _table() -> Mapping[str, Mapping[str, Any]]:
     text = resources.files("harness.probes").joinpath("causes.toml").read_text(encoding="utf-8")
-    return tuple(tomllib.loads(text).values())
+    return tomllib.loads(text)
 
 
 def _applied(cause: Mapping[str, Any], raised: Raised, phase: str) -> dict[str, str] | None:

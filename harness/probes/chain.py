@@ -168,7 +168,8 @@ def judge_chain(
 def _students(context: StageContext) -> Callable[..., Any]:
     """Return a student's stage in double precision, which is a check of its own."""
     stage = context.stage
-    apply = proxy(context.candidate, stage.name, context.handles, len(stage.outputs))
+    in_double, outputs = context.mixed is not None, len(stage.outputs)
+    apply = proxy(context.candidate, stage.name, context.handles, outputs, in_double=in_double)
 
     def applied(*inputs: Value) -> Any:
         return _each(apply(*inputs), torch.float64)

@@ -10,6 +10,7 @@ from functools import cached_property
 from itertools import count
 from typing import Any, NoReturn
 
+import torch
 from torch import Tensor
 
 from harness.candidate import operations as ops
@@ -17,7 +18,7 @@ from harness.course.inputs import Sizes
 from harness.course.numbers import number
 from harness.course.stage import Stage, Upstream
 from harness.probes.cases import Case, cases_for, sizes_for
-from harness.probes.causes import NOWHERE, explanation
+from harness.probes.causes import NOWHERE, explanation, is_mixture
 from harness.probes.causes import Call as RaisingCall
 from harness.probes.numerical import gradcheck_case
 
@@ -147,6 +148,8 @@ class StageContext:
     first: StageContext | None = None
     advice: list[str] = field(default_factory=list)
     sound: list[str] = field(default_factory=list)
+    # Why it can only be judged with new tensors in float64 by default, if that is so.
+    mixed: Failed | None = None
 
     @cached_property
     def cases(self) -> tuple[Case, ...]:
@@ -162,10 +165,31 @@ class StageContext:
         """The answers to the public example: to a forward alone, and to calls."""
         if self.first is not None:
             output, calls = self.first.example
+            self.mixed = self.first.mixed
             return output, [replace(call, context=self) for call in calls]
+        found = self._asked_about_example()
+        if (mixed := self._mixture(found)) is None:
+            return found
+        # Those who make float32 with every right formula are told so by the check of precision.
+        self.mixed, before = mixed, found
+        found = self._asked_about_example()
+        if self._mixture(found) is None:
+            return found
+        self.mixed = None
+        return before
+
+    def _asked_about_example(self) -> tuple[ops.Reply, list[Call]]:
         public = self.cases[0]
         (output,) = self._forwards([public])
         return output, self.ask([public])
+
+    def _mixture(self, found: tuple[ops.Reply, list[Call]]) -> Failed | None:
+        """Return the failure of the answers in which float32 has met float64, if one has."""
+        output, calls = found
+        for phase, reply in (("forward", output), *(("backward", call.backward) for call in calls)):
+            if isinstance(reply, ops.Raised) and is_mixture(reply):
+                return self.failure(reply, phase, self.cases[0], 0)
+        return None
 
     @property
     def lives(self) -> bool:
@@ -238,7 +262,12 @@ class StageContext:
     ) -> ops.Forward:
         """Return the operation that calls forward on the inputs of a case."""
         needed = requires_grad or self.stage.with_gradient(case.inputs)
-        return ops.Forward(handle, self.stage.name, case.inputs, needed)
+        return ops.Forward(handle, self.stage.name, case.inputs, needed, self.in_double(case))
+
+    def in_double(self, case: Case) -> bool:
+        """Return whether new tensors are to be float64 by default in the calls of a case."""
+        dtypes = {each.dtype for each in case.inputs if isinstance(each, Tensor)}
+        return self.mixed is not None and torch.float32 not in dtypes
 
     def _forwards(self, cases: Sequence[Case]) -> list[ops.Reply]:
         return self.candidate.perform([self.forward_of(case, next(self.handles)) for case in cases])
@@ -255,13 +284,19 @@ class StageContext:
         self, trouble: ops.Trouble, phase: str, case: Case, index: int | None = None
     ) -> NoReturn:
         """Raise the failure of a check whose call could not be answered."""
+        raise self.failure(trouble, phase, case, index)
+
+    def failure(
+        self, trouble: ops.Trouble, phase: str, case: Case, index: int | None = None
+    ) -> Failed:
+        """Return the failure of a check whose call could not be answered."""
         call = RaisingCall(self.stage, phase, case.sizes)
         said, detail = in_words(f"{self.stage.name}.{phase}", trouble, call)
         if not case.is_example:
             at = circumstances(self, case, index)
             detail = f"It runs for the example, and not for other values {at}. {detail}".strip()
         kind = Failed if isinstance(trouble, ops.Absent) else Errored
-        raise kind(said, detail, staff=for_staff(trouble), case=case.facts(index))
+        return kind(said, detail, staff=for_staff(trouble), case=case.facts(index))
 
     def advise(self, text: str) -> None:
         """Add advice, once."""

@@ -22,12 +22,18 @@ class StageTrouble(Exception):
 
 
 def proxy(
-    candidate: ops.Candidate, stage: str, handles: Iterator[int], outputs: int = 1
+    candidate: ops.Candidate,
+    stage: str,
+    handles: Iterator[int],
+    outputs: int = 1,
+    *,
+    in_double: bool = False,
 ) -> Callable[..., Any]:
     """Return a differentiable function that has ``candidate`` run ``stage``.
 
-    It takes the arguments of ``apply``, and returns a tuple if there are several ``outputs``. The
-    call, or the graph's backward, raises StageTrouble if the candidate fails.
+    It takes the arguments of ``apply``, and returns a tuple if there are several ``outputs``;
+    ``in_double`` is as in `Forward`. The call, or the graph's backward, raises StageTrouble if the
+    candidate fails.
     """
 
     def forward(ctx: Any, *inputs: Any) -> Any:
@@ -37,7 +43,7 @@ def proxy(
         needed = tuple(isinstance(each, Tensor) and each.requires_grad for each in inputs)
         # A candidate in this process keeps what comes and goes: not the graph, which leads to it.
         values = tuple(each.detach() if isinstance(each, Tensor) else each for each in inputs)
-        (reply,) = candidate.perform([ops.Forward(ctx.handle, stage, values, needed)])
+        (reply,) = candidate.perform([ops.Forward(ctx.handle, stage, values, needed, in_double)])
         if isinstance(reply, ops.Trouble):
             raise StageTrouble(f"{stage}.forward", reply)
         assert isinstance(reply, ops.Output)

@@ -31,6 +31,9 @@ _KEEP = (
 def precision(context: StageContext) -> None:
     """Raise Failed unless results have full precision in float64, and are right in float32."""
     stage = context.stage
+    if context.mixed:
+        where = f"{stage.name} only runs where new tensors are float64 by default."
+        raise context.mixed.restated(where, f"{context.mixed.where} {context.mixed.detail}")
     for call in context.calls:
         for name in context.sound:
             for at, got in usable_gradients(call, name, call.values):
