@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import random
+import re
 import weakref
 
 import pytest
@@ -775,3 +776,28 @@ def test_the_rounding_of_one_stage_does_not_grow_along_the_chain(stage, stays):
     for index in (14, 503, *range(200)):
         session = Session(ONE_NEURON, Workbench(names), random.Random(index).getrandbits(53))
         judge_chain(ONE_NEURON.network, session.contexts, [stage])
+
+
+def test_what_breaks_down_far_from_zero_is_told_with_the_value():
+    def forward(ctx, z):
+        a = z.exp() / (1 + z.exp())
+        ctx.save_for_backward(a)
+        return a
+
+    report = report_of(Sigmoid=with_forward(Sigmoid, forward))
+    told = re.findall(r"With z(\[.+?\]) = 7\d\d\.?\d*, a(\[.+?\]) is nan", str(report))
+    assert told and all(one == other for one, other in told)
+
+
+def test_a_training_that_fails_because_of_another_check_waits_for_it():
+    def backward(ctx, g):
+        a_prev, w = ctx.saved_tensors
+        # The first layer's input needs no gradient.
+        assert ctx.needs_input_grad[0]
+        return g @ w, g.T @ a_prev, g.sum(0)
+
+    report = report_of(WeightedSum=with_backward(WeightedSum, backward))
+    training = check_of(report, "training")
+    assert training.outcome == "not_run" and training.waits_for == "weighted-sum/subsets"
+    said = check_of(report, "weighted-sum/subsets").message
+    assert said.startswith("When only") and "raised AssertionError" in said

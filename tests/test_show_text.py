@@ -182,3 +182,27 @@ def test_looking_at_reports_needs_neither_torch_nor_rich_to_import():
     code = "import sys, harness.show; print({'torch', 'rich', 'numpy'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_a_question_that_several_gradients_raise_is_asked_once():
+    checks = [
+        check(
+            f"weighted-sum/gradient/{name}",
+            "failed",
+            "WeightedSum",
+            message=f"∂C/∂{name} is wrong. Which way is up?",
+            diagnosis=Diagnosis(f"grad_{name}", "sign", f"-{name}", name, "Which way is up?"),
+        )
+        for name in "wb"
+    ]
+    text = report_text(report(*checks))
+    assert text.count("Which way is up?") == 1
+    assert "∂C/∂b is wrong. The same question as for ∂C/∂w." in text
+
+
+def test_an_error_is_told_once_whatever_lies_between():
+    checks = [
+        check(f"sigmoid/{id}", "error", message=f"{said}.")
+        for id, said in [("purity", "One"), ("memory", "Another"), ("layout", "One")]
+    ]
+    assert report_text(report(*checks)).count("One.") == 1

@@ -10,7 +10,8 @@ if TYPE_CHECKING:
 
 def number(value: float, digits: int = 4) -> str:
     """Return the number with a few significant digits and a true minus sign."""
-    return f"{value:.{digits}g}".replace("-", "−")
+    # Adding 0.0 takes the sign off a zero.
+    return f"{value + 0.0:.{digits}g}".replace("-", "−")
 
 
 def numbers(one: float, other: float) -> tuple[str, str]:

@@ -106,7 +106,7 @@ class _Judging:
         needed = set(self.wanted)
         for check in reversed(planned):
             if check.id in needed:
-                needed |= {*check.needs, *check.credit}
+                needed |= {*check.needs, *check.credit, *check.after}
         self.planned = tuple(check for check in planned if check.id in needed)
         self.made: dict[str, Check] = {}
         self.failures: dict[str, Failed] = {}
@@ -281,6 +281,9 @@ def _make(
     except Waits as waits:
         return _not_run(check, waits.check)
     except Failed as failed:
+        for cause in check.after:
+            if made[cause].outcome in ("failed", "error"):
+                return _not_run(check, cause)
         failures[check.id] = failed
         outcome: Outcome = "error" if isinstance(failed, Errored) else "failed"
         return replace(base, outcome=outcome, points=0.0, staff=failed.staff, case=failed.case)

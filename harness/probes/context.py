@@ -32,7 +32,7 @@ class Failed(Exception):
     """A check that failed. ``where`` names stage and edge; ``detail`` may show values.
 
     The judge decides whether a student may read them. ``got`` is the wrong value, if a single
-    value is wrong.
+    value is wrong, and ``at`` its index.
     """
 
     def __init__(
@@ -43,10 +43,11 @@ class Failed(Exception):
         staff: str = "",
         case: Mapping[str, Any] | None = None,
         got: float | None = None,
+        at: tuple[int, ...] = (),
     ) -> None:
         super().__init__(where)
         self.where, self.detail, self.staff, self.case = where, detail, staff, case
-        self.got = got
+        self.got, self.at = got, at
 
     def restated(self, where: str, detail: str = "") -> Failed:
         """Return the same failure in other words."""
@@ -129,9 +130,9 @@ class Call:
         """The beginning of a sentence on a case other than the example."""
         return elsewhere(self.context, self.case, self.index)
 
-    def failed(self, where: str, detail: str, staff: str = "", got: float | None = None) -> Failed:
+    def failed(self, where: str, detail: str, staff: str = "", **value: Any) -> Failed:
         """Return the failure of a check over this call."""
-        return Failed(where, detail, staff=staff, case=self.case.facts(self.index), got=got)
+        return Failed(where, detail, staff=staff, case=self.case.facts(self.index), **value)
 
 
 @dataclass
@@ -292,9 +293,9 @@ class StageContext:
         """Return the failure of a check whose call could not be answered."""
         call = RaisingCall(self.stage, phase, case.sizes)
         said, detail = in_words(f"{self.stage.name}.{phase}", trouble, call)
-        if not case.is_example:
+        if case.sizes != self.cases[0].sizes:
             at = circumstances(self, case, index)
-            detail = f"It runs for the example, and not for other values {at}. {detail}".strip()
+            detail = f"It runs for the example, and not for other sizes {at}. {detail}".strip()
         kind = Failed if isinstance(trouble, ops.Absent) else Errored
         return kind(said, detail, staff=for_staff(trouble), case=case.facts(index))
 

@@ -7,7 +7,7 @@ from harness.course.numbers import numbers, plural, shape
 from harness.course.stage import Stage
 from harness.probes.cases import Case
 from harness.probes.causes import Call, in_place_of_a_tensor
-from harness.probes.compare import VALUES, Tolerance, difference
+from harness.probes.compare import VALUES, Difference, Tolerance, difference
 from harness.probes.context import Failed, Outputs, StageContext, elsewhere
 from harness.probes.rounding import rounding
 
@@ -24,21 +24,22 @@ def judge_output(
 ) -> None:
     """Raise Failed unless ``values`` are the right outputs of the case."""
     stage = context.stage
-    text, got = "", None
+    text, off = "", None
     if len(values) != len(stage.outputs):
         came = plural(len(values), "value")
         text = f"it returns {came} where {plural(len(stage.outputs), 'tensor')} belong."
     for at, value in enumerate(values):
-        text, got = (text, None) if text else _fault(stage, at, value, case, tolerance)
+        text, off = (text, None) if text else _fault(stage, at, value, case, tolerance)
     if text:
         lead = "In the example, " if case.is_example else elsewhere(context, case)
         where = f"{stage.forward_name} does not compute {stage.formula}."
-        raise Failed(where, lead + text, staff=text, case=case.facts(), got=got)
+        got, index = (off.got, off.index) if off else (None, ())
+        raise Failed(where, lead + text, staff=text, case=case.facts(), got=got, at=index)
 
 
 def _fault(
     stage: Stage, at: int, value: Returned, case: Case, tolerance: Tolerance
-) -> tuple[str, float | None]:
+) -> tuple[str, Difference | None]:
     """Return what is wrong with one output, and its value if that is it; "" if it is right."""
     name, right = stage.outputs[at], case.outputs[at]
     of = "" if len(case.outputs) == 1 else f" for {name}"
@@ -58,4 +59,4 @@ def _fault(
     if not off:
         return "", None
     came, belongs = numbers(off.got, off.right)
-    return f"{name}{off.at} is {came} where {belongs} belongs.", off.got
+    return f"{name}{off.at} is {came} where {belongs} belongs.", off

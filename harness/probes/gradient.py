@@ -62,7 +62,9 @@ def _judge_one(call: Call, name: str, at: int, got: Tensor, tolerance: Tolerance
     detail = f"In the example {where}, {text}" if case.is_example else call.elsewhere + text
     if case.kind:
         detail = f"In an example {where}, {text} {question(off)}"
-    raise call.failed(_wrong(call.context, name, case.kind), detail, text, off.got)
+    raise call.failed(
+        _wrong(call.context, name, case.kind), detail, text, got=off.got, at=off.index
+    )
 
 
 def gradient_off(

@@ -64,8 +64,9 @@ class Session:
 class Planned:
     """A check to make. ``needs`` are checks that must pass first.
 
-    At least one of the checks in ``credit`` must pass for this one to count: what the handout
-    gives away (the forward), or takes no work (None for a target), is worth nothing by itself.
+    If one of ``after`` has failed, that is why this one fails. At least one of the checks in
+    ``credit`` must pass for this one to count: what the handout gives away (the forward), or takes
+    no work (None for a target), is worth nothing by itself.
     """
 
     id: str
@@ -75,6 +76,7 @@ class Planned:
     run: Callable[[Session], None]
     needs: tuple[str, ...] = ()
     credit: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
 
 
 def plan(assignment: Assignment, settings: Settings) -> tuple[Planned, ...]:
@@ -183,7 +185,8 @@ def _of_chain(assignment: Assignment, checks: list[Planned]) -> Iterator[Planned
     # A network uses each stage once a layer: calls that disturb each other cannot train.
     needs = (*whole, *(check.id for check in checks if check.id.endswith("/memory")))
     id, title = "training", f"A network learns {assignment.task.name} with your functions"
-    yield Planned(id, None, title, worth.get(id, 0.0), Session.train, needs)
+    after = tuple(x.id for x in checks if x.id.endswith(("/precision", "/subsets", "/purity")))
+    yield Planned(id, None, title, worth.get(id, 0.0), Session.train, needs, after=after)
 
 
 def _in_chain(students: tuple[str, ...], session: Session) -> None:

@@ -2,6 +2,7 @@
 
 import math
 from itertools import product
+from operator import lt
 
 from torch import Tensor
 
@@ -90,8 +91,22 @@ def stability(context: StageContext) -> None:
             )
             raise failed.restated(
                 f"{context.stage.name} breaks down for some values of {values}.",
-                f"{failed.detail} {_far_out(failed.got)}".strip(),
+                f"{_with_its_value(call, failed)} {_far_out(failed.got)}".strip(),
             ) from None
+
+
+def _with_its_value(call: Call, failed: Failed) -> str:
+    """Return what came back, and the extreme value that stands where it did."""
+    if failed.got is None:
+        return failed.detail
+    for name in call.context.stage.extremes:
+        given = call.case.inputs[call.context.stage.position(name)]
+        if not isinstance(given, Tensor) or len(failed.at) != given.dim():
+            continue
+        if all(map(lt, failed.at, given.shape)):
+            place = f"{name}[{', '.join(map(str, failed.at))}]" if failed.at else name
+            return f"With {place} = {number(float(given[failed.at]))}, {failed.staff}"
+    return failed.detail
 
 
 def _far_out(got: float | None) -> str:
@@ -207,10 +222,17 @@ def subsets(context: StageContext) -> None:
 def _judge_subset(context: StageContext, case: Case, needed: tuple[bool, ...]) -> None:
     names = context.stage.names_of(case.inputs)
     asked = [name for name, need in zip(names, needed, strict=True) if need]
+    only = f"only {' and '.join(asked)} need{'s' if len(asked) == 1 else ''} a gradient"
+    call = context.ask([case], requires_grad=needed)[0]
+    try:
+        _ = call.values
+    except Errored as raised:
+        # Not `restated`: it stays an error.
+        raised.where = f"When {only}, {raised.where}"
+        raise
     _judge_all(
-        context.ask([case], requires_grad=needed)[0],
-        f"{context.stage.backward_name} is wrong when only {' and '.join(asked)} "
-        f"need{'s' if len(asked) == 1 else ''} a gradient.",
+        call,
+        f"{context.stage.backward_name} is wrong when {only}.",
         "ctx.needs_input_grad tells which inputs need one, in the order of forward's inputs.",
     )
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from itertools import groupby
 from types import MappingProxyType
 
 from harness.course.numbers import decimal
@@ -123,11 +122,19 @@ def _label(check: Check) -> str:
 
 
 def _findings(checks: list[Check]) -> Iterable[Finding]:
-    troubled = [check for check in checks if check.outcome in ("failed", "error")]
-    for (outcome, message), group in groupby(troubled, lambda each: (each.outcome, _said(each))):
-        same = list(group)
-        labels = ", ".join(_label(check) for check in same)
-        yield Finding(outcome, labels, message, same[0].diagnosis)
+    same: dict[tuple[Outcome, str], list[Check]] = {}
+    for check in checks:
+        if check.outcome in ("failed", "error"):
+            same.setdefault((check.outcome, _said(check)), []).append(check)
+    asked: dict[str, str] = {}
+    for (outcome, message), group in same.items():
+        labels = ", ".join(_label(check) for check in group)
+        if (known := group[0].diagnosis) and known.hint:
+            if known.hint in asked:
+                again = f"The same question as for {asked[known.hint]}."
+                message = message.replace(visible(known.hint), again)
+            asked.setdefault(known.hint, labels)
+        yield Finding(outcome, labels, message, known)
 
 
 def _said(check: Check) -> str:
