@@ -20,6 +20,7 @@ from harness.course.settings import for_student, settings_beside
 from harness.judging.judge import judge
 from harness.probes import plan
 from harness.show.chain import Picture, chain_picture
+from harness.show.circuit import circuit_picture
 from harness.show.live import Tell, progress
 from harness.show.notebook import report_html
 from harness.show.text import report_text
@@ -121,11 +122,17 @@ class Handout:
         with progress() as tell:
             return self._judged([None], _Watched(names, self.assignment.pairs, tell))
 
-    def draw_chain(self, *, derivatives: bool = False) -> Picture:
+    def draw_chain(
+        self, *, derivatives: bool = False, back: int | None = None, **values: float
+    ) -> Picture:
         """Draw the chain from the inputs to the cost; ``derivatives`` writes out what each is.
 
-        What has no chain, or none that can be drawn well, is a list of stages.
+        Given all ``values`` that a chain of numbers begins with, it shows the others too, and the
+        gradients along the first ``back`` edges from the cost down (default: all). What has no
+        chain, or none that can be drawn well, is a list of stages.
         """
+        if values:
+            return circuit_picture(self.assignment, values, back)
         return chain_picture(self.assignment, derivatives=derivatives)
 
     def _judged(self, stages: Collection[str | None], candidate: Candidate) -> Checked:

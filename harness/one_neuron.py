@@ -1,9 +1,12 @@
 """The assignment *one neuron*: a chain of single neurons, every value a number."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
 from harness.course.inputs import spread_far
+from harness.course.tracing import trace
 from harness.declare import assignment, real, stage, target
 from harness.mistakes import with_known_mistakes
 from harness.notebook import Handout
@@ -52,6 +55,15 @@ def network(a_prev: Tensor, y: Tensor, w: Tensor, b: Tensor) -> tuple[Tensor, Te
     return squared_error(a, y), a
 
 
+def two_neurons(
+    a0: Tensor, y: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return the cost of a chain of two neurons, and the answer of the second."""
+    a1 = sigmoid(weighted_sum(a0, w1, b1))
+    a2 = sigmoid(weighted_sum(a1, w2, b2))
+    return squared_error(a2, y), a2
+
+
 ONE_NEURON = assignment(
     "One neuron a layer",
     name="one-neuron",
@@ -74,5 +86,6 @@ ONE_NEURON = assignment(
 
 _handout = Handout(ONE_NEURON)
 check, train, draw_chain = _handout.check, _handout.train, _handout.draw_chain
+draw_two_neurons = Handout(replace(ONE_NEURON, network=trace(two_neurons, {}))).draw_chain
 
-__all__ = ["ONE_NEURON", "check", "draw_chain", "train"]
+__all__ = ["ONE_NEURON", "check", "draw_chain", "draw_two_neurons", "train"]

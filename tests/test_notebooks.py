@@ -143,7 +143,8 @@ def test_what_needs_the_harness_is_left_out_of_grading(notebook):
     """A student's own process has no harness beyond what a handout imports first."""
     for cell in code_cells(notebook):
         needs = re.search(
-            r"harness\.(show|training)|matplotlib|draw_|compare\(|DIGITS", cell.source
+            r"harness\.(show|training)|matplotlib|\bdraw_\w+\(|compare\(|predicted|attempt\(|DIGITS",
+            cell.source,
         )
         if cell.id != "imports":
             assert ("ungraded" in cell.metadata.get("tags", [])) is bool(needs), cell.id
@@ -159,6 +160,25 @@ def test_what_is_released_does_not_give_the_work_away(assignment, notebook):
             assert not [each for each in spoilers if re.search(r"\W", each) and each in text]
 
 
+def test_there_is_something_to_do_every_two_hundred_words(notebook):
+    """A cell to run and change, a prediction or a check; formulas and tables are not counted."""
+    since, total = 0, 0
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            since += (words := len(words_of(cell.source)))
+            total += words
+            assert since <= 200, cell.id
+        elif "source_hidden" not in cell.metadata.get("jupyter", {}):
+            mark = cell.metadata.get("nbgrader", {})
+            since *= bool(mark.get("locked") and not mark["grade"])
+    assert total <= 2500
+
+
+def words_of(prose):
+    prose = re.sub(r"\$\$.*?\$\$|^\|.*?$|\]\(.*?\)", " ", prose, flags=re.DOTALL | re.MULTILINE)
+    return re.findall(r"[^\W\d_][\w'’-]*", re.sub(r"\$.*?\$", "x", prose, flags=re.DOTALL))
+
+
 def test_numbers_in_the_prose_are_those_of_the_tasks():
     one, many = (notebook_of(name) for name in ("one-neuron", "many-neurons"))
     knobs = sum(value.numel() for value in DIGITS.parameters().values())
@@ -172,6 +192,9 @@ def test_numbers_in_the_prose_are_those_of_the_tasks():
     steps, samples = TUMOURS.steps, len(split_tumours()[0])
     counted = thousands(len(TUMOURS.parameters()) * samples * steps)
     assert f"Ours takes {steps} steps: ${counted}$" in prose
+    assert f"with the same ${DIGITS.steps}$ steps and $\\eta = {DIGITS.rate:g}$" in "".join(
+        cell.source for cell in many.cells
+    )
     assert f"The samples are {samples} tumours" in prose
     assert (DIGITS.steps, TUMOURS.steps) == (180, 30)
 

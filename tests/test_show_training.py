@@ -101,15 +101,15 @@ def test_the_sensitivities_at_step_1_are_the_gradient_of_the_first_batch():
 
 def test_every_parameter_of_a_layer_has_its_mark():
     picture = heat_picture({"w": [[1.0, -2.0], [0.0, 4.0]], "b": [[-1.0]]})
-    assert "w: 2 squares, 1 bars, up to 4" in picture.description
-    assert "b: 0 squares, 1 bars, up to 1" in picture.description
+    assert "w: 2 upright, 1 lying, up to 4" in picture.description
+    assert "b: 0 upright, 1 lying, up to 1" in picture.description
 
 
 def test_signs_differ_in_shape():
     up, down = (heat_picture({"w": [[value]]}) for value in (1.0, -1.0))
     marks = [re.findall(r"h([\d.]+)v([\d.]+)h", each.svg)[0] for each in (up, down)]
     (wide, high), (broad, flat) = (map(float, mark) for mark in marks)
-    assert wide == high and broad > 2 * flat
+    assert (wide, high) == (flat, broad) and high > 1.5 * wide  # the same ink
 
 
 @pytest.mark.parametrize("matrices", [{}, {"w": []}, {"w": [[]]}, {"w": [[math.nan]]}])

@@ -4,18 +4,25 @@ from harness.show.chain import chain_picture
 from harness.show.costs import costs_picture
 from harness.show.heat import heat_picture
 from harness.show.notebook import report_html
+from harness.show.playing import INK, attempt, plot_style, predicted
 from harness.show.samples import Sample, samples_picture
 from harness.show.sensitivity import sensitivity_picture
-from harness.show.svg import Picture, layer_sum_picture
+from harness.show.svg import DOWN, UP, Picture, layer_sum_picture
 from harness.show.text import report_text
 
 __all__ = [
+    "DOWN",
+    "INK",
     "Picture",
     "Sample",
+    "UP",
+    "attempt",
     "chain_picture",
     "costs_picture",
     "heat_picture",
     "layer_sum_picture",
+    "plot_style",
+    "predicted",
     "report_html",
     "report_text",
     "samples_picture",

@@ -12,7 +12,7 @@ from harness.show.expressions import local_derivative
 from harness.show.graph import LETTERS, Edge, Graph, graph_of
 from harness.show.layout import FRAME, NEURON, RADIUS, Layout, Node
 from harness.show.listing import list_picture
-from harness.show.marks import LOOKS, PLAIN
+from harness.show.marks import LOOKS, PLAIN, Style
 from harness.show.mathematics import Block, derivative, row, set_formula, summation
 from harness.show.svg import Picture, Point, arrow, caption, line, picture, towards
 from harness.show.written import written_tag
@@ -65,9 +65,11 @@ def chain_picture(
         return list_picture(assignment, report, derivatives=derivatives)
     skips = layout.arcs
     body = [
-        _drawn_edge(layout, edge, outcomes.get(edge)) for edge in graph.edges if edge not in skips
+        drawn_edge(layout, edge, _style(outcomes.get(edge)))
+        for edge in graph.edges
+        if edge not in skips
     ]
-    body += [_drawn_skip(path, outcomes.get(edge)) for edge, path in skips.items()]
+    body += [_drawn_skip(path, _style(outcomes.get(edge))) for edge, path in skips.items()]
     body += [_drawn_repeat(*layout.bracket)] if layout.bracket else []
     body += [labels[edge].draw(*layout.label_places[edge]) for edge in graph.edges]
     body += [tag.draw(*layout.tag_places[edge]) for edge, tag in tags.items()]
@@ -95,13 +97,13 @@ def _judged_label(graph: Graph, edge: Edge, outcome: Outcome | None) -> Block:
         return NOTHING
     signs = [] if edge.is_optional else [*_summations(graph, edge)]
     marks = [LOOKS[outcome].mark] if outcome else []
-    return row(*signs, _local(graph, edge, indexed=True), *marks)
+    return row(*signs, local_symbol(graph, edge, indexed=True), *marks)
 
 
 def _label(graph: Graph, edge: Edge, *, derivatives: bool) -> Block:
     if not edge.has_gradient:
         return NOTHING
-    blocks = [_local(graph, edge, indexed=derivatives)]
+    blocks = [local_symbol(graph, edge, indexed=derivatives)]
     if derivatives and (expression := _expression(edge)):
         names = {
             each.input: graph.symbol(each.source, indexed=True)
@@ -130,15 +132,16 @@ def _summations(graph: Graph, edge: Edge) -> Iterator[Block]:
             yield summation(index)
 
 
-def _local(graph: Graph, edge: Edge, *, indexed: bool) -> Block:
+def local_symbol(graph: Graph, edge: Edge, *, indexed: bool = False) -> Block:
+    """Return the local derivative of an edge as a symbol."""
     return derivative(
         graph.symbol(edge.target, indexed=indexed), graph.symbol(edge.source, indexed=indexed)
     )
 
 
-def _drawn_edge(layout: Layout, edge: Edge, outcome: Outcome | None) -> str:
+def drawn_edge(layout: Layout, edge: Edge, style: Style) -> str:
+    """Draw an edge at its place: one arrow, or a line for each pair of neurons."""
     source, target = layout.nodes[edge.source], layout.nodes[edge.target]
-    style = LOOKS[outcome].line if outcome else PLAIN
     if source.kind != "layer" or (source.lying and target.kind == "layer"):
         start, end = _joint(source, target)
         return arrow(start, end, **style)
@@ -153,8 +156,11 @@ def _drawn_edge(layout: Layout, edge: Edge, outcome: Outcome | None) -> str:
     )
 
 
-def _drawn_skip(path: Sequence[Point], outcome: Outcome | None) -> str:
-    style = LOOKS[outcome].line if outcome else PLAIN
+def _style(outcome: Outcome | None) -> Style:
+    return LOOKS[outcome].line if outcome else PLAIN
+
+
+def _drawn_skip(path: Sequence[Point], style: Style) -> str:
     *corners, last, end = path
     lines = (line(one, other, **style) for one, other in pairwise((*corners, last)))
     return "".join(lines) + arrow(last, end, **style)
@@ -234,7 +240,7 @@ def _sums(graph: Graph) -> dict[Edge, Block]:
             derivative(cost, source),
             set_formula(upright("=")),
             *signs,
-            _local(graph, edge, indexed=True),
+            local_symbol(graph, edge, indexed=True),
             derivative(cost, target),
         )
     return made

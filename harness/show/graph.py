@@ -130,13 +130,16 @@ class Graph:
         return max((1 + self._depth(each) for each in sources), default=0)
 
 
-def graph_of(network: Network | None) -> Graph | None:
-    """Return the graph of a network, its repeats once; None if it cannot be drawn well."""
+def graph_of(network: Network | None, *, fold: bool = True) -> Graph | None:
+    """Return the graph of a network; None if it cannot be drawn well.
+
+    ``fold`` leaves of a part that is repeated one only.
+    """
     if network is None or any(len(link.outputs) > 1 for link in network.links):
         return None
     links = [*_links(network)]
     spine, repeat = _spine(network.ends[0], links), None
-    if found := _repeat(spine, links):
+    if fold and (found := _repeat(spine, links)):
         start, length, count = found
         links = [*_once(spine, links, start, length, count)]
         repeat = spine[start], spine[start + length - 1], count

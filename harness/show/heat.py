@@ -6,13 +6,12 @@ from dataclasses import dataclass
 
 from harness.formulas.notation import symbol
 from harness.show.mathematics import set_formula
-from harness.show.svg import Picture, Point, caption, element, line, picture
+from harness.show.svg import DOWN, UP, Picture, Point, caption, element, line, picture
 
 Matrix = Sequence[Sequence[float]]
 WIDTH = 408.0
 CELL, GAP, HEAD = 5.0, 8.0, 24.0
 MARGIN = 8.0
-UP, DOWN = "#d2691e", "#3f7fd0"  # beside their shapes; both stand out from white and from black
 
 
 def heat_picture(
@@ -22,7 +21,7 @@ def heat_picture(
     tiles: tuple[int, int] | None = None,
     meanings: tuple[str, str] = ("more of it raises C", "more of it lowers C"),
 ) -> Picture:
-    """Draw a map of each matrix: squares for positive entries, flat bars for negative ones.
+    """Draw a map of each matrix: upright bars for positive entries, lying ones for negative ones.
 
     The larger the mark, the larger the entry; the largest of each matrix fills its cell, and is
     written beside the matrix's name. ``meanings`` says what the two signs mean. ``tiles`` is the
@@ -45,7 +44,7 @@ def heat_picture(
         WIDTH,
         bottom + 44,
         title=title,
-        description=f"Squares: {meanings[0]}. Bars: {meanings[1]}. "
+        description=f"Upright bars: {meanings[0]}. Lying bars: {meanings[1]}. "
         + "; ".join(each.description for each in maps),
         zoom=1.6,
     )
@@ -66,7 +65,7 @@ class _Map:
         """The map in words."""
         up = sum(value > 0 for *_, value in self.cells)
         down = sum(value < 0 for *_, value in self.cells)
-        return f"{self.name}: {up} squares, {down} bars, up to {self.most:.2g}"
+        return f"{self.name}: {up} upright, {down} lying, up to {self.most:.2g}"
 
     @property
     def is_vector(self) -> bool:
@@ -97,12 +96,12 @@ class _Map:
 
 
 def _mark(x: float, y: float, share: float, sign: int) -> str:
-    """Draw a square for more, a flat bar for less, in a cell whose corner is at (x, y)."""
+    """Draw an upright or a lying bar of the same ink, in a cell whose corner is at (x, y)."""
     # Less than in proportion, so that entries far below the largest are still seen.
-    side = max((CELL - 0.5) * share**0.4, 0.5)
-    high = side if sign > 0 else max(0.3 * side, 0.4)
-    left, top = x + (CELL - side) / 2, y + (CELL - high) / 2
-    return f"M{left:.1f} {top:.1f}h{side:.1f}v{high:.1f}h-{side:.1f}z"
+    long = max((CELL - 0.2) * share**0.4, 0.5)
+    wide, high = (0.6 * long, long) if sign > 0 else (long, 0.6 * long)
+    left, top = x + (CELL - wide) / 2, y + (CELL - high) / 2
+    return f"M{left:.1f} {top:.1f}h{wide:.1f}v{high:.1f}h-{wide:.1f}z"
 
 
 def _laid(name: str, rows: Matrix, tiles: tuple[int, int] | None) -> _Map:
@@ -153,8 +152,8 @@ def _placed(maps: Sequence[_Map]) -> tuple[list[tuple[_Map, Point]], float]:
 
 def _key(y: float, meanings: tuple[str, str]) -> Iterator[str]:
     up, down = meanings
-    yield element("path", d=f"M{MARGIN} {y - 5}h10v10h-10z", fill=UP)
-    yield caption(MARGIN + 16, y + 4.5, f"square: {up}")
+    yield element("path", d=f"M{MARGIN} {y - 5}h6v10h-6z", fill=UP)
+    yield caption(MARGIN + 16, y + 4.5, f"upright: {up}")
     middle = WIDTH / 2
-    yield element("path", d=f"M{middle} {y - 1.5}h10v3h-10z", fill=DOWN)
-    yield caption(middle + 16, y + 4.5, f"bar: {down}")
+    yield element("path", d=f"M{middle} {y - 3}h10v6h-10z", fill=DOWN)
+    yield caption(middle + 16, y + 4.5, f"lying: {down}")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from harness.formulas.notation import symbol
 from harness.show.mathematics import set_formula
-from harness.show.svg import Picture, box, caption, line, picture
+from harness.show.svg import DOWN, UP, Picture, box, caption, line, picture
 
 WIDTH = 400.0
 SHOWN = 16
@@ -19,7 +19,7 @@ _ROUND = (1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10)
 def sensitivity_picture(
     values: Mapping[str, float], title: str = "How sensitive the cost is to each parameter"
 ) -> Picture:
-    """Draw bars of ∂C/∂parameter, the largest first; negative ones point left and are hatched.
+    """Draw bars of ∂C/∂parameter, the largest first; negative ones point left.
 
     At most 16 are drawn; a note counts the rest. Raise ValueError if there are no values, or one
     is not finite.
@@ -33,8 +33,8 @@ def sensitivity_picture(
     shown = ordered[:SHOWN]
     bars, bottom = _bars(shown)
     notes = [
-        "Solid, to the right: more of it raises C.",
-        "Hatched, to the left: more of it lowers C.",
+        "To the right: more of it raises C.",
+        "To the left: more of it lowers C.",
     ]
     if len(ordered) > SHOWN:
         notes.append(f"{len(ordered) - SHOWN} smaller ones are not shown.")
@@ -80,25 +80,12 @@ def _scale(values: list[float], left: float) -> _Scale:
 
 def _bar(scale: _Scale, value: float, middle: float) -> str:
     length = abs(value) / scale.top * scale.length
-    top = middle - BAR / 2
+    left, end, anchor = scale.zero, scale.zero + length + 5, "start"
     if value < 0:
-        left = scale.zero - length
-        bar = box(left, top, length, BAR, stroke_width=1) + _hatch(left, top, length)
-        end, anchor = left - 5, "end"
-    else:
-        bar = box(scale.zero, top, length, BAR, fill="currentColor", fill_opacity=0.7)
-        end, anchor = scale.zero + length + 5, "start"
+        left, end, anchor = scale.zero - length, scale.zero - length - 5, "end"
+    colour = DOWN if value < 0 else UP
+    bar = box(left, middle - BAR / 2, length, BAR, fill=colour, stroke="none")
     return bar + caption(end, middle + 4, _signed(value), text_anchor=anchor)
-
-
-def _hatch(left: float, top: float, length: float) -> str:
-    """Fill a bar with slanted strokes, cut at its ends."""
-    strokes = []
-    for start in range(-int(BAR), int(length), 6):
-        first, last = max(start, 0), min(start + BAR, length)
-        ends = [(left + x, top + BAR - (x - start)) for x in (first, last)]
-        strokes.append(line(ends[0], ends[1], stroke_width=1))
-    return "".join(strokes)
 
 
 def _axis(scale: _Scale, top: float, bottom: float) -> str:

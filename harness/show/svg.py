@@ -14,8 +14,9 @@ from xml.sax.saxutils import escape, quoteattr
 from harness.course.numbers import decimal
 from harness.show.visible import visible
 
-# Both stand out from white and from black by more than 3:1.
+# All stand out from white and from black by more than 3:1.
 GOOD, BAD = "#2e9e5b", "#e0484d"
+UP, DOWN = "#d2691e", "#3f7fd0"  # more of it raises C, lowers C
 SERIF = "'STIX Two Math', 'Cambria Math', 'Latin Modern Math', 'Times New Roman', serif"
 SIZE = 16.0
 Point = tuple[float, float]
