@@ -9,9 +9,9 @@ import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from harness.course.report import Check, Report
+from harness.course.report import Check, Diagnosis, Report
 from harness.declare import assignment, stage
-from harness.formulas.notation import symbol
+from harness.formulas.notation import as_written, plain, symbol
 from harness.many_neurons import MANY_NEURONS
 from harness.one_neuron import ONE_NEURON
 from harness.show import (
@@ -299,3 +299,31 @@ def test_a_high_start_of_a_long_training_is_told_and_does_not_flatten_the_rest()
     heights = [float(pair.split(",")[1]) for pair in curve.get("points").split()]
     assert heights[-1] - heights[10] > 100
     assert "atstep1" not in said(costs_picture(costs[1:], costs[1:]))
+
+
+def lacking(formula, mistake):
+    message = (
+        f"Your ∂C/∂z behaves like {plain(as_written(MANY_NEURONS.stage('Sigmoid'), formula))}."
+    )
+    known = Diagnosis("grad_z", mistake, formula, "", "where is g?")
+    check = Check("sigmoid/gradient/z", "S", "t", "failed", 0, 1, message=message, diagnosis=known)
+    return chain_picture(MANY_NEURONS, Report("many-neurons", (check,)))
+
+
+def test_a_missing_upstream_is_drawn_at_g_and_not_as_a_wrong_local_derivative():
+    picture = lacking("ones_like(g) * a * (1 - a)", "upstream-missing")
+    assert "g,theupstream,ismissing" in said(picture)
+    assert "wrong" not in said(picture) and "8 4" not in dashes(picture)
+    assert picture.title.endswith("in which the upstream is missing in ∂C/∂z")
+    assert "g, which is ∂C/∂a, is missing in your ∂C/∂z." in picture.description
+
+
+def test_a_second_slip_beside_a_missing_upstream_is_drawn_at_its_edge_too():
+    picture = lacking("a * (1 + a)", "wrong-sign")
+    assert "g,theupstream,ismissing" in said(picture) and "wrong" in said(picture)
+    assert "8 4" in dashes(picture)
+
+
+@pytest.mark.parametrize("formula", ["g * z * (1 - z)", "g", "zeros_like(g)"])
+def test_an_upstream_that_is_used_is_not_missing(formula):
+    assert "missing" not in said(lacking(formula, "other"))

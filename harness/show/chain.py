@@ -15,6 +15,7 @@ from harness.show.listing import list_picture
 from harness.show.marks import LOOKS, PLAIN, Style
 from harness.show.mathematics import Block, derivative, row, set_formula, summation
 from harness.show.svg import Picture, Point, arrow, caption, line, picture, towards
+from harness.show.upstream import crossed_g, is_right_without, lacks_upstream, upstream_mark
 from harness.show.written import written_tag
 
 if TYPE_CHECKING:
@@ -46,12 +47,23 @@ def chain_picture(
         return list_picture(assignment, report, derivatives=derivatives)
     found = {check.id: check for check in report.checks} if report else {}
     checks = {edge: found[edge.check] for edge in graph.edges if edge.check in found}
-    outcomes = {edge: check.outcome for edge, check in checks.items()}
-    written = {
-        edge: as_written(edge.stage, check.diagnosis.formula)
+    known = {
+        edge: check.diagnosis
         for edge, check in checks.items()
         if edge.stage and check.outcome == "failed" and check.diagnosis
         if _tells(edge.stage, check, check.diagnosis)
+    }
+    written = {
+        edge: as_written(edge.stage, each.formula) for edge, each in known.items() if edge.stage
+    }
+    lacking = [
+        edge for edge, each in known.items() if edge.stage and lacks_upstream(edge.stage, each)
+    ]
+    # Where g is all that is missing, the local derivative is right.
+    outcomes = {
+        edge: check.outcome
+        for edge, check in checks.items()
+        if edge not in lacking or not is_right_without(known[edge])
     }
     labels = {
         edge: _judged_label(graph, edge, outcomes.get(edge))
@@ -60,7 +72,7 @@ def chain_picture(
         for edge in graph.edges
     }
     tags = {edge: written_tag(formula, f"∂C/∂{edge.input}") for edge, formula in written.items()}
-    layout = Layout(graph, labels, tags, lifted=derivatives)
+    layout = Layout(graph, labels, tags, lifted=derivatives, marked={x.target for x in lacking})
     if layout.width > WIDEST:
         return list_picture(assignment, report, derivatives=derivatives)
     skips = layout.arcs
@@ -74,13 +86,14 @@ def chain_picture(
     body += [labels[edge].draw(*layout.label_places[edge]) for edge in graph.edges]
     body += [tag.draw(*layout.tag_places[edge]) for edge, tag in tags.items()]
     body += [node.draw() for node in layout.nodes.values()]
-    notes, height = _notes(layout, outcomes, derivatives=derivatives)
+    body += [upstream_mark(layout.nodes[each]) for each in layout.marked]
+    notes, height = _notes(layout, outcomes, lacking, derivatives=derivatives)
     return picture(
         body + notes,
         layout.width,
         height,
-        title=_title(assignment, graph, outcomes),
-        description=_description(graph, outcomes, written),
+        title=_title(assignment, graph, outcomes, lacking),
+        description=_description(graph, outcomes, written, lacking),
     )
 
 
@@ -187,23 +200,29 @@ def _joint(source: Node, target: Node) -> tuple[Point, Point]:
 
 
 def _notes(
-    layout: Layout, outcomes: Mapping[Edge, Outcome], *, derivatives: bool
+    layout: Layout,
+    outcomes: Mapping[Edge, Outcome],
+    lacking: Sequence[Edge],
+    *,
+    derivatives: bool,
 ) -> tuple[list[str], float]:
     """Return what stands below the chain, and the height of the whole picture."""
     middle, bottom = layout.height + NOTE / 2, layout.height + NOTE
-    if outcomes:
-        return [*_legend(outcomes, middle)], bottom
+    if outcomes or lacking:
+        return [*_legend(outcomes, lacking, middle)], bottom
     sums = _sums(layout.graph) if derivatives else {}
     notes = [*_directions(layout.width, middle), *_drawn_sums(layout.graph, sums, bottom)]
     return notes, bottom + len(sums) * SUM + (NOTE if sums else 0)
 
 
-def _legend(outcomes: Mapping[Edge, Outcome], y: float) -> Iterator[str]:
+def _legend(outcomes: Mapping[Edge, Outcome], lacking: Sequence[Edge], y: float) -> Iterator[str]:
     x = 8.0
-    for outcome, look in LOOKS.items():
-        if outcome in outcomes.values():
-            yield look.mark.draw(x, y) + caption(x + 20, y + 4.5, look.word)
-            x += 20 + 7 * len(look.word) + 22
+    words = {look.word: look.mark for each, look in LOOKS.items() if each in outcomes.values()}
+    if lacking:
+        words["g, the upstream, is missing"] = crossed_g()
+    for word, mark in words.items():
+        yield mark.draw(x, y) + caption(x + mark.width + 6, y + 4.5, word)
+        x += mark.width + 6 + 7 * len(word) + 22
 
 
 def _directions(width: float, y: float) -> Iterator[str]:
@@ -246,12 +265,19 @@ def _sums(graph: Graph) -> dict[Edge, Block]:
     return made
 
 
-def _title(assignment: Assignment, graph: Graph, outcomes: Mapping[Edge, Outcome]) -> str:
+def _title(
+    assignment: Assignment,
+    graph: Graph,
+    outcomes: Mapping[Edge, Outcome],
+    lacking: Sequence[Edge],
+) -> str:
     title = f"{assignment.title}: the chain from the inputs to the cost"
     bad = [_name(graph, edge) for edge, outcome in outcomes.items() if outcome == "failed"]
-    if not bad:
-        return title
-    return f"{title}, in which {', '.join(bad)} {'is' if len(bad) == 1 else 'are'} wrong"
+    said = [f"{', '.join(bad)} {'is' if len(bad) == 1 else 'are'} wrong"] if bad else []
+    if lacking:
+        those = ", ".join(f"∂C/∂{edge.input}" for edge in lacking)
+        said.append(f"the upstream is missing in {those}")
+    return f"{title}, in which {' and '.join(said)}" if said else title
 
 
 def _name(graph: Graph, edge: Edge) -> str:
@@ -259,7 +285,10 @@ def _name(graph: Graph, edge: Edge) -> str:
 
 
 def _description(
-    graph: Graph, outcomes: Mapping[Edge, Outcome], written: Mapping[Edge, Formula]
+    graph: Graph,
+    outcomes: Mapping[Edge, Outcome],
+    written: Mapping[Edge, Formula],
+    lacking: Sequence[Edge],
 ) -> str:
     said = []
     for value in graph.spine[1:]:
@@ -269,4 +298,7 @@ def _description(
     said += [f"{_name(graph, edge)}: {LOOKS[outcome].word}." for edge, outcome in outcomes.items()]
     for edge, formula in written.items():
         said.append(f"Your ∂C/∂{edge.input} {BEHAVES.format(plain(formula))}")
+    cost = graph.names[graph.spine[-1]]
+    for edge in lacking:
+        said.append(f"g, which is ∂{cost}/∂{edge.target}, is missing in your ∂C/∂{edge.input}.")
     return " ".join(said)

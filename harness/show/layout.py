@@ -1,6 +1,6 @@
 """Where the values of a chain stand, and how they look: numbers, layers and parameters."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -19,6 +19,7 @@ _EXTENTS: dict[Kind, Point] = {
 EDGE, LONG_EDGE = 68.0, 82.0  # the height of an edge from below
 LABEL_AT = 0.6  # the height of its label, as a share of the edge from the top
 MARGIN = 8.0
+MARK = 24.0  # what a mark takes above its value
 ARC, BRACKET = 44.0, 26.0  # the heights of an edge over others, and of a bracket
 LEAST_COLUMN = 104.0
 TAG_GAP, APART_TAGS = 4.0, 10.0
@@ -84,7 +85,8 @@ class Layout:
 
     ``labels`` are drawn at the edges; those of the spine stand over the edges or, ``lifted``, over
     the nodes, where they may be wider; then the edges from below are longer, too. ``tags`` are
-    drawn beside some edges: over the label of the spine's, under the value of others.
+    drawn beside some edges: over the label of the spine's, under the value of others. Over the
+    values that are ``marked`` there is room for a mark.
 
     ``label_places`` and ``tag_places`` are where these begin, at half their height. ``width`` and
     ``height`` are the size of the picture without what is written below.
@@ -94,6 +96,7 @@ class Layout:
     labels: Mapping[Edge, Block]
     tags: Mapping[Edge, Block]
     lifted: bool
+    marked: Collection[str] = ()
     nodes: dict[str, Node] = field(default_factory=dict)
     label_places: dict[Edge, Point] = field(default_factory=dict)
     arcs: dict[Edge, tuple[Point, ...]] = field(default_factory=dict)
@@ -218,7 +221,10 @@ class Layout:
 
     def _spine_height(self) -> float:
         """Return the distance from the top of the picture to the spine."""
-        above = [extent(self.graph.kind(value))[1] for value in self.graph.spine]
+        above = [
+            extent(self.graph.kind(value))[1] + MARK * (value in self.marked)
+            for value in self.graph.spine
+        ]
         for value in self.graph.spine:
             for edge in self.graph.entering(value, along=True):
                 tag = self.tags[edge].height + TAG_GAP if edge in self.tags else 0.0

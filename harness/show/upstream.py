@@ -1,0 +1,52 @@
+"""The upstream gradient where a student's formula leaves it out, as a mark at its value."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+from harness.formulas.notation import symbol
+from harness.show.layout import Node
+from harness.show.marks import LOOKS
+from harness.show.mathematics import Block, row, set_formula
+from harness.show.svg import BAD, line
+
+if TYPE_CHECKING:
+    from harness.course.report import Diagnosis
+    from harness.course.stage import Stage
+
+
+def lacks_upstream(stage: Stage, diagnosis: Diagnosis) -> bool:
+    """Return whether the formula that a student wrote has no upstream, and is not nothing."""
+    formula = diagnosis.formula
+    if not stage.has_upstream or formula == "None" or "zeros_like" in formula:
+        return False
+    return not _uses(ast.parse(formula, mode="eval").body, stage.upstreams)
+
+
+def is_right_without(diagnosis: Diagnosis) -> bool:
+    """Return whether the upstream is all that is missing: the local derivative is right."""
+    return diagnosis.mistake.endswith("upstream-missing")
+
+
+def _uses(node: ast.AST, upstreams: Collection[str]) -> bool:
+    match node:
+        case ast.Name(id=name):
+            return name in upstreams
+        # These take its shape only.
+        case ast.Attribute(attr="shape") | ast.Call(func=ast.Name("ones_like" | "len")):
+            return False
+    return any(_uses(child, upstreams) for child in ast.iter_child_nodes(node))
+
+
+def crossed_g() -> Block:
+    """Return the mark: g and a cross."""
+    return row(set_formula(symbol("g")), LOOKS["failed"].mark, gap=3)
+
+
+def upstream_mark(node: Node) -> str:
+    """Draw the mark over the value at which the upstream arrives, and is not used."""
+    (x, y), (_, down) = node.centre, node.extent
+    tick = line((x, y - down - 7), (x, y - down), stroke=BAD, stroke_width=2)
+    return crossed_g().centred(x, y - down - 15) + tick
