@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import linecache
+import re
 import tomllib
 import warnings
 from pathlib import Path
@@ -85,3 +86,26 @@ def test_an_old_class_is_not_checked_when_the_cell_with_the_new_one_is_no_python
         old.error_in_exec
     )
     assert new.result.report.passed
+
+
+def printing(text):
+    sigmoid = ERRORS["error"]["a-list-returned"]
+    return written(sigmoid | {"new": f"print({text})\n        {sigmoid['old']}"})
+
+
+def test_what_the_example_prints_is_told_and_the_rest_is_counted(capsys):
+    text = repr(check(printing("'slope of', tuple(a.shape), a.numel() == 35")))
+    assert text.count("slope of (5, 7) True") == 1
+    assert re.search(r"\(\d\d+ more lines for other\s+inputs\)", text)
+    assert capsys.readouterr().out == ""
+
+
+def test_prints_stay_short():
+    text = repr(check(printing("*range(5000), sep='\\n'")))
+    assert len(text.splitlines()) < 30
+
+
+def test_a_training_prints_nothing_by_itself(capsys):
+    names = MANY | {"Sigmoid": printing("'slope'")}
+    report = judge(MANY_NEURONS, Workbench(names), only=["training"]).report
+    assert report.passed and capsys.readouterr().out == ""

@@ -19,6 +19,7 @@ from harness.judging.vocabulary import is_node, is_word
 MADE_UP = "an exception of a type made up on the way"
 NOTHING_THERE = "There is nothing to call"
 MOST_NAMES = 1_000
+MOST_LINES = 10**9
 # Names of types that tell nothing, besides Python's own.
 _COMMON = frozenset(
     {"ndarray", "Parameter", "Size", "float64", "float32", "OutOfMemoryError", "BdbQuit"}
@@ -46,6 +47,12 @@ def plain(text: str) -> str:
     return _FOLDERS.sub("…/", scrub(text[:TEXT_LIMIT]))
 
 
+def _printed(printed: ops.Printed) -> ops.Printed:
+    """Return what was printed, as `plain` text, and a number of lines that it can have."""
+    text, lines = printed
+    return plain(text), max(0, min(lines, MOST_LINES))
+
+
 class Redactor:
     """Knows the names and the lines of a source, and the ``stages`` that were asked for."""
 
@@ -61,15 +68,16 @@ class Redactor:
     def own(self, reply: ops.Reply) -> ops.Reply:
         """Return the reply with no other words in it than those of the source and of Python."""
         match reply:
-            case ops.Raised(kind, text, place, _, part, names):
+            case ops.Raised(kind, text, place, _, part, names, printed):
                 kind, line = self.name(kind, MADE_UP), self._line(place)
                 part = part if part in line else ""
                 known = tuple(each for each in map(self._typed, names) if each[0] in self._names)
-                return ops.Raised(kind, plain(text), self.place(place), line, part, known)
-            case ops.Output(values, several):
-                return ops.Output(tuple(map(self._value, values)), several)
-            case ops.Returns(values):
-                return ops.Returns(tuple(map(self._value, values)))
+                place = self.place(place)
+                return ops.Raised(kind, plain(text), place, line, part, known, _printed(printed))
+            case ops.Output(values, several, printed):
+                return ops.Output(tuple(map(self._value, values)), several, _printed(printed))
+            case ops.Returns(values, printed):
+                return ops.Returns(tuple(map(self._value, values)), _printed(printed))
             case ops.Observed(named, dispatched, packed, differences, built_in):
                 return replace(
                     reply,

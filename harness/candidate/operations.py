@@ -121,6 +121,9 @@ class Other:
 
 
 Returned = Tensor | Other | None
+# The beginning of what was printed meanwhile, and how many lines that was in all.
+Printed = tuple[str, int]
+NOTHING_PRINTED: Printed = ("", 0)
 
 
 @dataclass(frozen=True)
@@ -129,6 +132,7 @@ class Output:
 
     values: tuple[Returned, ...]
     several: bool = False
+    printed: Printed = NOTHING_PRINTED
 
     @property
     def value(self) -> Returned:
@@ -141,6 +145,7 @@ class Returns:
     """What backward returned, before torch's engine sums, casts or refuses it."""
 
     values: tuple[Returned, ...]
+    printed: Printed = NOTHING_PRINTED
 
 
 @dataclass(frozen=True)
@@ -214,6 +219,7 @@ class Raised:
     code: str = ""
     part: str = ""
     names: tuple[tuple[str, str], ...] = ()
+    printed: Printed = NOTHING_PRINTED
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from harness.candidate.glue import GLUE, NOT_ALL, run_links
 from harness.candidate.introspection import introspect
 from harness.candidate.lines import code_at, is_students, place_of, where
 from harness.candidate.pairs import function_of
+from harness.candidate.printing import kept
 from harness.candidate.values import (
     NothingToCall,
     copied,
@@ -90,6 +91,13 @@ class Workbench:
 
     def perform_one(self, operation: ops.Operation) -> ops.Reply:
         """Return the reply to one operation."""
+        with kept() as stream:
+            reply = self._tried(operation)
+        if stream.text and isinstance(reply, ops.Output | ops.Returns | ops.Raised):
+            return replace(reply, printed=stream.printed)
+        return reply
+
+    def _tried(self, operation: ops.Operation) -> ops.Reply:
         try:
             # A notebook that has entered inference mode and stayed in it can still be right.
             with torch.inference_mode(False):

@@ -22,6 +22,7 @@ from harness.judging.policy import (
     introspect,
     with_consequences,
 )
+from harness.judging.printed import PrintedLines
 from harness.probes import Errored, Failed, Planned, Session, StageContext, Waits, plan
 from harness.probes.cases import PUBLIC_SEED
 from harness.probes.float32 import advise_on_dtype
@@ -73,6 +74,7 @@ class _Public:
         self._candidate = candidate
         self._is_fresh = False
         self.is_stale = False
+        self.printed = PrintedLines()
 
     def perform(self, operations: Sequence[Operation]) -> list[Reply]:
         """Perform the operations as the candidate does. Raise _NoAnswer if it cannot."""
@@ -80,6 +82,7 @@ class _Public:
             self._candidate = self._candidate.renew()
             self._is_fresh, self.is_stale = True, False
         replies = self._candidate.perform(operations)
+        self.printed.count(operations, replies)
         if self._is_fresh and any(isinstance(each, Lost) and each.whole for each in replies):
             raise _NoAnswer
         return replies
@@ -110,7 +113,7 @@ class _Judging:
         self.planned = tuple(check for check in planned if check.id in needed)
         self.made: dict[str, Check] = {}
         self.failures: dict[str, Failed] = {}
-        asked = _Public(candidate)
+        asked = self.asked = _Public(candidate)
         self.session = self.public = Session(assignment, asked, PUBLIC_SEED)
         self.introspections = self._ask_first()
         if seed != PUBLIC_SEED:
@@ -236,8 +239,11 @@ class _Judging:
     def _advice(self) -> Iterator[Advice]:
         """Yield advice beside the marks, from answers to public inputs only."""
         for name, context in self.public.contexts.items():
-            if any(check.stage == name for check in self.made.values()):
+            made = [check for check in self.made.values() if check.stage == name]
+            if made:
                 advise_on_example(context)
+                if text := self.asked.printed.told(context, made):
+                    yield Advice(name, text)
             introspection = self.introspections.get(name)
             sound = self.session.contexts[name].sound
             if introspection and set(context.stage.required) <= set(sound):

@@ -55,7 +55,8 @@ def explanation(trouble: Raised | Absent, call: Call = NOWHERE) -> str:
         quantities = call.stage.quantities if call.stage else ()
         if cause.get("missing") == "inputs" and found["missing"] not in quantities:
             continue
-        facts = {**_facts(trouble, call), **found, "near": near}
+        told = {**found, **_of_products(found, call.sizes)}
+        facts = {**_facts(trouble, call), **told, "near": near}
         if all(facts.get(name) for name in re.findall(r"{(\w+)}", cause["says"])):
             said: str = cause["says"].format(**facts)
             return said
@@ -101,6 +102,13 @@ def _applied(cause: Mapping[str, Any], raised: Raised, phase: str) -> dict[str, 
             return None
         found |= {name: value for name, value in match.groupdict().items() if value}
     return found
+
+
+def _of_products(found: Mapping[str, str], sizes: Sizes) -> dict[str, str]:
+    """Return the shapes that torch writes as 5x7, with the names of dimensions."""
+    return {
+        name: _named(found[name].split("x"), sizes) for name in ("shape", "other") if name in found
+    }
 
 
 def _used(code: str) -> set[str]:
