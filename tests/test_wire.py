@@ -242,13 +242,14 @@ def test_introspection_without_end_is_cut_off_or_refused():
     [
         ("Lost", "did not finish", True),
         ("Forward", 1, "Sigmoid", [], []),
-        ("Output", [1.0], False),
-        ("Output", [{"kind": 1}], False),
-        ("Output", [["float99", [0], b""]], False),
-        ("Output", [None] * 101, True),
-        ("Output", None, False),
-        ("Returns", [None] * 101),
-        ("Returns", [[[[None]]]]),
+        ("Output", [1.0], False, ("", 0)),
+        ("Output", [{"kind": 1}], False, ("", 0)),
+        ("Output", [["float99", [0], b""]], False, ("", 0)),
+        ("Output", [None] * 101, True, ("", 0)),
+        ("Output", None, False, ("", 0)),
+        ("Returns", [None] * 101, ("", 0)),
+        ("Returns", [[[[None]]]], ("", 0)),
+        ("Returns", [None], ("", "many")),
         ("Unchanged", [1], [], True),
         ("Chained", [["float64", {}, b""]] * 13, 0.0, None),
         ("Chained", [["float64", {str(name): [0] for name in range(10_001)}, b""]], 0.0, None),
@@ -339,7 +340,11 @@ def test_any_bundle_is_tensors_or_refused(sizes, dtype, data):
 def test_a_child_cannot_lay_its_tensors_out():
     for strides in (None, [2**40]):
         tensor = ["float64", [2], b"\0" * 16, strides]
-        assert refused("Returns", [tensor]) == refused("Chained", [], 0.0, tensor) == bool(strides)
+        assert (
+            refused("Returns", [tensor], ("", 0))
+            == refused("Chained", [], 0.0, tensor)
+            == bool(strides)
+        )
 
 
 def test_answers_without_replies_are_refused():
