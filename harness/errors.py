@@ -1,4 +1,7 @@
-"""The one kind of error that a user can correct."""
+"""The one kind of error that a user can correct, and what they may have meant."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
 
 
 class UserError(Exception):
@@ -7,3 +10,10 @@ class UserError(Exception):
 
 class DeclarationError(UserError):
     """A declaration that cannot be used; the message says where, and what is wrong."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return a question after the known name that is most like an unknown one, "" if none is."""
+    names = {each.lower(): each for each in known}
+    near = get_close_matches(name.lower(), names, n=1)
+    return f" Did you mean {names[near[0]]}?" if near else ""

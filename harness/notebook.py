@@ -17,6 +17,7 @@ from harness.candidate.workbench import Workbench, is_apply
 from harness.course.assignment import Assignment
 from harness.course.report import Report
 from harness.course.settings import for_student, settings_beside
+from harness.errors import did_you_mean
 from harness.judging.judge import judge
 from harness.probes import plan
 from harness.show.chain import Picture, chain_picture
@@ -156,11 +157,15 @@ class Handout:
             raise TypeError(f"name what to check, such as check({first})")
         parts = tuple(each.__self__ if is_apply(each) else each for each in parts)
         for each in parts:
+            if isinstance(each, torch.autograd.Function):
+                made = type(each).__name__
+                raise TypeError(f"pass the class: check({made}), and not check({made}(…))")
             name = getattr(each, "__name__", None)
             if name not in known or isinstance(each, type) != (name in classes):
                 shown = name or repr(each)[:80]
                 raise TypeError(
-                    f"{shown} is not part of this assignment; its parts are {', '.join(known)}"
+                    f"{shown} is not part of this assignment; its parts are {', '.join(known)}."
+                    f"{did_you_mean(shown, known)}"
                 )
         for each in parts:
             _check_is_current(each.__name__)

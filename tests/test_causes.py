@@ -109,3 +109,14 @@ def test_a_training_prints_nothing_by_itself(capsys):
     names = MANY | {"Sigmoid": printing("'slope'")}
     report = judge(MANY_NEURONS, Workbench(names), only=["training"]).report
     assert report.passed and capsys.readouterr().out == ""
+
+
+def test_an_object_or_another_name_is_refused_with_what_to_pass():
+    sigmoid = written(ERRORS["error"]["a-list-returned"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with pytest.raises(TypeError, match=r"pass the class: check\(Sigmoid\)"):
+            check(sigmoid())
+    sigmoid.__name__ = "Sigmod"
+    with pytest.raises(TypeError, match=r"Did you mean Sigmoid\?"):
+        check(sigmoid)

@@ -76,6 +76,29 @@ class TestCheck:
         report = json.loads((tmp_path / "report.json").read_text())
         assert report["score"] < report["max_score"] == 10
 
+    def test_the_report_can_be_printed_for_programs(self, tmp_path, check):
+        (tmp_path / "mine.py").write_text(HEAD + SIGMOID)
+        run = check("mine.py", "--stage", "Sigmoid", "--json", "-")
+        assert json.loads(run.stdout)["score"] == 2.2 and "All 8 checks" in run.stderr
+        assert not (tmp_path / "-").exists()
+
+    @pytest.mark.parametrize(
+        ("arguments", "meant"),
+        [
+            (("check", "mine.py", "--assignment", "many-neuron"), "many-neurons"),
+            (("check", "mine.py", "--stage", "Sigmod"), "Sigmoid"),
+            (("grade", ".", "--out", "x", "--assignment", "one-neurons"), "one-neuron"),
+            (("chekc", "mine.py"), "check"),
+        ],
+    )
+    def test_a_name_that_is_like_a_known_one_is_asked_about(
+        self, tmp_path, monkeypatch, arguments, meant
+    ):
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "mine.py").write_text("".join(RIGHT))
+        run = CliRunner().invoke(main, arguments)
+        assert run.exit_code == 2 and f"Did you mean {meant}?" in run.stderr
+
     def test_one_stage_can_be_checked_by_itself(self, tmp_path, check):
         (tmp_path / "mine.py").write_text(HEAD + SIGMOID)
         run = check("mine.py", "--stage", "Sigmoid")

@@ -16,6 +16,7 @@ from grading.cli.grade import grade, override, replay, similar
 from grading.cli.report import report
 from grading.cli.start import start
 from grading.errors import refused_as
+from harness.errors import did_you_mean
 
 __all__ = ["main"]
 
@@ -30,6 +31,13 @@ class _Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         with refused_as(_Refused):
             return super().invoke(ctx)
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            near = did_you_mean(args[0], self.commands)
+            raise click.UsageError(error.message + near, ctx) from None
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

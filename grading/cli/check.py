@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from grading.cli.common import COURSE, JSON, PATH, UNUSABLE, tell_of_settings, write_json
+from grading.cli.common import COURSE, JSON, PATH, UNUSABLE, beside, tell_of_settings, write_json
 from grading.confined.software import MissingPackage
 from grading.errors import sentence
 from grading.sandbox import Spawner, open_spawner
@@ -81,7 +81,8 @@ def _shown(judged: Judgement, json_file: Path | None) -> int:
     if json_file:
         write_json(report.as_dict(), json_file)
     colour = sys.stdout.isatty()
-    click.echo(report_text(report, judged.run, judged.reference, colour=colour))
+    with beside(json_file):
+        click.echo(report_text(report, judged.run, judged.reference, colour=colour))
     return 0 if report.passed else 1
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +20,7 @@ from harness.course.assignments import (
     settings_file,
 )
 from harness.course.settings import SETTINGS_FILE
-from harness.errors import UserError
+from harness.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
     from grading.results.lines import Result
@@ -35,7 +38,9 @@ def known_assignment(
 ) -> str | None:
     """Return the name of an assignment of the package or of the course. Refuse other names."""
     if value is not None and value not in assignment_names():
-        raise click.BadParameter(f"{value!r} is not one of {', '.join(assignment_names())}.")
+        known = assignment_names()
+        near = did_you_mean(value, known)
+        raise click.BadParameter(f"{value!r} is not one of {', '.join(known)}.{near}")
     return value
 
 
@@ -72,7 +77,15 @@ ISOLATION = click.option(
     "untrusted code.",
 )
 OUT = click.option("--out", type=PATH, help="Write to this file instead of printing.")
-JSON = click.option("--json", "json_file", type=PATH, help="Also write the outcome as JSON.")
+JSON = click.option(
+    "--json",
+    "json_file",
+    type=PATH,
+    metavar="FILE",
+    help="Also write the outcome as JSON; - prints that, and the rest on standard error.",
+)
+# Where the outcome is printed as JSON.
+STANDARD_OUTPUT = Path("-")
 
 
 def course_here() -> Path:
@@ -115,7 +128,15 @@ def write(data: bytes, out: Path | None) -> None:
 
 
 def write_json(data: object, out: Path) -> None:
-    """Write data to a file, as indented JSON."""
+    """Write data to a file, or to standard output, as indented JSON."""
     import msgspec
 
-    write(msgspec.json.format(msgspec.json.encode(data), indent=2) + b"\n", out)
+    indented = msgspec.json.format(msgspec.json.encode(data), indent=2) + b"\n"
+    write(indented, None if out == STANDARD_OUTPUT else out)
+
+
+@contextmanager
+def beside(json_file: Path | None) -> Iterator[None]:
+    """Print on standard error in the block if the JSON goes to standard output."""
+    with redirect_stdout(sys.stderr) if json_file == STANDARD_OUTPUT else nullcontext():
+        yield

@@ -10,6 +10,7 @@ from grading.cli.common import (
     JSON,
     SEEDS,
     WORKERS,
+    beside,
     given_folder,
     known_assignment,
     tell_of_settings,
@@ -59,7 +60,8 @@ def verify(assignment: str | None, workers: int | None, seed: int, json_file: Pa
     from grading.verify.text import verify_and_print
 
     names = [assignment] if assignment else _present()
-    proofs = verify_and_print(current_course() or Path(), names, workers or cores(), seed)
+    with beside(json_file):
+        proofs = verify_and_print(current_course() or Path(), names, workers or cores(), seed)
     for name in names:
         tell_of_settings(name)
     if json_file:

@@ -16,6 +16,7 @@ from grading.cli.common import (
     PATH,
     RESULTS,
     SEEDS,
+    beside,
     given_folder,
     tell_of_settings,
     write_json,
@@ -228,7 +229,8 @@ def similar(
         )
     class_ = read_roster(roster) if roster else None
     groups, unread = similar_in(folder, assignment, handout, class_)
-    for line in group_lines(groups, unread):
-        click.echo(line)
+    with beside(json_file):
+        for line in group_lines(groups, unread):
+            click.echo(line)
     if json_file:
         write_json(groups, json_file)

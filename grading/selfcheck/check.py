@@ -10,7 +10,7 @@ from grading.selfcheck.work import Work
 from grading.workers.grader import advice_on
 from harness.course.assignments import module_of
 from harness.course.settings import for_student
-from harness.errors import UserError
+from harness.errors import UserError, did_you_mean
 from harness.judging.judge import Judgement, judge
 from harness.probes import plan
 
@@ -25,6 +25,7 @@ def check_stages(work: Work, stages: Sequence[str], spawner: Spawner) -> Judgeme
     if unknown := [stage for stage in stages if stage not in known]:
         raise UserError(
             f"{work.name} has no stage {unknown[0]}; its stages are {', '.join(known)}."
+            f"{did_you_mean(unknown[0], known)}"
         )
     planned = plan(assignment, work.settings)
     only = {check.id for check in planned if not stages or check.stage in stages}

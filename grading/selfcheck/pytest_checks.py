@@ -3,10 +3,12 @@
 import os
 import re
 from collections.abc import Generator, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from _pytest._code.code import TerminalRepr
 
 from grading.errors import sentence
 from grading.sandbox import SpawnerError, open_spawner
@@ -14,7 +16,7 @@ from grading.selfcheck.check import check_work
 from grading.selfcheck.work import Work
 from harness.course.numbers import decimal
 from harness.course.report import Check, Report
-from harness.errors import UserError
+from harness.errors import UserError, did_you_mean
 from harness.probes import Planned, plan
 from harness.show.outline import MARKS, advice
 from harness.show.visible import visible
@@ -27,6 +29,20 @@ SAID = "backprop-said"
 
 class NotPassed(Exception):
     """A check failed or could not be made; the text is for the student."""
+
+
+@dataclass(eq=False)
+class Told(TerminalRepr):
+    """What a student reads of a failure; pytest's short summary does not repeat it."""
+
+    text: str
+
+    def toterminal(self, tw: Any) -> None:
+        """Write the text."""
+        tw.line(self.text)
+
+    def __str__(self) -> str:
+        return self.text
 
 
 class Checks:
@@ -92,7 +108,8 @@ class Checks:
         here = [name.partition("::")[2] for name in self._names if self._is_here(name)]
         ids = {id for id in here if id}
         if unknown := ids - {planned.id for planned in self._all}:
-            raise pytest.UsageError(f"There is no check {', '.join(sorted(unknown))}.")
+            first, known = min(unknown), [planned.id for planned in self._all]
+            raise pytest.UsageError(f"There is no check {first}.{did_you_mean(first, known)}")
         return [planned for planned in self._all if not ids or planned.id in ids]
 
     @pytest.hookimpl(wrapper=True)
@@ -110,7 +127,7 @@ class Checks:
         return f"submission: {self.work.file.name}, {self.work.name}"
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
-        """Print the points, a line for each check that failed, and the advice."""
+        """Print the points and the advice; also what failed if nothing else prints it."""
         stats = terminalreporter.stats
         made = [
             (dict(report.user_properties), report)
@@ -123,7 +140,7 @@ class Checks:
         terminalreporter.section("points")
         terminalreporter.line(_points([facts for facts, _ in made], len(self._all)))
         for facts, report in made:
-            if report.failed:
+            if report.failed and terminalreporter.config.option.tbstyle == "no":
                 terminalreporter.line(f"{MARKS['failed']} {facts[ID]}: {report.longrepr}")
         for line in self._said:
             terminalreporter.line(line)
@@ -182,7 +199,7 @@ class CheckItem(pytest.Item):
     ) -> Any:
         """Return what the student reads."""
         if isinstance(excinfo.value, NotPassed):
-            return str(excinfo.value)
+            return Told(str(excinfo.value))
         return super().repr_failure(excinfo)
 
     def reportinfo(self) -> tuple[Path, int, str]:

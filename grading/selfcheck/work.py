@@ -22,7 +22,7 @@ from grading.parsing.zips import last_name
 from grading.submissions.reading import Entry, plain_bytes, read_submission, sought
 from harness.course.assignments import assignment_names, load_assignment, module_of, settings_of
 from harness.course.settings import Settings
-from harness.errors import UserError
+from harness.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
     from harness.course.assignment import Assignment
@@ -66,7 +66,8 @@ def read_work(file: Path, assignment: str | None, wanted: str = "") -> Work:
     beside = _handed_out(_folder(file))
     names = tuple(dict.fromkeys([*assignment_names(), *beside]))
     if assignment is not None and assignment not in names:
-        raise UserError(f"There is no assignment {assignment}; choose {' or '.join(names)}.")
+        choice = f"There is no assignment {assignment}; choose {' or '.join(names)}."
+        raise UserError(choice + did_you_mean(assignment, names))
     source = _read(file, [assignment] if assignment else names, wanted)
     name = assignment or assignment_of(file, source, names)
     settings = settings_of(name, _folder(file))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from harness.course.report import Check, FlagKind, Report
-from harness.errors import UserError
+from harness.errors import UserError, did_you_mean
 
 FEEDBACK_LEVELS = ("verdict", "where", "hint", "formula", "solution")
 SETTINGS_FILE = "assignment.toml"
@@ -129,6 +129,7 @@ def _settings(table: dict[str, Any], assignment: str) -> Settings:
     if unknown := sorted(set(table) - set(known)):
         raise SettingsError(
             f"unknown setting {unknown[0]!r}; known settings are assignment, {', '.join(known)}."
+            f"{did_you_mean(unknown[0], known)}"
         )
     return Settings(**{name: known[name](value) for name, value in table.items()})
 

@@ -11,6 +11,7 @@ from harness.candidate.operations import Candidate
 from harness.course.assignment import Assignment
 from harness.course.settings import Settings, SettingsError
 from harness.course.stage import Stage
+from harness.errors import did_you_mean
 from harness.probes import robustness
 from harness.probes.chain import judge_chain
 from harness.probes.context import StageContext
@@ -88,8 +89,10 @@ def plan(assignment: Assignment, settings: Settings) -> tuple[Planned, ...]:
     checks = [check for stage in assignment.stages for check in _of_stage(assignment, stage)]
     checks += _of_chain(assignment, checks)
     if unknown := sorted(set(settings.points) - {check.id for check in checks}):
-        known = ", ".join(check.id for check in checks)
-        raise SettingsError(f"no check is called {unknown[0]!r}; the checks are {known}.")
+        ids = [check.id for check in checks]
+        near = did_you_mean(unknown[0], ids)
+        known = f"the checks are {', '.join(ids)}.{near}"
+        raise SettingsError(f"no check is called {unknown[0]!r}; {known}")
     if not (assignment.points or any(stage.points for stage in assignment.stages)):
         # What a target's gradient counts depends on the others.
         required = [each.id for each in checks if "/gradient/" in each.id and not each.credit]
