@@ -16,6 +16,7 @@ from harness.show.marks import LOOKS, PLAIN, Style
 from harness.show.mathematics import Block, derivative, row, set_formula, summation
 from harness.show.svg import Picture, Point, arrow, caption, line, picture, towards
 from harness.show.upstream import crossed_g, is_right_without, lacks_upstream, upstream_mark
+from harness.show.widths import sans_width
 from harness.show.written import written_tag
 
 if TYPE_CHECKING:
@@ -222,15 +223,16 @@ def _legend(outcomes: Mapping[Edge, Outcome], lacking: Sequence[Edge], y: float)
         words["g, the upstream, is missing"] = crossed_g()
     for word, mark in words.items():
         yield mark.draw(x, y) + caption(x + mark.width + 6, y + 4.5, word)
-        x += mark.width + 6 + 7 * len(word) + 22
+        x += mark.width + 6 + sans_width(word, 13) + 22
 
 
 def _directions(width: float, y: float) -> Iterator[str]:
     half = width / 2
     yield caption(8, y + 4, "forward: values")
-    yield arrow((104, y), (half - 12, y), stroke_width=1)
+    yield arrow((16 + sans_width("forward: values", 13), y), (half - 12, y), stroke_width=1)
     yield caption(width - 8, y + 4, "backward: gradients", text_anchor="end")
-    yield arrow((width - 134, y), (half + 12, y), stroke_width=1, stroke_dasharray="4 3")
+    start = width - 16 - sans_width("backward: gradients", 13)
+    yield arrow((start, y), (half + 12, y), stroke_width=1, stroke_dasharray="4 3")
 
 
 def _drawn_sums(graph: Graph, sums: Mapping[Edge, Block], top: float) -> Iterator[str]:

@@ -9,16 +9,15 @@ from harness.course.report import Check, Report
 from harness.formulas.notation import symbol, upright
 from harness.show.marks import LOOKS
 from harness.show.mathematics import Block, derivative, row, set_formula
-from harness.show.svg import Picture, caption, picture
+from harness.show.svg import BOLD, Picture, caption, picture
 from harness.show.visible import visible
+from harness.show.widths import MONOSPACE, sans_width
 
 if TYPE_CHECKING:
     from harness.course.assignment import Assignment
     from harness.course.stage import Stage
 
 LEFT, WIDTH, ROW, GAP = 8.0, 500.0, 48.0, 22.0
-# Letters of captions are about so wide.
-LETTER = 8.6
 
 
 def list_picture(
@@ -38,7 +37,7 @@ def list_picture(
             continue
         name = visible(stage.name)
         body.append(caption(LEFT, y + 5, name, font_weight="bold"))
-        x = start = max(130.0, LEFT + LETTER * len(name) + GAP)
+        x = start = max(130.0, LEFT + BOLD * sans_width(name, 13) + GAP)
         for block in _blocks(stage, edges, derivatives=derivatives):
             if x > start and x + block.width > WIDTH:
                 x, y = start, y + ROW
@@ -63,7 +62,7 @@ def _code(expression: str) -> Block:
     def draw(x: float, middle: float) -> str:
         return caption(x, middle + 5, expression, font_family="monospace", font_size=14)
 
-    return Block(8.5 * len(expression), 20, draw)
+    return Block(14 * MONOSPACE * len(expression), 20, draw)
 
 
 def _words(stage: Stage, edges: dict[str, Check | None]) -> Iterator[str]:

@@ -4,27 +4,16 @@ A formula is a tuple of pieces on one line. A block has a known width and can be
 is centred on the height of a fraction's bar.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
 from harness.formulas.notation import Formula, Piece
-from harness.show.svg import SIZE, element, line
+from harness.show.svg import FITTED, SIZE, element, line
 from harness.show.visible import visible
+from harness.show.widths import serif_width
 
 SMALL = 0.72
-# Widths of letters of Times, in parts of their size; 0.5 for those not named.
-_WIDTHS: Mapping[str, float] = {
-    **dict.fromkeys("\u2009", 0.17),
-    **dict.fromkeys(" ·.,|", 0.25),
-    **dict.fromkeys("jlit", 0.3),
-    **dict.fromkeys("()[]f/", 0.34),
-    **dict.fromkeys("zsrce", 0.42),
-    **dict.fromkeys("√<>≤≥≠∂", 0.58),
-    **dict.fromkeys("+−=±", 0.68),
-    **dict.fromkeys("wCKNTΣ", 0.7),
-    **dict.fromkeys("m⊙", 0.75),
-}
 
 
 @dataclass(frozen=True)
@@ -50,11 +39,9 @@ def derivative(output: Formula, name: Formula, size: float = SIZE) -> Block:
 
 
 def width_of(formula: Formula, size: float = SIZE) -> float:
-    """Estimate the width of a formula; fonts differ."""
+    """Return the width that a formula is set in."""
     return sum(
-        (SMALL if piece.place != "line" else 1.0)
-        * size
-        * sum(_WIDTHS.get(character, 0.5) for character in piece.text)
+        serif_width(visible(piece.text), size if piece.place == "line" else SMALL * size)
         for piece in formula
     )
 
@@ -124,4 +111,5 @@ def _text(formula: Formula, x: float, y: float, size: float, anchor: str) -> str
             )
         )
         shift = wanted
-    return element("text", *spans, x=x, y=y, text_anchor=anchor, font_size=size)
+    fitted = {"textLength": width_of(formula, size), **FITTED}
+    return element("text", *spans, x=x, y=y, text_anchor=anchor, font_size=size, **fitted)

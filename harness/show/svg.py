@@ -13,6 +13,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 from harness.course.numbers import decimal
 from harness.show.visible import visible
+from harness.show.widths import MONOSPACE, sans_width
 
 # All stand out from white and from black by more than 3:1.
 GOOD, BAD = "#2e9e5b", "#e0484d"
@@ -22,6 +23,9 @@ SIZE = 16.0
 Point = tuple[float, float]
 _LINE: dict[str, str | float] = {"stroke": "currentColor", "stroke_width": 1.5}
 _OUTLINE: dict[str, str | float] = {"fill": "none", **_LINE}
+# Text with a ``textLength`` takes it in any font; letters in bold are wider by so much.
+FITTED: dict[str, str | float] = {"lengthAdjust": "spacingAndGlyphs"}
+BOLD = 1.1
 _CAPTION: dict[str, str | float] = {"font_family": "sans-serif", "font_size": 13}
 
 
@@ -100,8 +104,15 @@ def element(tag: str, *children: str, **attributes: str | float) -> str:
 
 
 def caption(x: float, y: float, text: str, **attributes: str | float) -> str:
-    """Return plain words in sans-serif letters, their baseline at (x, y)."""
-    return element("text", escape(visible(text)), x=x, y=y, **{**_CAPTION, **attributes})
+    """Return plain words in sans-serif letters, their baseline at (x, y), in `sans_width`."""
+    looks = {**_CAPTION, **attributes}
+    size, text = float(looks["font_size"]), visible(text)
+    if looks["font_family"] == "monospace":
+        width = MONOSPACE * size * len(text)
+    else:
+        width = sans_width(text, size) * (BOLD if "font_weight" in looks else 1.0)
+    fitted = {"textLength": width, **FITTED} if text else {}
+    return element("text", escape(text), x=x, y=y, **looks, **fitted)
 
 
 def line(start: Point, end: Point, **attributes: str | float) -> str:

@@ -6,11 +6,10 @@ from dataclasses import replace
 from harness.formulas.notation import Formula, Piece, upright
 from harness.show.mathematics import SMALL, Block, set_formula, width_of
 from harness.show.svg import BAD, SIZE, box, caption
+from harness.show.widths import sans_width
 
-WIDEST, MOST_LINES = 118.0, 3
+WIDEST, MOST_LINES = 132.0, 3
 LINE, CAPTION, PADDING = 19.0, 15.0, 5.0
-# Fonts differ: one that is wider than estimated still fits into the frame.
-_SLACK = 1.08
 # A formula is not broken after these: they belong to what comes next.
 _SIGNS = frozenset("+−·⊙/=<>≤≥≠Σ")
 
@@ -22,7 +21,7 @@ def written_tag(formula: Formula, label: str) -> Block:
     """
     lines = [set_formula(each) for each in broken(formula, WIDEST, MOST_LINES)]
     heading = f"your {label}"
-    widest = max(6.2 * len(heading), *(_SLACK * line.width for line in lines))
+    widest = max(sans_width(heading, 11.5), *(line.width for line in lines))
     width = widest + 2 * PADDING
     height = CAPTION + LINE * len(lines) + 2 * PADDING
 
