@@ -60,6 +60,7 @@ def stage(
     points: Mapping[str, float] | None = None,
     mistakes: Iterable[Mistake] = (),
     ties: Literal["any", "reference"] = "any",
+    work: str = "backward",
 ) -> Stage:
     """Declare a stage: a class ``name`` that students write as a ``torch.autograd.Function``.
 
@@ -95,6 +96,10 @@ def stage(
     ties
         "reference" if at a kink only the reference's own gradient is right, and not any other
         value between the slopes on both sides.
+    work
+        "forward, backward" if students write both. A handout then has recorded cases in place of
+        the forward, and no ``gradients``, ``where`` and ``mistakes``, which tell of it; ``points``
+        can have "forward", which by default is worth as much as a gradient.
 
     Raises
     ------
@@ -108,6 +113,9 @@ def stage(
             raise ValueError(f"{unknown[0]} is not an input; the inputs are {', '.join(found)}")
         of_kind = {key: _of_kind(each, kinds.get(key)) for key, each in found.items()}
         called = f"{name}({', '.join(found)})"
+        works = {each.strip() for each in work.split(",")}
+        if "backward" not in works or works - {"forward", "backward"}:
+            raise ValueError(f'work is {work!r}: say "backward" or "forward, backward"')
         return Stage(
             name,
             formula or f"{', '.join(outputs)} = {called}",
@@ -122,6 +130,7 @@ def stage(
             conditions=tuple(each.strip() for each in sizes.split(",") if each.strip()),
             ties=ties,
             place=_place(),
+            forward_is_work="forward" in works,
         )
     except (ValueError, NameError, SyntaxError, TypeError) as error:
         raise DeclarationError(f"{_place()}: {name}: {error}") from None
@@ -141,7 +150,9 @@ def pair(
     """Declare a stage that students write as a pair of functions with a cache.
 
     They are ``affine_forward(x, w, b)``, which returns the output and a cache, and
-    ``affine_backward(dout, cache)``, which returns a gradient for each input that has one.
+    ``affine_backward(dout, cache)``, which returns a gradient for each input that has one. Of
+    several outputs forward returns each before the cache: ``h, c, cache``, and backward takes
+    ``dh, dc, cache``.
 
     Parameters
     ----------
@@ -183,6 +194,7 @@ def pair(
         packed,
         not upstream,
         arrays == "numpy",
+        len(made.outputs),
     )
     return replace(made, pair=form)
 
@@ -241,6 +253,11 @@ def assignment(
     if traced and (absent := [each.name for each in traced.stages if each not in given]):
         raise DeclarationError(
             f"{_place()}: the network uses {absent[0]}, which is not among the stages"
+        )
+    if traced and (own := [each.name for each in given if each.forward_is_work]):
+        raise DeclarationError(
+            f"{_place()}: the forward of {own[0]} is the students' work, and a network needs it in "
+            "the handout: declare stages without a network, or leave work out"
         )
     if handout not in ("mistakes", "signatures"):
         raise DeclarationError(f"{_place()}: handout is {handout!r}: say mistakes or signatures")

@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 
 from harness.course.assignment import Assignment
 from harness.notebook import Checked, Handout
+from harness.probes.recorded import Recording
 from harness.show.chain import Picture
 
 
@@ -26,12 +27,21 @@ def packed(data: bytes) -> str:
     return base64.b85encode(zlib.compress(data, 9)).decode()
 
 
+def recorded(text: str) -> Recording:
+    """Return the answers that ``text`` packs, for a stage whose forward students write."""
+    return Recording(_data(text).decode())
+
+
 def unpacked(name: str, text: str) -> Path:
     """Return a file of that name with the data that ``text`` packs, gone when Python ends."""
     path = Path(_folder().name, name)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(zlib.decompress(base64.b85decode("".join(text.split()))))
+    path.write_bytes(_data(text))
     return path
+
+
+def _data(text: str) -> bytes:
+    return zlib.decompress(base64.b85decode("".join(text.split())))
 
 
 @cache

@@ -352,3 +352,35 @@ def test_the_guide_leads_from_an_empty_folder_to_marks(tmp_path):
         if arguments[-2:] == ["--assignment", "rectifier"]:
             (where / "solutions/rectifier/assignment.py").write_text(declaration)
     assert "alice,graded,10" in (where / "marks/grades.csv").read_text()
+
+
+@pytest.mark.proof
+def test_the_guide_leads_to_marks_for_a_pair(tmp_path):
+    """Runs every command of its worked example, and hands in what it shows, once with a mistake."""
+    text = GUIDE.read_text(encoding="utf-8").partition("#### A pair, step by step\n")[2]
+    section = text.partition("\n### ")[0]
+    declaration, answer = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    first, call = re.findall(r"`(backprop new .*?|check\(.*?)`", section)
+    backprop("new", "course", cwd=tmp_path)
+    course = tmp_path / "course"
+    backprop(*first.split()[1:], cwd=course)
+    folder = course / "solutions/affine"
+    (folder / "assignment.py").write_text(declaration)
+    notebook = json.loads((folder / "affine.ipynb").read_text())
+    cells = {cell["id"]: cell for cell in notebook["cells"]}
+    cells["relu"]["source"] = answer
+    cells["check-relu"]["source"] = call
+    (folder / "affine.ipynb").write_text(json.dumps(notebook))
+    (course / "handed-in").mkdir()
+    right = (folder / "affine.ipynb").read_text()
+    (course / "handed-in/alice.ipynb").write_text(right)
+    (course / "handed-in/bob.ipynb").write_text(right.replace("(x, w)", "(2 * x, w)"))
+    bare = re.sub(r"(?s)```.*?```", "", section)
+    for command in re.findall(r"^ {4}(backprop .*)$", bare, re.MULTILINE):
+        backprop(*command.split()[1:], cwd=course)
+    marks = (course / "marks/grades.csv").read_text()
+    assert "alice,graded,10" in marks and "bob,graded,10" not in marks
+    released = (course / "assignments/affine/affine_assignment.py").read_text()
+    handout = (course / "assignments/affine/affine.ipynb").read_text()
+    assert "x @ w" not in released + handout and "x.T" not in released + handout
+    assert handout.count("raise NotImplementedError") == 2

@@ -135,6 +135,7 @@ def test_what_was_written_is_named_as_the_functions_have_it():
     check = found["affine/gradient/w"]
     assert check.diagnosis and check.diagnosis.formula == "x.T @ g / N"
     assert check.message.startswith("affine_backward: ∂C/∂w is wrong.")
+    assert "Here g is dout." in check.message
 
 
 def test_where_there_is_no_upstream_formulas_have_none():
@@ -170,8 +171,22 @@ def test_whatever_is_returned_there_is_a_verdict_and_it_is_right(way):
     [
         ({"affine_backward": None}, "There is no function affine_backward"),
         ({"affine_forward": 3}, "affine_forward is not a function"),
-        ({"affine_forward": lambda x, w, b: x @ w + b}, "did not return an output and a cache"),
-        ({"affine_backward": lambda d, c: (d, d)}, "did not return a gradient for each input"),
+        (
+            {"affine_forward": lambda x, w, b: x @ w + b},
+            "affine_forward returned a single array, not an output and a cache",
+        ),
+        (
+            {"affine_forward": lambda x, w, b: {"out": x @ w + b}},
+            "affine_forward returned a dict, not an output and a cache",
+        ),
+        (
+            {"affine_backward": lambda d, c: (d, d)},
+            "affine_backward returned 2 values, not the gradients of x, w, b",
+        ),
+        (
+            {"affine_backward": lambda d, c: (each for each in RIGHT["affine_backward"](d, c))},
+            "affine_backward returned a generator, not the gradients of x, w, b",
+        ),
     ],
 )
 def test_what_cannot_be_called_is_said(changed, said):
@@ -181,11 +196,91 @@ def test_what_cannot_be_called_is_said(changed, said):
 
 def test_a_change_of_dout_in_place_is_seen():
     def affine_backward(dout, cache):
-        found = RIGHT["affine_backward"](dout.copy(), cache)
-        dout *= 0
-        return found
+        dout *= 2
+        dx, dw, db = RIGHT["affine_backward"](dout, cache)
+        return dx / 2, dw / 2, db / 2
 
     assert set(failures(judged(AFFINE, affine_backward=affine_backward))) == {"affine/purity"}
+
+
+def test_messages_are_about_functions_and_arrays():
+    """Not about classes, torch's ctx, or what torch does with a gradient."""
+    kept: list[np.ndarray] = []
+
+    def forgets(x, w, b):
+        kept[:] = [x, w]
+        return RIGHT["affine_forward"](x, w, b)
+
+    def remembers(dout, cache):
+        x, w = kept
+        return dout @ w.T, x.T @ dout, dout.sum(axis=0)
+
+    def by_32(dout, cache):
+        found = RIGHT["affine_backward"](dout, cache)
+        return tuple(each * (1 if each.dtype == np.float64 else 2) for each in found)
+
+    def summed(dout, cache):
+        return (*RIGHT["affine_backward"](dout, cache)[:2], dout.sum(axis=1))
+
+    def listed(dout, cache):
+        return (*RIGHT["affine_backward"](dout, cache)[:2], [1.0])
+
+    def stops(dout, cache):
+        raise ValueError("no")
+
+    reports = [
+        judged(AFFINE, affine_forward=forgets, affine_backward=remembers),
+        *(judged(AFFINE, affine_backward=each) for each in (by_32, summed, listed, stops)),
+    ]
+    told = [check.message for report in reports for check in failures(report).values()]
+    assert "Keep what backward needs in the cache, not in a global" in told[0]
+    assert any("affine_backward: ∂C/∂x is wrong for inputs in float32" in each for each in told)
+    assert any("returned shape (5,) for b, which has shape (7,)." in each for each in told)
+    assert any("returned a list for b where an array belongs" in each for each in told)
+    assert any("affine_backward raised ValueError" in each for each in told)
+    for strange in ("ctx", "class", "torch", "tensor", "affine.", "affineBackward"):
+        assert not [each for each in told if strange in each]
+
+
+LSTM = pair("cell", "x[N H], c[N H] -> h, kept", lambda x, c: ((x * c).tanh(), x + c))
+
+
+def test_of_several_outputs_each_has_its_upstream():
+    def cell_forward(x, c):
+        h = np.tanh(x * c)
+        return h, x + c, (x, c, h)
+
+    def cell_backward(dh, dkept, cache):
+        x, c, h = cache
+        inside = dh * (1 - h**2)
+        return inside * c + dkept, inside * x + dkept
+
+    def wrong(dh, dkept, cache):
+        dx, dc = cell_backward(dh, dkept, cache)
+        return dx, dc - dkept
+
+    assert not failures(judged(LSTM, cell_forward=cell_forward, cell_backward=cell_backward))
+    together = {"cell_forward": lambda x, c: (cell_forward(x, c)[:2], cell_forward(x, c)[2])}
+    assert not failures(judged(LSTM, **together, cell_backward=cell_backward))
+    found = failures(judged(LSTM, cell_forward=cell_forward, cell_backward=wrong))
+    assert set(found) == {"cell/gradient/c"}
+
+
+def test_odd_arrays_are_read_as_what_they_hold():
+    """Reversed, of other byte orders, and of more digits; one of objects is none of numbers."""
+
+    def odd(dout, cache):
+        dx, dw, db = RIGHT["affine_backward"](dout, cache)
+        return dx[::-1][::-1, ::-1][:, ::-1], dw.astype(">f8"), db.astype(np.longdouble)
+
+    def objects(dout, cache):
+        dx, dw, db = RIGHT["affine_backward"](dout, cache)
+        return dx, dw, db.astype(object)
+
+    assert not failures(judged(AFFINE, affine_backward=odd))
+    found = failures(judged(AFFINE, affine_backward=objects))
+    assert set(found) == {"affine/gradient/b"}
+    assert "returned a ndarray for b" in found["affine/gradient/b"].message
 
 
 def test_a_notebook_checks_the_functions_of_a_stage_together():

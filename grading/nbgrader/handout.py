@@ -1,7 +1,8 @@
 """The module that is handed out beside a notebook, made from the declaration of its assignment.
 
 It holds what the declaration needs and nothing else: no comments, no sizes, and where the
-declaration says so no gradients and mistakes either.
+declaration says so no gradients and mistakes either. Where students write the forward, recorded
+cases stand in its place.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from harness.course.assignment import Assignment
 from harness.course.assignments import DECLARATION, VARIABLE, load_assignment, module_of
 from harness.errors import UserError
 from harness.handouts import packed
+from harness.probes.recorded import record
 
 # Of the data in a module, as text.
 DATA_LIMIT = 1024 * 1024
@@ -27,11 +29,13 @@ GIVEN = ("check", "train", "draw_chain")
 _TOOLS = """
 from types import SimpleNamespace
 from harness.handouts import handout
+from harness.handouts import recorded
 from harness.handouts import unpacked
 """
 _KeptBack = dict[str, set[str]]
 _KEPT_BACK = {"assignment": {"sizes"}}
-_KEPT_BACK_TOO = {each: {"gradients", "where", "mistakes"} for each in ("stage", "pair")}
+_TELLING = {"gradients", "where", "mistakes"}
+_KEPT_BACK_TOO = dict.fromkeys(("stage", "pair"), _TELLING)
 
 
 def write_module(folder: Path) -> Path:
@@ -58,7 +62,7 @@ def module_text(folder: Path) -> str:
     """
     name = folder.name
     declared = load_assignment(name, folder / DECLARATION)
-    text = _Module(folder, declared.handout == "signatures").text()
+    text = _Module(folder, declared).text()
     with tempfile.TemporaryDirectory(dir=room()) as place:
         path = Path(place, f"{module_of(name)}.py")
         path.write_text(text, encoding="utf-8")
@@ -81,6 +85,11 @@ def _compare(file: Path, declared: Assignment, made: Assignment) -> None:
     checks, others = ([(c.id, c.max_points) for c in plan(a, Settings())] for a in (declared, made))
     if checks != others:
         raise UserError(f"{file}: what would be handed out makes other checks than it declares.")
+    if given := [each for each in made.stages if each.forward_is_work and not each.recorded]:
+        raise UserError(
+            f"{file}: the forward of {given[0].name} cannot be kept back: write its name and its "
+            "work as text in stage(…) or pair(…)."
+        )
     told = [each for each in made.stages if each.gradients or each.where or each.mistakes]
     if declared.handout == "signatures" and told:
         raise UserError(
@@ -100,9 +109,12 @@ def _compare(file: Path, declared: Assignment, made: Assignment) -> None:
 class _Module:
     """Gathers what a declaration needs from it and from the modules beside it."""
 
-    def __init__(self, folder: Path, signatures: bool) -> None:
+    def __init__(self, folder: Path, declared: Assignment) -> None:
         self._folder = folder
+        self._declared = declared
+        signatures = declared.handout == "signatures"
         self._kept_back = _KEPT_BACK | (_KEPT_BACK_TOO if signatures else {})
+        self._forwards = _Forwards(declared)
         self._statements: list[tuple[Path, ast.stmt]] = []
         self._seen: set[Path] = set()
         self._data: set[str] = set()
@@ -114,6 +126,7 @@ class _Module:
         name = self._folder.name
         end = ast.parse(f'{", ".join(GIVEN)} = handout("{name}", {VARIABLE})')
         kept = _needed([*ast.parse(_TOOLS).body, *self._checked(), *end.body], {*GIVEN})
+        self._check_forwards(kept)
         used = set().union(*map(_names, kept))
         imports = [each for each in kept if isinstance(each, ast.Import | ast.ImportFrom)]
         title = [ast.Expr(ast.Constant(self._title))] if self._title else []
@@ -122,6 +135,7 @@ class _Module:
             ast.unparse(ast.Module([*title], [])),
             "\n".join(sorted({*map(ast.unparse, imports)}, key=_order)),
             *(self._packed(each) for each in sorted(self._data) if _variable(each) in used),
+            *(_assigned(*each) for each in self._forwards.recorded.items()),
             *(_written(each) for each in kept if each not in imports),
         ]
         return "\n\n".join(filter(None, parts)) + "\n"
@@ -141,6 +155,7 @@ class _Module:
         for node in ast.walk(tree):
             if isinstance(node, ast.Import | ast.ImportFrom):
                 self._gather_imported(file, node)
+        tree = self._forwards.visit(tree)
         rewriter = _Rewriter(self._folder, tree, self._kept_back)
         self._statements += [(file, each) for each in rewriter.visit(tree).body]
         self._data |= rewriter.data
@@ -173,6 +188,16 @@ class _Module:
                     raise UserError(f"{file} defines {name}, which handouts import: rename it.")
         return [statement for _, statement in self._statements]
 
+    def _check_forwards(self, kept: Sequence[ast.stmt]) -> None:
+        """Raise UserError if what a forward is made of is handed out for another reason."""
+        for each in kept:
+            is_code = any(isinstance(node, ast.FunctionDef | ast.Lambda) for node in ast.walk(each))
+            if is_code and (names := _bound(each) & self._forwards.names):
+                raise UserError(
+                    f"{self._folder / DECLARATION}: {min(names)} computes a forward that students "
+                    "write, and something else that is handed out needs it: write it twice."
+                )
+
     def _packed(self, name: str) -> str:
         path = self._folder / name
         text = packed(path.read_bytes())
@@ -182,8 +207,39 @@ class _Module:
                 f"{DATA_LIMIT // 2**20} MiB of data: train with fewer samples, or with data that a "
                 "function makes."
             )
-        lines = (text[at : at + WIDTH] for at in range(0, len(text), WIDTH))
-        return "\n".join([f'{_variable(name)} = """', *lines, '"""'])
+        return _assigned(_variable(name), text)
+
+
+class _Forwards(ast.NodeTransformer):
+    """Puts recorded cases in the place of each forward that students write.
+
+    ``recorded`` are the texts of these by the name of a variable, ``names`` those that the
+    forwards used.
+    """
+
+    def __init__(self, declared: Assignment) -> None:
+        self._work = {each.name: each for each in declared.stages if each.forward_is_work}
+        self.recorded: dict[str, str] = {}
+        self.names: set[str] = set()
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        given = {each.arg: each for each in node.keywords}
+        parts = dict(zip(("name", "signature", "forward"), node.args, strict=False))
+        parts |= {name: each.value for name, each in given.items() if name}
+        name, work = (getattr(parts.get(each), "value", None) for each in ("name", "work"))
+        is_stage = ast.unparse(node.func).rpartition(".")[2] in _KEPT_BACK_TOO
+        if not is_stage or not work or name not in self._work:
+            return self.generic_visit(node)
+        variable = f"CASES_OF_{name}"
+        self.names |= _names(parts["forward"])
+        self.recorded[variable] = packed(record(self._work[name]).encode())
+        cases = ast.parse(f"recorded({variable})", mode="eval").body
+        if "forward" in given:
+            given["forward"].value = cases
+        else:
+            node.args[2] = cases
+        node.keywords = [each for each in node.keywords if each.arg not in _TELLING]
+        return node
 
 
 class _Rewriter(ast.NodeTransformer):
@@ -237,6 +293,12 @@ class _Rewriter(ast.NodeTransformer):
             return node
         self.data.add(name)
         return ast.parse(f"unpacked({name!r}, {_variable(name)})", mode="eval").body
+
+
+def _assigned(variable: str, text: str) -> str:
+    """Return the text of a statement that gives a variable a long text."""
+    lines = (text[at : at + WIDTH] for at in range(0, len(text), WIDTH))
+    return "\n".join([f'{variable} = """', *lines, '"""'])
 
 
 def _variable(file: str) -> str:

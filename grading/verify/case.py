@@ -2,6 +2,7 @@
 
 import ast
 import json
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -79,13 +80,23 @@ class Solution:
 
 
 def unsolved(solution: Solution, assignment: Assignment) -> Solution:
-    """Return a module as students might get it: no backward is written yet."""
+    """Return a module as students might get it: nothing that is their work is written yet."""
+    both = [stage for stage in assignment.stages if stage.forward_is_work]
     names = {"backward", *(pair.backward for pair in assignment.pairs.values())}
+    names |= {stage.pair.forward for stage in both if stage.pair}
+    classes = {stage.name for stage in both if not stage.pair}
     tree = ast.parse(solution.data)
     for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef) and node.name in classes:
+            _unwrite(node.body, {"forward"})
+        _unwrite([node], names)
+    return Solution(solution.name, ast.unparse(tree).encode())
+
+
+def _unwrite(nodes: Iterable[ast.AST], names: Collection[str]) -> None:
+    for node in nodes:
         if isinstance(node, ast.FunctionDef) and node.name in names:
             node.body = ast.parse("raise NotImplementedError").body
-    return Solution(solution.name, ast.unparse(tree).encode())
 
 
 def read_solution(folder: Path) -> Solution:

@@ -28,10 +28,10 @@ def frame_of(stage: Stage) -> tuple[str, str]:
     packs = [", ".join(f"{at!r}: {name}" for at, name in keys) for _, keys in pair.packed]
     plain = [name for name in pair.inputs if name not in inside]
     arrays = "array" if pair.in_numpy else "plain"
-    called, end = f"functions_{stage.name}[1](as_{arrays}(g), ctx.cache)", "ctx"
+    called, end = f"functions_{stage.name}[1](*map(as_{arrays}, g), ctx.cache)", "ctx"
     if pair.without_upstream:
         called, end = "ctx.cache", f"{stage.name}_gradients(ctx, torch.ones_like(out))"
-    scale = "{} * g" if pair.without_upstream else "{}"
+    scale = "{} * g[0]" if pair.without_upstream else "{}"
     returned = [scale.format(x) if x in pair.needed else "None" for x in pair.inputs]
     text = TEXT.format(
         name=stage.name,
@@ -48,10 +48,10 @@ def frame_of(stage: Stage) -> tuple[str, str]:
         parameters=", ".join([*plain, *(key for key, _ in pair.packed)]),
         unpacked=", ".join(inside.get(name, name) for name in pair.inputs),
         needs=tuple(name in pair.needed for name in pair.inputs),
-        end=f"return as_{arrays}(out), {end}",
+        end=f"return (*map(as_{arrays}, {'out' if pair.outputs > 1 else '(out,)'}), {end})",
     )
     if pair.without_upstream:
-        text = text[: text.index(f"def {pair.backward}(dout")]
+        text = text[: text.index(f"def {pair.backward}(*douts")]
     head, below = text.split("«class»")
     return head + "\n\n", below
 

@@ -14,6 +14,11 @@ class NothingToCall(Exception):
     """There is no function, or no backward, to call; the text says why."""
 
 
+def a(noun: str) -> str:
+    """Return the noun with its article."""
+    return f"an {noun}" if noun[:1].lower() in "aeiou" else f"a {noun}"
+
+
 def copied(value: Value, needed: bool = False) -> Value:
     """Return a copy of a tensor with its layout, and other values as they are.
 

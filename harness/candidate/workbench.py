@@ -23,6 +23,7 @@ from harness.candidate.pairs import function_of
 from harness.candidate.printing import kept
 from harness.candidate.values import (
     NothingToCall,
+    a,
     copied,
     copy_with_layout,
     outputs_of,
@@ -218,7 +219,7 @@ class Workbench:
         # Sigmoid = Sigmoid.apply
         found = getattr(found, "__self__", found) if is_apply(found) else found
         if not isinstance(found, type):
-            raise NothingToCall(f"{stage} is {_a(type(found).__name__)}, not a class")
+            raise NothingToCall(f"{stage} is {a(type(found).__name__)}, not a class")
         if not issubclass(found, torch.autograd.Function):
             raise NothingToCall(f"The class {stage} is not a torch.autograd.Function")
         return found
@@ -317,7 +318,3 @@ def _snapshot(value: object) -> ops.Returned:
         if plain.layout != torch.strided or plain.device.type != "cpu":
             return ops.Other(f"{plain.device.type} tensor of layout {plain.layout}")
         return plain.clone()
-
-
-def _a(noun: str) -> str:
-    return f"an {noun}" if noun[:1].lower() in "aeiou" else f"a {noun}"

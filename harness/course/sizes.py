@@ -88,7 +88,8 @@ def gradcheck_sizes(stage: Stage, sizes: Sequence[Sizes]) -> Sizes:
 
 def few_numbers(stage: Stage, sizes: Sizes) -> Sizes:
     """Return the sizes, or smaller ones if the tensors have many numbers then."""
-    return sizes if _numbers(stage, sizes) <= MOST_FOR_SPECIAL else _smallest(stage)
+    few = stage.recorded or _numbers(stage, sizes) <= MOST_FOR_SPECIAL
+    return sizes if few else _smallest(stage)
 
 
 @lru_cache(maxsize=256)

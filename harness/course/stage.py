@@ -18,6 +18,7 @@ from torch.fx import Proxy
 from harness.candidate.forms import Pair
 from harness.candidate.operations import Value
 from harness.course.inputs import Input, Real, Sizes, Whole, spread, spread_far
+from harness.course.recorded import Recorded
 
 # One for each output; None for an output that is not used.
 Upstream = tuple[Tensor | None, ...]
@@ -80,7 +81,8 @@ class Stage:
     several), the inputs and outputs, the dimensions, the given values, and ``where``. Of each
     value in ``extremes`` the judge uses three quarters up to the value itself. Of ``sizes``, which
     the stage is tried at, the public example has the first; by default they are derived, under the
-    ``conditions``. Students write a class, or a ``pair`` of functions.
+    ``conditions``. Students write a class, or a ``pair`` of functions. Where ``forward_is_work``,
+    ``forward`` is Recorded in a handout.
     """
 
     name: str
@@ -98,12 +100,15 @@ class Stage:
     ties: Literal["any", "reference"] = "any"
     place: str = ""
     pair: Pair | None = None
+    forward_is_work: bool = False
 
     def __post_init__(self) -> None:
         for name in ("inputs", "gradients", "points", "extremes", "where"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
         self._check_names()
-        if not self.sizes:
+        if not self.sizes and self.recorded:
+            object.__setattr__(self, "sizes", self.recorded.sizes)
+        elif not self.sizes:
             from harness.course.sizes import derived_sizes
 
             object.__setattr__(self, "sizes", derived_sizes(self))
@@ -111,7 +116,7 @@ class Stage:
     def _check_names(self) -> None:
         """Raise ValueError for a name that means nothing or two things."""
         named = {name for mistake in self.mistakes for name in mistake.gradients}
-        named |= {*self.gradients, *self.points}
+        named |= {*self.gradients, *self.points} - ({"forward"} if self.forward_is_work else set())
         if unknown := sorted(named - set(self.differentiable)):
             those = ", ".join(self.differentiable)
             raise ValueError(f"{unknown[0]} is not an input with a gradient; those are {those}")
@@ -177,6 +182,20 @@ class Stage:
     def backward_name(self) -> str:
         """What students call its backward."""
         return self.pair.functions[-1] if self.pair else f"{self.name}.backward"
+
+    def phase(self, name: Literal["forward", "backward"]) -> str:
+        """Return what a sentence about the stage calls its forward or backward."""
+        return getattr(self, f"{name}_name") if self.pair else name
+
+    @property
+    def noun(self) -> str:
+        """What students' code works on: a tensor, or an array."""
+        return "array" if self.pair and self.pair.in_numpy else "tensor"
+
+    @property
+    def recorded(self) -> Recorded | None:
+        """What stands for the forward in a handout whose students write it."""
+        return self.forward if isinstance(self.forward, Recorded) else None
 
     @property
     def output(self) -> str:
@@ -250,6 +269,8 @@ class Stage:
 
         None stands for an output that has not always the same number of dimensions.
         """
+        if self.recorded:
+            return self.recorded.axes
         generator = torch.Generator().manual_seed(0)
         shapes = [
             (sizes, [output.shape for output in self.run(self.sample(generator, sizes))])
@@ -337,6 +358,8 @@ class Stage:
 
         None stands for an argument that has no gradient.
         """
+        if self.recorded:
+            return self.recorded.gradients(inputs, upstream)
         copies, leaves, used = self.graph(inputs, upstream)
         if not used:
             return tuple(

@@ -98,7 +98,13 @@ def is_gradient(stage: Stage, case: Case, index: int, at: int, value: Tensor) ->
 
 @lru_cache(maxsize=64)
 def generic_cases(stage: Stage) -> tuple[Case, ...]:
-    """Return cases of sizes that are all different, at last with axes of size 1."""
+    """Return cases of sizes that are all different, at last with axes of size 1.
+
+    Of a recorded stage, these are the public ones.
+    """
+    if stage.recorded:
+        public: tuple[Case, ...] = stage.recorded.cases("cases_for")
+        return public[1:]
     return tuple(
         make_case(stage, GENERIC_SEED, _sizes(stage, number), number) for number in range(POINTS)
     )

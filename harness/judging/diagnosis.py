@@ -5,6 +5,7 @@ given show which formulas fit them, and fresh inputs, asked about once, which of
 """
 
 import ast
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -24,7 +25,7 @@ from harness.formulas.notation import BEHAVES, RIGHT, as_written, plain
 from harness.formulas.observed import observed
 from harness.formulas.same import close, value_of
 from harness.formulas.samples import EXACT, Sample, reproduces, same_values
-from harness.probes.cases import NEAR_LIMITS, case_of, fresh_cases, more_numbers
+from harness.probes.cases import NEAR_LIMITS, Case, case_of, fresh_cases, more_numbers
 from harness.probes.context import Call, StageContext
 
 # How many formulas are tried at fresh inputs.
@@ -59,6 +60,8 @@ class Reading:
         if settings.shows("formula") and self.diagnosis.formula != "None":
             formula = plain(as_written(stage, self.diagnosis.formula))
             said.append(f"Your ∂C/∂{name} {BEHAVES.format(formula)}")
+            if stage.pair and re.search(r"\bg\b", self.diagnosis.formula):
+                said.append("Here g is dout.")
         if settings.shows("hint"):
             said.append(self.diagnosis.hint)
         if settings.shows("solution") and self.diagnosis.expected:
@@ -232,12 +235,13 @@ def _holds_near_limits(context: StageContext, name: str, expression: str) -> boo
     """Return whether a formula that compares or clips gives what comes back near its limits."""
     if expression == "None":
         return True
-    first = context.cases[0]
+    first, stage = context.cases[0], context.stage
+    # A recorded stage knows no answers there; the candidate's are what counts.
     cases = [
-        case_of(context.stage, context.seed, first.sizes, NEAR_LIMITS, inputs, (upstream,))
-        for inputs, upstream in near_limits(
-            context.stage, expression, (first.inputs, first.upstreams[0])
-        )
+        Case(context.seed, first.sizes, NEAR_LIMITS, inputs, (upstream,), (), ())
+        if stage.recorded
+        else case_of(stage, context.seed, first.sizes, NEAR_LIMITS, inputs, (upstream,))
+        for inputs, upstream in near_limits(stage, expression, (first.inputs, first.upstreams[0]))
     ]
     if not cases:
         return True

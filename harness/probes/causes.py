@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx
 
 from harness.candidate.operations import Absent, Raised
+from harness.candidate.values import a
 from harness.course.inputs import Sizes
 from harness.course.stage import Stage
 
@@ -71,9 +72,8 @@ def is_mixture(trouble: object) -> bool:
 
 def in_place_of_a_tensor(kind: str, call: Call) -> tuple[str, str]:
     """Return an object of a type with its article, and what to do where a tensor belongs."""
-    noun = _OTHERS.get(kind, kind)
-    article = "an" if noun[:1].lower() in "aeiou" else "a"
-    return f"{article} {noun}", explanation(Raised("Returned", kind), call)
+    way = "" if call.stage and call.stage.pair else explanation(Raised("Returned", kind), call)
+    return a(_OTHERS.get(kind, kind)), way
 
 
 @cache

@@ -17,7 +17,7 @@ from harness.course.inputs import Sizes, is_real_tensor
 from harness.course.network import Network, by_itself
 from harness.course.shapes import MISFITS, reference, sizes_of, values_for
 from harness.course.stage import Stage
-from harness.probes.cases import TRIES, cached, generator_for, sizes_for
+from harness.probes.cases import TRIES, Case, cached, generator_for, sizes_for
 from harness.probes.causes import Call
 from harness.probes.compare import VALUES, Tolerance, difference
 from harness.probes.context import Errored, Failed, StageContext, for_staff, in_words
@@ -124,6 +124,20 @@ def chain_case(network: Network, seed: int, sizes: Sizes) -> tuple[ChainCase, Gr
     return case, right
 
 
+def recorded_chain(network: Network, case: Case) -> tuple[ChainCase, Gradients]:
+    """Return a recorded case of a stage as one of the network that it is by itself."""
+    gradients = zip(network.arguments, case.gradients[0], strict=True)
+    weights = zip(network.ends, case.upstreams[0], strict=True)
+    return (
+        ChainCase(
+            network,
+            dict(zip(network.arguments, case.inputs, strict=True)),
+            {name: each for name, each in weights if each is not None},
+        ),
+        {name: each for name, each in gradients if each is not None},
+    )
+
+
 def judge_chain(
     network: Network | None, contexts: Mapping[str, StageContext], students: Collection[str]
 ) -> None:
@@ -139,16 +153,19 @@ def judge_chain(
     else:
         (sizes, *_) = sizes_for("chain", seed, stage, stage.sizes)
         network = by_itself(stage, next((sizes[x] for x in sizes if x.endswith("*")), 1))
-    case, right = chain_case(network, seed, sizes)
+    if stage.recorded:
+        case, right = recorded_chain(network, stage.recorded.cases("cases_for")[1])
+    else:
+        case, right = chain_case(network, seed, sizes)
     who = context.stage.name if len(students) == 1 else "The chain of your stages"
     facts = {"seed": seed, **sizes}
     stopped = f"{who} did not run in the chain: "
     try:
         got = case.gradients({name: _students(contexts[name]) for name in students})
     except StageTrouble as trouble:
-        name, _, phase = trouble.what.partition(".")
-        call = Call(contexts[name].stage, phase, sizes)
-        said, detail = in_words(trouble.what, trouble.trouble, call)
+        at, phase = contexts[trouble.stage].stage, trouble.phase
+        what = at.forward_name if phase == "forward" else at.backward_name
+        said, detail = in_words(what, trouble.trouble, Call(at, phase, sizes))
         staff = for_staff(trouble.trouble)
         raise Errored(stopped + said, detail, staff=staff, case=facts) from None
     except MISFITS as refusal:

@@ -253,7 +253,7 @@ class StageContext:
             handle = next(self.handles)
             script.append(self.forward_of(case, handle, requires_grad))
             script.append(ops.Backward(handle, case.upstreams[index]))
-        replies = iter(self.candidate.perform(script))
+        replies = iter(self.candidate.perform(script) if script else ())
         return [
             Call(self, *each, next(replies), next(replies), requires_grad or ()) for each in asked
         ]
@@ -292,7 +292,8 @@ class StageContext:
     ) -> Failed:
         """Return the failure of a check whose call could not be answered."""
         call = RaisingCall(self.stage, phase, case.sizes)
-        said, detail = in_words(f"{self.stage.name}.{phase}", trouble, call)
+        name = self.stage.forward_name if phase == "forward" else self.stage.backward_name
+        said, detail = in_words(name, trouble, call)
         if case.sizes != self.cases[0].sizes:
             at = circumstances(self, case, index)
             detail = f"It runs for the example, and not for other sizes {at}. {detail}".strip()

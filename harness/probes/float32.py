@@ -1,5 +1,7 @@
 """Check inputs in float32: values count, and a conversion to float64 is worth advice."""
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 
@@ -10,6 +12,7 @@ from harness.probes.context import Call, StageContext, restating
 from harness.probes.forward import judge_output
 from harness.probes.gradient import judge_gradient
 
+Phase = Literal["forward", "backward"]
 FLOAT32 = Tolerance(1e-4, 1e-5)
 _DTYPE = "It is right for inputs in float64: does something depend on the dtype?"
 
@@ -24,13 +27,13 @@ def judge_in_float32(context: StageContext, *, forward: bool) -> None:
     (call,) = context.ask([case])
     if not advise_on_dtype(call):
         return
-    wrong = f"{context.stage.name}.{{}} is wrong for inputs in float32."
+    stage, wrong = context.stage, "is wrong for inputs in float32."
     _ = call.values
     if forward:
-        with restating(wrong.format("forward"), _DTYPE):
+        with restating(f"{stage.forward_name} {wrong}", _DTYPE):
             judge_output(context, case, call.outputs, FLOAT32)
     for name in context.sound:
-        with restating(wrong.format(f"backward: ∂C/∂{name}"), _DTYPE):
+        with restating(f"{stage.backward_name}: ∂C/∂{name} {wrong}", _DTYPE):
             judge_gradient(call, name, FLOAT32)
 
 
@@ -45,7 +48,7 @@ def advise_on_dtype(call: Call) -> bool:
     return not isinstance(call.backward, Raised)
 
 
-def _stays_in_float32(call: Call, phase: str, reply: Reply) -> bool:
+def _stays_in_float32(call: Call, phase: Phase, reply: Reply) -> bool:
     """Return whether all it returns is in float32; give advice if not."""
     values: tuple[Returned, ...] = ()
     match reply:
@@ -60,8 +63,10 @@ def _stays_in_float32(call: Call, phase: str, reply: Reply) -> bool:
     return True
 
 
-def _advise(call: Call, phase: str, what: str) -> None:
+def _advise(call: Call, phase: Phase, what: str) -> None:
+    stage = call.context.stage
     call.context.advise(
-        f"{phase} {what} for inputs in float32: give the tensors that you make the dtype of the "
-        f"inputs, as in torch.ones(3, dtype={call.context.stage.differentiable[0]}.dtype)."
+        f"{stage.phase(phase)} {what} for inputs in float32: give the {stage.noun}s that you make "
+        f"the dtype of the inputs, as in {'np' if stage.noun == 'array' else 'torch'}.ones(3, "
+        f"dtype={stage.differentiable[0]}.dtype)."
     )

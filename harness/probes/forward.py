@@ -3,6 +3,7 @@
 from torch import Tensor
 
 from harness.candidate.operations import Other, Returned
+from harness.candidate.values import a
 from harness.course.numbers import numbers, plural, shape
 from harness.course.stage import Stage
 from harness.probes.cases import Case
@@ -27,7 +28,7 @@ def judge_output(
     text, off = "", None
     if len(values) != len(stage.outputs):
         came = plural(len(values), "value")
-        text = f"it returns {came} where {plural(len(stage.outputs), 'tensor')} belong."
+        text = f"it returns {came} where {plural(len(stage.outputs), stage.noun)} belong."
     for at, value in enumerate(values):
         text, off = (text, None) if text else _fault(stage, at, value, case, tolerance)
     if text:
@@ -47,7 +48,7 @@ def _fault(
         came, way = "None", "Is its return missing?"
         if isinstance(value, Other):
             came, way = in_place_of_a_tensor(value.kind, Call(stage, "forward"))
-        return f"it returns {came}{of} where a tensor belongs. {way}".strip(), None
+        return f"it returns {came}{of} where {a(stage.noun)} belongs. {way}".strip(), None
     if value.shape != right.shape:
         return f"it returns shape {shape(value)}{of} where {shape(right)} belongs.", None
     if value.is_complex():

@@ -7,6 +7,7 @@ from contextlib import suppress
 from torch import Tensor
 
 from harness.candidate.operations import Other, Returned, Returns
+from harness.candidate.values import a
 from harness.course.numbers import number, numbers, plural, shape
 from harness.probes.causes import Call as RaisingCall
 from harness.probes.causes import in_place_of_a_tensor
@@ -112,13 +113,14 @@ def usable_gradients(
 
 
 def _usable(call: Call, name: str, at: int, given: Tensor, got: Returned) -> Tensor | None:
+    stage, backward = call.context.stage, call.context.stage.phase("backward")
     if got is None:
-        if name in call.context.stage.optional:
+        if name in stage.optional:
             return None
-        raise _failed(call, name, f"backward returned None for {name}.")
+        raise _failed(call, name, f"{backward} returned None for {name}.")
     if isinstance(got, Other):
-        came, way = in_place_of_a_tensor(got.kind, RaisingCall(call.context.stage, "backward"))
-        text = f"backward returned {came} for {name} where a tensor belongs. {way}"
+        came, way = in_place_of_a_tensor(got.kind, RaisingCall(stage, "backward"))
+        text = f"{backward} returned {came} for {name} where {a(stage.noun)} belongs. {way}"
         raise _failed(call, name, text.strip())
     if not (got.is_floating_point() and got.shape == given.shape):
         _judge_with_engine(call, name, at, got)
@@ -191,17 +193,21 @@ def _judge_with_engine(call: Call, name: str, at: int, got: Tensor) -> None:
     inputs = call.case.inputs
     given = inputs[at]
     assert isinstance(given, Tensor)
-    came = f"backward returned shape {shape(got)} for {name}, which has shape {shape(given)}"
+    stage = call.context.stage
+    backward = stage.phase("backward")
+    came = f"{backward} returned shape {shape(got)} for {name}, which has shape {shape(given)}"
     refusal = _refusal(call, tuple(got if place == at else None for place in range(len(inputs))))
     if refusal:
-        raise _failed(call, name, f"{came}; {refusal}")
+        raise _failed(call, name, f"{came}." if stage.pair else f"{came}; {refusal}")
     if got.numel() != given.numel():
-        text = f"{came}: the sum that is missing is yours to write; torch hides it by summing."
+        text = f"{came}: the sum that is missing is yours to write"
+        text += "." if stage.pair else "; torch hides it by summing."
         raise _failed(call, name, text)
     if got.shape != given.shape:
         call.context.advise(
-            f"backward returns ∂C/∂{name} with extra axes of size 1; torch drops them, but the "
-            f"shape of {name} itself is clearer."
+            f"{backward} returns ∂C/∂{name} with extra axes of size 1"
+            f"{':' if stage.pair else '; torch drops them, but'} the shape of {name} itself is "
+            "clearer."
         )
 
 

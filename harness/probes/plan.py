@@ -95,7 +95,9 @@ def plan(assignment: Assignment, settings: Settings) -> tuple[Planned, ...]:
         raise SettingsError(f"no check is called {unknown[0]!r}; {known}")
     if not (assignment.points or any(stage.points for stage in assignment.stages)):
         # What a target's gradient counts depends on the others.
-        required = [each.id for each in checks if "/gradient/" in each.id and not each.credit]
+        forwards = {f"{each.slug}/forward" for each in assignment.stages if each.forward_is_work}
+        work = [each for each in checks if "/gradient/" in each.id or each.id in forwards]
+        required = [each.id for each in work if not each.credit]
         shares = shared_out([check.id for check in checks], required)
         checks = [replace(check, max_points=shares[check.id]) for check in checks]
     worth = {**_shares(checks, settings), **settings.points}
@@ -130,12 +132,20 @@ def _of_stage(assignment: Assignment, stage: Stage) -> Iterator[Planned]:
         points = assignment.points.get(id, 0.0)
         return Planned(f"{stage.slug}/{id}", stage.name, title, points, run, needs, credit)
 
-    yield planned("forward", f"forward computes {stage.formula}", forward, credit=required)
+    title = f"forward computes {stage.formula}"
+    after: tuple[str, ...] = ()
+    check = planned("forward", title, forward, credit=required)
+    if stage.forward_is_work:
+        worth = stage.points.get("forward", max(stage.points.values(), default=0.0))
+        check = replace(check, max_points=worth, credit=())
+        # Without an upstream there is no cache: gradients are what the function itself returns.
+        after = (check.id,) if stage.has_upstream else ()
+    yield check
     for name in stage.differentiable:
         credit = required if name in stage.optional else ()
         probe, title = partial(gradient, name=name), f"backward returns ∂C/∂{name}"
         check = planned(f"gradient/{name}", title, probe, credit=credit)
-        yield replace(check, max_points=stage.points.get(name, 0.0))
+        yield replace(check, max_points=stage.points.get(name, 0.0), after=after)
     title = "Forward and backward keep double precision, and work in single precision too"
     yield planned("precision", title, robustness.precision, required)
     if stage.extremes:
@@ -150,6 +160,7 @@ def _of_stage(assignment: Assignment, stage: Stage) -> Iterator[Planned]:
         yield planned("memory", title, robustness.memory, required)
     if not stage.is_scalar:
         title = "Transposed and expanded tensors give the same gradients"
+        title = "Transposed matrices give the same gradients" if stage.pair else title
         yield planned("layout", title, robustness.layout, required)
     several = len(stage.differentiable) > 1 or any(each.several for each in stage.inputs.values())
     if several and not stage.pair:
@@ -168,6 +179,9 @@ def _of_chain(assignment: Assignment, checks: list[Planned]) -> Iterator[Planned
     whole: list[str] = []
     for stage in assignment.stages:
         id, title = f"chain/{stage.slug}", f"{stage.name} works in torch's graph"
+        if stage.pair:
+            works = "work" if stage.has_upstream else "works"
+            title = f"{' and '.join(stage.parts)} {works} in a step of training"
         if stage.name in linked:
             title = f"{stage.name} works in the chain, with references for the other stages"
         needs = (f"{stage.slug}/forward", *(f"{stage.slug}/gradient/{x}" for x in stage.required))

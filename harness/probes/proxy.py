@@ -14,11 +14,11 @@ _NO_TENSOR = object()
 
 
 class StageTrouble(Exception):
-    """The candidate could not answer in the middle of a graph; ``what`` was called."""
+    """The candidate could not answer in the middle of a graph; a phase of a stage was called."""
 
-    def __init__(self, what: str, trouble: ops.Trouble) -> None:
-        super().__init__(f"{what}: {trouble}")
-        self.what, self.trouble = what, trouble
+    def __init__(self, stage: str, phase: str, trouble: ops.Trouble) -> None:
+        super().__init__(f"{stage}.{phase}: {trouble}")
+        self.stage, self.phase, self.trouble = stage, phase, trouble
 
 
 def proxy(
@@ -45,21 +45,20 @@ def proxy(
         values = tuple(each.detach() if isinstance(each, Tensor) else each for each in inputs)
         (reply,) = candidate.perform([ops.Forward(ctx.handle, stage, values, needed, in_double)])
         if isinstance(reply, ops.Trouble):
-            raise StageTrouble(f"{stage}.forward", reply)
+            raise StageTrouble(stage, "forward", reply)
         assert isinstance(reply, ops.Output)
         returned = reply.values if outputs > 1 else (reply.value,)
         tensors = tuple(each.detach() for each in returned if isinstance(each, Tensor))
         if len(tensors) < len(returned) or len(returned) != outputs:
             what = "a tensor for each output" if outputs > 1 else "a tensor"
-            raise StageTrouble(
-                f"{stage}.forward", ops.Absent(f"{stage}.forward did not return {what} this time")
-            )
+            said = f"forward did not return {what} this time"
+            raise StageTrouble(stage, "forward", ops.Absent(said))
         return tensors if outputs > 1 else tensors[0]
 
     def backward(ctx: Any, *upstream: Tensor | None) -> tuple[Any, ...]:
         (reply,) = candidate.perform([ops.Backward(ctx.handle, upstream)])
         if isinstance(reply, ops.Trouble):
-            raise StageTrouble(f"{stage}.backward", reply)
+            raise StageTrouble(stage, "backward", reply)
         assert isinstance(reply, ops.Returns)
         return tuple(_for_engine(value) for value in reply.values)
 

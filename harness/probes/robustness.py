@@ -17,16 +17,15 @@ from harness.probes.gradient import gradient_off, judge_gradient, usable_gradien
 
 # Of more inputs than six, not every subset is tried.
 MOST_SUBSETS = 62
+# In memory; only tensors can be expanded.
+_LAID_OUT = ("a tensor is transposed or expanded", "a matrix is transposed")
 # What is left of a gradient that is zero, relative to the upstream.
 NOTHING = 1e-12
 _LOSES_DIGITS = (
     "It agrees to 6 digits and not to 9: does something in {} turn float64 into float32, or "
     "approximate?"
 )
-_KEEP = (
-    "Keep what backward needs in ctx (ctx.save_for_backward), not in the class or in a global, "
-    "and do not change what you saved."
-)
+_KEEP = "Keep what backward needs in {}, not in {}a global, and do not change what you saved there."
 
 
 def precision(context: StageContext) -> None:
@@ -44,7 +43,7 @@ def precision(context: StageContext) -> None:
                 if gradient_off(call, at, got, right, PRECISION):
                     raise call.failed(
                         f"{stage.backward_name}: ∂C/∂{name} is right, but loses digits.",
-                        _LOSES_DIGITS.format("backward"),
+                        _LOSES_DIGITS.format(stage.phase("backward")),
                     )
     judge_in_float32(context, forward=_outputs_are_right(context))
 
@@ -70,7 +69,7 @@ def _outputs_are_right(context: StageContext) -> bool:
     except Failed:
         return False
     where = f"{context.stage.forward_name} is right, but loses digits."
-    with restating(where, _LOSES_DIGITS.format("forward")):
+    with restating(where, _LOSES_DIGITS.format(context.stage.phase("forward"))):
         for case, output in outputs:
             judge_output(context, case, output, DIGITS)
     return True
@@ -134,11 +133,12 @@ def purity(context: StageContext) -> None:
         names = zip(context.stage.names_of(case.inputs), reply.inputs, strict=True)
         changed = [name for name, same in names if not same and kinds[name].role != "buffer"]
         if not all(reply.upstreams):
-            changed.append("the upstream gradient")
+            changed.append("dout" if context.stage.pair else "the upstream gradient")
         if changed:
+            noun = context.stage.noun
             raise Failed(
                 f"{context.stage.name} changes {' and '.join(changed)} in place.",
-                "Another part of the network still needs the old values: compute new tensors "
+                f"Another part of the network still needs the old values: compute new {noun}s "
                 "(x * 2) rather than changing the ones you were given (x *= 2).",
                 case=case.facts(),
             )
@@ -154,8 +154,16 @@ def memory(context: StageContext) -> None:
     except Errored as raised:
         # The calls are fine by themselves: one that raises here reads another's memory.
         raise raised.restated(
-            f"{context.stage.backward_name} raises after a forward with other sizes has run.", _KEEP
+            f"{context.stage.backward_name} raises after a forward with other sizes has run.",
+            _keep(context),
         ) from None
+
+
+def _keep(context: StageContext) -> str:
+    """Return where a stage can keep what backward needs."""
+    if context.stage.pair:
+        return _KEEP.format("the cache", "")
+    return _KEEP.format("ctx (ctx.save_for_backward)", "the class or in ")
 
 
 def _judge_pair(context: StageContext, first: Case, second: Case, what: str) -> None:
@@ -182,12 +190,12 @@ def _judge_pair(context: StageContext, first: Case, second: Case, what: str) -> 
     with noting(second_seed=second.seed, second_index=second.index):
         for after, call in calls.items():
             where = f"{context.stage.backward_name} gives a wrong gradient after {after}."
-            _judge_all(call, where, _KEEP)
+            _judge_all(call, where, _keep(context))
         if isinstance(read, Unchanged) and not read.results:
             raise Failed(
                 f"What {stage} has returned changes when it is called again{what}.",
-                "Return a new tensor from each call, not one that is kept in the class or in a "
-                "global and filled anew.",
+                f"Return a new {context.stage.noun} from each call, not one that is kept in "
+                f"{'a' if context.stage.pair else 'the class or in a'} global and filled anew.",
                 case=first.facts(),
             )
 
@@ -198,7 +206,7 @@ def layout(context: StageContext) -> None:
     for call in context.ask(cases):
         _judge_all(
             call,
-            f"{context.stage.backward_name} is wrong when a tensor is transposed or expanded.",
+            f"{context.stage.backward_name} is wrong when {_LAID_OUT[bool(context.stage.pair)]}.",
             "The values are the same, only their order in memory differs: operations such "
             "as @, *, .T and sum do not mind.",
         )

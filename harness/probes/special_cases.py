@@ -94,6 +94,7 @@ def _kinds(stage: Stage, ordinary: Named) -> Iterator[tuple[str, Make]]:
         yield f"{name} is 0", partial(_filled, numbers={name: 0.0})
         if ordinary[name].dim():
             yield f"{name} is 0 or 1", partial(_bits, names=(name,))
+            yield f"{name} is near 0", partial(_small, name=name)
             yield f"entries of {name} are equal", partial(_equal, names=(name,))
         else:
             yield f"{name} is 1", partial(_filled, numbers={name: 1.0})
@@ -142,6 +143,14 @@ def _equal(
     # With few enough digits that the mean of equal values is exactly that value.
     number = round(float(values[first].flatten()[0]) * 2**20) / 2**20
     return _filled(values, generator, numbers={first: number, last: sign * number})
+
+
+def _small(values: Named, generator: torch.Generator, *, name: str) -> Named:
+    """Return numbers of both signs from 2e-6 to 1e-3, where a threshold is not quite 0."""
+    size = torch.rand(values[name].shape, generator=generator, dtype=torch.float64)
+    return {
+        name: 10 ** (-5.7 + 2.7 * size) * (2 * _bits(values, generator, names=(name,))[name] - 1)
+    }
 
 
 def _same(values: Named, generator: torch.Generator, *, name: str) -> Named:

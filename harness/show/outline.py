@@ -13,8 +13,8 @@ MARKS: Mapping[Outcome, str] = MappingProxyType(
 )
 # The title of the part on the training.
 TRAINING = "Training"
-# Where a stage is tried that stands in no network, as the title of its check ends.
-GRAPH = "torch's graph"
+# Where a stage is tried that stands in no network, as the titles of the checks end.
+ALONE = "torch's graph", "a step of training"
 
 
 @dataclass(frozen=True)
@@ -111,9 +111,10 @@ def check_label(id: str, title: str = "") -> str:
     if rest.startswith("gradient/"):
         rest = f"∂C/∂{rest.removeprefix('gradient/')}"
     elif slug == "chain":
-        named, works, where = title.partition(" works in ")
-        named = named if works else _class_name(rest)
-        rest = "whole chain" if rest == "whole" else where if where == GRAPH else named
+        named, *where = title.replace(" work in ", " works in ").split(" works in ")
+        alone = [each for each in where if each in ALONE]
+        rest = "whole chain" if rest == "whole" else named if where else _class_name(rest)
+        rest = alone[0] if alone else rest
     return visible(rest or slug)
 
 

@@ -30,6 +30,7 @@ affine = pair(
     "x[N D], w[D M], b[M] -> out",
     lambda x, w, b: x @ w + b,
     gradients={"x": "g @ w.T", "w": "x.T @ g", "b": "g.sum(0)"},
+    work="forward, backward",
 )
 relu = pair("relu", "x[N D] -> out", torch.relu, gradients={"x": "g * (x > 0)"})
 sigmoid = pair("sigmoid", "x[N D] -> out", torch.sigmoid, gradients={"x": "g * out * (1 - out)"})
@@ -41,10 +42,38 @@ softmax = pair(
     upstream=False,
     where={"p": "softmax(x, 1)"},
     gradients={"x": "g * (p - one_hot(y, C)) / N"},
+    extremes={"x": (-800, 800)},
+    work="forward, backward",
 )
 hinge = pair("svm_loss", "x[N C], y[N] -> loss", svm, inputs={"y": labels("C")}, upstream=False)
-batch = pair("batchnorm", "x[N D], gamma[D], beta[D] -> out", batchnorm, sizes="N > 2")
-layer = pair("layernorm", "x[N D], gamma[D], beta[D] -> out", layernorm, sizes="D > 2")
+batch = pair(
+    "batchnorm",
+    "x[N D], gamma[D], beta[D] -> out",
+    batchnorm,
+    where={
+        "root": "(var(x, 0, correction=0) + 1e-5).sqrt()",
+        "normal": "(x - x.mean(0)) / root",
+        "d": "g * gamma",
+    },
+    gradients={
+        "x": "(d - d.mean(0) - normal * (d * normal).mean(0)) / root",
+        "gamma": "(g * normal).sum(0)",
+        "beta": "g.sum(0)",
+    },
+    sizes="N > 2",
+    work="forward, backward",
+)
+layer = pair(
+    "layernorm",
+    "x[N D], gamma[D], beta[D] -> out",
+    layernorm,
+    where={
+        "root": "(var(x, 1, correction=0, keepdim=True) + 1e-5).sqrt()",
+        "normal": "(x - x.mean(1, keepdim=True)) / root",
+    },
+    gradients={"gamma": "(g * normal).sum(0)", "beta": "g.sum(0)"},
+    sizes="D > 2",
+)
 dropout = pair(
     "dropout",
     "x[N D], keep[N D], p -> out",
