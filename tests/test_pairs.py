@@ -280,7 +280,7 @@ def test_odd_arrays_are_read_as_what_they_hold():
     assert not failures(judged(AFFINE, affine_backward=odd))
     found = failures(judged(AFFINE, affine_backward=objects))
     assert set(found) == {"affine/gradient/b"}
-    assert "returned a ndarray for b" in found["affine/gradient/b"].message
+    assert "returned an array of objects for b" in found["affine/gradient/b"].message
 
 
 def test_a_notebook_checks_the_functions_of_a_stage_together():

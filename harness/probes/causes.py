@@ -72,8 +72,10 @@ def is_mixture(trouble: object) -> bool:
 
 def in_place_of_a_tensor(kind: str, call: Call) -> tuple[str, str]:
     """Return an object of a type with its article, and what to do where a tensor belongs."""
-    way = "" if call.stage and call.stage.pair else explanation(Raised("Returned", kind), call)
-    return a(_OTHERS.get(kind, kind)), way
+    if call.stage and call.stage.pair:
+        # An array that is left is not one of numbers.
+        return a({"ndarray": "array of objects"}.get(kind, kind)), ""
+    return a(_OTHERS.get(kind, kind)), explanation(Raised("Returned", kind), call)
 
 
 @cache
