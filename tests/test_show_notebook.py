@@ -3,6 +3,7 @@
 import re
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass, replace
+from html import unescape
 
 import pytest
 import torch
@@ -13,8 +14,9 @@ from torch.autograd import Function
 from harness.candidate.workbench import Workbench
 from harness.course.report import Advice, Check, Diagnosis, Flag, Report
 from harness.judging.judge import judge
+from harness.many_neurons import MANY_NEURONS
 from harness.one_neuron import ONE_NEURON
-from harness.show import report_html
+from harness.show import chain_picture, report_html
 from harness.show.visible import visible
 
 HOSTILE = (
@@ -239,3 +241,30 @@ def test_a_typical_failure_is_small():
     # What a student has to read at once, apart from what is folded.
     fragment = re.sub(r"<details>.*?</details>", "", html(judged(WrongSigmoid).report))
     assert len(body(fragment)) < 450
+
+
+def remaining(html):
+    """What is left where styles, drawings and every tag are taken away, as GitHub does."""
+    unstyled = re.sub(r"<style>.*?</style>", "", html, flags=re.DOTALL)
+    # A sanitizer keeps the breaks between blocks.
+    apart = re.sub(r"</(p|div|li)>", " ", unstyled)
+    return " ".join(unescape(re.sub(r"<[^>]+>", "", apart)).split())
+
+
+def test_where_drawings_and_styles_are_taken_away_the_chain_stands_on_a_line_first():
+    wrong = Check("sigmoid/gradient/z", "Sigmoid", "t", "failed", 0.0, 1.0)
+    html = report_html(Report("many-neurons", (wrong,)), MANY_NEURONS)
+    assert remaining(html).startswith(
+        "0 of 1 points: 0 of 1 checks passed. a_prev → z → a → C. ∂a/∂z: wrong."
+    )
+    alone = remaining(chain_picture(MANY_NEURONS)._repr_mimebundle_()["text/html"])
+    assert alone.startswith("a_prev → z → a → C. ")
+
+
+@pytest.mark.parametrize("derivatives", [False, True])
+def test_the_labels_of_a_drawing_that_is_taken_away_do_not_run_together(derivatives):
+    picture = chain_picture(MANY_NEURONS, derivatives=derivatives)
+    drawn = ET.fromstring(picture.svg).iter("{http://www.w3.org/2000/svg}text")
+    texts = ["".join(each.itertext()) for each in drawn]
+    words = remaining(picture.svg)
+    assert words.endswith(" ".join(" ".join(texts).split()))

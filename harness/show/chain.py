@@ -88,13 +88,15 @@ def chain_picture(
     body += [tag.draw(*layout.tag_places[edge]) for edge, tag in tags.items()]
     body += [node.draw() for node in layout.nodes.values()]
     body += [upstream_mark(layout.nodes[each]) for each in layout.marked]
+    judged = [*_judged(graph, outcomes, written, lacking)]
     notes, height = _notes(layout, outcomes, lacking, derivatives=derivatives)
     return picture(
         body + notes,
         layout.width,
         height,
         title=_title(assignment, graph, outcomes, lacking),
-        description=_description(graph, outcomes, written, lacking),
+        description=" ".join([*_leads(graph), *judged]),
+        line=" ".join([f"{' → '.join(graph.names[each] for each in graph.spine)}.", *judged]),
     )
 
 
@@ -286,21 +288,23 @@ def _name(graph: Graph, edge: Edge) -> str:
     return f"∂{graph.names[edge.target]}/∂{edge.source}"
 
 
-def _description(
+def _leads(graph: Graph) -> Iterator[str]:
+    for value in graph.spine[1:]:
+        sources = [edge.source for edge in graph.edges if edge.target == value]
+        leads = "leads" if len(sources) == 1 else "lead"
+        yield f"{' and '.join(sources)} {leads} to {graph.names[value]}."
+
+
+def _judged(
     graph: Graph,
     outcomes: Mapping[Edge, Outcome],
     written: Mapping[Edge, Formula],
     lacking: Sequence[Edge],
-) -> str:
-    said = []
-    for value in graph.spine[1:]:
-        sources = [edge.source for edge in graph.edges if edge.target == value]
-        leads = "leads" if len(sources) == 1 else "lead"
-        said.append(f"{' and '.join(sources)} {leads} to {graph.names[value]}.")
-    said += [f"{_name(graph, edge)}: {LOOKS[outcome].word}." for edge, outcome in outcomes.items()]
+) -> Iterator[str]:
+    for edge, outcome in outcomes.items():
+        yield f"{_name(graph, edge)}: {LOOKS[outcome].word}."
     for edge, formula in written.items():
-        said.append(f"Your ∂C/∂{edge.input} {BEHAVES.format(plain(formula))}")
+        yield f"Your ∂C/∂{edge.input} {BEHAVES.format(plain(formula))}"
     cost = graph.names[graph.spine[-1]]
     for edge in lacking:
-        said.append(f"g, which is ∂{cost}/∂{edge.target}, is missing in your ∂C/∂{edge.input}.")
-    return " ".join(said)
+        yield f"g, which is ∂{cost}/∂{edge.target}, is missing in your ∂C/∂{edge.input}."

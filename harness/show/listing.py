@@ -46,7 +46,9 @@ def list_picture(
         said += _words(stage, edges)
         y += ROW
     title = f"{assignment.title}: the stages, and the gradients that each returns"
-    return picture(body, WIDTH, max(y - ROW / 2, ROW), title=title, description=" ".join(said))
+    told = " ".join(said)
+    height = max(y - ROW / 2, ROW)
+    return picture(body, WIDTH, height, title=title, description=told, line=told)
 
 
 def _blocks(stage: Stage, edges: dict[str, Check | None], *, derivatives: bool) -> Iterator[Block]:

@@ -69,7 +69,7 @@ def _chain(report: Report, assignment: Assignment) -> str:
         return ""
     drawn = chain_picture(assignment, report)
     wide = f' style="max-width: {drawn.width:.0f}px"' if drawn.width > WIDE else ""
-    return f'<div class="bph-picture"{wide}>{drawn.svg}</div>'
+    return f'<div class="bph-picture"{wide}>{drawn.html}</div>'
 
 
 def _findings(part: Part, assignment: Assignment) -> str:

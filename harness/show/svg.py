@@ -31,19 +31,31 @@ _CAPTION: dict[str, str | float] = {"font_family": "sans-serif", "font_size": 13
 
 @dataclass(frozen=True)
 class Picture:
-    """A drawing for a notebook's cell or a file, with a description in words."""
+    """A drawing for a notebook's cell or a file, with a description in words.
+
+    ``line`` says the most of it on one line.
+    """
 
     svg: str
     title: str
     description: str
     width: float = 0.0
+    line: str = ""
 
     def __repr__(self) -> str:
         return f"{self.title}\n{self.description}"
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         # JupyterLab shows image/svg+xml as an <img>, black on a dark page; HTML comes first.
-        return {"text/html": self.svg, "image/svg+xml": self.svg, "text/plain": repr(self)}
+        return {"text/html": self.html, "image/svg+xml": self.svg, "text/plain": repr(self)}
+
+    @property
+    def html(self) -> str:
+        """The drawing after its line, which is read where drawings and styles are taken away."""
+        if not self.line:
+            return self.svg
+        told = element("p", escape(visible(self.line)), **{"class": "bph-line"})
+        return f"<style>.bph-line {{ display: none; }}</style>{told}{self.svg}"
 
     def save(self, path: str | Path) -> None:
         """Write the drawing to an SVG file."""
@@ -65,6 +77,7 @@ def picture(
     title: str,
     description: str,
     zoom: float = 1.35,
+    line: str = "",
 ) -> Picture:
     """Return a picture of the given size, as wide as its page but at most ``zoom`` times as wide.
 
@@ -87,7 +100,7 @@ def picture(
         fill="currentColor",
         stroke="none",
     )
-    return Picture(svg, title, description, width)
+    return Picture(svg, title, description, width, line)
 
 
 def element(tag: str, *children: str, **attributes: str | float) -> str:
@@ -100,7 +113,10 @@ def element(tag: str, *children: str, **attributes: str | float) -> str:
         + quoteattr(value if isinstance(value, str) else decimal(value))
         for name, value in attributes.items()
     )
-    return f"<{tag}{pairs}>{''.join(children)}</{tag}>" if children else f"<{tag}{pairs}/>"
+    # Where tags are taken away, what they hold does not run together.
+    apart = "\n" if tag in ("text", "title", "desc") else ""
+    inside = "".join(children)
+    return f"{apart}<{tag}{pairs}>{inside}</{tag}>" if children else f"<{tag}{pairs}/>"
 
 
 def caption(x: float, y: float, text: str, **attributes: str | float) -> str:
