@@ -99,11 +99,12 @@ def html(report, *args):
 
 
 def body(fragment):
-    """The words of a fragment, without its style and its pictures."""
+    """The words of a fragment that are seen, without its style and its pictures."""
     root = ET.fromstring(fragment)
     for parent in [*root.iter()]:
         for child in [*parent]:
-            if child.tag.rpartition("}")[2] in ("style", "svg"):
+            hidden = child.get("class") == "bph-line"
+            if hidden or child.tag.rpartition("}")[2] in ("style", "svg"):
                 parent.remove(child)
     return "".join(root.itertext())
 

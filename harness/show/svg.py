@@ -47,15 +47,14 @@ class Picture:
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         # JupyterLab shows image/svg+xml as an <img>, black on a dark page; HTML comes first.
-        return {"text/html": self.html, "image/svg+xml": self.svg, "text/plain": repr(self)}
+        html = f"<style>p.bph-line {{ display: none; }}</style>{self.html}"
+        return {"text/html": html, "image/svg+xml": self.svg, "text/plain": repr(self)}
 
     @property
     def html(self) -> str:
-        """The drawing after its line, which is read where drawings and styles are taken away."""
-        if not self.line:
-            return self.svg
+        """The drawing after its line, which a style hides: it is for where both are taken away."""
         told = element("p", escape(visible(self.line)), **{"class": "bph-line"})
-        return f"<style>.bph-line {{ display: none; }}</style>{told}{self.svg}"
+        return f"{told}{self.svg}"
 
     def save(self, path: str | Path) -> None:
         """Write the drawing to an SVG file."""
