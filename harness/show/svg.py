@@ -47,14 +47,15 @@ class Picture:
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         # JupyterLab shows image/svg+xml as an <img>, black on a dark page; HTML comes first.
-        html = f"<style>p.bph-line {{ display: none; }}</style>{self.html}"
+        style = "<style>p.bph-line { display: none; }</style>" if self.line else ""
+        html = style + self.html
         return {"text/html": html, "image/svg+xml": self.svg, "text/plain": repr(self)}
 
     @property
     def html(self) -> str:
         """The drawing after its line, which a style hides: it is for where both are taken away."""
         told = element("p", escape(visible(self.line)), **{"class": "bph-line"})
-        return f"{told}{self.svg}"
+        return f"{told}{self.svg}" if self.line else self.svg
 
     def save(self, path: str | Path) -> None:
         """Write the drawing to an SVG file."""
