@@ -12,6 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
+
 from harness.candidate.forms import Pair
 from harness.course.assignment import Assignment
 from harness.course.inputs import Given, Input, Kind, Mask, Real, Sampler, Sizes, Whole, spread
@@ -20,6 +22,8 @@ from harness.course.stage import Mistake, Stage
 from harness.course.tasks import task_of
 from harness.course.tracing import caller, place_outside, trace
 from harness.errors import DeclarationError
+from harness.mistakes import with_own_mistakes
+from harness.optimizers import Optimizer
 from harness.training.table import Source, Start, Training
 from harness.training.task import Task
 
@@ -33,6 +37,7 @@ __all__ = [
     "indices",
     "labels",
     "mask",
+    "optimizer",
     "pair",
     "positive",
     "real",
@@ -199,9 +204,51 @@ def pair(
     return replace(made, pair=form)
 
 
+def optimizer(
+    name: str,
+    like: type[torch.optim.Optimizer] | Callable[..., Any],
+    tries: Sequence[Mapping[str, Any]] = (),
+    *,
+    formula: str = "",
+    conventions: Literal["any", "reference"] = "any",
+) -> Optimizer:
+    """Declare an optimizer that students write, as a class of ``torch.optim.Optimizer``.
+
+    It is judged by what it does to parameters, from step to step.
+
+    Parameters
+    ----------
+    name
+        The class's name.
+    like
+        The optimizer of torch's that it has to be like, or a function of the parameter, its
+        gradient, a dictionary that begins empty for each parameter, and the hyperparameters:
+        ``reference(p, g, state, *, lr, mu)``. It returns the new value of the parameter. It can ask
+        for ``t`` too, the number of the step, from 1, and for ``total_norm``, the norm of all
+        gradients together. Mistakes are named where it is made of assignments only.
+    tries
+        Hyperparameters to try it with. What they leave out has the default of ``like``, if that is
+        not zero. The class takes all of these by keyword.
+    formula
+        What a step computes, for people. By default, the name.
+    conventions
+        "reference" if only the reference is right, and no other convention that is in use: whether
+        the velocity holds the rate, and whether steps are counted for all parameters together.
+
+    Raises
+    ------
+    DeclarationError
+        If anything of it cannot be used.
+    """
+    try:
+        return Optimizer(name, like, tuple(map(dict, tries)), formula, conventions, place=_place())
+    except (ValueError, TypeError) as error:
+        raise DeclarationError(f"{_place()}: {name}: {error}") from None
+
+
 def assignment(
     title: str,
-    stages: Iterable[Stage] = (),
+    stages: Iterable[Stage | Optimizer] = (),
     *,
     name: str = "",
     network: Callable[..., Any] | None = None,
@@ -210,6 +257,7 @@ def assignment(
     sizes: Sequence[Sizes] = (),
     points: Mapping[str, float] | None = None,
     handout: Literal["mistakes", "signatures"] = "mistakes",
+    mistakes: str | Path = "",
 ) -> Assignment:
     """Declare an assignment: its title, and its stages in order.
 
@@ -218,7 +266,8 @@ def assignment(
     title
         What people read.
     stages
-        The stages in order. By default, those of the network as it uses them.
+        The stages in order, and optimizers. By default, the stages of the network as it uses them.
+        Where there are optimizers only, the network's stages are given: it is trained with each.
     name
         The name. By default, that of the folder.
     network
@@ -237,20 +286,26 @@ def assignment(
         "forward" and "memory", and ids of checks, such as "training".
     handout
         With "signatures" students do not get gradients and mistakes.
+    mistakes
+        A TOML file beside the declaration with mistakes and hints of the course's own, which
+        replace those of the same names: see docs/own-assignments.md.
 
     Raises
     ------
     DeclarationError
         If two stages have one name, or there is none, or the network cannot be traced.
     """
+    every = tuple(stages)
+    given = tuple(each for each in every if isinstance(each, Stage))
+    optimizers = tuple(each for each in every if isinstance(each, Optimizer))
     traced = trace(network, parameters or {}) if network else None
-    given = tuple(stages) or (traced.stages if traced else ())
-    names = [each.name for each in given]
-    if not given:
+    used = traced.stages if traced else ()
+    names = [*(each.name for each in given or used), *(each.name for each in optimizers)]
+    if not names:
         raise DeclarationError(f"{_place()}: an assignment needs at least one stage")
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise DeclarationError(f"{_place()}: two stages are called {twice[0]}")
-    if traced and (absent := [each.name for each in traced.stages if each not in given]):
+    if given and (absent := [each.name for each in used if each not in given]):
         raise DeclarationError(
             f"{_place()}: the network uses {absent[0]}, which is not among the stages"
         )
@@ -263,12 +318,28 @@ def assignment(
         raise DeclarationError(f"{_place()}: handout is {handout!r}: say mistakes or signatures")
     if parameters and not network:
         raise DeclarationError(f"{_place()}: parameters belong to a network, and there is none")
+    written = given or (() if optimizers else used)
     if sizes:
-        given = tuple(replace(each, sizes=tuple(sizes)) for each in given)
+        written = tuple(replace(each, sizes=tuple(sizes)) for each in written)
     if traced:
-        traced = replace(traced, stages=given, sizes=tuple(sizes))
+        traced = replace(traced, stages=written or used, sizes=tuple(sizes))
     task = task_of(train, traced) if isinstance(train, Training) else train
-    return Assignment(name, title, given, traced, task, points or {}, handout)
+    if mistakes:
+        written, optimizers = with_own_mistakes(
+            Path(caller(sys._getframe()).f_code.co_filename).parent / mistakes, written, optimizers
+        )
+        traced = replace(traced, stages=written or used) if traced else None
+    return Assignment(
+        name,
+        title,
+        written,
+        traced if written else None,
+        task,
+        points or {},
+        handout,
+        optimizers,
+        used if optimizers else (),
+    )
 
 
 def classify(

@@ -103,7 +103,8 @@ class Handout:
             if {*stage.parts} - {*names}:
                 raise TypeError(f"check {' and '.join(stage.parts)} together")
         candidate = Workbench(names, self.assignment.pairs)
-        return self._judged([stage.name for stage in stages], candidate)
+        # A stage may be called otherwise than its functions; an optimizer is called as its class.
+        return self._judged({*names, *(stage.name for stage in stages)}, candidate)
 
     def train(self, *parts: Callable[..., Any]) -> Checked:
         """Try all classes of the assignment together, and train its network with them.
@@ -150,10 +151,11 @@ class Handout:
         return Checked(report, self.assignment, judged.run, judged.reference)
 
     def _named(self, parts: tuple[Any, ...]) -> dict[str, Any]:
-        known = [name for stage in self.assignment.stages for name in stage.parts]
-        classes = {*known} & {stage.name for stage in self.assignment.stages if not stage.pair}
+        known = [name for those in self.assignment.parts for name in those]
+        pairs = (stage.parts for stage in self.assignment.stages if stage.pair)
+        classes = {*known} - {name for those in pairs for name in those}
         if not parts:
-            first = ", ".join(self.assignment.stages[0].parts)
+            first = ", ".join(self.assignment.parts[0])
             raise TypeError(f"name what to check, such as check({first})")
         parts = tuple(each.__self__ if is_apply(each) else each for each in parts)
         for each in parts:

@@ -163,6 +163,7 @@ def _each(convert: Callable[[Any], Any], most: int | None = None) -> Callable[[A
 Word = Annotated[str, msgspec.Meta(max_length=MOST_LETTERS)]
 _Values = Annotated[list[tensors.ReturnedData], msgspec.Meta(max_length=MOST_VALUES)]
 _Lines = Annotated[list[tuple[Word, Word]], msgspec.Meta(max_length=MOST_SEEN)]
+_Settings = Annotated[dict[str, tensors.ValueData], msgspec.Meta(max_length=tensors.MOST_NAMES)]
 _returned = _each(tensors.returned_data, MOST_VALUES), _each(tensors.returned_of)
 
 # By the type of a field. Those of other types are sent as they are.
@@ -173,9 +174,14 @@ _FORMS: dict[Any, _Form] = {
         _each(tensors.value_of),
     ),
     get_type_hints(ops.Chain)["given"]: _Form(
-        Annotated[dict[str, tensors.ValueData], msgspec.Meta(max_length=tensors.MOST_NAMES)],
+        _Settings,
         lambda given: {name: tensors.value_data(value) for name, value in given.items()},
         lambda given: {name: tensors.value_of(data) for name, data in given.items()},
+    ),
+    get_type_hints(ops.Build)["settings"]: _Form(
+        Annotated[list[_Settings], msgspec.Meta(max_length=tensors.MOST_ITEMS)],
+        _each(lambda given: {name: tensors.value_data(each) for name, each in given.items()}),
+        _each(lambda given: {name: tensors.value_of(data) for name, data in given.items()}),
     ),
     tuple[Tensor | None, ...]: _Form(
         Annotated[list[tensors.TensorData | None], msgspec.Meta(max_length=tensors.MOST_ITEMS)],

@@ -9,6 +9,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
+import torch
+
 from grading.confined.wire import LATER, Statement
 from grading.parsing.source import Source
 from harness.candidate import operations as ops
@@ -32,11 +34,13 @@ _ABSENT = re.compile(
     r"There is no (?:class|function) (\w+)|(\w+) is an? (\w+), not a class|(\w+) is not a function"
     r"|(\w+) did not return an output and (?:a cache|its gradients)"
     r"|(\w+) did not return a gradient for each input that has one"
+    r"|(\w+) is not a class of torch\.optim\.Optimizer"
     r"|The class (\w+) is not a torch\.autograd\.Function"
     r"|forward did not return a tensor(?: for each output)?, so there is no backward to call"
     r"|The output has no backward: torch cannot trace it to the inputs"
     r"|There is no chain to go on from"
 )
+TORCHS_OPTIMIZERS = frozenset(torch.optim.__all__)
 _FOLDERS = re.compile(r"(?<![\w.])/(?:[^\s/'\"()<>:]+/)+")
 _TENSOR = re.compile(r"(?:bfloat|bool|complex|float|u?int)\d* \((?:\d{1,6},? ?){0,8}\)")
 _TENSORS = re.compile(r"(?:(?:sparse|meta|cuda|\w{1,12}) )?tensor\b")
@@ -78,6 +82,11 @@ class Redactor:
                 return ops.Output(tuple(map(self._value, values)), several, _printed(printed))
             case ops.Returns(values, printed):
                 return ops.Returns(tuple(map(self._value, values)), _printed(printed))
+            case ops.Built(bases):
+                own = (each for each in bases if each.what in TORCHS_OPTIMIZERS)
+                return ops.Built(tuple(ops.Seen(each.what, "") for each in own))
+            case ops.Stepped(parameters):
+                return replace(reply, parameters=tuple(map(self._value, parameters)))
             case ops.Observed(named, dispatched, packed, differences, built_in):
                 return replace(
                     reply,

@@ -80,7 +80,7 @@ class RemoteCandidate(Closing):
         self._modules = asked_for(source)
         self._numbers = itertools.count()
         self._lost: dict[str, ops.Lost] = {}
-        self._calls: dict[int, ops.Forward] = {}
+        self._calls: dict[int, ops.Forward | ops.Build] = {}
         self._here: set[int] = set()
         self._outputs: frozenset[str] = frozenset()
         # Parts whose answers have all come in time so far need not send them one by one.
@@ -176,13 +176,13 @@ class RemoteCandidate(Closing):
 
     def _can_repeat(self, operations: Sequence[ops.Operation], blamed: str) -> bool:
         """Return whether a fresh child can give the replies that a lost one may have kept back."""
-        alone = not isinstance(operations[0], ops.Backward | ops.Read | ops.Descend)
+        alone = not isinstance(operations[0], ops.Backward | ops.Read | ops.Descend | ops.Step)
         return blamed in self._quick and alone and len(operations) > 1 and WHOLE not in self._lost
 
     def _note(self, operations: Sequence[ops.Operation]) -> None:
         for operation in operations:
             match operation:
-                case ops.Forward(handle, stage):
+                case ops.Forward(handle, stage) | ops.Build(handle, stage):
                     self._calls[handle] = operation
                     self._redactor.stages.add(stage)
                 case ops.Chain(links):
@@ -192,9 +192,9 @@ class RemoteCandidate(Closing):
         match operations[-1]:
             case ops.Observe():
                 return INTROSPECTION
-            case ops.Forward(stage=stage):
+            case ops.Forward(stage=stage) | ops.Build(stage=stage):
                 return stage
-            case ops.Backward(handle=handle) | ops.Read(handle=handle):
+            case ops.Backward(handle=handle) | ops.Read(handle=handle) | ops.Step(handle=handle):
                 return self._calls[handle].stage
             case ops.Chain() | ops.Descend():
                 return CHAIN
@@ -203,9 +203,11 @@ class RemoteCandidate(Closing):
         """Raise ChildLost for a graph that was made by a child that is gone."""
         for operation in operations:
             match operation:
-                case ops.Forward(handle):
+                case ops.Forward(handle) | ops.Build(handle):
                     self._here.add(handle)
-                case ops.Backward(handle) | ops.Read(handle) if handle not in self._here:
+                case ops.Backward(handle) | ops.Read(handle) | ops.Step(handle) if (
+                    handle not in self._here
+                ):
                     raise ChildLost("lost its process to another stage")
 
     def _running_child(self) -> Child:
@@ -306,7 +308,12 @@ class RemoteCandidate(Closing):
             case ops.Backward(), ops.Returns():
                 return True
             case ops.Read(handle), ops.Unchanged(inputs):
-                return len(inputs) == len(self._calls[handle].inputs)
+                call = self._calls[handle]
+                return isinstance(call, ops.Forward) and len(inputs) == len(call.inputs)
+            case ops.Build(), ops.Built():
+                return True
+            case ops.Step(_, gradients), ops.Stepped(parameters, kept, unchanged):
+                return {len(parameters), len(kept), len(unchanged)} == {len(gradients)}
             case ops.Chain() | ops.Descend(), ops.Chained(outputs):
                 return outputs.keys() <= self._outputs
             case _:
@@ -314,7 +321,7 @@ class RemoteCandidate(Closing):
 
     def _explained(self, reply: ops.Reply, operation: ops.Operation) -> ops.Reply:
         """Say why a class is absent if a statement that should define it failed."""
-        if isinstance(reply, ops.Absent) and isinstance(operation, ops.Forward):
+        if isinstance(reply, ops.Absent) and isinstance(operation, ops.Forward | ops.Build):
             pair = self.source.pairs.get(operation.stage)
             functions = pair.functions if pair else ()
             for failed in self.definition.failed:

@@ -102,13 +102,13 @@ def other_work(source: Source, assignment: Assignment) -> str:
     """
     cells = (*source.cells, *source.modules)
     defined = {name for cell in cells for name in _DEFINED.findall(cell.text)}
-    if defined & {part for stage in assignment.stages for part in stage.parts}:
+    if defined & {part for parts in assignment.parts for part in parts}:
         return ""
     for name in assignment_names():
         # A declaration that cannot be used is not in question here.
         with suppress(UserError):
-            parts = {part for stage in load_assignment(name).stages for part in stage.parts}
-            if name != assignment.name and parts <= defined:
+            theirs = {part for parts in load_assignment(name).parts for part in parts}
+            if name != assignment.name and theirs <= defined:
                 return name
     return ""
 

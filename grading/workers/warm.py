@@ -15,6 +15,7 @@ from harness.candidate.workbench import Workbench
 from harness.course.assignments import load_assignment, use_course
 from harness.errors import UserError
 from harness.judging.judge import judge
+from harness.optimizers.optimizer import as_class
 
 
 def make_ready(assignment_name: str, seed: int, only: Iterable[str] | None = None) -> None:
@@ -24,6 +25,7 @@ def make_ready(assignment_name: str, seed: int, only: Iterable[str] | None = Non
         stage.name: type("Reference", (), {"apply": staticmethod(stage.forward)})
         for stage in assignment.stages
     }
+    references |= {each.name: as_class(each) for each in assignment.optimizers}
     judge(assignment, Workbench(references, trusted=True), seed=seed, only=only)
 
 

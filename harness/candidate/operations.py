@@ -110,7 +110,35 @@ class Observe:
     in_double: bool = False
 
 
-Operation = Forward | Backward | Read | Chain | Descend | Observe
+@dataclass(frozen=True)
+class Build:
+    """Make the optimizer ``stage``, under ``handle``, for parameters with these values.
+
+    ``groups`` holds the indices of the parameters in each group. The first of the ``settings`` are
+    the optimizer's own, the others those of each group.
+    """
+
+    handle: int
+    stage: str
+    parameters: tuple[Tensor | None, ...]
+    groups: tuple[tuple[int, ...], ...]
+    settings: tuple[Mapping[str, Value], ...]
+
+
+@dataclass(frozen=True)
+class Step:
+    """Give the parameters of ``handle`` these gradients, and have them moved, ``times`` times.
+
+    ``settings`` change those of each group before; there can be none.
+    """
+
+    handle: int
+    gradients: tuple[Tensor | None, ...]
+    settings: tuple[Mapping[str, Value], ...] = ()
+    times: int = 1
+
+
+Operation = Forward | Backward | Read | Chain | Descend | Observe | Build | Step
 
 
 @dataclass(frozen=True)
@@ -206,6 +234,27 @@ class Observed:
 
 
 @dataclass(frozen=True)
+class Built:
+    """An optimizer is there. ``bases`` are those of torch's own optimizers that it is made of."""
+
+    bases: tuple[Seen, ...] = ()
+
+
+@dataclass(frozen=True)
+class Stepped:
+    """The parameters after a step.
+
+    The rest is introspection: whether each is the tensor that it was, whether the gradients are
+    unchanged, and after repeated steps how many tensors are alive.
+    """
+
+    parameters: tuple[Returned, ...]
+    kept: tuple[bool, ...]
+    unchanged: tuple[bool, ...]
+    alive: int = 0
+
+
+@dataclass(frozen=True)
 class Raised:
     """The student's code raised. ``place`` and ``code`` are the line, if known.
 
@@ -241,7 +290,7 @@ class Lost:
 
 
 Trouble = Raised | Absent | Lost
-Reply = Output | Returns | Unchanged | Chained | Observed | Trouble
+Reply = Output | Returns | Unchanged | Chained | Observed | Built | Stepped | Trouble
 
 
 class Candidate(Protocol):

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from harness.candidate import operations as ops
 from harness.candidate.backward import built_in_gradients, call_backward, node_of
+from harness.candidate.descent import Descent, build
 from harness.candidate.forms import Pair
 from harness.candidate.glue import GLUE, NOT_ALL, run_links
 from harness.candidate.introspection import introspect
@@ -28,6 +29,7 @@ from harness.candidate.values import (
     copy_with_layout,
     outputs_of,
     same,
+    snapshot,
 )
 
 TEXT_LIMIT = 2_000
@@ -79,6 +81,7 @@ class Workbench:
         self._pairs = pairs or {}
         self._trusted = trusted
         self._calls: dict[int, _Call | ops.Trouble] = {}
+        self._descents: dict[int, Descent | ops.Trouble] = {}
         self._last: tuple[ops.Chain, Sequence[Tensor]] | ops.Trouble
         self._last = ops.Absent("There is no chain to go on from")
 
@@ -110,6 +113,8 @@ class Workbench:
         match operation:
             case ops.Forward(handle):
                 self._calls[handle] = trouble
+            case ops.Build(handle) | ops.Step(handle):
+                self._descents[handle] = trouble
             case ops.Chain() | ops.Descend():
                 self._last = trouble
         return trouble
@@ -129,6 +134,12 @@ class Workbench:
             case ops.Observe():
                 with _default_dtype(operation.in_double):
                     return introspect(self._function(operation.stage), operation)
+            case ops.Build(handle):
+                self._descents[handle], built = build(operation, self._names)
+                return built
+            case ops.Step(handle):
+                descent = self._descents[handle]
+                return descent.step(operation) if isinstance(descent, Descent) else descent
 
     def _forward(self, op: ops.Forward) -> ops.Reply:
         function = self._function(op.stage)
@@ -136,7 +147,7 @@ class Workbench:
         with torch.enable_grad(), _default_dtype(op.in_double):
             returned = function.apply(*inputs)
         outputs = outputs_of(returned)
-        output = ops.Output(tuple(map(_snapshot, outputs)), isinstance(returned, tuple))
+        output = ops.Output(tuple(map(snapshot, outputs)), isinstance(returned, tuple))
         call = self._calls[op.handle] = _Call(inputs, op.inputs, output, outputs, op.in_double)
         call.keep(outputs, output.values)
         return output
@@ -156,7 +167,7 @@ class Workbench:
         else:
             raise NothingToCall("The output has no backward: torch cannot trace it to the inputs")
         results = outputs_of(returned)
-        values = tuple(_snapshot(result) for result in results)
+        values = tuple(snapshot(result) for result in results)
         call.keep(results, values)
         return ops.Returns(values)
 
@@ -199,7 +210,7 @@ class Workbench:
             leaves = [values[name] for name in op.wrt]
             found = torch.autograd.grad(cost, leaves, allow_unused=True)
             gradients = list(map(_or_nan, found, leaves))
-        outputs = {name: _snapshot(values[name]) for name in op.outputs}
+        outputs = {name: snapshot(values[name]) for name in op.outputs}
         chained = ops.Chained(
             {name: value for name, value in outputs.items() if isinstance(value, Tensor)},
             torch.nan if cost is None else float(cost.detach()),
@@ -305,16 +316,3 @@ def _students(traceback: TracebackType | None) -> TracebackType | None:
     return last
 
 
-def _snapshot(value: object) -> ops.Returned:
-    if value is None:
-        return None
-    if not isinstance(value, Tensor):
-        return ops.Other(type(value).__name__)
-    if type(value) is Tensor and value.layout == torch.strided and value.device.type == "cpu":
-        return value.detach().clone()
-    # A subclass may answer through __torch_function__; the data underneath is what counts.
-    with torch._C.DisableTorchFunctionSubclass():
-        plain = torch.Tensor.as_subclass(torch.Tensor.detach(value), Tensor)
-        if plain.layout != torch.strided or plain.device.type != "cpu":
-            return ops.Other(f"{plain.device.type} tensor of layout {plain.layout}")
-        return plain.clone()

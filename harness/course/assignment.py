@@ -8,6 +8,7 @@ from harness.candidate.forms import Pair
 from harness.candidate.operations import Link
 from harness.course.network import Network
 from harness.course.stage import Stage
+from harness.optimizers import Optimizer
 from harness.training.task import Task
 
 
@@ -20,6 +21,7 @@ class Assignment:
     "purity" …) and ids of single checks ("training") to points; a stage's own ``points`` (by
     gradient) add to them. Without any, 10 points are shared out. ``handout`` says what the module
     of an instructor's own assignment carries: what names mistakes at home, or signatures only.
+    Students write the stages and the ``optimizers``; the training of these uses stages ``given``.
     """
 
     name: str
@@ -29,6 +31,14 @@ class Assignment:
     task: Task | None = None
     points: Mapping[str, float] = field(default_factory=dict)
     handout: Literal["mistakes", "signatures"] = "mistakes"
+    optimizers: tuple[Optimizer, ...] = ()
+    given: tuple[Stage, ...] = ()
+
+    @property
+    def parts(self) -> tuple[tuple[str, ...], ...]:
+        """The names of what students write: a class or functions for each stage, and optimizers."""
+        of_stages = (stage.parts for stage in self.stages)
+        return (*of_stages, *((each.name,) for each in self.optimizers))
 
     @property
     def chain(self) -> tuple[Link, ...]:

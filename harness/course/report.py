@@ -6,7 +6,11 @@ from typing import Any, Literal
 
 Outcome = Literal["passed", "failed", "error", "not_run"]
 FlagKind = Literal[
-    "delegates-to-autograd", "built-in-in-place", "finite-differences", "inspects-the-grader"
+    "delegates-to-autograd",
+    "built-in-in-place",
+    "finite-differences",
+    "built-in-optimizer",
+    "inspects-the-grader",
 ]
 
 

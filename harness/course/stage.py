@@ -82,7 +82,7 @@ class Stage:
     value in ``extremes`` the judge uses three quarters up to the value itself. Of ``sizes``, which
     the stage is tried at, the public example has the first; by default they are derived, under the
     ``conditions``. Students write a class, or a ``pair`` of functions. Where ``forward_is_work``,
-    ``forward`` is Recorded in a handout.
+    ``forward`` is Recorded in a handout. The course's own ``hints`` replace those of mistakes.
     """
 
     name: str
@@ -101,9 +101,10 @@ class Stage:
     place: str = ""
     pair: Pair | None = None
     forward_is_work: bool = False
+    hints: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in ("inputs", "gradients", "points", "extremes", "where"):
+        for name in ("inputs", "gradients", "points", "extremes", "where", "hints"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
         self._check_names()
         if not self.sizes and self.recorded:

@@ -199,7 +199,8 @@ def _diagnosis(
                 _as_students_have_it(context, text)
                 for text in (formula.expression, context.stage.gradients.get(name, ""))
             )
-            return Diagnosis(f"grad_{name}", formula.mistake, written, expected, formula.hint)
+            hint = context.stage.hints.get(formula.mistake, formula.hint)
+            return Diagnosis(f"grad_{name}", formula.mistake, written, expected, hint)
     return None
 
 

@@ -18,11 +18,13 @@ from harness.judging.policy import (
     Evidence,
     Introspection,
     advice_in,
+    built_in_optimizers,
     evidence_in,
     introspect,
     with_consequences,
 )
 from harness.judging.printed import PrintedLines
+from harness.judging.updates import diagnosis_of, message_of
 from harness.probes import Errored, Failed, Planned, Session, StageContext, Waits, plan
 from harness.probes.cases import PUBLIC_SEED
 from harness.probes.float32 import advise_on_dtype
@@ -127,7 +129,7 @@ class _Judging:
         reported.
         """
         stages = dict.fromkeys(check.stage for check in self.planned if check.stage)
-        contexts = [self.public.contexts[stage] for stage in stages]
+        contexts = [each for name, each in self.public.contexts.items() if name in stages]
         for context in contexts:
             _ = context.example
         found = {
@@ -210,7 +212,23 @@ class _Judging:
                     check.id: replace(check, staff=f"{check.staff} {text}".strip())
                     for check in wrong.values()
                 }
+        for check in checks:
+            if check.stage in self.public.optimizers and check.id in shown:
+                known[check.id] = self._with_update(check)
         return [known.get(check.id, check) for check in checks]
+
+    def _with_update(self, check: Check) -> Check:
+        """Return the check of an optimizer, with what is known of the rule that was written."""
+        context = self.public.optimizers[check.stage or ""]
+        try:
+            found = diagnosis_of(context, check) if check.outcome == "failed" else None
+        except Exception as error:
+            text = f"Its rule could not be read: {type(error).__name__}: {error}"
+            return replace(check, staff=f"{check.staff} {text}".strip())
+        if found is None:
+            return check
+        said = (check.message, message_of(context.optimizer, found, self.settings))
+        return replace(check, message="\n".join(filter(None, said)), diagnosis=found)
 
     def _read(self, context: StageContext, wrong: Mapping[str, Check]) -> dict[str, Check]:
         """Return the checks of wrong gradients, by input, with what is known of their formulas."""
@@ -234,10 +252,14 @@ class _Judging:
             outcomes = {check.outcome for check in checks if check.id in gradients}
             if outcomes & {"passed", "failed"}:
                 evidence += evidence_in(name, each.observed)
+        for optimizer in self.session.optimizers.values():
+            evidence += built_in_optimizers(optimizer)
         return [each for each in evidence if self.settings.policy.get(each.kind) != "ignore"]
 
     def _advice(self) -> Iterator[Advice]:
         """Yield advice beside the marks, from answers to public inputs only."""
+        for optimizer in self.session.optimizers.values():
+            yield from (Advice(optimizer.optimizer.name, text) for text in optimizer.advice)
         for name, context in self.public.contexts.items():
             made = [check for check in self.made.values() if check.stage == name]
             if made:

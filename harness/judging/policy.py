@@ -8,7 +8,7 @@ from torch import Tensor
 
 from harness.candidate.introspection.derivatives import OnceOnly, second_derivatives
 from harness.candidate.introspection.reading import FRAMES
-from harness.candidate.operations import Backward, Observe, Observed, Seen
+from harness.candidate.operations import Backward, Built, Observe, Observed, Seen
 from harness.course.report import Check, Flag, FlagKind
 from harness.course.settings import Settings
 from harness.course.stage import Stage
@@ -16,6 +16,7 @@ from harness.judging.vocabulary import FINITE, KEPT
 from harness.probes.cases import Case, float32_case
 from harness.probes.compare import Tolerance, difference
 from harness.probes.context import Call, StageContext
+from harness.probes.optimizers import OptimizerContext
 
 EVIDENCE_LIMIT = 1_000
 SECOND = Tolerance(1e-5, 1e-6)
@@ -27,6 +28,7 @@ _RULES: Mapping[FlagKind, str] = {
     "delegates-to-autograd": "has built-in autograd work out the gradient",
     "built-in-in-place": "has a built-in function in the place of your own",
     "finite-differences": "works the gradient out from finite differences",
+    "built-in-optimizer": "has an optimizer of torch's own in the place of yours",
     "inspects-the-grader": "looks at the program that runs it",
 }
 
@@ -76,6 +78,17 @@ def introspect(context: StageContext) -> Introspection | None:
     if not isinstance(observed, Observed):
         return None
     return Introspection(Call(context, case, 0, output, returns), observed)
+
+
+def built_in_optimizers(context: OptimizerContext) -> Iterator[Evidence]:
+    """Yield the evidence that a student's optimizer is made of one of torch's own."""
+    built = [each.built for ran in context.answers.values() for each in ran]
+    names = dict.fromkeys(
+        each.what for reply in built if isinstance(reply, Built) for each in reply.bases
+    )
+    if names:
+        said = ", ".join(f"torch.optim.{name}" for name in names)
+        yield Evidence("built-in-optimizer", context.optimizer.name, f"it is made of {said}")
 
 
 def evidence_in(stage: str, observed: Observed) -> Iterator[Evidence]:

@@ -29,9 +29,9 @@ _VARIANTS = ("scalar", "batched")
 _ONLY = (*_VARIANTS, "several inputs", "matrices")
 _TEXT, _TABLE, _LIST = "a string", "a table", "a list of strings"
 _KEYS: Mapping[str, str] = {
-    **dict.fromkeys(("hint", "forward", "code", "only"), _TEXT),
-    **dict.fromkeys(("gradients", *_VARIANTS), _TABLE),
-    **dict.fromkeys(("rejected_by", "unless"), _LIST),
+    **dict.fromkeys(("hint", "forward", "code", "only", "habit"), _TEXT),
+    **dict.fromkeys(("gradients", "replace", *_VARIANTS), _TABLE),
+    **dict.fromkeys(("rejected_by", "unless", "stages"), _LIST),
 }
 
 
@@ -70,7 +70,14 @@ class Entry:
         try:
             wrong = edited(stage.gradients, table.get("gradients", {}))
             changed = {name: text for name, text in wrong.items() if text != stage.gradients[name]}
-            if not changed and set(table) <= {"gradients", "hint", "only", "unless", *_VARIANTS}:
+            if not changed and set(table) <= {
+                "gradients",
+                "hint",
+                "only",
+                "unless",
+                "stages",
+                *_VARIANTS,
+            }:
                 return None
             for text in (*changed.values(), table.get("forward") or "0"):
                 _check_expression(stage, text)

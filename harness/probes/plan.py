@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
@@ -13,13 +13,16 @@ from harness.course.settings import Settings, SettingsError
 from harness.course.stage import Stage
 from harness.errors import did_you_mean
 from harness.probes import robustness
+from harness.optimizers import Optimizer
+from harness.probes import optimizers, robustness
 from harness.probes.chain import judge_chain
 from harness.probes.context import StageContext
 from harness.probes.forward import forward
 from harness.probes.gradient import gradient
+from harness.probes.optimizers import OptimizerContext
 from harness.probes.points import shared_out
 from harness.probes.special import special
-from harness.probes.training import training
+from harness.probes.training import train_with, training
 from harness.training.task import Run, train_reference
 
 Probe = Callable[[StageContext], None]
@@ -50,6 +53,10 @@ class Session:
                 first.contexts[stage.name] if first else None,
             )
             for stage in assignment.stages
+        }
+        self.optimizers = {
+            each.name: OptimizerContext(each, candidate, seed, self.handles)
+            for each in assignment.optimizers
         }
 
     def train(self) -> None:
@@ -88,6 +95,7 @@ def plan(assignment: Assignment, settings: Settings) -> tuple[Planned, ...]:
     """
     checks = [check for stage in assignment.stages for check in _of_stage(assignment, stage)]
     checks += _of_chain(assignment, checks)
+    checks += [check for each in assignment.optimizers for check in _of_optimizer(assignment, each)]
     if unknown := sorted(set(settings.points) - {check.id for check in checks}):
         ids = [check.id for check in checks]
         near = did_you_mean(unknown[0], ids)
@@ -98,7 +106,8 @@ def plan(assignment: Assignment, settings: Settings) -> tuple[Planned, ...]:
         forwards = {f"{each.slug}/forward" for each in assignment.stages if each.forward_is_work}
         work = [each for each in checks if "/gradient/" in each.id or each.id in forwards]
         required = [each.id for each in work if not each.credit]
-        shares = shared_out([check.id for check in checks], required)
+        slugs = [each.slug for each in assignment.optimizers]
+        shares = shared_out([check.id for check in checks], required, slugs)
         checks = [replace(check, max_points=shares[check.id]) for check in checks]
     worth = {**_shares(checks, settings), **settings.points}
     return tuple(
@@ -197,13 +206,48 @@ def _of_chain(assignment: Assignment, checks: list[Planned]) -> Iterator[Planned
         )
         yield Planned(id, None, title, worth.get(id, 0.0), partial(_in_chain, linked), tuple(whole))
         whole = [id]
-    if assignment.task is None:
+    if assignment.task is None or (assignment.given and not network):
         return
     # A network uses each stage once a layer: calls that disturb each other cannot train.
     needs = (*whole, *(check.id for check in checks if check.id.endswith("/memory")))
     id, title = "training", f"A network learns {assignment.task.name} with your functions"
     after = tuple(x.id for x in checks if x.id.endswith(("/precision", "/subsets", "/purity")))
     yield Planned(id, None, title, worth.get(id, 0.0), Session.train, needs, after=after)
+
+
+_OF_OPTIMIZERS: Mapping[str, tuple[str, Callable[[OptimizerContext], None]]] = {
+    "settings": ("Each group has its own hyperparameters, which can change", optimizers.settings),
+    "state": ("Each parameter and each optimizer has its own state", optimizers.state),
+    "missing": ("A parameter without a gradient stays where it is", optimizers.missing),
+    "precision": ("Steps keep double precision, and work in single too", optimizers.precision),
+    "purity": ("Gradients stay, and parameters are changed in place", optimizers.purity),
+    "memory": ("A thousand steps need no more memory than a hundred", optimizers.memory),
+}
+
+
+def _of_optimizer(assignment: Assignment, optimizer: Optimizer) -> Iterator[Planned]:
+    def planned(
+        kind: str, title: str, probe: Callable[[OptimizerContext], None], *needs: str
+    ) -> Planned:
+        def run(session: Session) -> None:
+            probe(session.optimizers[optimizer.name])
+
+        id, worth = f"{optimizer.slug}/{kind}", assignment.points
+        points = worth.get(f"{optimizer.slug}/{kind}", worth.get(kind, 0.0))
+        return Planned(id, optimizer.name, title, points, run, needs)
+
+    title = f"step() moves a parameter as {optimizer.formula or optimizer.name} says"
+    yield planned("update", title, optimizers.update)
+    needs = f"{optimizer.slug}/update"
+    for kind, (title, probe) in _OF_OPTIMIZERS.items():
+        yield planned(kind, title, probe, needs)
+    if (task := assignment.task) and assignment.given:
+        references = tuple((stage.name, stage.forward) for stage in assignment.given)
+
+        def trains(context: OptimizerContext) -> None:
+            train_with(context, task, references)
+
+        yield planned("training", f"A network learns {task.name} with it", trains, needs)
 
 
 def _in_chain(students: tuple[str, ...], session: Session) -> None:

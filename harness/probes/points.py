@@ -11,12 +11,38 @@ TENTH, FIFTH = Fraction(1), Fraction(2)
 UNITS = (Fraction(1, 20), Fraction(1, 100), Fraction(1, 1000))
 
 
-def shared_out(ids: Sequence[str], required: Sequence[str]) -> Mapping[str, float]:
+# How the points of an optimizer are shared out, in proportion.
+OF_OPTIMIZERS = {"update": 10, "settings": 2, "state": 2, "training": 2}
+
+
+def shared_out(
+    ids: Sequence[str], required: Sequence[str], optimizers: Sequence[str] = ()
+) -> Mapping[str, float]:
     """Return points for the checks ``ids``, of which ``required`` are gradients to be returned.
 
-    Each has some, and they add up to 10; most go to the gradients, in equal parts. All are
+    Each has some, and they add up to 10; most go to the gradients, in equal parts, or to how an
+    optimizer moves parameters. Each of the ``optimizers``, by slug, counts as one input. All are
     multiples of 0.05 unless there are too many checks for that.
     """
+    inside = [[id for id in ids if id.startswith(f"{slug}/")] for slug in optimizers]
+    others = [id for id in ids if not any(id in each for each in inside)]
+    units = int(TOTAL / UNITS[0])
+    total = units * len(inside) // (len(inside) + len(required)) if inside else 0
+    worth = dict(_of_stages(others, required)) if others else {}
+    if inside and others:
+        left = float(1 - Fraction(total, units))
+        worth = {id: round(points * left, 4) for id, points in worth.items()}
+        worth[required[0]] += round(TOTAL * left - sum(worth.values()), 4)
+    for at, those in enumerate(inside):
+        own = total // len(inside) + (at < total % len(inside))
+        parts = {id: OF_OPTIMIZERS.get(id.rpartition("/")[2], 1) for id in those}
+        each = {id: max(own * part // sum(parts.values()), 1) for id, part in parts.items()}
+        each[those[0]] += own - sum(each.values())
+        worth |= {id: float(count * UNITS[0]) for id, count in each.items()}
+    return worth
+
+
+def _of_stages(ids: Sequence[str], required: Sequence[str]) -> Mapping[str, float]:
     links = [id for id in ids if id.startswith("chain/")]
     others = [id for id in ids if id not in {*links, *required, "training"}]
     worth: dict[str, Fraction] = {}

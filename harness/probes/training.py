@@ -1,10 +1,18 @@
 """Check that a network learns with the student's functions, at every step as with torch's."""
 
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import torch
 from torch import Tensor
 
-from harness.candidate.operations import Candidate
+from harness.candidate.operations import Candidate, Chain, Chained, Stepped
+from harness.optimizers import Optimizer, Step, Trajectory
 from harness.probes.context import Errored, Failed, for_staff, in_words
-from harness.training.task import Run, Task, train_candidate
+from harness.probes.optimizers import OptimizerContext, stepped
+from harness.training.task import Run, Task, examined, reference_candidate, train_candidate
 
 # A right backward in float32 drifts by about 1e-5 of a parameter over a training; a wrong one
 # that slipped through everything else is off by far more within a few steps.
@@ -33,11 +41,85 @@ def training(task: Task, candidate: Candidate, reference: Run) -> Run:
             got=run.costs[step],
         )
     if run.accuracy is None or run.accuracy < task.accuracy:
-        reached = f"gets {run.accuracy or 0:.1%} of the unseen samples right"
-        if task.explains:
-            reached = f"explains {run.accuracy or 0:.1%} of the variance of unseen samples"
-        raise Failed(f"The trained network {reached}; {task.accuracy:.0%} is asked for.")
+        raise Failed(f"The trained network {_reached(run, task)}.")
     return run
+
+
+def _reached(run: Run, task: Task) -> str:
+    reached = f"gets {run.accuracy or 0:.1%} of the unseen samples right"
+    if task.explains:
+        reached = f"explains {run.accuracy or 0:.1%} of the variance of unseen samples"
+    return f"{reached}; {task.accuracy:.0%} is asked for"
+
+
+References = tuple[tuple[str, Callable[..., Tensor]], ...]
+
+
+def train_with(context: OptimizerContext, task: Task, references: References) -> None:
+    """Train a network with a student's optimizer, along the gradients that the right one meets."""
+    trajectory = _trajectory(context.optimizer, task, references)
+    (ran,) = context.run("training", [trajectory])
+    names = tuple(task.parameters())
+    moved = stepped(context, ran)
+    right = _reference_path(context.optimizer, trajectory, names)
+    path = {name: _rows(moved, at, right[name]) for at, name in enumerate(names)}
+    run, reference = Run((), path, None), Run((), right, None)
+    if (step := first_wrong_step(run, reference)) is not None:
+        raise context.failed(f"Training leaves the right path at step {step + 1} of {task.steps}.")
+    run = examined(run, task, reference_candidate(references))
+    if run.accuracy is None or run.accuracy < task.accuracy:
+        raise context.failed(f"The trained network {_reached(run, task)}.")
+
+
+def _rows(moved: Sequence[Stepped], at: int, right: Tensor) -> Tensor:
+    """Return a parameter after each step, nan where it is none of that shape."""
+    nan = torch.full_like(right[0], torch.nan)
+    found = [step.parameters[at] for step in moved]
+    return torch.stack(
+        [
+            each.to(nan.dtype) if isinstance(each, Tensor) and each.shape == nan.shape else nan
+            for each in found
+        ]
+    )
+
+
+@cache
+def _trajectory(optimizer: Optimizer, task: Task, references: References) -> Trajectory:
+    """Return the training of the right optimizer: its start, and every gradient that it meets."""
+    candidate, start = reference_candidate(references), task.parameters()
+    steps: list[Step] = []
+    now = tuple(start.values())
+
+    def descent() -> Iterator[Step]:
+        for step in range(task.steps):
+            network = task.network(*task.batch(step))
+            tensors = {**dict(zip(start, now, strict=True)), **network.tensors}
+            costs = dict.fromkeys(network.costs, 1 / len(network.costs))
+            (reply,) = candidate.perform(
+                [Chain(network.links, tensors, (), tuple(start), costs, network.given)]
+            )
+            assert isinstance(reply, Chained)
+            assert reply.gradient is not None
+            parts = reply.gradient.split([value.numel() for value in now])
+            shaped = (part.reshape(value.shape) for part, value in zip(parts, now, strict=True))
+            steps.append(Step(tuple(shaped)))
+            yield steps[-1]
+
+    settings, inside = optimizer.tries[0], (tuple(range(len(start))),)
+    # The next gradient is asked for when the parameters have moved.
+    lazily: Any = descent()
+    on_the_way = Trajectory(now, inside, (settings, {}), lazily)
+    for moved in optimizer.moves(on_the_way):
+        now = moved
+    return replace(on_the_way, steps=tuple(steps))
+
+
+@cache
+def _reference_path(
+    optimizer: Optimizer, trajectory: Trajectory, names: tuple[str, ...]
+) -> Mapping[str, Tensor]:
+    rows = zip(*optimizer.path(trajectory), strict=True)
+    return {name: torch.stack(each) for name, each in zip(names, rows, strict=True)}
 
 
 def first_wrong_step(run: Run, reference: Run) -> int | None:

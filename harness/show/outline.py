@@ -92,7 +92,8 @@ def next_step(report: Report) -> str:
         if check.outcome == "not_run":
             root = _root(report, check)
             return f"Next: {_fix(report, root)}; check({_stage_name(report, root)}) says more."
-    if any(check.stage is None or _slug(check.id) == "chain" for check in report.checks):
+    ends = (each.stage is None or _slug(each.id) == "chain" for each in report.checks)
+    if any(ends) or any(check.id.endswith("/update") for check in report.checks):
         return "Everything holds. Well done."
     return "Next: the other stages; once they all pass, train() tries them together."
 

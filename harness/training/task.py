@@ -99,14 +99,19 @@ def train_candidate(task: Task, candidate: Candidate) -> Run:
         steps.append(reply)
     path = _path(task.parameters(), [step.gradient for step in steps], task.rate)
     run = Run(tuple(step.cost for step in steps), path, None, trouble)
-    return run if trouble else _examined(run, task, candidate)
+    return run if trouble else examined(run, task, candidate)
 
 
 @cache
 def train_reference(task: Task, references: tuple[tuple[str, Callable[..., Tensor]], ...]) -> Run:
     """Return the same training with plain differentiable torch, which is made only once."""
+    return train_candidate(task, reference_candidate(references))
+
+
+def reference_candidate(references: tuple[tuple[str, Callable[..., Tensor]], ...]) -> Candidate:
+    """Return functions in plain differentiable torch, by name, as a candidate."""
     functions = {name: SimpleNamespace(apply=forward) for name, forward in references}
-    return train_candidate(task, Workbench(functions, trusted=True))
+    return Workbench(functions, trusted=True)
 
 
 @cache
@@ -164,7 +169,7 @@ def _answering(network: Network) -> Network:
     return Network(tuple(reversed(links)), tensors, (), network.answers, network.given)
 
 
-def _examined(run: Run, task: Task, candidate: Candidate) -> Run:
+def examined(run: Run, task: Task, candidate: Candidate) -> Run:
     """Return the run with the share of unseen samples that the trained network gets right."""
     # Copies: whoever keeps one of them must not keep the whole path.
     trained = {name: rows[-1].clone() for name, rows in run.path.items()}

@@ -1,0 +1,92 @@
+"""Find what a student's optimizer does instead, by simulation of the known mistakes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from torch import Tensor
+
+from harness.candidate.operations import Stepped
+from harness.course.report import Check, Diagnosis
+from harness.course.settings import Settings
+from harness.optimizers.edits import Wrong, combined, hint_of, mistakes_of
+from harness.optimizers.optimizer import Optimizer
+from harness.optimizers.rule import Rule
+from harness.probes.compare import EPSILON
+from harness.probes.optimizers import OptimizerContext, Ran
+
+# Variants of Adam differ by 2.7e-4 at least.
+SAME = 1e-7
+# The checks whose failures are read, and the trajectories to read them from.
+READ = {"update": "example", "settings": "settings", "state": "state", "missing": "missing"}
+
+
+def diagnosis_of(context: OptimizerContext, check: Check) -> Diagnosis | None:
+    """Return what the optimizer does in a check that failed, if it is known.
+
+    The candidate has answered already.
+    """
+    optimizer = context.optimizer
+    kind = check.id.partition("/")[2]
+    ran = context.answers.get(READ.get(kind, ""), [])
+    paths = [_path_of(each) for each in ran]
+    if optimizer.rule is None or not paths or any(path is None for path in paths):
+        return None
+    # Where the rule is right, what is wrong is a habit.
+    known: Iterable[Wrong] = combined(optimizer) if kind == "update" else mistakes_of(optimizer)
+    for wrong in known:
+        if all(_leads_there(wrong.rule, *each) for each in zip(ran, paths, strict=True)):
+            name, hint = "+".join(wrong.names), hint_of(optimizer, wrong.names)
+            return Diagnosis("p", name, str(wrong.rule), str(optimizer.rule), hint)
+    return None
+
+
+def message_of(optimizer: Optimizer, diagnosis: Diagnosis, settings: Settings) -> str:
+    """Return what a student reads of it at the assignment's level of feedback."""
+    said = []
+    if settings.shows("formula"):
+        said.append(f"Your step behaves like {_news(diagnosis.formula, diagnosis.expected)}.")
+    if settings.shows("hint"):
+        said.append(diagnosis.hint)
+    if settings.shows("solution"):
+        said.append(f"Right is {_news(diagnosis.expected, diagnosis.formula)}.")
+    return " ".join(said)
+
+
+def _news(text: str, other: str) -> str:
+    """Return the assignments of a rule that another one has not, the parameter's by default."""
+    lines, known = text.split("; "), other.split("; ")
+    if sorted(lines) == sorted(known):
+        return "; ".join(lines)
+    return "; ".join(each for each in lines if each not in known) or lines[-1]
+
+
+def _path_of(ran: Ran) -> Sequence[tuple[Tensor, ...]] | None:
+    """Return where the parameters went, as far as there are any."""
+    path = []
+    for step in ran.steps:
+        if not isinstance(step, Stepped):
+            return None
+        values = tuple(each for each in step.parameters if isinstance(each, Tensor))
+        if [x.shape for x in values] != [x.shape for x in ran.trajectory.start]:
+            return None
+        path.append(values)
+    return path
+
+
+def _leads_there(rule: Rule, ran: Ran, path: Sequence[tuple[Tensor, ...]] | None) -> bool:
+    """Return whether the rule leads to the same values, step by step."""
+    assert path is not None
+    start = ran.trajectory.start
+    try:
+        for values, found in zip(path, rule.path(ran.trajectory), strict=True):
+            for one, other, begin in zip(values, found, start, strict=True):
+                room = SAME * (other - begin).abs() + 64 * EPSILON * begin.abs()
+                near = other.isfinite() & ((one - other).abs() <= room)
+                is_same = (one == other) | (one.isnan() & other.isnan())
+                if not bool((near | is_same).all()):
+                    return False
+    except (ArithmeticError, RuntimeError):
+        # The mistake cannot be made with these values: one state for several shapes.
+        return False
+    return True

@@ -1,0 +1,94 @@
+"""Trajectories that tell optimizers apart, drawn at random."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from harness.candidate.operations import Value
+from harness.optimizers.optimizer import Optimizer
+from harness.optimizers.trajectory import Settings, Step, Trajectory
+
+STEPS = 12
+# The powers of ten between which the sizes of gradients lie.
+SMALLEST, LARGEST = -4, 1
+# An epsilon that matters beside such gradients.
+EPSILON = 1e-3
+
+
+def drawn(
+    optimizer: Optimizer,
+    generator: torch.Generator,
+    shapes: Sequence[tuple[int, ...]] = ((3, 2),),
+    *,
+    at: int = 0,
+    groups: int = 1,
+    absent: bool = False,
+    large: bool = True,
+) -> Trajectory:
+    """Return a trajectory whose settings are near those of the try with the index ``at``.
+
+    The parameters take turns in the groups, and with several groups the rate changes on the way.
+    With ``absent`` the parameters but the first have no gradient at some steps; ``large`` makes
+    epsilon matter.
+    """
+    start = tuple(2 * _normal(generator, shape) for shape in shapes)
+    zero = 2 + _below(generator, STEPS - 4)
+    steps = []
+    for number in range(STEPS):
+        found = [_gradient(generator, shape, number == zero) for shape in shapes]
+        missing = absent and (number < 3 or number == STEPS - 3)
+        gradients = (found[0], *(None if missing else each for each in found[1:]))
+        steps.append(Step(gradients))
+    own: tuple[Settings, ...] = ({},)
+    inside = [tuple(range(len(shapes)))[each::groups] for each in range(groups)]
+    if groups > 1:
+        own = tuple(settings_near(optimizer, generator, at, large) for _ in range(groups))
+        half = STEPS // 2
+        steps[half] = Step(steps[half].gradients, tuple(map(_slower, own)))
+    general = settings_near(optimizer, generator, at, large)
+    return Trajectory(start, tuple(inside), (general, *own), tuple(steps))
+
+
+def settings_near(
+    optimizer: Optimizer, generator: torch.Generator, at: int = 0, large: bool = True
+) -> Settings:
+    """Return hyperparameters near those of a try."""
+    base = dict(optimizer.tries[at])
+    if large and "eps" in base:
+        base["eps"] = EPSILON
+    return {name: _near(value, generator) for name, value in base.items()}
+
+
+def _near(value: Value, generator: torch.Generator) -> Value:
+    if isinstance(value, tuple):
+        return tuple(_near(each, generator) for each in value)
+    if not isinstance(value, float):
+        return value
+    factor = 0.6 + float(torch.rand((), generator=generator, dtype=torch.float64))
+    # What decays stays below 1.
+    return 1 - (1 - value) * factor if 0.5 < value < 1 else value * factor
+
+
+def _slower(settings: Settings) -> Settings:
+    """Return the change to a tenth of the rate, or of the first number."""
+    numbers = [name for name, value in settings.items() if isinstance(value, float)]
+    name = "lr" if "lr" in numbers else next(iter(numbers), "")
+    value = settings.get(name)
+    return {name: value / 10} if isinstance(value, float) else {}
+
+
+def _gradient(generator: torch.Generator, shape: tuple[int, ...], zero: bool) -> Tensor:
+    powers = torch.rand(shape, generator=generator, dtype=torch.float64)
+    found = _normal(generator, shape) * 10 ** (SMALLEST + (LARGEST - SMALLEST) * powers)
+    return torch.zeros_like(found) if zero else found
+
+
+def _normal(generator: torch.Generator, shape: tuple[int, ...]) -> Tensor:
+    return torch.randn(shape, generator=generator, dtype=torch.float64)
+
+
+def _below(generator: torch.Generator, end: int) -> int:
+    return int(torch.randint(end, (), generator=generator))

@@ -1,0 +1,346 @@
+"""Check an optimizer by what it does to parameters, step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import count, zip_longest
+from typing import Any, NoReturn
+
+import torch
+from torch import Tensor
+
+from harness.candidate import operations as ops
+from harness.course.numbers import number, numbers, shape
+from harness.optimizers.drawing import drawn
+from harness.optimizers.edits import Wrong, conventions_of, hint_of
+from harness.optimizers.optimizer import Optimizer
+from harness.optimizers.trajectory import Step, Trajectory
+from harness.probes.cases import generator_for, largest
+from harness.probes.compare import EPSILON, Tolerance, difference
+from harness.probes.context import Errored, Failed, for_staff, in_words
+
+# Relative to how far the parameters have moved in all.
+VALUES, PRECISION, SINGLE = Tolerance(1e-6, 1e-6), Tolerance(1e-9, 1e-9), Tolerance(1e-3, 1e-4)
+# Entries of a parameter are no more exact than some roundings of it.
+ROUNDINGS = 64 * EPSILON
+# The steps after which tensors are counted for the first time, and the second.
+FEW, MANY = 100, 900
+# How many tensors may have come since: some are made once, and kept.
+SPARE = 8
+ONE, TWO, THREE = ((3, 2),), ((3, 2), (3, 2)), ((3, 2), (4,), (3, 2))
+
+
+@dataclass(frozen=True, eq=False)
+class Ran:
+    """What a student's optimizer answered to a trajectory: its making, and each step."""
+
+    trajectory: Trajectory
+    built: ops.Reply
+    steps: tuple[ops.Reply, ...]
+
+
+@dataclass
+class OptimizerContext:
+    """One optimizer of one candidate."""
+
+    optimizer: Optimizer
+    candidate: ops.Candidate
+    seed: int
+    handles: Iterator[int] = field(default_factory=lambda: count(1))
+    advice: list[str] = field(default_factory=list)
+    # What was answered to the trajectories of each check.
+    answers: dict[str, list[Ran]] = field(default_factory=dict)
+
+    def drawn(self, purpose: str, *shapes: tuple[int, ...], **how: Any) -> Trajectory:
+        """Return a trajectory that the seed chooses for a purpose."""
+        generator = generator_for(self.seed, "optimizer", self.optimizer.name, purpose)
+        return drawn(self.optimizer, generator, shapes or ONE, **how)
+
+    @cached_property
+    def example(self) -> Ran:
+        """The first trajectory, from which the rule that was written is read."""
+        return self.run("example", [self.drawn("update/0")])[0]
+
+    def run(self, check: str, trajectories: Sequence[Trajectory]) -> list[Ran]:
+        """Return the answers to the trajectories of a check, whose steps take turns."""
+        asked: list[ops.Operation] = []
+        scripts = []
+        for each in trajectories:
+            handle = next(self.handles)
+            asked.append(
+                ops.Build(handle, self.optimizer.name, each.start, each.groups, each.settings)
+            )
+            scripts.append([ops.Step(handle, step.gradients, step.settings) for step in each.steps])
+        turns = [each for turn in zip_longest(*scripts) for each in turn if each is not None]
+        replies = self.candidate.perform([*asked, *turns])
+        made, moved = replies[: len(asked)], replies[len(asked) :]
+        of = {
+            build.handle: [
+                reply
+                for step, reply in zip(turns, moved, strict=True)
+                if step.handle == build.handle
+            ]
+            for build in asked
+            if isinstance(build, ops.Build)
+        }
+        self.answers[check] = [
+            Ran(trajectory, built, tuple(steps))
+            for trajectory, built, steps in zip(trajectories, made, of.values(), strict=True)
+        ]
+        return self.answers[check]
+
+    def advise(self, text: str) -> None:
+        """Add advice, once."""
+        if text not in self.advice:
+            self.advice.append(text)
+
+    def fail(self, trouble: ops.Trouble, phase: str) -> NoReturn:
+        """Raise the failure of a check that could not be answered."""
+        said, detail = in_words(f"{self.optimizer.name}{phase}", trouble)
+        kind = Failed if isinstance(trouble, ops.Absent) else Errored
+        raise kind(said, detail, staff=for_staff(trouble), case={"seed": self.seed})
+
+    def failed(self, where: str, detail: str = "", got: float | None = None) -> Failed:
+        """Return the failure of a check."""
+        return Failed(where, detail, case={"seed": self.seed}, got=got)
+
+
+def update(context: OptimizerContext) -> None:
+    """Check that one parameter moves as it should, for every try, with two epsilons."""
+    _hold(context, [context.example], VALUES)
+    count = len(context.optimizer.tries)
+    purposes = [(at, large) for at in range(count) for large in (True, False)]
+    others = [
+        context.drawn(f"update/{1 + number}", at=at, large=large)
+        for number, (at, large) in enumerate(purposes)
+    ]
+    _hold(context, context.run("update", others), VALUES)
+
+
+def settings(context: OptimizerContext) -> None:
+    """Check that each group has its own hyperparameters, and that they can change on the way."""
+    ran = context.run("settings", [context.drawn("settings", *TWO, groups=2)])
+    detail = "Does step() read the hyperparameters of the group that it works on, at each step?"
+    _hold(
+        context,
+        ran,
+        VALUES,
+        "Two groups have settings of their own, and the rate changes: ",
+        detail,
+    )
+
+
+def state(context: OptimizerContext) -> None:
+    """Check that parameters and optimizers do not disturb each other."""
+    several = [context.drawn(f"state/{each}", *THREE) for each in range(2)]
+    detail = "Has each parameter a state of its own, and each optimizer?"
+    _hold(
+        context,
+        context.run("state", several),
+        VALUES,
+        "With three parameters in two optimizers: ",
+        detail,
+    )
+
+
+def missing(context: OptimizerContext) -> None:
+    """Check that a parameter without a gradient stays where it is, and its state too."""
+    ran = context.run("missing", [context.drawn("missing", *THREE, absent=True)])
+    detail = "What does step() do where p.grad is None?"
+    _hold(context, ran, VALUES, "Some parameters have no gradient for a while: ", detail)
+
+
+def precision(context: OptimizerContext) -> None:
+    """Check nine digits in float64, and that float32 stays float32."""
+    _hold(
+        context,
+        [context.example],
+        PRECISION,
+        detail="It is accurate to 6 digits, not to 9. Does something convert float64 to float32?",
+    )
+    single = _in_float32(context.drawn("precision"))
+    (ran,) = context.run("precision", [single])
+    _hold(context, [ran], SINGLE, "Given float32, ")
+
+
+def purity(context: OptimizerContext) -> None:
+    """Check that the gradients stay, and that the parameters are the same tensors."""
+    for step in stepped(context, context.run("purity", [context.drawn("purity", *TWO)])[0]):
+        if not all(step.unchanged):
+            raise context.failed(
+                "step() changes a gradient, p.grad.",
+                "Others may read it after the step. Which operation on p.grad is in place?",
+            )
+        if not all(step.kept):
+            raise context.failed(
+                "step() puts another tensor in the place of a parameter.",
+                "The network keeps the old one. In-place operations change the parameter itself.",
+            )
+
+
+def memory(context: OptimizerContext) -> None:
+    """Check that many steps need no more memory than some."""
+    trajectory = context.drawn("memory", *THREE)
+    handle = next(context.handles)
+    gradients = trajectory.steps[0].gradients
+    built, *steps = context.candidate.perform(
+        [
+            ops.Build(
+                handle,
+                context.optimizer.name,
+                trajectory.start,
+                trajectory.groups,
+                trajectory.settings,
+            ),
+            ops.Step(handle, gradients, times=FEW),
+            ops.Step(handle, gradients, times=MANY),
+        ]
+    )
+    few, many = stepped(context, Ran(trajectory, built, tuple(steps)))
+    if (more := many.alive - few.alive) > SPARE:
+        raise context.failed(
+            f"{MANY} more steps leave {more} more tensors in memory.",
+            "What does each step keep that the next one does not need?",
+            got=float(more),
+        )
+
+
+def _in_float32(trajectory: Trajectory) -> Trajectory:
+    def single(values: Sequence[Tensor | None]) -> tuple[Any, ...]:
+        return tuple(None if each is None else each.float() for each in values)
+
+    steps = tuple(Step(single(each.gradients), each.settings) for each in trajectory.steps)
+    return replace(trajectory, start=single(trajectory.start), steps=steps)
+
+
+def stepped(context: OptimizerContext, ran: Ran) -> list[ops.Stepped]:
+    """Return the replies to the steps. Raise Failed or Errored if there are none."""
+    if isinstance(ran.built, ops.Trouble):
+        context.fail(ran.built, "(params, …)")
+    found = []
+    for step in ran.steps:
+        if isinstance(step, ops.Trouble):
+            context.fail(step, ".step")
+        assert isinstance(step, ops.Stepped)
+        found.append(step)
+    return found
+
+
+def _hold(
+    context: OptimizerContext,
+    ran: Sequence[Ran],
+    tolerance: Tolerance,
+    where: str = "",
+    detail: str = "",
+) -> None:
+    """Raise Failed unless the parameters are where the reference leads, at every step.
+
+    One of the accepted conventions is as right, all the way.
+    """
+    moved = [stepped(context, each) for each in ran]
+    first: Failed | None = None
+    for convention in (None, *conventions_of(context.optimizer)):
+        rights = [_right(context.optimizer, each.trajectory, convention) for each in ran]
+        failures = (
+            _difference(context, *each, tolerance) for each in zip(ran, moved, rights, strict=True)
+        )
+        failed = next((each for each in failures if each), None)
+        if failed is None:
+            if convention and _matters(context.optimizer, ran, rights):
+                context.advise(hint_of(context.optimizer, convention.names))
+            return
+        first = first or failed
+    assert first
+    text = where + first.where
+    raise first.restated(text[:1].upper() + text[1:], detail or first.detail)
+
+
+def _right(
+    optimizer: Optimizer, trajectory: Trajectory, convention: Wrong | None
+) -> Sequence[tuple[Tensor, ...]]:
+    return tuple(convention.rule.path(trajectory)) if convention else optimizer.path(trajectory)
+
+
+def _matters(
+    optimizer: Optimizer, ran: Sequence[Ran], rights: Sequence[Sequence[tuple[Tensor, ...]]]
+) -> bool:
+    """Return whether a convention leads somewhere else than the reference."""
+    return any(
+        not torch.allclose(one, other, rtol=1e-9, atol=0)
+        for each, right in zip(ran, rights, strict=True)
+        for ones, others in zip(optimizer.path(each.trajectory), right, strict=True)
+        for one, other in zip(ones, others, strict=True)
+    )
+
+
+def _difference(
+    context: OptimizerContext,
+    ran: Ran,
+    moved: Sequence[ops.Stepped],
+    right: Sequence[tuple[Tensor, ...]],
+    tolerance: Tolerance,
+) -> Failed | None:
+    """Return the first step that leads elsewhere."""
+    trajectory = ran.trajectory
+    way = [_moves(trajectory.start, each) for each in right]
+    size = [largest(each[at] for each in way) for at in range(len(trajectory.start))]
+    for step, (reply, values) in enumerate(zip(moved, right, strict=True), start=1):
+        for at, (got, value) in enumerate(zip(reply.parameters, values, strict=True)):
+            called = "p" if len(values) == 1 else f"parameter {at + 1}"
+            if (fault := _fault(got, trajectory.start[at], called)) is not None:
+                return context.failed(f"after step {step}, {fault}")
+            assert isinstance(got, Tensor)
+            begin = trajectory.start[at]
+            room = ROUNDINGS * begin.abs() if begin.dtype == torch.float64 else 1e-6 * begin.abs()
+            off = difference(
+                got.double() - begin, value.double() - begin, tolerance, size=size[at], room=room
+            )
+            if off is None:
+                continue
+            now = float(got[off.index])
+            told, should = numbers(now, float(value[off.index]))
+            return context.failed(
+                f"after step {step}, {called}{off.at} is {told}, and should be {should}.",
+                _circumstances(trajectory, step, at, off.index, called),
+                now,
+            )
+    return None
+
+
+def _moves(start: Sequence[Tensor], values: Sequence[Tensor]) -> list[Tensor]:
+    return [value - begin for begin, value in zip(start, values, strict=True)]
+
+
+def _fault(got: ops.Returned, begin: Tensor, called: str) -> str | None:
+    """Return what is wrong with a parameter whose values do not matter yet."""
+    if not isinstance(got, Tensor):
+        kind = got.kind if isinstance(got, ops.Other) else "None"
+        return f"{called} is a {kind}, not a tensor."
+    if got.shape != begin.shape:
+        return f"{called} has shape {shape(got)}, and it had {shape(begin)}."
+    if got.dtype != begin.dtype:
+        names = [str(each.dtype).removeprefix("torch.") for each in (got, begin)]
+        return f"{called} is {names[0]}, and it was {names[1]}."
+    return None
+
+
+def _circumstances(
+    trajectory: Trajectory, step: int, at: int, index: tuple[int, ...], called: str
+) -> str:
+    """Return what led there, of a few steps; of more it would be a long list."""
+    gradients = [each.gradients[at] for each in trajectory.steps[:step]]
+    given = ", ".join("None" if g is None else number(float(g[index])) for g in gradients)
+    settings, _ = next(trajectory.with_settings())
+    known = settings[at]
+    told = ", ".join(f"{name}={_short(value)}" for name, value in known.items())
+    begin = number(float(trajectory.start[at][index]))
+    end = f"; {called} began at {begin}, with {told}." if step <= 2 else f", with {told}."
+    return f"Its gradients were {given}{end}" if step <= 2 else f"It began at {begin}{end}"
+
+
+def _short(value: ops.Value) -> str:
+    if isinstance(value, tuple):
+        return f"({', '.join(map(_short, value))})"
+    return number(value) if isinstance(value, float) else repr(value)
