@@ -123,7 +123,7 @@ class Transcript:
         """
         own = [each for each in self._moments if each.check == check]
         part, _, kind = check.partition("/")
-        if part == "chain":
+        if part == "chain" or part in {each.slug for each in self._assignment.optimizers}:
             return own
         case = case_again(self._assignment, check, facts)
         if kind == "memory":

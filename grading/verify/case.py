@@ -85,6 +85,7 @@ def unsolved(solution: Solution, assignment: Assignment) -> Solution:
     names = {"backward", *(pair.backward for pair in assignment.pairs.values())}
     names |= {stage.pair.forward for stage in both if stage.pair}
     classes = {stage.name for stage in both if not stage.pair}
+    names |= {"step"} if assignment.optimizers else set()
     tree = ast.parse(solution.data)
     for node in ast.walk(tree):
         if isinstance(node, ast.ClassDef) and node.name in classes:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from grading.verify.equivalents import equivalents_for
+from grading.verify.optimizers import optimizer_controls
 from grading.verify.pairs import frame_of
 from grading.verify.styles import catalogue, styles_for, written
 from harness.course.assignment import Assignment
@@ -13,7 +14,10 @@ def controls_for(assignment: Assignment) -> Iterator[tuple[str, str]]:
 
     Every style occurs in every stage, together with different equivalents and other styles.
     """
+    yield from optimizer_controls(assignment)
     around, stages = list(catalogue().frame), assignment.stages
+    if not stages:
+        return
     names = {stage.name: list(styles_for(stage)) for stage in stages}
     known = {stage.name: list(equivalents_for(assignment.name, stage).items()) for stage in stages}
     count = max(max(len(names[name]), len(known[name])) for name in names)

@@ -27,6 +27,9 @@ class Descent:
         for group, change in zip(groups, op.settings, strict=False):
             group.update(change)
         gradients = [None if each is None else copy_with_layout(each) for each in op.gradients]
+        if op.times > 1:
+            # What is here already is not counted.
+            gc.freeze()
         for _ in range(op.times):
             for value, gradient in zip(self.parameters, gradients, strict=True):
                 value.grad = gradient
@@ -38,7 +41,7 @@ class Descent:
             tuple(
                 same(value.grad, g) for value, g in zip(self.parameters, op.gradients, strict=True)
             ),
-            _alive() if op.times > 1 else 0,
+            _grown() if op.times > 1 else 0,
         )
 
 
@@ -75,8 +78,10 @@ def _built_in(made: torch.optim.Optimizer) -> tuple[ops.Seen, ...]:
     )
 
 
-def _alive() -> int:
-    """Return how many tensors there are."""
+def _grown() -> int:
+    """Return how many tensors there are more than when the others were frozen."""
     gc.collect()
     # By its type: some modules warn when an object in them is looked at.
-    return sum(issubclass(type(each), Tensor) for each in gc.get_objects())
+    grown = sum(issubclass(type(each), Tensor) for each in gc.get_objects())
+    gc.unfreeze()
+    return grown

@@ -245,13 +245,13 @@ class Stepped:
     """The parameters after a step.
 
     The rest is introspection: whether each is the tensor that it was, whether the gradients are
-    unchanged, and after repeated steps how many tensors are alive.
+    unchanged, and how many tensors repeated steps have left.
     """
 
     parameters: tuple[Returned, ...]
     kept: tuple[bool, ...]
     unchanged: tuple[bool, ...]
-    alive: int = 0
+    grown: int = 0
 
 
 @dataclass(frozen=True)

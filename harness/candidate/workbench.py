@@ -314,5 +314,3 @@ def _students(traceback: TracebackType | None) -> TracebackType | None:
             last = traceback
         traceback = traceback.tb_next
     return last
-
-

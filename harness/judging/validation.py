@@ -11,11 +11,13 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from harness.candidate.workbench import Workbench
 from harness.course.assignment import Assignment
 from harness.course.inputs import Sizes, is_real_tensor
 from harness.course.numbers import number, shape
@@ -25,8 +27,11 @@ from harness.course.sizes import at_sizes
 from harness.course.stage import Mistake, Stage, Upstream, Values
 from harness.errors import UserError
 from harness.formulas.same import same_as_true
-from harness.probes import plan
+from harness.optimizers import Optimizer
+from harness.optimizers.optimizer import as_class
+from harness.probes import Failed, Session, plan
 from harness.probes.cases import case_of, largest
+from harness.probes.optimizers import OptimizerContext
 from harness.probes.rounding import rounding
 from harness.training.task import Task, train_reference
 
@@ -49,7 +54,9 @@ def validate(assignment: Assignment) -> None:
             raise UserError(f"{stage.place}: {stage.name}: {fault}") from None
     if assignment.network:
         sizes_of(assignment.network)
-    if assignment.task:
+    for optimizer in assignment.optimizers:
+        _validate_optimizer(assignment, optimizer)
+    if assignment.task and not assignment.given:
         _validate_training(assignment, assignment.task)
 
 
@@ -204,3 +211,32 @@ def _validate_training(assignment: Assignment, task: Task) -> None:
             f"{name} reaches {run.accuracy or 0:.1%} of unseen samples on the references, and asks "
             f"for {task.accuracy:.1%}: take more steps, another rate, or ask for less."
         )
+
+
+def _validate_optimizer(assignment: Assignment, optimizer: Optimizer) -> None:
+    """Raise UserError unless the reference works, also as a rule, and in the training."""
+    place = f"{optimizer.place}: {optimizer.name}"
+    context = OptimizerContext(optimizer, Workbench({optimizer.name: as_class(optimizer)}), SEED)
+    for at in range(len(optimizer.tries)):
+        trajectory = context.drawn(f"validation/{at}", (3, 2), (3, 2), at=at, absent=True)
+        try:
+            values = [each for step in optimizer.run(trajectory) for each in step]
+        except Exception as error:
+            text = f"{type(error).__name__}: {error}".rstrip(":. ")
+            raise UserError(f"{place}: the reference raises {text}.") from None
+        if not all(bool(each.isfinite().all()) for each in values):
+            raise UserError(f"{place}: the reference gives values that are not finite.")
+        right = [each for step in optimizer.path(trajectory) for each in step]
+        if not all(map(partial(torch.allclose, rtol=RELATIVE), values, right)):
+            raise UserError(
+                f"{place}: the rule {optimizer.rule} leads elsewhere than the reference."
+            )
+    probes = [each for each in plan(assignment, Settings()) if each.stage == optimizer.name]
+    references = {each.name: as_class(each) for each in assignment.optimizers}
+    session = Session(assignment, Workbench(references), SEED)
+    for check in probes:
+        try:
+            check.run(session)
+        except Failed as failed:
+            said = f"{failed.where} {failed.detail}".strip()
+            raise UserError(f"{place}: the reference fails {check.id}: {said}") from None

@@ -12,7 +12,6 @@ from harness.course.assignment import Assignment
 from harness.course.settings import Settings, SettingsError
 from harness.course.stage import Stage
 from harness.errors import did_you_mean
-from harness.probes import robustness
 from harness.optimizers import Optimizer
 from harness.probes import optimizers, robustness
 from harness.probes.chain import judge_chain
@@ -221,7 +220,7 @@ _OF_OPTIMIZERS: Mapping[str, tuple[str, Callable[[OptimizerContext], None]]] = {
     "missing": ("A parameter without a gradient stays where it is", optimizers.missing),
     "precision": ("Steps keep double precision, and work in single too", optimizers.precision),
     "purity": ("Gradients stay, and parameters are changed in place", optimizers.purity),
-    "memory": ("A thousand steps need no more memory than a hundred", optimizers.memory),
+    "memory": ("Many steps need no more memory than one", optimizers.memory),
 }
 
 

@@ -14,6 +14,7 @@ from harness.formulas.notation import BEHAVES, RIGHT, Formula, as_written, plain
 from harness.show.chain import chain_picture
 from harness.show.outline import MARKS, Finding, Part, advice, next_step, parts, verdict
 from harness.show.trained import accuracy_line, training_pictures
+from harness.show.valley import valley_pictures
 from harness.show.visible import visible
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def report_html(
         _paragraph(verdict(report), "bph-verdict"),
         _bar(report),
         _chain(report, assignment),
+        _valleys(report, assignment),
         *(_findings(part, assignment) for part in said),
         _training(run, reference, assignment) if run else "",
         _waiting(said),
@@ -70,6 +72,12 @@ def _chain(report: Report, assignment: Assignment) -> str:
     drawn = chain_picture(assignment, report)
     wide = f' style="max-width: {drawn.width:.0f}px"' if drawn.width > WIDE else ""
     return f'<div class="bph-picture"{wide}>{drawn.html}</div>'
+
+
+def _valleys(report: Report, assignment: Assignment) -> str:
+    drawn = valley_pictures(assignment.optimizers, report)
+    pictures = "".join(f'<div class="bph-picture">{each.svg}</div>' for each in drawn)
+    return f'<div class="bph-pictures">{pictures}</div>' if pictures else ""
 
 
 def _findings(part: Part, assignment: Assignment) -> str:
