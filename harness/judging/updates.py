@@ -28,7 +28,8 @@ def diagnosis_of(context: OptimizerContext, check: Check) -> Diagnosis | None:
     """
     optimizer = context.optimizer
     kind = check.id.partition("/")[2]
-    ran = context.answers.get(READ.get(kind, ""), [])
+    # The first of several: where shapes differ, a mistake may raise instead.
+    ran = context.answers.get(READ.get(kind, ""), [])[:1]
     paths = [_path_of(each) for each in ran]
     if optimizer.rule is None or not paths or any(path is None for path in paths):
         return None

@@ -133,7 +133,7 @@ def settings(context: OptimizerContext) -> None:
 
 def state(context: OptimizerContext) -> None:
     """Check that parameters and optimizers do not disturb each other."""
-    several = [context.drawn(f"state/{each}", *THREE) for each in range(2)]
+    several = [context.drawn("state/0", *TWO), context.drawn("state/1", *THREE)]
     detail = "Has each parameter a state of its own, and each optimizer?"
     _hold(
         context,
@@ -166,7 +166,7 @@ def precision(context: OptimizerContext) -> None:
 
 def purity(context: OptimizerContext) -> None:
     """Check that the gradients stay, and that the parameters are the same tensors."""
-    for step in stepped(context, context.run("purity", [context.drawn("purity", *TWO)])[0]):
+    for step in stepped(context, context.run("purity", [context.drawn("purity")])[0]):
         if not all(step.unchanged):
             raise context.failed(
                 "step() changes a gradient, p.grad.",
@@ -181,7 +181,7 @@ def purity(context: OptimizerContext) -> None:
 
 def memory(context: OptimizerContext) -> None:
     """Check that many steps need no more memory than one."""
-    trajectory = context.drawn("memory", *THREE)
+    trajectory = context.drawn("memory")
     handle = next(context.handles)
     first, *_ = trajectory.steps
     built, *steps = context.candidate.perform(
@@ -238,12 +238,12 @@ def _hold(
 
     One of the accepted conventions is as right, all the way.
     """
-    moved = [stepped(context, each) for each in ran]
     first: Failed | None = None
     for convention in (None, *conventions_of(context.optimizer)):
         rights = [_right(context.optimizer, each.trajectory, convention) for each in ran]
         failures = (
-            _difference(context, *each, tolerance) for each in zip(ran, moved, rights, strict=True)
+            _difference(context, each, stepped(context, each), right, tolerance)
+            for each, right in zip(ran, rights, strict=True)
         )
         failed = next((each for each in failures if each), None)
         if failed is None:

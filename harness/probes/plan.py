@@ -215,8 +215,8 @@ def _of_chain(assignment: Assignment, checks: list[Planned]) -> Iterator[Planned
 
 
 _OF_OPTIMIZERS: Mapping[str, tuple[str, Callable[[OptimizerContext], None]]] = {
-    "settings": ("Each group has its own hyperparameters, which can change", optimizers.settings),
     "state": ("Each parameter and each optimizer has its own state", optimizers.state),
+    "settings": ("Each group has its own hyperparameters, which can change", optimizers.settings),
     "missing": ("A parameter without a gradient stays where it is", optimizers.missing),
     "precision": ("Steps keep double precision, and work in single too", optimizers.precision),
     "purity": ("Gradients stay, and parameters are changed in place", optimizers.purity),
@@ -237,16 +237,17 @@ def _of_optimizer(assignment: Assignment, optimizer: Optimizer) -> Iterator[Plan
 
     title = f"step() moves a parameter as {optimizer.formula or optimizer.name} says"
     yield planned("update", title, optimizers.update)
-    needs = f"{optimizer.slug}/update"
+    needs, several = f"{optimizer.slug}/update", f"{optimizer.slug}/state"
     for kind, (title, probe) in _OF_OPTIMIZERS.items():
-        yield planned(kind, title, probe, needs)
+        more = [several] if kind in ("settings", "missing") else []
+        yield planned(kind, title, probe, needs, *more)
     if (task := assignment.task) and assignment.given:
         references = tuple((stage.name, stage.forward) for stage in assignment.given)
 
         def trains(context: OptimizerContext) -> None:
             train_with(context, task, references)
 
-        yield planned("training", f"A network learns {task.name} with it", trains, needs)
+        yield planned("training", f"A network learns {task.name} with it", trains, needs, several)
 
 
 def _in_chain(students: tuple[str, ...], session: Session) -> None:
