@@ -634,7 +634,7 @@ def test_a_function_that_changes_its_mind_is_caught_in_training():
     def backward(ctx, g):
         (a,) = ctx.saved_tensors
         calls.append(None)
-        return g * a * (1 - a) * (1.5 if len(calls) > 600 else 1)
+        return g * a * (1 - a) * (1.5 if len(calls) > 400 else 1)
 
     report = report_of(Sigmoid=with_backward(Sigmoid, backward))
     check = check_of(report, "training")

@@ -145,7 +145,7 @@ def fault_in(table: Table) -> str:
         try:
             pattern, filling = ast.parse(old).body, ast.parse(str(new)).body
         except SyntaxError:
-            return f'"{old}" = "{new}" is no pattern with what replaces it'
+            return f'"{old}" = "{new}" cannot be read as a pattern and what replaces it'
         whole = len(pattern) == 1 and isinstance(pattern[0], ast.Assign)
         if not whole and not (len(pattern) == 1 and isinstance(pattern[0], ast.Expr)):
             return f"{old} is neither an expression nor an assignment"
