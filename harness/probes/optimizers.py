@@ -25,7 +25,7 @@ from harness.probes.context import Errored, Failed, for_staff, in_words
 VALUES, PRECISION, SINGLE = Tolerance(1e-6, 1e-6), Tolerance(1e-9, 1e-9), Tolerance(1e-3, 1e-4)
 # Entries of a parameter are no more exact than some roundings of it.
 ROUNDINGS = 64 * EPSILON
-# After so many steps tensors are counted, and so many may have come: a state that each step replaces.
+# After so many steps tensors are counted; so many may have come, as state that each step replaces.
 MANY, SPARE = 500, 50
 ONE, TWO, THREE = ((3, 2),), ((3, 2), (3, 2)), ((3, 2), (4,), (3, 2))
 
