@@ -153,10 +153,11 @@ def with_consequences(
 def _without_points(check: Check, why: Evidence, first: str, rules: Settings) -> Check:
     if check.id != first:
         return replace(check, outcome="not_run", points=0.0, waits_for=first)
+    what = "the step itself" if why.kind == "built-in-optimizer" else "the gradient's own formula"
     line = f", at {why.place}: `{why.code}`" if why.place else ""
     message = (
         f"{check.stage} {_RULES[why.kind]}{line}. This assignment gives no points for that: "
-        "write the gradient's own formula."
+        f"write {what}."
     )
     return replace(
         check,
