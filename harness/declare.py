@@ -24,6 +24,7 @@ from harness.course.tracing import caller, place_outside, trace
 from harness.errors import DeclarationError
 from harness.mistakes import with_own_mistakes
 from harness.optimizers import Optimizer
+from harness.optimizers.recorded import RecordedSteps
 from harness.training.table import Source, Start, Training
 from harness.training.task import Task
 
@@ -206,7 +207,7 @@ def pair(
 
 def optimizer(
     name: str,
-    like: type[torch.optim.Optimizer] | Callable[..., Any],
+    like: type[torch.optim.Optimizer] | Callable[..., Any] | RecordedSteps,
     tries: Sequence[Mapping[str, Any]] = (),
     *,
     formula: str = "",

@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 
 from harness.course.assignment import Assignment
 from harness.notebook import Checked, Handout
+from harness.optimizers.recorded import RecordedSteps
 from harness.probes.recorded import Recording
 from harness.show.chain import Picture
 
@@ -30,6 +31,11 @@ def packed(data: bytes) -> str:
 def recorded(text: str) -> Recording:
     """Return the answers that ``text`` packs, for a stage whose forward students write."""
     return Recording(_data(text).decode())
+
+
+def recorded_steps(text: str) -> RecordedSteps:
+    """Return the steps that ``text`` packs, for an optimizer whose reference is the solution."""
+    return RecordedSteps(_data(text).decode())
 
 
 def unpacked(name: str, text: str) -> Path:

@@ -11,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from grading.nbgrader.handout import module_text
 from grading.verify.case import Solution, unsolved
 from grading.verify.optimizers import class_text, optimizer_controls
 from harness.candidate.workbench import Workbench
@@ -18,16 +19,20 @@ from harness.course.assignment import Assignment
 from harness.course.assignments import load_assignment
 from harness.course.report import Check, Report
 from harness.course.settings import Settings
-from harness.declare import DeclarationError, assignment, optimizer
+from harness.declare import DeclarationError, assignment, optimizer, stage
+from harness.errors import UserError
 from harness.judging.judge import judge
 from harness.judging.validation import validate
 from harness.notebook import Handout
 from harness.optimizers import Optimizer, Rule
 from harness.optimizers.drawing import drawn
 from harness.optimizers.edits import catalogue_of, combined, conventions_of, mistakes_of
+from harness.optimizers.recorded import RecordedSteps
 from harness.optimizers.rule import read_rule, rule_of
 from harness.probes import plan
+from harness.probes.recorded import record_steps
 from harness.show.valley import valley_pictures
+from tests.own_course import declare
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "solutions" / "optimizers-by-hand"
 SEED = 12345
@@ -338,6 +343,154 @@ class TestNames:
         assert counts["named"] >= 0.95 * counts["wrong"], counts
 
 
+class TestHandouts:
+    def test_recorded_steps_stand_for_a_function_that_is_the_solution(self, tmp_path: Path) -> None:
+        text = module_text(EXAMPLE)
+        assert "def clipped" not in text
+        assert "max_norm / " not in text
+        (tmp_path / "optimizers_by_hand.py").write_text(text)
+        made = load_assignment(EXAMPLE.name, tmp_path / "optimizers_by_hand.py")
+        solved = (EXAMPLE / f"{EXAMPLE.name}.py").read_text()
+        wrong = solved.replace("min(1.0, group", "max(1.0, group")
+        for code, told in ((solved, []), (wrong, ["update"])):
+            scope: dict[str, Any] = {}
+            exec(code, scope)
+            report = judge(made, Workbench(scope), only=_checks_of(made, "ClippedSGD")).report
+            assert failed(report) == told
+
+    def test_conventions_are_right_by_recorded_steps_too(self) -> None:
+        def reference(p: Any, g: Any, state: Any, *, lr: float, mu: float) -> Any:
+            state["v"] = mu * state.get("v", 0) + g
+            return p - lr * state["v"]
+
+        each = optimizer("Momentum", reference, [{"lr": 0.1, "mu": 0.9}])
+        steps = RecordedSteps(record_steps(declared(each), each))
+        (other,) = conventions_of(each)
+        scope: dict[str, Any] = {}
+        exec(class_text(each, other.rule), scope)
+        home = declared(optimizer("Momentum", steps))
+        report = judge(home, Workbench(scope)).report
+        assert report.passed
+        assert [str(one) for one in report.advice] == [
+            str(one) for one in judge(declared(each), Workbench(scope)).report.advice
+        ]
+
+    def test_a_handout_of_signatures_keeps_the_courses_mistakes_back(self, tmp_path: Path) -> None:
+        folder = declare(
+            tmp_path,
+            "descent",
+            """
+import torch
+from harness.declare import assignment, optimizer
+
+sgd = optimizer("SGD", torch.optim.SGD, [{"lr": 0.1}])
+ASSIGNMENT = assignment("Descent", [sgd], mistakes="mistakes.toml", handout="signatures")
+""",
+        )
+        (folder / "mistakes.toml").write_text(OWN)
+        assert "mistakes" not in module_text(folder)
+
+
+OWN = """
+[rate-squared]
+replace = { "lr * _x" = "lr ** 2 * _x" }
+hint = "How often does the rate count?"
+
+[uphill]
+hint = "Walk down!"
+"""
+
+
+class TestOwnMistakes:
+    def test_a_courses_own_catalogue_adds_mistakes_and_replaces_hints(self, tmp_path: Path) -> None:
+        made = assignment("Descent", [LIKE["SGD"]], mistakes=_written(tmp_path, OWN))
+        (each,) = made.optimizers
+        for old, new, name, hint in (
+            ("-=", "+=", "uphill", "Walk down!"),
+            (
+                'group["lr"] *',
+                'group["lr"] ** 2 *',
+                "rate-squared",
+                "How often does the rate count?",
+            ),
+        ):
+            code = SGD.replace(old, new)
+            assert code != SGD
+            check = the_update(judged(each, code))
+            assert check.diagnosis
+            assert (check.diagnosis.mistake, check.diagnosis.hint) == (name, hint)
+
+    def test_for_stages_too(self, tmp_path: Path) -> None:
+        relu = stage("ReLU", "z[N K] -> a", torch.relu, gradients={"z": "g * (z > 0)"})
+        text = """
+[no-mask]
+stages = ["ReLU"]
+gradients.z = "g"
+hint = "For which z does a stay the same?"
+
+[upstream-missing]
+hint = "Where is g?"
+"""
+        made = assignment("Rectifiers", [relu], mistakes=_written(tmp_path, text))
+        for body, name, hint in (
+            ("g * 1", "no-mask", "For which z does a stay the same?"),
+            ("(z > 0) * 1.0", "upstream-missing", "Where is g?"),
+        ):
+            scope: dict[str, Any] = {}
+            exec(RELU.replace("«body»", body), scope)
+            report = judge(replace(made, name="rectifiers"), Workbench(scope), seed=SEED).report
+            diagnosis = report.checks[1].diagnosis
+            assert diagnosis
+            assert (diagnosis.mistake, diagnosis.hint) == (name, hint)
+
+    @pytest.mark.parametrize(
+        ("text", "says"),
+        [
+            ('[x]\nhint = "h"\nstages = ["Relu"]', "there is no stage Relu"),
+            ('[x]\nhint = "h"\nhabit = "sleeps"', "habit is one of"),
+            ('[x]\nhint = "h"\nreplace = { "lr *" = "lr" }', "cannot be read"),
+            ('[x]\nhint = "h"\nreplace = { "lr" = "g = g" }', "cannot replace lr"),
+            ('[x]\nhint = "h"\ngradients.w = "g"', "fits none of the stages"),
+            ("[x]\nhabit = 3", "habit must be a string"),
+        ],
+    )
+    def test_what_cannot_be_used_is_one_sentence(
+        self, tmp_path: Path, text: str, says: str
+    ) -> None:
+        with pytest.raises(UserError, match=says):
+            assignment("Descent", [LIKE["SGD"]], mistakes=_written(tmp_path, text))
+
+
+SGD = """
+import torch
+
+class SGD(torch.optim.Optimizer):
+    def __init__(self, params, lr=0.1):
+        super().__init__(params, dict(lr=lr))
+
+    @torch.no_grad()
+    def step(self):
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is not None:
+                    p -= group["lr"] * p.grad
+"""
+RELU = """
+import torch
+
+class ReLU(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, z):
+        ctx.save_for_backward(z)
+        return z.clamp(min=0)
+
+    @staticmethod
+    def backward(ctx, g):
+        (z,) = ctx.saved_tensors
+        return «body»
+"""
+
+
 class TestShown:
     def test_a_report_draws_the_path_and_a_named_mistake_beside_it(self) -> None:
         made = declared(LIKE["Momentum"])
@@ -390,6 +543,16 @@ def variants_of_adam() -> Iterator[Rule]:
             f"{before}m = beta1 * m + (1 - beta1) * g; v = beta2 * v + (1 - beta2) * {square}; "
             f"p = p - lr * ({m}) / {epsilon.format(v=v)}{after}"
         )
+
+
+def _written(folder: Path, text: str) -> Path:
+    path = folder / "mistakes.toml"
+    path.write_text(text)
+    return path
+
+
+def _checks_of(made: Assignment, name: str) -> list[str]:
+    return [check.id for check in plan(made, Settings()) if check.stage == name]
 
 
 def _leads_alike(one: Rule, other: Rule | None) -> bool:

@@ -18,7 +18,7 @@ from harness.course.assignment import Assignment
 from harness.course.assignments import DECLARATION, VARIABLE, load_assignment, module_of
 from harness.errors import UserError
 from harness.handouts import packed
-from harness.probes.recorded import record
+from harness.probes.recorded import record, record_steps
 
 # Of the data in a module, as text.
 DATA_LIMIT = 1024 * 1024
@@ -30,12 +30,16 @@ _TOOLS = """
 from types import SimpleNamespace
 from harness.handouts import handout
 from harness.handouts import recorded
+from harness.handouts import recorded_steps
 from harness.handouts import unpacked
 """
 _KeptBack = dict[str, set[str]]
 _KEPT_BACK = {"assignment": {"sizes"}}
 _TELLING = {"gradients", "where", "mistakes"}
-_KEPT_BACK_TOO = dict.fromkeys(("stage", "pair"), _TELLING)
+_KEPT_BACK_TOO = {
+    **dict.fromkeys(("stage", "pair"), _TELLING),
+    "assignment": {"sizes", "mistakes"},
+}
 
 
 def write_module(folder: Path) -> Path:
@@ -194,7 +198,7 @@ class _Module:
             is_code = any(isinstance(node, ast.FunctionDef | ast.Lambda) for node in ast.walk(each))
             if is_code and (names := _bound(each) & self._forwards.names):
                 raise UserError(
-                    f"{self._folder / DECLARATION}: {min(names)} computes a forward that students "
+                    f"{self._folder / DECLARATION}: {min(names)} computes what students "
                     "write, and something else that is handed out needs it: write it twice."
                 )
 
@@ -218,7 +222,11 @@ class _Forwards(ast.NodeTransformer):
     """
 
     def __init__(self, declared: Assignment) -> None:
+        self._declared = declared
         self._work = {each.name: each for each in declared.stages if each.forward_is_work}
+        self._steps = {
+            each.name: each for each in declared.optimizers if not isinstance(each.like, type)
+        }
         self.recorded: dict[str, str] = {}
         self.names: set[str] = set()
 
@@ -227,6 +235,8 @@ class _Forwards(ast.NodeTransformer):
         parts = dict(zip(("name", "signature", "forward"), node.args, strict=False))
         parts |= {name: each.value for name, each in given.items() if name}
         name, work = (getattr(parts.get(each), "value", None) for each in ("name", "work"))
+        if ast.unparse(node.func).rpartition(".")[2] == "optimizer" and name in self._steps:
+            return self._with_recorded_steps(node, name, given.get("like"))
         is_stage = ast.unparse(node.func).rpartition(".")[2] in _KEPT_BACK_TOO
         if not is_stage or not work or name not in self._work:
             return self.generic_visit(node)
@@ -239,6 +249,18 @@ class _Forwards(ast.NodeTransformer):
         else:
             node.args[2] = cases
         node.keywords = [each for each in node.keywords if each.arg not in _TELLING]
+        return node
+
+    def _with_recorded_steps(self, node: ast.Call, name: str, like: ast.keyword | None) -> ast.AST:
+        """Return the declaration of an optimizer with its steps in the place of its reference."""
+        self.names |= _names(like.value if like else node.args[1])
+        text = record_steps(self._declared, self._steps[name])
+        self.recorded[f"STEPS_OF_{name}"] = packed(text.encode())
+        steps = ast.parse(f"recorded_steps(STEPS_OF_{name})", mode="eval").body
+        if like:
+            like.value = steps
+        else:
+            node.args[1] = steps
         return node
 
 

@@ -48,9 +48,10 @@ class _Edit:
 
 
 def catalogue_of(optimizer: Optimizer) -> Mapping[str, Table]:
-    """Return the known mistakes, with those that the assignment replaces and adds."""
+    """Return the mistakes that the assignment adds or replaces, then those that are known."""
     shipped, own = _shipped(), optimizer.catalogue
-    return {**shipped, **{name: {**shipped.get(name, {}), **own[name]} for name in own}}
+    first = {name: {**shipped.get(name, {}), **table} for name, table in own.items()}
+    return {**first, **{name: table for name, table in shipped.items() if name not in first}}
 
 
 @cache

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from harness.candidate.operations import Value
+from harness.optimizers.recorded import RecordedSteps
 from harness.optimizers.rule import GIVEN, Rule, read_rule, rule_of, total_norm, unpacked
 from harness.optimizers.trajectory import Settings, Trajectory
 
@@ -30,7 +31,7 @@ class Optimizer:
     """
 
     name: str
-    like: type[torch.optim.Optimizer] | Update
+    like: type[torch.optim.Optimizer] | Update | RecordedSteps
     tries: tuple[Settings, ...] = ({},)
     formula: str = ""
     conventions: Literal["any", "reference"] = "any"
@@ -38,6 +39,9 @@ class Optimizer:
     place: str = ""
 
     def __post_init__(self) -> None:
+        if isinstance(self.like, RecordedSteps):
+            object.__setattr__(self, "tries", self.like.tries)
+            return
         defaults = {
             name: each.default
             for name, each in inspect.signature(self.like).parameters.items()
@@ -57,6 +61,7 @@ class Optimizer:
 
     def _check_keywords(self, settings: Settings) -> None:
         """Raise ValueError unless the reference takes the settings."""
+        assert not isinstance(self.like, RecordedSteps)
         parameters = inspect.signature(self.like).parameters
         if [*parameters][:3] != ["p", "g", "state"]:
             raise ValueError("like takes p, g, state, and then hyperparameters by keyword")
@@ -79,7 +84,7 @@ class Optimizer:
     def rule(self) -> Rule | None:
         """The reference as a rule; None if it is none that is known."""
         if not isinstance(self.like, type):
-            return rule_of(self.like)
+            return None if isinstance(self.like, RecordedSteps) else rule_of(self.like)
         flags = {name: x for name, x in self.tries[0].items() if isinstance(x, bool | str)}
         used = unpacked({k: v for k, v in self.tries[0].items() if k not in flags})
         used = {name: value for name, value in used.items() if not isinstance(value, tuple)}
@@ -96,6 +101,8 @@ class Optimizer:
 
     def moves(self, trajectory: Trajectory) -> Iterator[tuple[Tensor, ...]]:
         """Yield the right parameters after each step."""
+        if isinstance(self.like, RecordedSteps):
+            return self.like.moves(trajectory)
         # By the rule without torch.optim, which takes seconds to import what it needs.
         return self.rule.path(trajectory) if self.rule else self.run(trajectory)
 

@@ -25,13 +25,15 @@ class Step:
 class Trajectory:
     """Where the parameters start, the indices of those of each group, and the steps.
 
-    The ``settings`` are the optimizer's own, and after them what each group has of its own.
+    The ``settings`` are the optimizer's own, and after them what each group has of its own. The
+    ``name`` says what it is drawn for.
     """
 
     start: tuple[Tensor, ...]
     groups: tuple[tuple[int, ...], ...]
     settings: tuple[Settings, ...]
     steps: Sequence[Step]
+    name: str = ""
 
     def with_settings(self) -> Iterator[tuple[tuple[Settings, ...], Step]]:
         """Yield each step with the settings of each parameter at it."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import count, zip_longest
 from typing import Any, NoReturn
 
@@ -14,8 +14,10 @@ from torch import Tensor
 from harness.candidate import operations as ops
 from harness.course.numbers import number, numbers, shape
 from harness.optimizers.drawing import drawn
-from harness.optimizers.edits import Wrong, conventions_of, hint_of
+from harness.optimizers.edits import conventions_of, hint_of
 from harness.optimizers.optimizer import Optimizer
+from harness.optimizers.recorded import Path, RecordedSteps
+from harness.optimizers.rule import Rule
 from harness.optimizers.trajectory import Step, Trajectory
 from harness.probes.cases import generator_for, largest
 from harness.probes.compare import EPSILON, Tolerance, difference
@@ -54,7 +56,7 @@ class OptimizerContext:
     def drawn(self, purpose: str, *shapes: tuple[int, ...], **how: Any) -> Trajectory:
         """Return a trajectory that the seed chooses for a purpose."""
         generator = generator_for(self.seed, "optimizer", self.optimizer.name, purpose)
-        return drawn(self.optimizer, generator, shapes or ONE, **how)
+        return replace(drawn(self.optimizer, generator, shapes or ONE, **how), name=purpose)
 
     @cached_property
     def example(self) -> Ran:
@@ -239,16 +241,16 @@ def _hold(
     One of the accepted conventions is as right, all the way.
     """
     first: Failed | None = None
-    for convention in (None, *conventions_of(context.optimizer)):
-        rights = [_right(context.optimizer, each.trajectory, convention) for each in ran]
+    for hint, way in ways_of(context.optimizer):
+        rights = [way(each.trajectory) for each in ran]
         failures = (
             _difference(context, each, stepped(context, each), right, tolerance)
             for each, right in zip(ran, rights, strict=True)
         )
         failed = next((each for each in failures if each), None)
         if failed is None:
-            if convention and _matters(context.optimizer, ran, rights):
-                context.advise(hint_of(context.optimizer, convention.names))
+            if hint and _matters(context.optimizer, ran, rights):
+                context.advise(hint)
             return
         first = first or failed
     assert first
@@ -256,15 +258,25 @@ def _hold(
     raise first.restated(text[:1].upper() + text[1:], detail or first.detail)
 
 
-def _right(
-    optimizer: Optimizer, trajectory: Trajectory, convention: Wrong | None
-) -> Sequence[tuple[Tensor, ...]]:
-    return tuple(convention.rule.path(trajectory)) if convention else optimizer.path(trajectory)
+def ways_of(optimizer: Optimizer) -> list[tuple[str, Callable[[Trajectory], Path]]]:
+    """Return how to find where trajectories lead: the reference's way, and conventions' with hints.
+
+    The reference's has no hint.
+    """
+    if isinstance(like := optimizer.like, RecordedSteps):
+        return [(hint, partial(like.path, way=at)) for at, hint in enumerate(like.hints)]
+    others = [
+        (hint_of(optimizer, each.names), partial(_path, each.rule))
+        for each in conventions_of(optimizer)
+    ]
+    return [("", optimizer.path), *others]
 
 
-def _matters(
-    optimizer: Optimizer, ran: Sequence[Ran], rights: Sequence[Sequence[tuple[Tensor, ...]]]
-) -> bool:
+def _path(rule: Rule, trajectory: Trajectory) -> Path:
+    return tuple(rule.path(trajectory))
+
+
+def _matters(optimizer: Optimizer, ran: Sequence[Ran], rights: Sequence[Path]) -> bool:
     """Return whether a convention leads somewhere else than the reference."""
     return any(
         not torch.allclose(one, other, rtol=1e-9, atol=0)

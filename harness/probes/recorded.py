@@ -11,9 +11,15 @@ import torch
 from torch import Tensor
 
 from harness.candidate.values import copy_with_layout, same
+from harness.candidate.workbench import Workbench
+from harness.course.assignment import Assignment
 from harness.course.recorded import NotRecorded, Recorded
+from harness.course.settings import Settings
 from harness.course.sizes import few_numbers
 from harness.course.stage import Stage, Upstream, Values
+from harness.optimizers import Optimizer
+from harness.optimizers.optimizer import as_class
+from harness.optimizers.recorded import encoded
 from harness.probes.cases import (
     PUBLIC_SEED,
     Case,
@@ -29,6 +35,8 @@ from harness.probes.cases import (
 )
 from harness.probes.kinks import Slopes
 from harness.probes.numerical import gradcheck_case
+from harness.probes.optimizers import ways_of
+from harness.probes.plan import Session, plan
 from harness.probes.rounding import rounding
 from harness.probes.special_cases import special_cases
 
@@ -98,6 +106,20 @@ def record(stage: Stage) -> str:
         for purpose, each in cases.items()
     }
     return json.dumps(_plain({**told, "cases": made}))
+
+
+def record_steps(assignment: Assignment, optimizer: Optimizer) -> str:
+    """Return where an optimizer leads in the checks that are public, as JSON."""
+    references = {each.name: as_class(each) for each in assignment.optimizers}
+    session = Session(assignment, Workbench(references), PUBLIC_SEED)
+    for check in plan(assignment, Settings()):
+        if check.stage == optimizer.name:
+            check.run(session)
+    ran = session.optimizers[optimizer.name].answers.values()
+    trajectories = [each.trajectory for those in ran for each in those]
+    ways = ways_of(optimizer)
+    paths = {each.name: [way(each) for _, way in ways] for each in trajectories}
+    return encoded(optimizer, [hint for hint, _ in ways], paths)
 
 
 def _with_rooms(stage: Stage, case: Case) -> Case:

@@ -108,7 +108,7 @@ def _trajectory(optimizer: Optimizer, task: Task, references: References) -> Tra
     settings, inside = optimizer.tries[0], (tuple(range(len(start))),)
     # The next gradient is asked for when the parameters have moved.
     lazily: Any = descent()
-    on_the_way = Trajectory(now, inside, (settings, {}), lazily)
+    on_the_way = Trajectory(now, inside, (settings, {}), lazily, "training")
     for moved in optimizer.moves(on_the_way):
         now = moved
     return replace(on_the_way, steps=tuple(steps))
