@@ -23,10 +23,10 @@ from harness.course.tasks import task_of
 from harness.course.tracing import caller, place_outside, trace
 from harness.errors import DeclarationError
 from harness.mistakes import with_own_mistakes
-from harness.optimizers import Optimizer
-from harness.optimizers.recorded import RecordedSteps
 from harness.training.table import Source, Start, Training
 from harness.training.task import Task
+from harness.updates import Optimizer
+from harness.updates.recorded import RecordedSteps
 
 __all__ = [
     "DeclarationError",

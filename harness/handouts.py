@@ -10,9 +10,9 @@ from tempfile import TemporaryDirectory
 
 from harness.course.assignment import Assignment
 from harness.notebook import Checked, Handout
-from harness.optimizers.recorded import RecordedSteps
 from harness.probes.recorded import Recording
 from harness.show.chain import Picture
+from harness.updates.recorded import RecordedSteps
 
 
 def handout(

@@ -24,14 +24,14 @@ from harness.errors import UserError
 from harness.judging.judge import judge
 from harness.judging.validation import validate
 from harness.notebook import Handout
-from harness.optimizers import Optimizer, Rule
-from harness.optimizers.drawing import drawn
-from harness.optimizers.edits import catalogue_of, combined, conventions_of, mistakes_of
-from harness.optimizers.recorded import RecordedSteps
-from harness.optimizers.rule import read_rule, rule_of
 from harness.probes import plan
 from harness.probes.recorded import record_steps
 from harness.show.valley import valley_pictures
+from harness.updates import Optimizer, Rule
+from harness.updates.drawing import drawn
+from harness.updates.edits import catalogue_of, combined, conventions_of, mistakes_of
+from harness.updates.recorded import RecordedSteps
+from harness.updates.rule import read_rule, rule_of
 from tests.own_course import declare
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "solutions" / "optimizers-by-hand"

@@ -19,8 +19,6 @@ from grading.verify.rewrites import rewrites_of
 from harness.candidate.operations import Candidate
 from harness.course.assignment import Assignment
 from harness.course.settings import Limits
-from harness.optimizers import Optimizer, Rule
-from harness.optimizers.edits import conventions_of, mistakes_of
 from harness.probes.cases import GENERIC_SEED
 from harness.probes.context import Failed
 from harness.probes.optimizers import (
@@ -32,6 +30,8 @@ from harness.probes.optimizers import (
     state,
     update,
 )
+from harness.updates import Optimizer, Rule
+from harness.updates.edits import conventions_of, mistakes_of
 
 # Those that a rule cannot say in Python's own words.
 _RENAMED = {"max": "greatest", "min": "least"}

@@ -15,7 +15,7 @@ from harness.candidate.workbench import Workbench
 from harness.course.assignments import load_assignment, use_course
 from harness.errors import UserError
 from harness.judging.judge import judge
-from harness.optimizers.optimizer import as_class
+from harness.updates.optimizer import as_class
 
 
 def make_ready(assignment_name: str, seed: int, only: Iterable[str] | None = None) -> None:

@@ -8,8 +8,8 @@ from harness.candidate.forms import Pair
 from harness.candidate.operations import Link
 from harness.course.network import Network
 from harness.course.stage import Stage
-from harness.optimizers import Optimizer
 from harness.training.task import Task
+from harness.updates import Optimizer
 
 
 @dataclass(frozen=True)

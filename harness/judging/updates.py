@@ -9,11 +9,11 @@ from torch import Tensor
 from harness.candidate.operations import Stepped
 from harness.course.report import Check, Diagnosis
 from harness.course.settings import Settings
-from harness.optimizers.edits import Wrong, combined, hint_of, mistakes_of
-from harness.optimizers.optimizer import Optimizer
-from harness.optimizers.rule import Rule
 from harness.probes.compare import EPSILON
 from harness.probes.optimizers import OptimizerContext, Ran
+from harness.updates.edits import Wrong, combined, hint_of, mistakes_of
+from harness.updates.optimizer import Optimizer
+from harness.updates.rule import Rule
 
 # Variants of Adam differ by 2.7e-4 at least.
 SAME = 1e-7

@@ -27,13 +27,13 @@ from harness.course.sizes import at_sizes
 from harness.course.stage import Mistake, Stage, Upstream, Values
 from harness.errors import UserError
 from harness.formulas.same import same_as_true
-from harness.optimizers import Optimizer
-from harness.optimizers.optimizer import as_class
 from harness.probes import Failed, Session, plan
 from harness.probes.cases import case_of, largest
 from harness.probes.optimizers import OptimizerContext
 from harness.probes.rounding import rounding
 from harness.training.task import Task, train_reference
+from harness.updates import Optimizer
+from harness.updates.optimizer import as_class
 
 RELATIVE = 1e-9
 SEED = 3

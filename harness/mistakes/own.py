@@ -10,8 +10,8 @@ from typing import Any
 from harness.course.stage import Stage
 from harness.errors import UserError
 from harness.mistakes.catalogue import Entry, load
-from harness.optimizers import Optimizer
-from harness.optimizers.edits import fault_in
+from harness.updates import Optimizer
+from harness.updates.edits import fault_in
 
 # What makes an entry a mistake of a stage, and one of an optimizer; others give a hint only.
 _OF_STAGES, _OF_OPTIMIZERS = {"gradients", "forward", "code"}, {"replace", "habit"}

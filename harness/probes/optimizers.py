@@ -13,15 +13,15 @@ from torch import Tensor
 
 from harness.candidate import operations as ops
 from harness.course.numbers import number, numbers, shape
-from harness.optimizers.drawing import drawn
-from harness.optimizers.edits import conventions_of, hint_of
-from harness.optimizers.optimizer import Optimizer
-from harness.optimizers.recorded import Path, RecordedSteps
-from harness.optimizers.rule import Rule
-from harness.optimizers.trajectory import Step, Trajectory
 from harness.probes.cases import generator_for, largest
 from harness.probes.compare import EPSILON, Tolerance, difference
 from harness.probes.context import Errored, Failed, for_staff, in_words
+from harness.updates.drawing import drawn
+from harness.updates.edits import conventions_of, hint_of
+from harness.updates.optimizer import Optimizer
+from harness.updates.recorded import Path, RecordedSteps
+from harness.updates.rule import Rule
+from harness.updates.trajectory import Step, Trajectory
 
 # Relative to how far the parameters have moved in all.
 VALUES, PRECISION, SINGLE = Tolerance(1e-6, 1e-6), Tolerance(1e-9, 1e-9), Tolerance(1e-3, 1e-4)

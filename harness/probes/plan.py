@@ -12,7 +12,6 @@ from harness.course.assignment import Assignment
 from harness.course.settings import Settings, SettingsError
 from harness.course.stage import Stage
 from harness.errors import did_you_mean
-from harness.optimizers import Optimizer
 from harness.probes import optimizers, robustness
 from harness.probes.chain import judge_chain
 from harness.probes.context import StageContext
@@ -23,6 +22,7 @@ from harness.probes.points import shared_out
 from harness.probes.special import special
 from harness.probes.training import train_with, training
 from harness.training.task import Run, train_reference
+from harness.updates import Optimizer
 
 Probe = Callable[[StageContext], None]
 # The checks that the points of ``special`` are taken from, in equal parts.

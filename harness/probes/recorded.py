@@ -17,9 +17,6 @@ from harness.course.recorded import NotRecorded, Recorded
 from harness.course.settings import Settings
 from harness.course.sizes import few_numbers
 from harness.course.stage import Stage, Upstream, Values
-from harness.optimizers import Optimizer
-from harness.optimizers.optimizer import as_class
-from harness.optimizers.recorded import encoded
 from harness.probes.cases import (
     PUBLIC_SEED,
     Case,
@@ -39,6 +36,9 @@ from harness.probes.optimizers import ways_of
 from harness.probes.plan import Session, plan
 from harness.probes.rounding import rounding
 from harness.probes.special_cases import special_cases
+from harness.updates import Optimizer
+from harness.updates.optimizer import as_class
+from harness.updates.recorded import encoded
 
 # A case with more numbers than this is recorded with one upstream.
 MOST = 1_000

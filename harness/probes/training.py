@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from harness.candidate.operations import Candidate, Chain, Chained, Stepped
-from harness.optimizers import Optimizer, Step, Trajectory
 from harness.probes.context import Errored, Failed, for_staff, in_words
 from harness.probes.optimizers import OptimizerContext, stepped
 from harness.training.task import Run, Task, examined, reference_candidate, train_candidate
+from harness.updates import Optimizer, Step, Trajectory
 
 # A right backward in float32 drifts by about 1e-5 of a parameter over a training; a wrong one
 # that slipped through everything else is off by far more within a few steps.

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 
 from harness.course.report import Report
-from harness.optimizers import Optimizer, Rule, Step, Trajectory
-from harness.optimizers.rule import read_rule
-from harness.optimizers.trajectory import Settings
 from harness.show.svg import BAD, GOOD, Picture, Point, caption, element, line, picture
+from harness.updates import Optimizer, Rule, Step, Trajectory
+from harness.updates.rule import read_rule
+from harness.updates.trajectory import Settings
 
 WIDTH, HEIGHT, TOP = 370.0, 226.0, 30.0
 CENTRE: Point = (196.0, 116.0)

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from harness.candidate.operations import Value
-from harness.optimizers.optimizer import Optimizer
-from harness.optimizers.trajectory import Settings, Step, Trajectory
+from harness.updates.optimizer import Optimizer
+from harness.updates.trajectory import Settings, Step, Trajectory
 
 STEPS = 12
 # The powers of ten between which the sizes of gradients lie.

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from harness.candidate.operations import Value
-from harness.optimizers.trajectory import Trajectory
+from harness.updates.trajectory import Trajectory
 
 # How the state goes wrong, where no assignment is: it is set to 0 at every step, all parameters
 # have one, it counts the updates of all, and of steps without a gradient too, or it is used before

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from harness.candidate.operations import Value
-from harness.optimizers.recorded import RecordedSteps
-from harness.optimizers.rule import GIVEN, Rule, read_rule, rule_of, total_norm, unpacked
-from harness.optimizers.trajectory import Settings, Trajectory
+from harness.updates.recorded import RecordedSteps
+from harness.updates.rule import GIVEN, Rule, read_rule, rule_of, total_norm, unpacked
+from harness.updates.trajectory import Settings, Trajectory
 
 Update = Callable[..., Tensor]
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from harness.optimizers.trajectory import Settings, Trajectory
+from harness.updates.trajectory import Settings, Trajectory
 
 if TYPE_CHECKING:
-    from harness.optimizers.optimizer import Optimizer
+    from harness.updates.optimizer import Optimizer
 
 Path = Sequence[tuple[Tensor, ...]]
 

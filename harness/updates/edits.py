@@ -18,8 +18,8 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any, get_args
 
-from harness.optimizers.optimizer import Optimizer
-from harness.optimizers.rule import Habit, Rule
+from harness.updates.optimizer import Optimizer
+from harness.updates.rule import Habit, Rule
 
 # How many of the commonest mistakes are looked for at once.
 MOST = 5
