@@ -189,6 +189,6 @@ def _check_is_current(name: str) -> None:
         ast.parse(shell.transform_cell(cells[count]))
     except SyntaxError as error:
         raise RuntimeError(
-            f"{name} is still the one from before: cell [{count}], which should define it, has a "
+            f"{name} is still the one from before: cell {count}, which should define it, has a "
             f"syntax error in line {error.lineno}: {error.msg}. Correct it, and run it again."
         ) from None

@@ -78,14 +78,15 @@ def test_an_old_class_is_not_checked_when_the_cell_with_the_new_one_is_no_python
         for text in (right, "from harness.many_neurons import check", wrong):
             shell.run_cell(text, store_history=True)
         old = shell.run_cell("check(Sigmoid)", store_history=True)
+        shell.run_cell(right.replace("return dz", "return 1 / 0 * dz"), store_history=True)
+        raising = shell.run_cell("check(Sigmoid)", store_history=True)
         shell.run_cell(f"%%time\n{right}", store_history=True)
         new = shell.run_cell("check(Sigmoid)", store_history=True)
     finally:
         InteractiveShell.clear_instance()
-    assert "cell [3], which should define it, has a syntax error in line 14" in str(
-        old.error_in_exec
-    )
+    assert "cell 3, which should define it, has a syntax error in line 14" in str(old.error_in_exec)
     assert new.result.report.passed
+    assert "ZeroDivisionError at cell 5, line 17" in str(raising.result.report)
 
 
 def printing(text):

@@ -79,7 +79,7 @@ def test_a_stage_that_passes_takes_one_line():
 
 def test_waiting_checks_are_folded_into_one_line():
     text = report_text(wrong_sigmoid())
-    assert "– waits for ∂C/∂z: forward, precision, stability\n" in text
+    assert "– waits for ∂C/∂z: forward, precision, extreme values\n" in text
     assert "– waits for ∂C/∂z of Sigmoid: Sigmoid, whole chain\n" in text
 
 
@@ -118,7 +118,7 @@ def test_without_a_message_the_title_says_what_does_not_hold():
     [
         ([check("sigmoid/gradient/z", "failed")], "get ∂C/∂z of Sigmoid right"),
         ([check("sigmoid/forward", "failed")], "get the forward of Sigmoid right"),
-        ([check("sigmoid/purity", "failed")], "fix “purity” in Sigmoid"),
+        ([check("sigmoid/purity", "failed")], "fix “the title of sigmoid/purity” in Sigmoid"),
         ([check("chain/whole", "failed", None)], "find what goes wrong in the chain"),
         ([check("training", "error", None)], "find what goes wrong in “training”"),
         (

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable
 from importlib.resources import files
 
 from harness.course.report import Check
+from harness.show.outline import needed
 from harness.show.visible import visible
 
 # Zips have no times of their own: the same files give the same bytes.
@@ -34,4 +35,6 @@ def zipped(entries: Iterable[tuple[str, str | bytes]], programs: Collection[str]
 
 def message_of(check: Check) -> str:
     """Return what a student reads of a check: its message, or which check it depends on."""
-    return f"waits for {check.waits_for}" if check.outcome == "not_run" else visible(check.message)
+    if check.outcome == "not_run":
+        return f"waits for {needed(check.waits_for or '')}"
+    return visible(check.message)

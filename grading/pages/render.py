@@ -7,7 +7,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from harness.course.numbers import decimal
-from harness.show.outline import check_label
+from harness.show.outline import check_label, needed
 from harness.show.visible import visible, visible_line
 
 
@@ -22,7 +22,12 @@ def _environment(package: str) -> Environment:
         auto_reload=False,
         finalize=_shown,
     )
-    made.filters |= {"number": decimal, "check_label": check_label, "line": visible_line}
+    made.filters |= {
+        "number": decimal,
+        "check_label": check_label,
+        "needed": needed,
+        "line": visible_line,
+    }
     return made
 
 

@@ -177,17 +177,22 @@ def _read_notebook(data: bytes, part: Part) -> Source:
             f"The notebook has the old format {notebook.nbformat}: open it in Jupyter, save it, "
             "and hand it in again."
         )
-    code = [cell for cell in notebook.cells or () if _is_code(cell)]
+    # Jupyter does not count an empty cell when it runs all.
+    code = [cell for cell in notebook.cells or () if _is_code(cell) and _text_of(cell).strip()]
     cells = (
-        Cell(f"<cell {number}>", _newlines("".join(cell.source or "")))
+        Cell(f"<cell {number}>", _newlines(_text_of(cell)))
         for number, cell in enumerate(code, start=1)
         if part == "all" or not (_is_check(cell) or _is_ungraded(cell))
         if part != "own" or not _is_locked(cell)
     )
-    with_code = tuple(cell for cell in cells if cell.text and not cell.text.isspace())
+    with_code = tuple(cells)
     if not with_code:
         raise Unreadable("The notebook has no code of yours.")
     return Source(with_code, notebook=True)
+
+
+def _text_of(cell: _NotebookCell) -> str:
+    return "".join(cell.source or "")
 
 
 def _is_code(cell: _NotebookCell) -> bool:

@@ -18,7 +18,7 @@ from harness.course.numbers import decimal
 from harness.course.report import Check, Report
 from harness.errors import UserError, did_you_mean
 from harness.probes import Planned, plan
-from harness.show.outline import MARKS, advice
+from harness.show.outline import MARKS, advice, needed
 from harness.show.visible import visible
 
 # The properties of each report, which --junitxml writes.
@@ -189,7 +189,7 @@ class CheckItem(pytest.Item):
         check = self.checks.result(self)
         self.user_properties[1] = (POINTS, check.points)
         if check.outcome == "not_run":
-            pytest.skip(f"waits for {check.waits_for}")
+            pytest.skip(f"waits for {needed(check.waits_for or '')}")
         if check.outcome != "passed":
             start = "Does not hold" if check.outcome == "failed" else "Could not be checked"
             raise NotPassed(visible(check.message or f"{start}: {check.title}"))

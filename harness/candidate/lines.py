@@ -2,6 +2,7 @@
 
 import linecache
 import re
+import sys
 import sysconfig
 from itertools import islice
 from pathlib import Path
@@ -32,10 +33,21 @@ def is_students(filename: str) -> bool:
 def place_of(filename: str, line: int) -> str:
     """Return a line as students read it: ``line 12``, ``cell 3, line 2`` of a notebook.
 
-    In a module beside it, that is ``helpers.py, line 7``.
+    Cells have the numbers that Jupyter gives them when they run. In a module beside it, that is
+    ``helpers.py, line 7``.
     """
+    if number := _run_number(filename):
+        return f"cell {number}, line {line}"
     other = re.fullmatch(r"<(cell \d+|.+\.py)>", filename)
     return f"{other[1]}, line {line}" if other else f"line {line}"
+
+
+def _run_number(filename: str) -> str:
+    """Return the number of the cell with this file name in a live notebook, "" elsewhere."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    # ("Cell", "In[3]") of a cell, and None of a file.
+    label = shell.compile.format_code_name(filename) if shell else None
+    return "".join(filter(str.isdigit, label[1])) if label else ""
 
 
 def code_at(filename: str, line: int) -> str:

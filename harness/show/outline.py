@@ -13,6 +13,17 @@ MARKS: Mapping[Outcome, str] = MappingProxyType(
 )
 # The title of the part on the training.
 TRAINING = "Training"
+# What the lists of checks call those that have a title as long as a sentence.
+SHORT = MappingProxyType(
+    {
+        "stability": "extreme values",
+        "special": "special values",
+        "purity": "unchanged inputs",
+        "memory": "repeated calls",
+        "layout": "transposed tensors",
+        "subsets": "subsets of gradients",
+    }
+)
 # Where a stage is tried that stands in no network, as the titles of the checks end.
 ALONE = "torch's graph", "a step of training"
 
@@ -116,7 +127,19 @@ def check_label(id: str, title: str = "") -> str:
         alone = [each for each in where if each in ALONE]
         rest = "whole chain" if rest == "whole" else named if where else _class_name(rest)
         rest = alone[0] if alone else rest
-    return visible(rest or slug)
+    return visible(SHORT.get(rest, rest) or slug)
+
+
+def needed(id: str) -> str:
+    """Return a check that another one waits for: ``∂C/∂z of Sigmoid`` for its id."""
+    stage = "" if _slug(id) in ("chain", "training") else _class_name(_slug(id))
+    return f"{check_label(id)} of {visible(stage)}" if stage else check_label(id)
+
+
+def _title(check: Check) -> str:
+    """Return the label of a check, or its title where that says more than a word can."""
+    _, _, rest = check.id.partition("/")
+    return visible(check.title) if rest in ("precision", *SHORT) else _label(check)
 
 
 def _label(check: Check) -> str:
@@ -130,7 +153,7 @@ def _findings(checks: list[Check]) -> Iterable[Finding]:
             same.setdefault((check.outcome, _said(check)), []).append(check)
     asked: dict[str, str] = {}
     for (outcome, message), group in same.items():
-        labels = ", ".join(_label(check) for check in group)
+        labels = ", ".join(_title(check) for check in group)
         if (known := group[0].diagnosis) and known.hint:
             if known.hint in asked:
                 again = f"The same question as for {asked[known.hint]}."
@@ -177,6 +200,7 @@ def _fix(report: Report, id: str) -> str:
         return f"get the forward of {stage} right"
     if _slug(id) == "chain":
         return "find what goes wrong in the chain"
+    label = next((_title(check) for check in report.checks if check.id == id), label)
     return f"fix “{label}” in {stage}" if stage else f"find what goes wrong in “{label}”"
 
 
