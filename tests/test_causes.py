@@ -86,7 +86,7 @@ def test_an_old_class_is_not_checked_when_the_cell_with_the_new_one_is_no_python
         InteractiveShell.clear_instance()
     assert "cell 3, which should define it, has a syntax error in line 14" in str(old.error_in_exec)
     assert new.result.report.passed
-    assert "ZeroDivisionError at cell 5, line 17" in str(raising.result.report)
+    assert "ZeroDivisionError at cell 5, line 16" in str(raising.result.report)
 
 
 def printing(text):
