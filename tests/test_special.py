@@ -16,6 +16,7 @@ from torch.autograd import Function
 from harness.candidate.workbench import Workbench
 from harness.course.assignments import load_assignment
 from harness.course.settings import Settings
+from harness.declare import assignment as declare_assignment
 from harness.declare import real
 from harness.declare import stage as declare_stage
 from harness.judging.judge import judge
@@ -384,3 +385,28 @@ def test_an_extreme_of_zero_is_no_kink_to_stumble_over(seed):
     only = [f"{relu.slug}/stability", f"{relu.slug}/special"]
     report = judge(declared(relu), Workbench(names), seed=seed, only=only).report
     assert [check.outcome for check in report.checks] == ["passed", "passed"]
+
+
+@pytest.mark.parametrize("limit", [1e-3, -1e-4])
+def test_a_threshold_that_is_nearly_0_is_found(limit):
+    class ReLU(Function):
+        @staticmethod
+        def forward(ctx, z):
+            ctx.save_for_backward(z)
+            return z.clamp(min=0)
+
+        @staticmethod
+        def backward(ctx, g):
+            (z,) = ctx.saved_tensors
+            return g * (z > limit)
+
+    relu = declare_stage("ReLU", "z[N K] -> a", torch.relu)
+    work = declare_assignment("Rectifiers", [relu], name="rectifiers")
+    # With some seeds an ordinary value lies in between.
+    assert all("relu/special" in missed(work, {"ReLU": ReLU}, seed) for seed in range(5))
+
+
+def test_near_the_end_of_a_domain_nothing_more_is_asked():
+    logs = declare_stage("Log", "p[N K] -> s", torch.log, inputs={"p": real(0, 1)})
+    kinds = {each.kind for each in special_cases(logs, PUBLIC_SEED, logs.sizes[0])}
+    assert not any("near 0" in kind for kind in kinds)

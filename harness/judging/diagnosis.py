@@ -34,9 +34,9 @@ TRIES = 12
 LONGEST = 80
 # A value that is larger than any gradient of these sizes, or has more axes, fits no formula.
 MOST_ENTRIES, MOST_AXES = 50_000, 6
-NOTHING = (
-    "none-returned",
-    "None means: C does not change with it. A missing return gives None too; .grad is not read.",
+NOTHING, OR_MISSING = (
+    "None means: C does not change with it.",
+    " A missing return gives None too; .grad is not read.",
 )
 WRAPPED = (
     "more-axes",
@@ -272,7 +272,8 @@ def _formulas(context: StageContext, name: str, column: Column) -> Iterator[Name
         for known in known_formulas(context.stage, name):
             if known.expression == "None":
                 yield known
-        yield NamedFormula("None", *NOTHING)
+        hint = NOTHING + OR_MISSING * (not context.stage.pair)
+        yield NamedFormula("None", "none-returned", hint)
         return
     if diagonals := _diagonals(context, name, column):
         yield from _wrapped(context, name, "diag_embed({})", diagonals)

@@ -45,7 +45,7 @@ def _fault(
     name, right = stage.outputs[at], case.outputs[at]
     of = "" if len(case.outputs) == 1 else f" for {name}"
     if not isinstance(value, Tensor):
-        came, way = "None", "Is its return missing?"
+        came, way = "None", "" if stage.pair else "Is its return missing?"
         if isinstance(value, Other):
             came, way = in_place_of_a_tensor(value.kind, Call(stage, "forward"))
         return f"it returns {came}{of} where {a(stage.noun)} belongs. {way}".strip(), None

@@ -94,10 +94,12 @@ def _kinds(stage: Stage, ordinary: Named) -> Iterator[tuple[str, Make]]:
         yield f"{name} is 0", partial(_filled, numbers={name: 0.0})
         if ordinary[name].dim():
             yield f"{name} is 0 or 1", partial(_bits, names=(name,))
-            yield f"{name} is near 0", partial(_small, name=name)
             yield f"entries of {name} are equal", partial(_equal, names=(name,))
         else:
             yield f"{name} is 1", partial(_filled, numbers={name: 1.0})
+        # Where a domain ends at 0, what is right may need to keep away from it.
+        if _are_allowed(stage, {name: torch.tensor([-1e-3, 1e-3])}):
+            yield f"{name} is near 0", partial(_small, name=name)
     pairs = (
         (one, other)
         for one, other in combinations(real, 2)
