@@ -310,7 +310,7 @@ def assignment(
         raise DeclarationError(
             f"{_place()}: the network uses {absent[0]}, which is not among the stages"
         )
-    if traced and (own := [each.name for each in given if each.forward_is_work]):
+    if traced and (own := [each.name for each in given or used if each.forward_is_work]):
         raise DeclarationError(
             f"{_place()}: the forward of {own[0]} is the students' work, and a network needs it in "
             "the handout: declare stages without a network, or leave work out"

@@ -260,7 +260,7 @@ def test_a_check_at_home_says_what_grading_does(layers, changed, failed):
             'NAME = "Cube"\ncube = stage(NAME',
             "forward of Cube cannot be kept",
         ),
-        ("torch.relu", "lambda z: scaled(z, z)", "scaled computes a forward that students write"),
+        ("torch.relu", "lambda z: scaled(z, z)", "scaled computes what students write"),
     ],
 )
 def test_what_cannot_be_kept_back_is_refused(tmp_path, old, new, said):
