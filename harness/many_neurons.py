@@ -1,4 +1,4 @@
-"""The assignment *many neurons*: whole layers, batches, and a cost averaged over the samples."""
+"""Chapter 2, the assignment *many neurons*: whole layers, batches, a cost averaged over samples."""
 
 from dataclasses import replace
 from itertools import pairwise

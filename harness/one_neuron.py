@@ -1,4 +1,4 @@
-"""The assignment *one neuron*: a chain of single neurons, every value a number."""
+"""Chapter 1, the assignment *one neuron*: a chain of single neurons, every value a number."""
 
 from dataclasses import replace
 

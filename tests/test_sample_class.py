@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from harness.course.assignments import SHIPPED
+
 ROOT = Path(__file__).resolve().parent.parent
 CLASS = ROOT / "tests" / "sample_class"
-ASSIGNMENTS = ("one-neuron", "many-neurons")
+ASSIGNMENTS = SHIPPED
 KEYS = {
     *("about", "status", "score", "failed", "error", "not_run"),
     *("message", "reason", "advice", "flags"),
@@ -39,7 +41,7 @@ FILES = [
     for assignment in ASSIGNMENTS
     for path in submissions(assignment)
 ]
-# The two classes are graded side by side.
+# The classes are graded side by side.
 GROUP = {assignment: pytest.mark.xdist_group(f"class-{assignment}") for assignment in ASSIGNMENTS}
 GRADED = [pytest.param(assignment, marks=GROUP[assignment]) for assignment in ASSIGNMENTS]
 ENTRIES = [

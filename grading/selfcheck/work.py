@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from grading.errors import refusal
-from grading.parsing.choosing import modules_for, source_of
+from grading.parsing.choosing import imported, modules_for, source_of
 from grading.parsing.source import HANDED_OUT, File, Source, Unreadable, form_of
 from grading.parsing.zips import last_name
 from grading.submissions.reading import Entry, plain_bytes, read_submission, sought
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
 # Modules beside a file that are looked at.
 MOST_BESIDE = 1_000
-# Linear, however many blank lines there are.
-_IMPORT = re.compile(r"^[ \t]*(?:from|import)[ \t]+(?:harness\.)?(\w+)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -80,8 +78,8 @@ def assignment_of(file: Path, source: Source, names: Sequence[str]) -> str:
 
     Raise UserError if neither says it, or the imports name more than one.
     """
-    imported = set(_IMPORT.findall("\n".join(cell.text for cell in source.cells)))
-    found = {name for name in names if module_of(name) in imported}
+    used = set(imported("\n".join(cell.text for cell in source.cells)))
+    found = {name for name in names if module_of(name) in used}
     if not found:
         path = file.resolve()
         for part in (path.stem, path.parent.name):

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from harness.course.assignment import Assignment
 
-SHIPPED = ("one-neuron", "many-neurons")
 SOURCE, RELEASE = "solutions", "assignments"
 # The same in nbgrader's own layout.
 NBGRADERS_SOURCE, NBGRADERS_RELEASE = "source", "release"
@@ -33,6 +32,18 @@ _SET = re.compile(
 )
 _TEXT = re.compile(r"""[ \t]*[uUrR]?(['"])([^'"\\]+)\1[ \t]*(?:#.*)?""")
 
+_CHAPTER = re.compile(r'"""Chapter (\d+)\b')
+
+
+def _chapters() -> tuple[str, ...]:
+    """Return the names of the assignments whose modules come with the package, in order."""
+    modules = (Path(__file__).parents[1]).glob("*.py")
+    found = {each.stem: _CHAPTER.match(each.read_text(encoding="utf-8")) for each in modules}
+    order = sorted((int(match[1]), stem) for stem, match in found.items() if match)
+    return tuple(stem.replace("_", "-") for _, stem in order)
+
+
+SHIPPED = _chapters()
 _course: Path | None = None
 
 
@@ -178,7 +189,7 @@ def load_assignment(name: str, file: Path | None = None) -> Assignment:
         return load_declaration(file, name)
     if name not in SHIPPED:
         raise KeyError(name)
-    module = module_of(name)
+    module = name.replace("-", "_")
     found: Assignment = getattr(import_module(f"harness.{module}"), module.upper())
     return found
 
