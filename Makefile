@@ -23,9 +23,9 @@ help: ## List what can be made
 	@echo "make [PYTHON=python3.12] TARGET"
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-11s  %s\n", $$1, $$2 }' Makefile
 
-demo: $(STAMPS)/grading ## Grade two sample classes into demo/
-	$(BIN)/backprop grade $(CLASSES)/one-neuron/submissions --assignment one-neuron --out demo/one-neuron
-	$(BIN)/backprop grade $(CLASSES)/many-neurons/submissions --assignment many-neurons --out demo/many-neurons
+demo: $(STAMPS)/grading ## Grade the sample class of each chapter into demo/
+	for name in $(notdir $(patsubst %/,%,$(wildcard $(CLASSES)/*/))); do \
+	  $(BIN)/backprop grade $(CLASSES)/$$name/submissions --assignment $$name --out demo/$$name || exit; done
 
 test: lint ## Run every check and test but the proofs (ARGS go to pytest)
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not proof" $(ARGS)

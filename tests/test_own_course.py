@@ -13,6 +13,7 @@ import pytest
 
 from grading.exports.gradescope import autograder_zip
 from harness.course.assignments import (
+    SHIPPED,
     assignment_names,
     choose_course,
     declaration_digest,
@@ -37,7 +38,7 @@ def course(tmp_path):
 
 class TestLoading:
     def test_an_assignment_is_named_by_its_folder_beside_the_shipped_ones(self, course):
-        assert assignment_names() == ("one-neuron", "many-neurons", "net-one", "net-two")
+        assert assignment_names() == (*SHIPPED, "net-one", "net-two")
         assert load_assignment("net-one").name == "net-one"
         assert load_assignment("many-neurons").title == "Many neurons a layer"
         with pytest.raises(KeyError):
@@ -105,7 +106,7 @@ class TestFinding:
         (tmp_path / "source/hw1").mkdir()
         (tmp_path / "source/hw1/assignment.py").write_text("def mine(): ...")
         use_course(tmp_path)
-        assert assignment_names() == ("one-neuron", "many-neurons", "net-one")
+        assert assignment_names() == (*SHIPPED, "net-one")
 
     def test_other_names_in_nbgraders_configuration_are_read_without_running_it(self, tmp_path):
         declare(tmp_path / "x", "net-one").parent.rename(tmp_path / "mine")
@@ -118,7 +119,7 @@ class TestFinding:
             'c.CourseDirectory.release_directory="handouts"\n'
         )
         choose_course(tmp_path)
-        assert assignment_names() == ("one-neuron", "many-neurons", "net-one")
+        assert assignment_names() == (*SHIPPED, "net-one")
         assert release_in(tmp_path) == tmp_path / "handouts"
         config.write_text("c.CourseDirectory.source_directory = name\n")
         with pytest.raises(UserError, match="names of folders must be in quotes"):
@@ -153,7 +154,7 @@ class TestFinding:
         assert "net-one" in assignment_names()
         monkeypatch.chdir(course.parent)
         choose_course(None)
-        assert assignment_names() == ("one-neuron", "many-neurons")
+        assert assignment_names() == SHIPPED
 
     def test_a_folder_that_is_no_course_is_refused(self, course):
         said = backprop("verify", "--course", course / "solutions", cwd=course, code=2)
