@@ -20,9 +20,8 @@ from harness.course.sizes import fresh_sizes
 from harness.formulas.same import close
 from harness.judging.judge import judge
 from harness.probes.cases import make_case
-from tests.right import MANY, ONE
+from tests.right import RIGHT
 
-RIGHT = {"many-neurons": MANY, "one-neuron": ONE}
 STAGES = [(name, stage) for name in SHIPPED for stage in load_assignment(name).stages]
 # Sizes and cases that neither a check nor a diagnosis looks at.
 SIZES = ({"N": 6, "n_in": 4, "K": 9}, {"N": 8, "n_in": 7, "K": 2}, {"N": 3, "n_in": 5, "K": 4})

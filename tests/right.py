@@ -77,8 +77,41 @@ class OneSquaredError(Function):
         return g * 2 * (a - y), None
 
 
+class ReLU(Function):
+    """Of classifier."""
+
+    @staticmethod
+    def forward(ctx, z):
+        ctx.save_for_backward(z)
+        return z.clamp(min=0)
+
+    @staticmethod
+    def backward(ctx, g):
+        (z,) = ctx.saved_tensors
+        return g * (z > 0)
+
+
+class CrossEntropy(Function):
+    """Of classifier."""
+
+    @staticmethod
+    def forward(ctx, z, y):
+        log_p = torch.log_softmax(z, 1)
+        ctx.save_for_backward(log_p, y)
+        return -log_p[torch.arange(len(y)), y].sum() / len(y)
+
+    @staticmethod
+    def backward(ctx, g):
+        log_p, y = ctx.saved_tensors
+        grad = log_p.exp()
+        grad[torch.arange(len(y)), y] -= 1
+        return g * grad / len(y), None
+
+
 MANY = {"WeightedSum": WeightedSum, "Sigmoid": Sigmoid, "SquaredError": SquaredError}
 ONE = {"WeightedSum": OneWeightedSum, "Sigmoid": Sigmoid, "SquaredError": OneSquaredError}
+CLASSIFIER = {"WeightedSum": WeightedSum, "ReLU": ReLU, "CrossEntropy": CrossEntropy}
+RIGHT = {"one-neuron": ONE, "many-neurons": MANY, "classifier": CLASSIFIER}
 
 
 def with_backward(stage, backward, **more):

@@ -17,9 +17,8 @@ from harness.judging.judge import NOT_SHOWN, NOT_SHOWN_HINT, judge
 from harness.mistakes import mistakes_in
 from harness.probes import plan
 from harness.probes.cases import PUBLIC_SEED
-from tests.right import MANY, ONE, Sigmoid, with_backward
+from tests.right import MANY, RIGHT, Sigmoid, with_backward
 
-RIGHT = {"one-neuron": ONE, "many-neurons": MANY}
 MISTAKES = [
     (name, stage, mistake)
     for name in SHIPPED

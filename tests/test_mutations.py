@@ -21,11 +21,10 @@ from harness.course.assignments import SHIPPED, load_assignment
 from harness.declare import stage as declare_stage
 from harness.formulas.same import same_as_true
 from harness.formulas.variants import variants_of
-from tests.right import MANY, ONE, Sigmoid, WeightedSum, with_backward, with_forward
+from tests.right import RIGHT, Sigmoid, WeightedSum, with_backward, with_forward
 
 MANY_NEURONS = load_assignment("many-neurons")
 SUM, SIGMOID, COST = MANY_NEURONS.stages
-RIGHT = {"one-neuron": ONE, "many-neurons": MANY}
 STAGES = [
     pytest.param(name, stage, id=f"{name}/{stage.name}")
     for name in SHIPPED
@@ -126,11 +125,11 @@ def test_what_is_nearly_right_or_raises_is_not_the_same(expression):
 
 @pytest.mark.parametrize(("assignment", "stage"), STAGES)
 def test_few_variants_are_the_same_and_those_are_by_commuting(assignment, stage):
-    for name in stage.inputs:
+    for name in stage.differentiable:
         variants = variants_of(stage, name)
         same = [each for each in variants if same_as_true(stage, name, each.expression)]
         assert len(variants) >= 25
-        assert len(same) <= 4
+        assert len(same) <= max(4, len(variants) // 15)  # of a label there is another dimension, -1
 
 
 SOLVED = '''
