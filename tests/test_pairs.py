@@ -310,16 +310,24 @@ def test_they_are_graded_behind_the_wall_and_replayed(tmp_path):
     right = f"import numpy as np\nfrom layers_assignment import check\n{right}"
     (tmp_path / "in/ann.py").write_text(right)
     (tmp_path / "in/bob.py").write_text(right.replace("x.T @ dout", "x.T @ dout * 2"))
+    few = right.replace(", dout.sum(axis=0)", "")
+    assert few != right
+    (tmp_path / "in/fay.py").write_text(few)
+    (tmp_path / "in/gus.py").write_text(right.replace("return dout @", "yield dout @"))
     (tmp_path / "in/eve.py").write_text("def affine_forward(x, w, b):\n    return x @ w + b\n")
     grade = ("grade", "in", "--assignment", "layers", "--course", "course", "--out", "out")
     backprop(*grade, cwd=tmp_path)
     text = (tmp_path / "out/results.jsonl").read_text()
-    ann, bob, eve = map(json.loads, text.splitlines())
+    ann, bob, eve, fay, gus = map(json.loads, text.splitlines())
     assert (ann["score"], eve["score"]) == (10, 0)
     wrong = [check for check in bob["checks"] if check["outcome"] == "failed"]
     assert [check["id"] for check in wrong] == ["affine/gradient/w"]
     assert wrong[0]["diagnosis"]["formula"] == "2 * (x.T @ g)"
     assert "There is no function affine_backward." in eve["checks"][0]["message"]
+    for each, what in ((fay, "2 values"), (gus, "a generator")):
+        said = [check["message"] for check in each["checks"] if check["outcome"] == "failed"]
+        assert all(f"returned {what}, not the gradients of x, w, b." in text for text in said)
+        assert said
     replay = ("replay", "out", "bob", "--submissions", "in", "--course", "course")
     assert "Same as recorded: failed." in backprop(*replay, cwd=tmp_path)
 

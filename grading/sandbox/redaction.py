@@ -25,15 +25,16 @@ MOST_LINES = 10**9
 # Names of types that tell nothing, besides Python's own.
 _COMMON = frozenset(
     {"ndarray", "Parameter", "Size", "float64", "float32", "OutOfMemoryError", "BdbQuit"}
-    | {"NoneType", "function", "module", "method", "builtin_function_or_method"}
+    | {"NoneType", "function", "module", "method", "builtin_function_or_method", "generator"}
+    | {"array", "tensor", "number"}
 )
 # In one spelling only: leading zeros, or digits of another script, could carry information.
 _PLACE = re.compile(r"(?:(cell [1-9][0-9]{0,5}|\S+\.py), )?line ([1-9][0-9]{0,6})")
 # All that a workbench says about what is absent, with the names in it.
 _ABSENT = re.compile(
     r"There is no (?:class|function) (\w+)|(\w+) is an? (\w+), not a class|(\w+) is not a function"
-    r"|(\w+) did not return an output and (?:a cache|its gradients)"
-    r"|(\w+) did not return a gradient for each input that has one"
+    r"|(\w+) returned (?:None|[0-9] values?|an? (?:single )?(\w+)), not "
+    r"(?:(?:an output|[2-9] outputs) and (?:a cache|its gradients)|the gradients? of ([\w, ]+))"
     r"|(\w+) is not a class of torch\.optim\.Optimizer"
     r"|The class (\w+) is not a torch\.autograd\.Function"
     r"|forward did not return a tensor(?: for each output)?, so there is no backward to call"
@@ -66,7 +67,9 @@ class Redactor:
             cell.name.strip("<>") if source.notebook else "": cell.text.split("\n")
             for cell in source.cells
         } | {cell.name: cell.text.split("\n") for cell in source.modules}
-        self.stages = {name for pair in source.pairs.values() for name in pair.functions}
+        pairs = source.pairs.values()
+        self.stages = {name for pair in pairs for name in pair.functions}
+        self.stages |= {", ".join(pair.needed) for pair in pairs}
         self._names = {name for cell in cells for name in re.findall(r"[^\W\d]\w*", cell.text)}
 
     def own(self, reply: ops.Reply) -> ops.Reply:
