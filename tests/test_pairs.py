@@ -266,6 +266,13 @@ def test_of_several_outputs_each_has_its_upstream():
     assert set(found) == {"cell/gradient/c"}
 
 
+def test_whole_numbers_from_forward_do_not_cost_the_gradients():
+    def rounded(x, w, b):
+        return (x @ w + b).astype(int), (x, w, b)
+
+    assert set(failures(judged(AFFINE, affine_forward=rounded))) == {"affine/forward"}
+
+
 def test_odd_arrays_are_read_as_what_they_hold():
     """Reversed, of other byte orders, and of more digits; one of objects is none of numbers."""
 

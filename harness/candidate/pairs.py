@@ -39,7 +39,11 @@ def function_of(pair: Pair, names: Mapping[str, object]) -> type[Function]:
             )
             dtype = next((each.dtype for each in real), None)
             outputs = tuple(_output(each, dtype) for each in outputs_of(out))
-            return outputs if isinstance(out, tuple) else outputs[0]
+            if isinstance(out, tuple):
+                return outputs
+            whole = isinstance(outputs[0], Tensor) and not outputs[0].is_floating_point()
+            # Torch has no gradients of whole numbers; what they are worth is judged as for others.
+            return outputs[0].to(dtype) if whole and not outputs[0].is_complex() else outputs[0]
 
         @staticmethod
         @once_differentiable
