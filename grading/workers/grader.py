@@ -16,6 +16,7 @@ from grading.sandbox.remote import CHAIN, DEFINITIONS, RemoteCandidate
 from grading.submissions.reading import Submission
 from grading.workers.jobs import Graded
 from harness.candidate.operations import Raised
+from harness.causes.explaining import explanation
 from harness.course.assignment import Assignment
 from harness.course.assignments import assignment_names, load_assignment, module_of
 from harness.course.report import Advice, Flag
@@ -23,7 +24,6 @@ from harness.course.settings import Settings
 from harness.errors import UserError
 from harness.judging.judge import Judgement, judge
 from harness.probes import plan
-from harness.probes.causes import explanation
 
 # A class or a function as code begins its definition.
 _DEFINED = re.compile(r"^[^\S\n]*(?:class|def)[^\S\n]+(\w+)", re.MULTILINE)

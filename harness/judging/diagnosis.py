@@ -25,6 +25,7 @@ from harness.formulas.notation import BEHAVES, RIGHT, as_written, plain
 from harness.formulas.observed import observed
 from harness.formulas.same import close, value_of
 from harness.formulas.samples import EXACT, Sample, reproduces, same_values
+from harness.language import tr
 from harness.probes.cases import NEAR_LIMITS, Case, case_of, fresh_cases, more_numbers
 from harness.probes.context import Call, StageContext
 
@@ -59,13 +60,14 @@ class Reading:
         name = self.diagnosis.gradient.removeprefix("grad_")
         if settings.shows("formula") and self.diagnosis.formula != "None":
             formula = plain(as_written(stage, self.diagnosis.formula))
-            said.append(f"Your ∂C/∂{name} {BEHAVES.format(formula)}")
+            behaves = tr(BEHAVES).format(formula)
+            said.append(tr("Your ∂C/∂{name} {behaves}").format(name=name, behaves=behaves))
             if stage.pair and re.search(r"\bg\b", self.diagnosis.formula):
                 said.append("Here g is dout.")
         if settings.shows("hint"):
             said.append(self.diagnosis.hint)
         if settings.shows("solution") and self.diagnosis.expected:
-            said.append(RIGHT.format(plain(as_written(stage, self.diagnosis.expected))))
+            said.append(tr(RIGHT).format(plain(as_written(stage, self.diagnosis.expected))))
         return " ".join(said)
 
 
@@ -200,7 +202,7 @@ def _diagnosis(
                 for text in (formula.expression, context.stage.gradients.get(name, ""))
             )
             hint = context.stage.hints.get(formula.mistake, formula.hint)
-            return Diagnosis(f"grad_{name}", formula.mistake, written, expected, hint)
+            return Diagnosis(f"grad_{name}", formula.mistake, written, expected, tr(hint))
     return None
 
 

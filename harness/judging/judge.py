@@ -25,6 +25,7 @@ from harness.judging.policy import (
 )
 from harness.judging.printed import PrintedLines
 from harness.judging.updates import diagnosis_of, message_of
+from harness.language import tr
 from harness.probes import Errored, Failed, Planned, Session, StageContext, Waits, plan
 from harness.probes.cases import PUBLIC_SEED
 from harness.probes.float32 import advise_on_dtype
@@ -32,8 +33,8 @@ from harness.probes.gradient import advise_on_example
 from harness.training.task import Run
 
 # The message for a failure that public inputs do not reproduce.
-NOT_SHOWN = "This fails on inputs that are not shown, and on no public ones that were tried."
-NOT_SHOWN_HINT = "Does the result depend on particular values or sizes, or on earlier calls?"
+NOT_SHOWN = tr("This fails on inputs that are not shown, and on no public ones that were tried.")
+NOT_SHOWN_HINT = tr("Does the result depend on particular values or sizes, or on earlier calls?")
 
 
 @dataclass(frozen=True)
@@ -287,7 +288,7 @@ def _kind(value: float | None) -> str:
     if value is None or (math.isfinite(value) and value != 0):
         return ""
     kind = "NaN" if math.isnan(value) else "zero" if value == 0 else "infinity"
-    return f" A value came back as {kind}."
+    return tr(" A value came back as {kind}.").format(kind=kind)
 
 
 def _readings(context: StageContext, names: tuple[str, ...]) -> dict[str, Reading]:

@@ -13,6 +13,7 @@ from harness.course.report import Check, Flag, FlagKind
 from harness.course.settings import Settings
 from harness.course.stage import Stage
 from harness.judging.vocabulary import FINITE, KEPT
+from harness.language import tr
 from harness.probes.cases import Case, float32_case
 from harness.probes.compare import Tolerance, difference
 from harness.probes.context import Call, StageContext
@@ -25,11 +26,11 @@ _AUTOGRAD = ("torch.", "aten.", "grad_fn", *_PREPARATIONS)
 _INSIDES = ("sys.", "inspect.", "traceback.", "gc.", "ctypes", *FRAMES)
 # What a student reads if the assignment gives no points for it.
 _RULES: Mapping[FlagKind, str] = {
-    "delegates-to-autograd": "has built-in autograd work out the gradient",
-    "built-in-in-place": "has a built-in function in the place of your own",
-    "finite-differences": "works the gradient out from finite differences",
-    "built-in-optimizer": "has an optimizer of torch's own in the place of yours",
-    "inspects-the-grader": "looks at the program that runs it",
+    "delegates-to-autograd": tr("has built-in autograd work out the gradient"),
+    "built-in-in-place": tr("has a built-in function in the place of your own"),
+    "finite-differences": tr("works the gradient out from finite differences"),
+    "built-in-optimizer": tr("has an optimizer of torch's own in the place of yours"),
+    "inspects-the-grader": tr("looks at the program that runs it"),
 }
 
 
@@ -88,7 +89,11 @@ def built_in_optimizers(context: OptimizerContext) -> Iterator[Evidence]:
     )
     if names:
         said = ", ".join(f"torch.optim.{name}" for name in names)
-        yield Evidence("built-in-optimizer", context.optimizer.name, f"it is made of {said}")
+        yield Evidence(
+            "built-in-optimizer",
+            context.optimizer.name,
+            f"it is made of {said}",
+        )
 
 
 def evidence_in(stage: str, observed: Observed) -> Iterator[Evidence]:
@@ -119,13 +124,18 @@ def advice_in(context: StageContext, observed: Observed) -> Iterator[str]:
         return
     if observed.on_ctx:
         yield (
-            "forward keeps tensors in attributes of ctx: hand inputs and outputs to "
-            "ctx.save_for_backward, so that torch can see when they change in place."
+            tr(
+                "forward keeps tensors in attributes of ctx: hand inputs and outputs to "
+                "ctx.save_for_backward, so that torch can see when they change in place."
+            )
         )
     elif observed.second is not None and not _second_is_right(context, observed.second):
         yield (
-            "backward cannot be differentiated twice: write @once_differentiable (from "
-            "torch.autograd.function) above it, so that torch says so to whoever tries."
+            tr(
+                "backward cannot be differentiated twice: write @once_differentiable "
+                "(from torch.autograd.function) above it, so that torch says so to "
+                "whoever tries."
+            )
         )
 
 
@@ -153,12 +163,15 @@ def with_consequences(
 def _without_points(check: Check, why: Evidence, first: str, rules: Settings) -> Check:
     if check.id != first:
         return replace(check, outcome="not_run", points=0.0, waits_for=first)
-    what = "the step itself" if why.kind == "built-in-optimizer" else "the gradient's own formula"
-    line = f", at {why.place}: `{why.code}`" if why.place else ""
-    message = (
-        f"{check.stage} {_RULES[why.kind]}{line}. This assignment gives no points for that: "
-        f"write {what}."
+    what = (
+        tr("the step itself")
+        if why.kind == "built-in-optimizer"
+        else tr("the gradient's own formula")
     )
+    line = f", at {why.place}: `{why.code}`" if why.place else ""
+    message = tr(
+        "{stage} {what}{line}. This assignment gives no points for that: write {what_}."
+    ).format(stage=check.stage, what=_RULES[why.kind], line=line, what_=what)
     return replace(
         check,
         outcome="failed",

@@ -16,6 +16,7 @@ from harness.candidate.operations import (
 )
 from harness.course.numbers import plural
 from harness.course.report import Check
+from harness.language import tr
 from harness.probes import StageContext
 from harness.probes.context import circumstances
 
@@ -58,8 +59,21 @@ class PrintedLines:
             return ""
         cut = ["…"] if lines[MOST_LINES:] or sum(x for _, x in parts) > len(lines) else []
         where = circumstances(context, example, call.index)
-        rest = f"\n({plural(more, 'more line')} for other inputs)" if more > 0 else ""
-        return "\n".join([f"In the example {where}, it prints:", *lines[:MOST_LINES], *cut]) + rest
+        rest = (
+            tr("\n({more} for other inputs)").format(more=plural(more, "more line"))
+            if more > 0
+            else ""
+        )
+        return (
+            "\n".join(
+                [
+                    tr("In the example {where}, it prints:").format(where=where),
+                    *lines[:MOST_LINES],
+                    *cut,
+                ]
+            )
+            + rest
+        )
 
 
 def _printed(reply: Reply) -> tuple[str, int]:

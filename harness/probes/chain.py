@@ -13,12 +13,13 @@ from torch import Tensor
 
 from harness.candidate.glue import run_links
 from harness.candidate.operations import Value
+from harness.causes.explaining import Call
 from harness.course.inputs import Sizes, is_real_tensor
 from harness.course.network import Network, by_itself
 from harness.course.shapes import MISFITS, reference, sizes_of, values_for
 from harness.course.stage import Stage
+from harness.language import tr
 from harness.probes.cases import TRIES, Case, cached, generator_for, sizes_for
-from harness.probes.causes import Call
 from harness.probes.compare import VALUES, Tolerance, difference
 from harness.probes.context import Errored, Failed, StageContext, for_staff, in_words
 from harness.probes.proxy import StageTrouble, proxy
@@ -157,9 +158,9 @@ def judge_chain(
         case, right = recorded_chain(network, stage.recorded.cases("cases_for")[1])
     else:
         case, right = chain_case(network, seed, sizes)
-    who = context.stage.name if len(students) == 1 else "The chain of your stages"
+    who = context.stage.name if len(students) == 1 else tr("The chain of your stages")
     facts = {"seed": seed, **sizes}
-    stopped = f"{who} did not run in the chain: "
+    stopped = tr("{who} did not run in the chain: ").format(who=who)
     try:
         got = case.gradients({name: _students(contexts[name]) for name in students})
     except StageTrouble as trouble:
@@ -169,13 +170,15 @@ def judge_chain(
         staff = for_staff(trouble.trouble)
         raise Errored(stopped + said, detail, staff=staff, case=facts) from None
     except MISFITS as refusal:
-        where = f"{stopped}torch's engine refused it."
-        said = f"torch says: {refusal}"
+        where = tr("{stopped}torch's engine refused it.").format(stopped=stopped)
+        said = tr("torch says: {refusal}").format(refusal=refusal)
         raise Failed(where, said, staff=str(refusal), case=facts) from None
     for name, gradient in got.items():
         if off := difference(gradient, right[name], VALUES, size=_largest(right[name])):
             raise Failed(
-                f"In the chain, ∂C/∂{name} is wrong when {who} computes it.",
+                tr("In the chain, ∂C/∂{name} is wrong when {who} computes it.").format(
+                    name=name, who=who
+                ),
                 staff=f"{name}{off.at} is {off.got!r}, not {off.right!r}",
                 case=facts,
                 got=off.got,

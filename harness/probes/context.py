@@ -14,12 +14,13 @@ import torch
 from torch import Tensor
 
 from harness.candidate import operations as ops
+from harness.causes.explaining import NOWHERE, explanation, is_mixture
+from harness.causes.explaining import Call as RaisingCall
 from harness.course.inputs import Sizes
 from harness.course.numbers import number
 from harness.course.stage import Stage, Upstream
+from harness.language import tr
 from harness.probes.cases import Case, cases_for, sizes_for
-from harness.probes.causes import NOWHERE, explanation, is_mixture
-from harness.probes.causes import Call as RaisingCall
 from harness.probes.numerical import gradcheck_case
 
 # What torch suggests at the end of a sentence helps nobody here.
@@ -296,7 +297,11 @@ class StageContext:
         said, detail = in_words(name, trouble, call)
         if case.sizes != self.cases[0].sizes:
             at = circumstances(self, case, index)
-            detail = f"It runs for the example, and not for other sizes {at}. {detail}".strip()
+            detail = (
+                tr("It runs for the example, and not for other sizes {at}. {detail}")
+                .format(at=at, detail=detail)
+                .strip()
+            )
         kind = Failed if isinstance(trouble, ops.Absent) else Errored
         return kind(said, detail, staff=for_staff(trouble), case=case.facts(index))
 
@@ -314,13 +319,17 @@ def in_words(what: str, trouble: ops.Trouble, call: RaisingCall = NOWHERE) -> tu
             at = f" at {place}" if place else ""
             # Torch raises it too, with a text, for what it does not support.
             if kind == "NotImplementedError" and (not text or kind in code):
-                return f"{what} is not written yet: it raises NotImplementedError{at}.", ""
+                return tr("{what} is not written yet: it raises NotImplementedError{at}.").format(
+                    what=what, at=at
+                ), ""
             if kind == "BdbQuit":
                 where = f" in {place}" if place else ""
-                return f"{what} stopped in the debugger: remove the breakpoint{where}.", ""
+                return tr("{what} stopped in the debugger: remove the breakpoint{where}.").format(
+                    what=what, where=where
+                ), ""
             text = _ADVICE_OF_TORCH.sub("", text)
             said = f"{what} raised {kind}{at}" + (f": {text}" if text else "")
-            line = f"The line is `{code}`. " if code else ""
+            line = tr("The line is `{code}`. ").format(code=code) if code else ""
             return said.removesuffix(".") + ".", (line + why).strip()
         case ops.Lost(reason):
             return f"{what} {reason}.", ""
@@ -350,7 +359,9 @@ def circumstances(context: StageContext, case: Case, index: int | None = None) -
     used = () if index is None else case.upstreams[index]
     pairs = zip(context.stage.outputs, used, strict=False)
     if any(each is not None for each in used):
-        parts += [f"{name} is not used" for name, each in pairs if each is None]
+        parts += [
+            tr("{name} is not used").format(name=name) for name, each in pairs if each is None
+        ]
     return f"({', '.join(parts)})" if parts else ""
 
 
@@ -367,4 +378,4 @@ def _in_words(name: str, size: object) -> str:
 def elsewhere(context: StageContext, case: Case, index: int | None = None) -> str:
     """Return the beginning of a sentence on a case other than the example."""
     where = circumstances(context, case, index)
-    return f"It is right for the example; for other values {where}, "
+    return tr("It is right for the example; for other values {where}, ").format(where=where)

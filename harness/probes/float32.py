@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from harness.candidate.operations import Output, Raised, Reply, Returned, Returns
+from harness.language import tr
 from harness.probes.cases import float32_case
 from harness.probes.compare import Tolerance
 from harness.probes.context import Call, StageContext, restating
@@ -14,7 +15,7 @@ from harness.probes.gradient import judge_gradient
 
 Phase = Literal["forward", "backward"]
 FLOAT32 = Tolerance(1e-4, 1e-5)
-_DTYPE = "It is right for inputs in float64: does something depend on the dtype?"
+_DTYPE = tr("It is right for inputs in float64: does something depend on the dtype?")
 
 
 def judge_in_float32(context: StageContext, *, forward: bool) -> None:
@@ -27,7 +28,7 @@ def judge_in_float32(context: StageContext, *, forward: bool) -> None:
     (call,) = context.ask([case])
     if not advise_on_dtype(call):
         return
-    stage, wrong = context.stage, "is wrong for inputs in float32."
+    stage, wrong = context.stage, tr("is wrong for inputs in float32.")
     _ = call.values
     if forward:
         with restating(f"{stage.forward_name} {wrong}", _DTYPE):
@@ -58,7 +59,7 @@ def _stays_in_float32(call: Call, phase: Phase, reply: Reply) -> bool:
             _advise(call, phase, f"raises {reply.kind}")
             return False
     if any(isinstance(value, Tensor) and value.dtype == torch.float64 for value in values):
-        _advise(call, phase, "gives float64")
+        _advise(call, phase, tr("gives float64"))
         return False
     return True
 
@@ -66,7 +67,14 @@ def _stays_in_float32(call: Call, phase: Phase, reply: Reply) -> bool:
 def _advise(call: Call, phase: Phase, what: str) -> None:
     stage = call.context.stage
     call.context.advise(
-        f"{stage.phase(phase)} {what} for inputs in float32: give the {stage.noun}s that you make "
-        f"the dtype of the inputs, as in {'np' if stage.noun == 'array' else 'torch'}.ones(3, "
-        f"dtype={stage.differentiable[0]}.dtype)."
+        tr(
+            "{phase} {what} for inputs in float32: give the {noun}s that you make the"
+            " dtype of the inputs, as in {what_}.ones(3, dtype={what__}.dtype)."
+        ).format(
+            phase=stage.phase(phase),
+            what=what,
+            noun=stage.noun,
+            what_="np" if stage.noun == "array" else "torch",
+            what__=stage.differentiable[0],
+        )
     )

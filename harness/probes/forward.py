@@ -4,10 +4,11 @@ from torch import Tensor
 
 from harness.candidate.operations import Other, Returned
 from harness.candidate.values import a
+from harness.causes.explaining import Call, in_place_of_a_tensor
 from harness.course.numbers import numbers, plural, shape
 from harness.course.stage import Stage
+from harness.language import tr
 from harness.probes.cases import Case
-from harness.probes.causes import Call, in_place_of_a_tensor
 from harness.probes.compare import VALUES, Difference, Tolerance, difference
 from harness.probes.context import Failed, Outputs, StageContext, elsewhere
 from harness.probes.rounding import rounding
@@ -28,12 +29,16 @@ def judge_output(
     text, off = "", None
     if len(values) != len(stage.outputs):
         came = plural(len(values), "value")
-        text = f"it returns {came} where {plural(len(stage.outputs), stage.noun)} belong."
+        text = tr("it returns {came} where {len} belong.").format(
+            came=came, len=plural(len(stage.outputs), stage.noun)
+        )
     for at, value in enumerate(values):
         text, off = (text, None) if text else _fault(stage, at, value, case, tolerance)
     if text:
-        lead = "In the example, " if case.is_example else elsewhere(context, case)
-        where = f"{stage.forward_name} does not compute {stage.formula}."
+        lead = tr("In the example, ") if case.is_example else elsewhere(context, case)
+        where = tr("{forward_name} does not compute {formula}.").format(
+            forward_name=stage.forward_name, formula=stage.formula
+        )
         got, index = (off.got, off.index) if off else (None, ())
         raise Failed(where, lead + text, staff=text, case=case.facts(), got=got, at=index)
 
@@ -45,14 +50,18 @@ def _fault(
     name, right = stage.outputs[at], case.outputs[at]
     of = "" if len(case.outputs) == 1 else f" for {name}"
     if not isinstance(value, Tensor):
-        came, way = "None", "" if stage.pair else "Is its return missing?"
+        came, way = "None", "" if stage.pair else tr("Is its return missing?")
         if isinstance(value, Other):
             came, way = in_place_of_a_tensor(value.kind, Call(stage, "forward"))
-        return f"it returns {came}{of} where {a(stage.noun)} belongs. {way}".strip(), None
+        return tr("it returns {came}{of} where {a} belongs. {way}").format(
+            came=came, of=of, a=a(stage.noun), way=way
+        ).strip(), None
     if value.shape != right.shape:
-        return f"it returns shape {shape(value)}{of} where {shape(right)} belongs.", None
+        return tr("it returns shape {value}{of} where {right} belongs.").format(
+            value=shape(value), of=of, right=shape(right)
+        ), None
     if value.is_complex():
-        return f"it returns complex numbers{of} where real ones belong.", None
+        return tr("it returns complex numbers{of} where real ones belong.").format(of=of), None
     off = difference(value, right, tolerance, size=case.input_max_abs)
     if off and not case.slopes:
         room = rounding(stage, case, 0).outputs[at]
@@ -60,4 +69,6 @@ def _fault(
     if not off:
         return "", None
     came, belongs = numbers(off.got, off.right)
-    return f"{name}{off.at} is {came} where {belongs} belongs.", off
+    return tr("{name}{at} is {came} where {belongs} belongs.").format(
+        name=name, at=off.at, came=came, belongs=belongs
+    ), off

@@ -8,9 +8,10 @@ from torch import Tensor
 
 from harness.candidate.operations import Other, Returned, Returns
 from harness.candidate.values import a
+from harness.causes.explaining import Call as RaisingCall
+from harness.causes.explaining import in_place_of_a_tensor
 from harness.course.numbers import number, numbers, plural, shape
-from harness.probes.causes import Call as RaisingCall
-from harness.probes.causes import in_place_of_a_tensor
+from harness.language import tr
 from harness.probes.compare import VALUES, Difference, Tolerance, difference
 from harness.probes.context import Call, Failed, StageContext, circumstances
 from harness.probes.numerical import gradcheck_objection
@@ -54,15 +55,25 @@ def _judge_one(call: Call, name: str, at: int, got: Tensor, tolerance: Tolerance
         return
     entry = f"{_label(call, name, at)}{off.at}"
     came, rate = numbers(off.got, off.right)
-    rates = f"the rate {rate}"
+    rates = tr("the rate {rate}").format(rate=rate)
     if slopes:
         low, high = (number(float(each[off.index])) for each in slopes)
-        rates = rates if low == high else f"a rate from {low} to {high}"
-    text = f"the gradient for {entry} came back as {came}, but moving {entry} changes C at {rates}."
+        rates = (
+            rates if low == high else tr("a rate from {low} to {high}").format(low=low, high=high)
+        )
+    text = tr(
+        "the gradient for {entry} came back as {came}, but moving {entry} changes C at {rates}."
+    ).format(entry=entry, came=came, rates=rates)
     where = circumstances(call.context, case, call.index)
-    detail = f"In the example {where}, {text}" if case.is_example else call.elsewhere + text
+    detail = (
+        tr("In the example {where}, {text}").format(where=where, text=text)
+        if case.is_example
+        else call.elsewhere + text
+    )
     if case.kind:
-        detail = f"In an example {where}, {text} {question(off)}"
+        detail = tr("In an example {where}, {text} {question}").format(
+            where=where, text=text, question=question(off)
+        )
     raise call.failed(
         _wrong(call.context, name, case.kind), detail, text, got=off.got, at=off.index
     )
@@ -84,8 +95,8 @@ def gradient_off(
 def question(off: Difference) -> str:
     """Return a question that leads from a wrong special value to what makes it wrong."""
     if math.isfinite(off.got):
-        return "The formula has to hold for such values too: does something treat them apart?"
-    return "Is something divided there by 0, or by a difference that is 0?"
+        return tr("The formula has to hold for such values too: does something treat them apart?")
+    return tr("Is something divided there by 0, or by a difference that is 0?")
 
 
 def _label(call: Call, name: str, at: int) -> str:
@@ -117,10 +128,16 @@ def _usable(call: Call, name: str, at: int, given: Tensor, got: Returned) -> Ten
     if got is None:
         if name in stage.optional:
             return None
-        raise _failed(call, name, f"{backward} returned None for {name}.")
+        raise _failed(
+            call,
+            name,
+            tr("{backward} returned None for {name}.").format(backward=backward, name=name),
+        )
     if isinstance(got, Other):
         came, way = in_place_of_a_tensor(got.kind, RaisingCall(stage, "backward"))
-        text = f"{backward} returned {came} for {name} where {a(stage.noun)} belongs. {way}"
+        text = tr("{backward} returned {came} for {name} where {a} belongs. {way}").format(
+            backward=backward, came=came, name=name, a=a(stage.noun), way=way
+        )
         raise _failed(call, name, text.strip())
     if not (got.is_floating_point() and got.shape == given.shape):
         _judge_with_engine(call, name, at, got)
@@ -134,10 +151,14 @@ def _judge_count(call: Call, values: tuple[Returned, ...]) -> None:
         return
     if len(values) > expected and all(value is None for value in values[expected:]):
         call.context.advise(
-            f"backward returns more than one gradient an input: {expected} would do."
+            tr("backward returns more than one gradient an input: {expected} would do.").format(
+                expected=expected
+            )
         )
         return
-    where = f"{call.context.stage.backward_name} does not return one gradient for each input."
+    where = tr("{backward_name} does not return one gradient for each input.").format(
+        backward_name=call.context.stage.backward_name
+    )
     refusal = _refusal(call, values)
     detail = f"{_counted(call, values, inputs)} {refusal and f'({refusal}.)'}".strip()
     raise call.failed(where, detail if call.case.is_example else call.elsewhere + detail, detail)
@@ -147,17 +168,22 @@ def _counted(call: Call, values: tuple[Returned, ...], inputs: tuple[str, ...]) 
     """Return how many gradients came back, and for which input there is none."""
     every = ", ".join(inputs)
     if values == (None,):
-        return (
-            f"backward returned None: is its return missing? It has to return {len(inputs)} "
-            f"gradients, for {every}; what it writes to .grad, or keeps in a name, is lost."
-        )
-    text = f"backward returned {plural(len(values), 'value')} for {len(inputs)} inputs ({every})"
+        return tr(
+            "backward returned None: is its return missing? It has to return {inputs}"
+            " gradients, for {every}; what it writes to .grad, or keeps in a name, is"
+            " lost."
+        ).format(inputs=len(inputs), every=every)
+    text = tr("backward returned {len} for {inputs} inputs ({every})").format(
+        len=plural(len(values), "value"), inputs=len(inputs), every=every
+    )
     if any(isinstance(value, Other) for value in values):
         came = next(value.kind for value in values if isinstance(value, Other))
         said, way = in_place_of_a_tensor(came, RaisingCall(call.context.stage, "backward"))
-        return f"{text}, and {said} among them. {way}".strip()
+        return (
+            tr("{text}, and {said} among them. {way}").format(text=text, said=said, way=way).strip()
+        )
     if len(values) > len(inputs):
-        return f"{text}: one for each input is enough, in their order."
+        return tr("{text}: one for each input is enough, in their order.").format(text=text)
     return f"{text}. {_which_is_missing(call, values, inputs)}"
 
 
@@ -175,9 +201,13 @@ def _which_is_missing(call: Call, values: tuple[Returned, ...], inputs: tuple[st
     }
     missing = [name for name in inputs if name not in there]
     if len(there) < len(values) or not missing:
-        return "Return one for each, in their order, and None for an input that has no gradient."
-    none = ": None, if it has none" if {*missing} - {*call.context.stage.required} else ""
-    return f"The one for {' and '.join(missing)} is missing{none}."
+        return tr(
+            "Return one for each, in their order, and None for an input that has no gradient."
+        )
+    none = tr(": None, if it has none") if {*missing} - {*call.context.stage.required} else ""
+    return tr("The one for {missing} is missing{none}.").format(
+        missing=" and ".join(missing), none=none
+    )
 
 
 def _refusal(call: Call, values: tuple[Returned, ...]) -> str:
@@ -185,7 +215,7 @@ def _refusal(call: Call, values: tuple[Returned, ...]) -> str:
     inputs = call.case.inputs
     needed = (True,) * len(inputs)
     said = engine_refusal(call.context.stage.name, inputs, needed, call.upstream, values)
-    return said and f"torch says: {said}"
+    return said and tr("torch says: {said}").format(said=said)
 
 
 def _judge_with_engine(call: Call, name: str, at: int, got: Tensor) -> None:
@@ -195,19 +225,24 @@ def _judge_with_engine(call: Call, name: str, at: int, got: Tensor) -> None:
     assert isinstance(given, Tensor)
     stage = call.context.stage
     backward = stage.phase("backward")
-    came = f"{backward} returned shape {shape(got)} for {name}, which has shape {shape(given)}"
+    came = tr("{backward} returned shape {got} for {name}, which has shape {given}").format(
+        backward=backward, got=shape(got), name=name, given=shape(given)
+    )
     refusal = _refusal(call, tuple(got if place == at else None for place in range(len(inputs))))
     if refusal:
         raise _failed(call, name, f"{came}." if stage.pair else f"{came}; {refusal}")
     if got.numel() != given.numel():
-        text = f"{came}: the sum that is missing is yours to write"
-        text += "." if stage.pair else "; torch hides it by summing."
+        text = tr("{came}: the sum that is missing is yours to write").format(came=came)
+        text += "." if stage.pair else tr("; torch hides it by summing.")
         raise _failed(call, name, text)
     if got.shape != given.shape:
         call.context.advise(
-            f"{backward} returns ∂C/∂{name} with extra axes of size 1"
-            f"{':' if stage.pair else '; torch drops them, but'} the shape of {name} itself is "
-            "clearer."
+            tr(
+                "{backward} returns ∂C/∂{name} with extra axes of size 1{what} the shape "
+                "of {name} itself is clearer."
+            ).format(
+                backward=backward, name=name, what=":" if stage.pair else "; torch drops them, but"
+            )
         )
 
 
@@ -219,10 +254,10 @@ def _judge_numerically(context: StageContext, name: str) -> None:
         return
     case = calls[0].case
     if objection := gradcheck_objection(stage, [name], case, answers):
-        text = (
-            f"torch's gradcheck moves every entry of {name} a little and watches "
-            f"{stage.output}; it disagrees with what backward returned."
-        )
+        text = tr(
+            "torch's gradcheck moves every entry of {name} a little and watches "
+            "{output}; it disagrees with what backward returned."
+        ).format(name=name, output=stage.output)
         raise Failed(_wrong(context, name), text, staff=objection, case=case.facts())
 
 
@@ -233,4 +268,6 @@ def _failed(call: Call, name: str, text: str) -> Failed:
 
 def _wrong(context: StageContext, name: str, kind: str = "") -> str:
     where = f" where {kind}" if kind else ""
-    return f"{context.stage.backward_name}: ∂C/∂{name} is wrong{where}."
+    return tr("{backward_name}: ∂C/∂{name} is wrong{where}.").format(
+        backward_name=context.stage.backward_name, name=name, where=where
+    )

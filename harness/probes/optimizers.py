@@ -13,6 +13,7 @@ from torch import Tensor
 
 from harness.candidate import operations as ops
 from harness.course.numbers import number, numbers, shape
+from harness.language import tr
 from harness.probes.cases import generator_for, largest
 from harness.probes.compare import EPSILON, Tolerance, difference
 from harness.probes.context import Errored, Failed, for_staff, in_words
@@ -123,12 +124,12 @@ def update(context: OptimizerContext) -> None:
 def settings(context: OptimizerContext) -> None:
     """Check that each group has its own hyperparameters, and that they can change on the way."""
     ran = context.run("settings", [context.drawn("settings", *TWO, groups=2)])
-    detail = "Does step() read the hyperparameters of the group that it works on, at each step?"
+    detail = tr("Does step() read the hyperparameters of the group that it works on, at each step?")
     _hold(
         context,
         ran,
         VALUES,
-        "Two groups have settings of their own, and the rate changes: ",
+        tr("Two groups have settings of their own, and the rate changes: "),
         detail,
     )
 
@@ -136,12 +137,12 @@ def settings(context: OptimizerContext) -> None:
 def state(context: OptimizerContext) -> None:
     """Check that parameters and optimizers do not disturb each other."""
     several = [context.drawn("state/0", *TWO), context.drawn("state/1", *THREE)]
-    detail = "Has each parameter a state of its own, and each optimizer?"
+    detail = tr("Has each parameter a state of its own, and each optimizer?")
     _hold(
         context,
         context.run("state", several),
         VALUES,
-        "With three parameters in two optimizers: ",
+        tr("With three parameters in two optimizers: "),
         detail,
     )
 
@@ -149,8 +150,8 @@ def state(context: OptimizerContext) -> None:
 def missing(context: OptimizerContext) -> None:
     """Check that a parameter without a gradient stays where it is, and its state too."""
     ran = context.run("missing", [context.drawn("missing", *THREE, absent=True)])
-    detail = "What does step() do where p.grad is None?"
-    _hold(context, ran, VALUES, "Some parameters have no gradient for a while: ", detail)
+    detail = tr("What does step() do where p.grad is None?")
+    _hold(context, ran, VALUES, tr("Some parameters have no gradient for a while: "), detail)
 
 
 def precision(context: OptimizerContext) -> None:
@@ -159,11 +160,13 @@ def precision(context: OptimizerContext) -> None:
         context,
         [context.example],
         PRECISION,
-        detail="It is accurate to 6 digits, not to 9. Does something convert float64 to float32?",
+        detail=tr(
+            "It is accurate to 6 digits, not to 9. Does something convert float64 to float32?"
+        ),
     )
     single = _in_float32(context.drawn("precision"))
     (ran,) = context.run("precision", [single])
-    _hold(context, [ran], SINGLE, "Given float32, ")
+    _hold(context, [ran], SINGLE, tr("Given float32, "))
 
 
 def purity(context: OptimizerContext) -> None:
@@ -171,13 +174,16 @@ def purity(context: OptimizerContext) -> None:
     for step in stepped(context, context.run("purity", [context.drawn("purity")])[0]):
         if not all(step.unchanged):
             raise context.failed(
-                "step() changes a gradient, p.grad.",
-                "Others may read it after the step. Which operation on p.grad is in place?",
+                tr("step() changes a gradient, p.grad."),
+                tr("Others may read it after the step. Which operation on p.grad is in place?"),
             )
         if not all(step.kept):
             raise context.failed(
-                "step() puts another tensor in the place of a parameter.",
-                "The network keeps the old one. In-place operations change the parameter itself.",
+                tr("step() puts another tensor in the place of a parameter."),
+                tr(
+                    "The network keeps the old one. In-place operations change the parameter "
+                    "itself."
+                ),
             )
 
 
@@ -202,8 +208,8 @@ def memory(context: OptimizerContext) -> None:
     _, many = stepped(context, Ran(trajectory, built, tuple(steps)))
     if many.grown > SPARE:
         raise context.failed(
-            f"{MANY} steps leave {many.grown} tensors in memory.",
-            "What does each step keep that the next one does not need?",
+            tr("{MANY} steps leave {grown} tensors in memory.").format(MANY=MANY, grown=many.grown),
+            tr("What does each step keep that the next one does not need?"),
             got=float(many.grown),
         )
 
@@ -301,7 +307,9 @@ def _difference(
         for at, (got, value) in enumerate(zip(reply.parameters, values, strict=True)):
             called = "p" if len(values) == 1 else f"parameter {at + 1}"
             if (fault := _fault(got, trajectory.start[at], called)) is not None:
-                return context.failed(f"after step {step}, {fault}")
+                return context.failed(
+                    tr("after step {step}, {fault}").format(step=step, fault=fault)
+                )
             assert isinstance(got, Tensor)
             begin = trajectory.start[at]
             room = ROUNDINGS * begin.abs() if begin.dtype == torch.float64 else 1e-6 * begin.abs()
@@ -313,7 +321,9 @@ def _difference(
             now = float(got[off.index])
             told, should = numbers(now, float(value[off.index]))
             return context.failed(
-                f"after step {step}, {called}{off.at} is {told}, and should be {should}.",
+                tr("after step {step}, {called}{at} is {told}, and should be {should}.").format(
+                    step=step, called=called, at=off.at, told=told, should=should
+                ),
                 _circumstances(trajectory, step, at, off.index, called),
                 now,
             )
@@ -328,12 +338,16 @@ def _fault(got: ops.Returned, begin: Tensor, called: str) -> str | None:
     """Return what is wrong with a parameter whose values do not matter yet."""
     if not isinstance(got, Tensor):
         kind = got.kind if isinstance(got, ops.Other) else "None"
-        return f"{called} is a {kind}, not a tensor."
+        return tr("{called} is a {kind}, not a tensor.").format(called=called, kind=kind)
     if got.shape != begin.shape:
-        return f"{called} has shape {shape(got)}, and it had {shape(begin)}."
+        return tr("{called} has shape {got}, and it had {begin}.").format(
+            called=called, got=shape(got), begin=shape(begin)
+        )
     if got.dtype != begin.dtype:
         names = [str(each.dtype).removeprefix("torch.") for each in (got, begin)]
-        return f"{called} is {names[0]}, and it was {names[1]}."
+        return tr("{called} is {what}, and it was {what_}.").format(
+            called=called, what=names[0], what_=names[1]
+        )
     return None
 
 
@@ -347,8 +361,18 @@ def _circumstances(
     known = settings[at]
     told = ", ".join(f"{name}={_short(value)}" for name, value in known.items())
     begin = number(float(trajectory.start[at][index]))
-    end = f"; {called} began at {begin}, with {told}." if step <= 2 else f", with {told}."
-    return f"Its gradients were {given}{end}" if step <= 2 else f"It began at {begin}{end}"
+    end = (
+        tr("; {called} began at {begin}, with {told}.").format(
+            called=called, begin=begin, told=told
+        )
+        if step <= 2
+        else f", with {told}."
+    )
+    return (
+        tr("Its gradients were {given}{end}").format(given=given, end=end)
+        if step <= 2
+        else tr("It began at {begin}{end}").format(begin=begin, end=end)
+    )
 
 
 def _short(value: ops.Value) -> str:

@@ -12,6 +12,7 @@ from harness.course.assignment import Assignment
 from harness.course.settings import Settings, SettingsError
 from harness.course.stage import Stage
 from harness.errors import did_you_mean
+from harness.language import tr
 from harness.probes import optimizers, robustness
 from harness.probes.chain import judge_chain
 from harness.probes.context import StageContext
@@ -140,7 +141,7 @@ def _of_stage(assignment: Assignment, stage: Stage) -> Iterator[Planned]:
         points = assignment.points.get(id, 0.0)
         return Planned(f"{stage.slug}/{id}", stage.name, title, points, run, needs, credit)
 
-    title = f"forward computes {stage.formula}"
+    title = tr("forward computes {formula}").format(formula=stage.formula)
     after: tuple[str, ...] = ()
     check = planned("forward", title, forward, credit=required)
     if stage.forward_is_work:
@@ -151,28 +152,31 @@ def _of_stage(assignment: Assignment, stage: Stage) -> Iterator[Planned]:
     yield check
     for name in stage.differentiable:
         credit = required if name in stage.optional else ()
-        probe, title = partial(gradient, name=name), f"backward returns ∂C/∂{name}"
+        probe, title = (
+            partial(gradient, name=name),
+            tr("backward returns ∂C/∂{name}").format(name=name),
+        )
         check = planned(f"gradient/{name}", title, probe, credit=credit)
         yield replace(check, max_points=stage.points.get(name, 0.0), after=after)
-    title = "Forward and backward keep double precision, and work in single precision too"
+    title = tr("Forward and backward keep double precision, and work in single precision too")
     yield planned("precision", title, robustness.precision, required)
     if stage.extremes:
-        title = "Values far from zero give finite, right results"
+        title = tr("Values far from zero give finite, right results")
         yield planned("stability", title, robustness.stability, exact)
-    title = "Zeros, ones, equal and opposite values give right results"
+    title = tr("Zeros, ones, equal and opposite values give right results")
     yield planned("special", title, special, required)
-    title = "The inputs and the upstream gradient are left unchanged"
+    title = tr("The inputs and the upstream gradient are left unchanged")
     yield planned("purity", title, robustness.purity, required)
-    title = "Calls do not disturb each other, and backward can run twice"
+    title = tr("Calls do not disturb each other, and backward can run twice")
     if stage.has_upstream:
         yield planned("memory", title, robustness.memory, required)
     if not stage.is_scalar:
-        title = "Transposed and expanded tensors give the same gradients"
-        title = "Transposed matrices give the same gradients" if stage.pair else title
+        title = tr("Transposed and expanded tensors give the same gradients")
+        title = tr("Transposed matrices give the same gradients") if stage.pair else title
         yield planned("layout", title, robustness.layout, required)
     several = len(stage.differentiable) > 1 or any(each.several for each in stage.inputs.values())
     if several and not stage.pair:
-        title = "Each input gets its gradient whichever others need one"
+        title = tr("Each input gets its gradient whichever others need one")
         yield planned("subsets", title, robustness.subsets, required)
 
 
@@ -186,12 +190,19 @@ def _of_chain(assignment: Assignment, checks: list[Planned]) -> Iterator[Planned
     linked = network.linked if network else ()
     whole: list[str] = []
     for stage in assignment.stages:
-        id, title = f"chain/{stage.slug}", f"{stage.name} works in torch's graph"
+        id, title = (
+            f"chain/{stage.slug}",
+            tr("{name} works in torch's graph").format(name=stage.name),
+        )
         if stage.pair:
             works = "work" if stage.has_upstream else "works"
-            title = f"{' and '.join(stage.parts)} {works} in a step of training"
+            title = tr("{parts} {works} in a step of training").format(
+                parts=" and ".join(stage.parts), works=works
+            )
         if stage.name in linked:
-            title = f"{stage.name} works in the chain, with references for the other stages"
+            title = tr("{name} works in the chain, with references for the other stages").format(
+                name=stage.name
+            )
         needs = (f"{stage.slug}/forward", *(f"{stage.slug}/gradient/{x}" for x in stage.required))
         run = partial(_in_chain, (stage.name,))
         of = None if network else stage.name
@@ -200,27 +211,33 @@ def _of_chain(assignment: Assignment, checks: list[Planned]) -> Iterator[Planned
             whole += [*needs, id]
     if network:
         id = "chain/whole"
-        title = (
-            f"The whole chain, from {network.ends[0]} back to every parameter, runs on your stages"
-        )
+        title = tr(
+            "The whole chain, from {what} back to every parameter, runs on your stages"
+        ).format(what=network.ends[0])
         yield Planned(id, None, title, worth.get(id, 0.0), partial(_in_chain, linked), tuple(whole))
         whole = [id]
     if assignment.task is None or (assignment.given and not network):
         return
     # A network uses each stage once a layer: calls that disturb each other cannot train.
     needs = (*whole, *(check.id for check in checks if check.id.endswith("/memory")))
-    id, title = "training", f"A network learns {assignment.task.name} with your functions"
+    id, title = (
+        "training",
+        tr("A network learns {name} with your functions").format(name=assignment.task.name),
+    )
     after = tuple(x.id for x in checks if x.id.endswith(("/precision", "/subsets", "/purity")))
     yield Planned(id, None, title, worth.get(id, 0.0), Session.train, needs, after=after)
 
 
 _OF_OPTIMIZERS: Mapping[str, tuple[str, Callable[[OptimizerContext], None]]] = {
-    "state": ("Each parameter and each optimizer has its own state", optimizers.state),
-    "settings": ("Each group has its own hyperparameters, which can change", optimizers.settings),
-    "missing": ("A parameter without a gradient stays where it is", optimizers.missing),
-    "precision": ("Steps keep double precision, and work in single too", optimizers.precision),
-    "purity": ("Gradients stay, and parameters are changed in place", optimizers.purity),
-    "memory": ("Many steps need no more memory than one", optimizers.memory),
+    "state": (tr("Each parameter and each optimizer has its own state"), optimizers.state),
+    "settings": (
+        tr("Each group has its own hyperparameters, which can change"),
+        optimizers.settings,
+    ),
+    "missing": (tr("A parameter without a gradient stays where it is"), optimizers.missing),
+    "precision": (tr("Steps keep double precision, and work in single too"), optimizers.precision),
+    "purity": (tr("Gradients stay, and parameters are changed in place"), optimizers.purity),
+    "memory": (tr("Many steps need no more memory than one"), optimizers.memory),
 }
 
 
@@ -235,7 +252,9 @@ def _of_optimizer(assignment: Assignment, optimizer: Optimizer) -> Iterator[Plan
         points = worth.get(f"{optimizer.slug}/{kind}", worth.get(kind, 0.0))
         return Planned(id, optimizer.name, title, points, run, needs)
 
-    title = f"step() moves a parameter as {optimizer.formula or optimizer.name} says"
+    title = tr("step() moves a parameter as {what} says").format(
+        what=optimizer.formula or optimizer.name
+    )
     yield planned("update", title, optimizers.update)
     needs, several = f"{optimizer.slug}/update", f"{optimizer.slug}/state"
     for kind, (title, probe) in _OF_OPTIMIZERS.items():

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from harness.candidate.operations import Backward, Operation, Read, Trouble, Unchanged
 from harness.course.numbers import number
+from harness.language import tr
 from harness.probes.cases import Case, extreme_cases, layout_cases, memory_cases, shuffled
 from harness.probes.compare import DIGITS, EXTREMES, PRECISION
 from harness.probes.context import Call, Errored, Failed, StageContext, noting, restating
@@ -18,21 +19,25 @@ from harness.probes.gradient import gradient_off, judge_gradient, usable_gradien
 # Of more inputs than six, not every subset is tried.
 MOST_SUBSETS = 62
 # In memory; only tensors can be expanded.
-_LAID_OUT = ("a tensor is transposed or expanded", "a matrix is transposed")
+_LAID_OUT = (tr("a tensor is transposed or expanded"), tr("a matrix is transposed"))
 # What is left of a gradient that is zero, relative to the upstream.
 NOTHING = 1e-12
-_LOSES_DIGITS = (
-    "It agrees to 6 digits and not to 9: does something in {} turn float64 into float32, or "
-    "approximate?"
+_LOSES_DIGITS = tr(
+    "It agrees to 6 digits and not to 9: does something in {} turn float64 "
+    "into float32, or approximate?"
 )
-_KEEP = "Keep what backward needs in {}, not in {}a global, and do not change what you saved there."
+_KEEP = tr(
+    "Keep what backward needs in {}, not in {}a global, and do not change what you saved there."
+)
 
 
 def precision(context: StageContext) -> None:
     """Raise Failed unless results have full precision in float64, and are right in float32."""
     stage = context.stage
     if context.mixed:
-        where = f"{stage.name} only runs where new tensors are float64 by default."
+        where = tr("{name} only runs where new tensors are float64 by default.").format(
+            name=stage.name
+        )
         raise context.mixed.restated(where, f"{context.mixed.where} {context.mixed.detail}")
     for call in context.calls:
         for name in context.sound:
@@ -42,7 +47,9 @@ def precision(context: StageContext) -> None:
                     continue
                 if gradient_off(call, at, got, right, PRECISION):
                     raise call.failed(
-                        f"{stage.backward_name}: ∂C/∂{name} is right, but loses digits.",
+                        tr("{backward_name}: ∂C/∂{name} is right, but loses digits.").format(
+                            backward_name=stage.backward_name, name=name
+                        ),
                         _LOSES_DIGITS.format(stage.phase("backward")),
                     )
     judge_in_float32(context, forward=_outputs_are_right(context))
@@ -68,7 +75,9 @@ def _outputs_are_right(context: StageContext) -> bool:
             judge_output(context, case, output)
     except Failed:
         return False
-    where = f"{context.stage.forward_name} is right, but loses digits."
+    where = tr("{forward_name} is right, but loses digits.").format(
+        forward_name=context.stage.forward_name
+    )
     with restating(where, _LOSES_DIGITS.format(context.stage.phase("forward"))):
         for case, output in outputs:
             judge_output(context, case, output, DIGITS)
@@ -85,11 +94,15 @@ def stability(context: StageContext) -> None:
                 judge_gradient(call, name, EXTREMES)
         except Failed as failed:
             values = "; ".join(
-                f"{name} from {number(min(values))} to {number(max(values))}"
+                tr("{name} from {min} to {max}").format(
+                    name=name, min=number(min(values)), max=number(max(values))
+                )
                 for name, values in context.stage.extremes.items()
             )
             raise failed.restated(
-                f"{context.stage.name} breaks down for some values of {values}.",
+                tr("{name} breaks down for some values of {values}.").format(
+                    name=context.stage.name, values=values
+                ),
                 f"{_with_its_value(call, failed)} {_far_out(failed.got)}".strip(),
             ) from None
 
@@ -113,10 +126,10 @@ def _far_out(got: float | None) -> str:
     if got is None:
         return ""
     if not math.isfinite(got):
-        return "Does an exponential overflow to inf, so that inf / inf gives nan?"
+        return tr("Does an exponential overflow to inf, so that inf / inf gives nan?")
     if got == 0:
-        return "It is small there, and not 0: does your formula stop somewhere?"
-    return "Is something cut off or approximated there?"
+        return tr("It is small there, and not 0: does your formula stop somewhere?")
+    return tr("Is something cut off or approximated there?")
 
 
 def purity(context: StageContext) -> None:
@@ -133,13 +146,17 @@ def purity(context: StageContext) -> None:
         names = zip(context.stage.names_of(case.inputs), reply.inputs, strict=True)
         changed = [name for name, same in names if not same and kinds[name].role != "buffer"]
         if not all(reply.upstreams):
-            changed.append("dout" if context.stage.pair else "the upstream gradient")
+            changed.append("dout" if context.stage.pair else tr("the upstream gradient"))
         if changed:
             noun = context.stage.noun
             raise Failed(
-                f"{context.stage.name} changes {' and '.join(changed)} in place.",
-                f"Another part of the network still needs the old values: compute new {noun}s "
-                "(x * 2) rather than changing the ones you were given (x *= 2).",
+                tr("{name} changes {changed} in place.").format(
+                    name=context.stage.name, changed=" and ".join(changed)
+                ),
+                tr(
+                    "Another part of the network still needs the old values: compute new "
+                    "{noun}s (x * 2) rather than changing the ones you were given (x *= 2)."
+                ).format(noun=noun),
                 case=case.facts(),
             )
 
@@ -150,11 +167,13 @@ def memory(context: StageContext) -> None:
     _judge_pair(context, first, second, "")
     try:
         for other in others:
-            _judge_pair(context, first, other, " with other sizes")
+            _judge_pair(context, first, other, tr(" with other sizes"))
     except Errored as raised:
         # The calls are fine by themselves: one that raises here reads another's memory.
         raise raised.restated(
-            f"{context.stage.backward_name} raises after a forward with other sizes has run.",
+            tr("{backward_name} raises after a forward with other sizes has run.").format(
+                backward_name=context.stage.backward_name
+            ),
             _keep(context),
         ) from None
 
@@ -162,8 +181,8 @@ def memory(context: StageContext) -> None:
 def _keep(context: StageContext) -> str:
     """Return where a stage can keep what backward needs."""
     if context.stage.pair:
-        return _KEEP.format("the cache", "")
-    return _KEEP.format("ctx (ctx.save_for_backward)", "the class or in ")
+        return _KEEP.format(tr("the cache"), "")
+    return _KEEP.format(tr("ctx (ctx.save_for_backward)"), tr("the class or in "))
 
 
 def _judge_pair(context: StageContext, first: Case, second: Case, what: str) -> None:
@@ -182,20 +201,33 @@ def _judge_pair(context: StageContext, first: Case, second: Case, what: str) -> 
         ]
     )
     calls = {
-        f"a later forward{what} has run": Call(context, first, 0, forward, backward),
-        f"another backward{what} has run": Call(context, second, part, other, other_backward),
-        "its backward has run once before": Call(context, first, 0, forward, again),
+        tr("a later forward{what} has run").format(what=what): Call(
+            context, first, 0, forward, backward
+        ),
+        tr("another backward{what} has run").format(what=what): Call(
+            context, second, part, other, other_backward
+        ),
+        tr("its backward has run once before"): Call(context, first, 0, forward, again),
     }
     stage = context.stage.name
     with noting(second_seed=second.seed, second_index=second.index):
         for after, call in calls.items():
-            where = f"{context.stage.backward_name} gives a wrong gradient after {after}."
+            where = tr("{backward_name} gives a wrong gradient after {after}.").format(
+                backward_name=context.stage.backward_name, after=after
+            )
             _judge_all(call, where, _keep(context))
         if isinstance(read, Unchanged) and not read.results:
             raise Failed(
-                f"What {stage} has returned changes when it is called again{what}.",
-                f"Return a new {context.stage.noun} from each call, not one that is kept in "
-                f"{'a' if context.stage.pair else 'the class or in a'} global and filled anew.",
+                tr("What {stage} has returned changes when it is called again{what}.").format(
+                    stage=stage, what=what
+                ),
+                tr(
+                    "Return a new {noun} from each call, not one that is kept in {what} "
+                    "global and filled anew."
+                ).format(
+                    noun=context.stage.noun,
+                    what="a" if context.stage.pair else tr("the class or in a"),
+                ),
                 case=first.facts(),
             )
 
@@ -206,9 +238,13 @@ def layout(context: StageContext) -> None:
     for call in context.ask(cases):
         _judge_all(
             call,
-            f"{context.stage.backward_name} is wrong when {_LAID_OUT[bool(context.stage.pair)]}.",
-            "The values are the same, only their order in memory differs: operations such "
-            "as @, *, .T and sum do not mind.",
+            tr("{backward_name} is wrong when {what}.").format(
+                backward_name=context.stage.backward_name, what=_LAID_OUT[bool(context.stage.pair)]
+            ),
+            tr(
+                "The values are the same, only their order in memory differs: operations "
+                "such as @, *, .T and sum do not mind."
+            ),
         )
 
 
@@ -230,7 +266,9 @@ def subsets(context: StageContext) -> None:
 def _judge_subset(context: StageContext, case: Case, needed: tuple[bool, ...]) -> None:
     names = context.stage.names_of(case.inputs)
     asked = [name for name, need in zip(names, needed, strict=True) if need]
-    only = f"only {' and '.join(asked)} need{'s' if len(asked) == 1 else ''} a gradient"
+    only = tr("only {asked} need{what} a gradient").format(
+        asked=" and ".join(asked), what="s" if len(asked) == 1 else ""
+    )
     call = context.ask([case], requires_grad=needed)[0]
     try:
         _ = call.values
@@ -240,8 +278,10 @@ def _judge_subset(context: StageContext, case: Case, needed: tuple[bool, ...]) -
         raise
     _judge_all(
         call,
-        f"{context.stage.backward_name} is wrong when {only}.",
-        "ctx.needs_input_grad tells which inputs need one, in the order of forward's inputs.",
+        tr("{backward_name} is wrong when {only}.").format(
+            backward_name=context.stage.backward_name, only=only
+        ),
+        tr("ctx.needs_input_grad tells which inputs need one, in the order of forward's inputs."),
     )
 
 

@@ -5,6 +5,7 @@ from torch import Tensor
 from harness.candidate.operations import Raised
 from harness.course.numbers import numbers
 from harness.course.sizes import few_numbers
+from harness.language import tr
 from harness.probes.cases import shuffled
 from harness.probes.compare import VALUES, difference
 from harness.probes.context import Call, Failed, StageContext, circumstances
@@ -54,7 +55,13 @@ def _judge_output(call: Call) -> None:
         if not (off := difference(got, right, VALUES, size=case.input_max_abs)):
             continue
         came, belongs = numbers(off.got, off.right)
-        text = f"{name}{off.at} came back as {came} where {belongs} belongs."
-        where = f"{stage.forward_name} does not compute {stage.formula} where {case.kind}."
-        detail = f"In an example {circumstances(call.context, case)}, {text} {question(off)}"
+        text = tr("{name}{at} came back as {came} where {belongs} belongs.").format(
+            name=name, at=off.at, came=came, belongs=belongs
+        )
+        where = tr("{forward_name} does not compute {formula} where {kind}.").format(
+            forward_name=stage.forward_name, formula=stage.formula, kind=case.kind
+        )
+        detail = tr("In an example {circumstances}, {text} {question}").format(
+            circumstances=circumstances(call.context, case), text=text, question=question(off)
+        )
         raise Failed(where, detail, staff=text, case=case.facts(), got=off.got)

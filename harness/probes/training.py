@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from harness.candidate.operations import Candidate, Chain, Chained, Stepped
+from harness.language import tr
 from harness.probes.context import Errored, Failed, for_staff, in_words
 from harness.probes.optimizers import OptimizerContext, stepped
 from harness.training.task import Run, Task, examined, reference_candidate, train_candidate
@@ -26,30 +27,40 @@ def training(task: Task, candidate: Candidate, reference: Run) -> Run:
     """
     run = train_candidate(task, candidate)
     if run.trouble:
-        said, detail = in_words("your code", run.trouble)
+        said, detail = in_words(tr("your code"), run.trouble)
         raise Errored(
-            f"Training stopped after {len(run.costs)} of {task.steps} steps: {said}",
+            tr("Training stopped after {costs} of {steps} steps: {said}").format(
+                costs=len(run.costs), steps=task.steps, said=said
+            ),
             detail,
             staff=for_staff(run.trouble),
         )
     if (step := first_wrong_step(run, reference)) is not None:
         raise Failed(
-            f"Training leaves the right path at step {step + 1} of {task.steps}.",
-            "Each step is held against the same step with torch's own gradients. Does a function "
-            "change what it does from call to call?",
+            tr("Training leaves the right path at step {what} of {steps}.").format(
+                what=step + 1, steps=task.steps
+            ),
+            tr(
+                "Each step is held against the same step with torch's own gradients. Does"
+                " a function change what it does from call to call?"
+            ),
             staff=f"cost {run.costs[step]!r}, reference {reference.costs[step]!r}",
             got=run.costs[step],
         )
     if run.accuracy is None or run.accuracy < task.accuracy:
-        raise Failed(f"The trained network {_reached(run, task)}.")
+        raise Failed(tr("The trained network {reached}.").format(reached=_reached(run, task)))
     return run
 
 
 def _reached(run: Run, task: Task) -> str:
-    reached = f"gets {run.accuracy or 0:.1%} of the unseen samples right"
+    reached = tr("gets {what:.1%} of the unseen samples right").format(what=run.accuracy or 0)
     if task.explains:
-        reached = f"explains {run.accuracy or 0:.1%} of the variance of unseen samples"
-    return f"{reached}; {task.accuracy:.0%} is asked for"
+        reached = tr("explains {what:.1%} of the variance of unseen samples").format(
+            what=run.accuracy or 0
+        )
+    return tr("{reached}; {accuracy:.0%} is asked for").format(
+        reached=reached, accuracy=task.accuracy
+    )
 
 
 References = tuple[tuple[str, Callable[..., Tensor]], ...]
@@ -65,10 +76,16 @@ def train_with(context: OptimizerContext, task: Task, references: References) ->
     path = {name: _rows(moved, at, right[name]) for at, name in enumerate(names)}
     run, reference = Run((), path, None), Run((), right, None)
     if (step := first_wrong_step(run, reference)) is not None:
-        raise context.failed(f"Training leaves the right path at step {step + 1} of {task.steps}.")
+        raise context.failed(
+            tr("Training leaves the right path at step {what} of {steps}.").format(
+                what=step + 1, steps=task.steps
+            )
+        )
     run = examined(run, task, reference_candidate(references))
     if run.accuracy is None or run.accuracy < task.accuracy:
-        raise context.failed(f"The trained network {_reached(run, task)}.")
+        raise context.failed(
+            tr("The trained network {reached}.").format(reached=_reached(run, task))
+        )
 
 
 def _rows(moved: Sequence[Stepped], at: int, right: Tensor) -> Tensor:

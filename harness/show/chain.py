@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from harness.course.report import Check, Diagnosis, Outcome, Report
 from harness.formulas.notation import BEHAVES, Formula, as_written, plain, upright
+from harness.language import tr
 from harness.show.expressions import local_derivative
 from harness.show.graph import LETTERS, Edge, Graph, graph_of
 from harness.show.layout import FRAME, NEURON, RADIUS, Layout, Node
@@ -104,7 +105,7 @@ def _tells(stage: Stage, check: Check, diagnosis: Diagnosis) -> bool:
     """Return whether the message, which depends on the level of feedback, has the formula."""
     if diagnosis.formula == "None":
         return diagnosis.hint in check.message
-    return BEHAVES.format(plain(as_written(stage, diagnosis.formula))) in check.message
+    return tr(BEHAVES).format(plain(as_written(stage, diagnosis.formula))) in check.message
 
 
 def _judged_label(graph: Graph, edge: Edge, outcome: Outcome | None) -> Block:
@@ -230,10 +231,10 @@ def _legend(outcomes: Mapping[Edge, Outcome], lacking: Sequence[Edge], y: float)
 
 def _directions(width: float, y: float) -> Iterator[str]:
     half = width / 2
-    yield caption(8, y + 4, "forward: values")
-    yield arrow((16 + sans_width("forward: values", 13), y), (half - 12, y), stroke_width=1)
-    yield caption(width - 8, y + 4, "backward: gradients", text_anchor="end")
-    start = width - 16 - sans_width("backward: gradients", 13)
+    yield caption(8, y + 4, tr("forward: values"))
+    yield arrow((16 + sans_width(tr("forward: values"), 13), y), (half - 12, y), stroke_width=1)
+    yield caption(width - 8, y + 4, tr("backward: gradients"), text_anchor="end")
+    start = width - 16 - sans_width(tr("backward: gradients"), 13)
     yield arrow((start, y), (half + 12, y), stroke_width=1, stroke_dasharray="4 3")
 
 
@@ -247,8 +248,10 @@ def _drawn_sums(graph: Graph, sums: Mapping[Edge, Block], top: float) -> Iterato
         code = _expression(edge)
         yield block.draw(8, middle)
         yield caption(column, middle + 5, code, font_family="monospace", font_size=14)
-    there = f"in torch, with g = ∂{graph.names[graph.spine[-1]]}/∂{next(iter(sums)).target}"
-    yield caption(8, top + len(sums) * SUM + 14, f"On the right {there}")
+    there = tr("in torch, with g = ∂{what}/∂{target}").format(
+        what=graph.names[graph.spine[-1]], target=next(iter(sums)).target
+    )
+    yield caption(8, top + len(sums) * SUM + 14, tr("On the right {there}").format(there=there))
 
 
 def _sums(graph: Graph) -> dict[Edge, Block]:
@@ -275,13 +278,17 @@ def _title(
     outcomes: Mapping[Edge, Outcome],
     lacking: Sequence[Edge],
 ) -> str:
-    title = f"{assignment.title}: the chain from the inputs to the cost"
+    title = tr("{title}: the chain from the inputs to the cost").format(title=assignment.title)
     bad = [_name(graph, edge) for edge, outcome in outcomes.items() if outcome == "failed"]
     said = [f"{', '.join(bad)} {'is' if len(bad) == 1 else 'are'} wrong"] if bad else []
     if lacking:
         those = ", ".join(f"∂C/∂{edge.input}" for edge in lacking)
-        said.append(f"the upstream is missing in {those}")
-    return f"{title}, in which {' and '.join(said)}" if said else title
+        said.append(tr("the upstream is missing in {those}").format(those=those))
+    return (
+        tr("{title}, in which {said}").format(title=title, said=" and ".join(said))
+        if said
+        else title
+    )
 
 
 def _name(graph: Graph, edge: Edge) -> str:
@@ -304,7 +311,9 @@ def _judged(
     for edge, outcome in outcomes.items():
         yield f"{_name(graph, edge)}: {LOOKS[outcome].word}."
     for edge, formula in written.items():
-        yield f"Your ∂C/∂{edge.input} {BEHAVES.format(plain(formula))}"
+        yield f"Your ∂C/∂{edge.input} {tr(BEHAVES).format(plain(formula))}"
     cost = graph.names[graph.spine[-1]]
     for edge in lacking:
-        yield f"g, which is ∂{cost}/∂{edge.target}, is missing in your ∂C/∂{edge.input}."
+        yield tr("g, which is ∂{cost}/∂{target}, is missing in your ∂C/∂{input}.").format(
+            cost=cost, target=edge.target, input=edge.input
+        )

@@ -3,11 +3,12 @@
 import math
 from collections.abc import Iterator, Sequence
 
+from harness.language import tr
 from harness.show.svg import Picture, Point, caption, element, line, picture
 
 WIDTH, HEIGHT = 370.0, 186.0
 LEFT, RIGHT, TOP, BOTTOM = 36.0, 362.0, 38.0, 160.0
-YOURS, REFERENCE = "yours", "with torch's own gradients"
+YOURS, REFERENCE = "yours", tr("with torch's own gradients")
 
 
 def costs_picture(costs: Sequence[float], reference_costs: Sequence[float] = ()) -> Picture:
@@ -23,12 +24,16 @@ def costs_picture(costs: Sequence[float], reference_costs: Sequence[float] = ())
     drawn += _curve(costs, top, steps, stroke_width=1.6)
     drawn += _key(bool(reference_costs))
     if costs and top < costs[0] < math.inf:
-        drawn.append(caption(LEFT, TOP - 4, f"from {costs[0]:.2g} at step 1", font_size=12))
+        drawn.append(
+            caption(
+                LEFT, TOP - 4, tr("from {what:.2g} at step 1").format(what=costs[0]), font_size=12
+            )
+        )
     return picture(
         drawn,
         WIDTH,
         HEIGHT,
-        title="The cost at each step of the training",
+        title=tr("The cost at each step of the training"),
         description=_description(costs, reference_costs),
     )
 
@@ -91,7 +96,9 @@ def _key(with_reference: bool) -> Iterator[str]:
 def _description(costs: Sequence[float], reference: Sequence[float]) -> str:
     curves = ((YOURS, costs), (REFERENCE, reference))
     return "; ".join(
-        f"{name}: from {curve[0]:.3g} to {curve[-1]:.3g} in {len(curve)} steps"
+        tr("{name}: from {what:.3g} to {what_:.3g} in {curve} steps").format(
+            name=name, what=curve[0], what_=curve[-1], curve=len(curve)
+        )
         for name, curve in curves
         if curve
     )

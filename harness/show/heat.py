@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.formulas.notation import symbol
+from harness.language import tr
 from harness.show.mathematics import set_formula
 from harness.show.svg import DOWN, UP, Picture, Point, caption, element, line, picture
 
@@ -16,10 +17,10 @@ MARGIN = 8.0
 
 def heat_picture(
     matrices: Mapping[str, Matrix],
-    title: str = "How sensitive the cost is to each parameter",
+    title: str = tr("How sensitive the cost is to each parameter"),
     *,
     tiles: tuple[int, int] | None = None,
-    meanings: tuple[str, str] = ("more of it raises C", "more of it lowers C"),
+    meanings: tuple[str, str] = (tr("more of it raises C"), tr("more of it lowers C")),
 ) -> Picture:
     """Draw a map of each matrix: upright bars for positive entries, lying ones for negative ones.
 
@@ -44,7 +45,9 @@ def heat_picture(
         WIDTH,
         bottom + 44,
         title=title,
-        description=f"Upright bars: {meanings[0]}. Lying bars: {meanings[1]}. "
+        description=tr("Upright bars: {what}. Lying bars: {what_}. ").format(
+            what=meanings[0], what_=meanings[1]
+        )
         + "; ".join(each.description for each in maps),
         zoom=1.6,
     )
@@ -65,7 +68,9 @@ class _Map:
         """The map in words."""
         up = sum(value > 0 for *_, value in self.cells)
         down = sum(value < 0 for *_, value in self.cells)
-        return f"{self.name}: {up} upright, {down} lying, up to {self.most:.2g}"
+        return tr("{name}: {up} upright, {down} lying, up to {most:.2g}").format(
+            name=self.name, up=up, down=down, most=self.most
+        )
 
     @property
     def is_vector(self) -> bool:
@@ -81,7 +86,9 @@ class _Map:
         """Yield the heading at the top, the frame and the marks below it."""
         name = set_formula(symbol(self.name))
         yield name.draw(x, y + 10)
-        yield caption(x + name.width + 6, y + 15, f"up to {self.most:.2g}", font_size=12)
+        yield caption(
+            x + name.width + 6, y + 15, tr("up to {most:.2g}").format(most=self.most), font_size=12
+        )
         top = y + HEAD
         for ends in (((x, top), (x + self.width, top)), ((x, top), (x, top + self.height))):
             yield line(*ends, stroke_width=0.6, stroke_opacity=0.6)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from harness.course.report import Check, Report
 from harness.formulas.notation import symbol, upright
+from harness.language import tr
 from harness.show.marks import LOOKS
 from harness.show.mathematics import Block, derivative, row, set_formula
 from harness.show.svg import BOLD, Picture, caption, picture
@@ -45,7 +46,9 @@ def list_picture(
             x += block.width + GAP
         said += _words(stage, edges)
         y += ROW
-    title = f"{assignment.title}: the stages, and the gradients that each returns"
+    title = tr("{title}: the stages, and the gradients that each returns").format(
+        title=assignment.title
+    )
     told = " ".join(said)
     height = max(y - ROW / 2, ROW)
     return picture(body, WIDTH, height, title=title, description=told, line=told)

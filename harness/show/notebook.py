@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from harness.course.numbers import plural
 from harness.course.report import Report
 from harness.formulas.notation import BEHAVES, RIGHT, Formula, as_written, plain
+from harness.language import tr
 from harness.show.chain import chain_picture
 from harness.show.outline import MARKS, Finding, Part, advice, next_step, parts, verdict
 from harness.show.trained import accuracy_line, training_pictures
@@ -92,7 +93,10 @@ def _finding(finding: Finding, stage: Stage | None) -> str:
     mark = f'<span class="bph-mark">{MARKS[finding.outcome]}</span>'
     message = escape(finding.message)
     if stage and (diagnosis := finding.diagnosis):
-        for phrase, expression in ((BEHAVES, diagnosis.formula), (RIGHT, diagnosis.expected)):
+        for phrase, expression in (
+            (tr(BEHAVES), diagnosis.formula),
+            (tr(RIGHT), diagnosis.expected),
+        ):
             if expression:
                 formula = as_written(stage, expression)
                 told = escape(phrase.format(plain(formula)))
@@ -124,7 +128,8 @@ def _training(run: Run, reference: Run | None, assignment: Assignment) -> str:
 def _waiting(said: Sequence[Part]) -> str:
     waiting = sum(max(len(wait.labels), 1) for part in said for wait in part.waits)
     lines = [f"{part.title} {wait}" for part in said for wait in part.waits]
-    return _folded(f"{MARKS['not_run']} {plural(waiting, 'check')} not made yet", lines)
+    made = tr("{checks} not made yet").format(checks=plural(waiting, "check"))
+    return _folded(f"{MARKS['not_run']} {made}", lines)
 
 
 def _passed(said: Sequence[Part]) -> str:
@@ -136,7 +141,8 @@ def _passed(said: Sequence[Part]) -> str:
 def _advice(found: Sequence[str]) -> str:
     if not found:
         return ""
-    return f"<p><strong>Worth knowing</strong> (no points lost)</p>{_list(found)}"
+    heading = f"<strong>{escape(tr('Worth knowing'))}</strong> {escape(tr('(no points lost)'))}"
+    return f"<p>{heading}</p>{_list(found)}"
 
 
 def _folded(summary: str, lines: Sequence[str]) -> str:

@@ -6,6 +6,7 @@ from types import MappingProxyType
 
 from harness.course.numbers import decimal
 from harness.course.report import Check, Diagnosis, Outcome, Report
+from harness.language import tr
 from harness.show.visible import visible
 
 MARKS: Mapping[Outcome, str] = MappingProxyType(
@@ -16,12 +17,12 @@ TRAINING = "Training"
 # What the lists of checks call those that have a title as long as a sentence.
 SHORT = MappingProxyType(
     {
-        "stability": "extreme values",
-        "special": "special values",
-        "purity": "unchanged inputs",
-        "memory": "repeated calls",
-        "layout": "transposed tensors",
-        "subsets": "subsets of gradients",
+        "stability": tr("extreme values"),
+        "special": tr("special values"),
+        "purity": tr("unchanged inputs"),
+        "memory": tr("repeated calls"),
+        "layout": tr("transposed tensors"),
+        "subsets": tr("subsets of gradients"),
     }
 )
 # Where a stage is tried that stands in no network, as the titles of the checks end.
@@ -49,7 +50,9 @@ class Wait:
     labels: tuple[str, ...]
 
     def __str__(self) -> str:
-        return f"waits for {self.needs}" + f": {', '.join(self.labels)}" * bool(self.labels)
+        return tr("waits for {needs}").format(
+            needs=self.needs
+        ) + f": {', '.join(self.labels)}" * bool(self.labels)
 
 
 @dataclass(frozen=True)
@@ -66,19 +69,25 @@ def verdict(report: Report) -> str:
     """Return the score and how many checks passed, in one sentence."""
     count, total = sum(check.outcome == "passed" for check in report.checks), len(report.checks)
     if total and count == total:
-        checks = f"All {total} checks passed" if total > 1 else "The check passed"
+        checks = (
+            tr("All {total} checks passed").format(total=total)
+            if total > 1
+            else tr("The check passed")
+        )
     else:
-        checks = f"{count} of {total} checks passed"
+        checks = tr("{count} of {total} checks passed").format(count=count, total=total)
     if not report.max_score:
         return f"{checks}."
-    points = f"{decimal(report.score)} of {decimal(report.max_score)} points"
+    points = tr("{score} of {max_score} points").format(
+        score=decimal(report.score), max_score=decimal(report.max_score)
+    )
     return f"{checks}: {points}." if report.passed else f"{points}: {checks}."
 
 
 def parts(report: Report) -> tuple[Part, ...]:
     """Return the report's checks, stage by stage, then the chain and the training."""
     made: dict[str, list[Check]] = {}
-    titles = {"chain": "The chain", "training": TRAINING}
+    titles = {"chain": tr("The chain"), "training": TRAINING}
     for check in report.checks:
         title = check.stage and visible(check.stage)
         title = title or titles.get(_slug(check.id), check_label(check.id))
@@ -102,11 +111,13 @@ def next_step(report: Report) -> str:
     for check in report.checks:
         if check.outcome == "not_run":
             root = _root(report, check)
-            return f"Next: {_fix(report, root)}; check({_stage_name(report, root)}) says more."
+            return tr("Next: {fix}; check({stage_name}) says more.").format(
+                fix=_fix(report, root), stage_name=_stage_name(report, root)
+            )
     ends = (each.stage is None or _slug(each.id) == "chain" for each in report.checks)
     if any(ends) or any(check.id.endswith("/update") for check in report.checks):
-        return "Everything holds. Well done."
-    return "Next: the other stages; once they all pass, train() tries them together."
+        return tr("Everything holds. Well done.")
+    return tr("Next: the other stages; once they all pass, train() tries them together.")
 
 
 def advice(report: Report) -> tuple[str, ...]:
@@ -125,7 +136,7 @@ def check_label(id: str, title: str = "") -> str:
     elif slug == "chain":
         named, *where = title.replace(" work in ", " works in ").split(" works in ")
         alone = [each for each in where if each in ALONE]
-        rest = "whole chain" if rest == "whole" else named if where else _class_name(rest)
+        rest = tr("whole chain") if rest == "whole" else named if where else _class_name(rest)
         rest = alone[0] if alone else rest
     return visible(SHORT.get(rest, rest) or slug)
 
@@ -156,7 +167,7 @@ def _findings(checks: list[Check]) -> Iterable[Finding]:
         labels = ", ".join(_title(check) for check in group)
         if (known := group[0].diagnosis) and known.hint:
             if known.hint in asked:
-                again = f"The same question as for {asked[known.hint]}."
+                again = tr("The same question as for {what}.").format(what=asked[known.hint])
                 message = message.replace(visible(known.hint), again)
             asked.setdefault(known.hint, labels)
         yield Finding(outcome, labels, message, known)
@@ -165,7 +176,7 @@ def _findings(checks: list[Check]) -> Iterable[Finding]:
 def _said(check: Check) -> str:
     if check.message:
         return visible(check.message)
-    start = "Does not hold" if check.outcome == "failed" else "Could not be checked"
+    start = tr("Does not hold") if check.outcome == "failed" else tr("Could not be checked")
     return visible(f"{start}: {check.title}")
 
 
@@ -195,13 +206,17 @@ def _root(report: Report, check: Check) -> str:
 def _fix(report: Report, id: str) -> str:
     label, stage = check_label(id), _stage_name(report, id)
     if "/gradient/" in id:
-        return f"get {label} of {stage} right"
+        return tr("get {label} of {stage} right").format(label=label, stage=stage)
     if id.endswith("/forward"):
-        return f"get the forward of {stage} right"
+        return tr("get the forward of {stage} right").format(stage=stage)
     if _slug(id) == "chain":
-        return "find what goes wrong in the chain"
+        return tr("find what goes wrong in the chain")
     label = next((_title(check) for check in report.checks if check.id == id), label)
-    return f"fix “{label}” in {stage}" if stage else f"find what goes wrong in “{label}”"
+    return (
+        tr("fix “{label}” in {stage}").format(label=label, stage=stage)
+        if stage
+        else tr("find what goes wrong in “{label}”").format(label=label)
+    )
 
 
 def _stage_name(report: Report, id: str) -> str:

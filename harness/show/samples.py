@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from harness.course.report import Outcome
+from harness.language import tr
 from harness.show.marks import LOOKS
 from harness.show.svg import BAD, Picture, box, caption, element, picture
 
@@ -32,8 +33,12 @@ def samples_picture(samples: Sequence[Sample], size: tuple[int, int]) -> Picture
     wrong = [each for each in samples if each.said != each.label]
     height = TOP + size[0] * PIXEL + 40
     rows: list[tuple[Outcome, str, list[Sample]]] = [
-        ("passed", f"{len(right)} of {len(samples)} read right", right),
-        ("failed", f"{len(wrong)} read wrong", wrong),
+        (
+            "passed",
+            tr("{right} of {samples} read right").format(right=len(right), samples=len(samples)),
+            right,
+        ),
+        ("failed", tr("{wrong} read wrong").format(wrong=len(wrong)), wrong),
     ]
     drawn: list[str] = []
     shown: list[str] = []
@@ -45,7 +50,7 @@ def samples_picture(samples: Sequence[Sample], size: tuple[int, int]) -> Picture
         drawn,
         2 * LEFT + SHOWN * size[1] * PIXEL + (SHOWN - 1) * APART,
         max(count * height - 6, 1),
-        title="Images that the network has never seen, with what it says they are",
+        title=tr("Images that the network has never seen, with what it says they are"),
         description=" ".join(shown),
     )
 
@@ -53,7 +58,7 @@ def samples_picture(samples: Sequence[Sample], size: tuple[int, int]) -> Picture
 def _row(
     outcome: Outcome, heading: str, samples: Sequence[Sample], size: tuple[int, int], top: float
 ) -> Iterator[str]:
-    more = ", such as" if len(samples) == SHOWN else ""
+    more = tr(", such as") if len(samples) == SHOWN else ""
     yield LOOKS[outcome].mark.draw(LEFT, top + 13)
     yield caption(LEFT + 20, top + 17.5, f"{heading}{more}")
     high, wide = size[0] * PIXEL, size[1] * PIXEL

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from harness.formulas.notation import symbol
+from harness.language import tr
 from harness.show.mathematics import set_formula
 from harness.show.svg import DOWN, UP, Picture, box, caption, line, picture
 
@@ -17,7 +18,7 @@ _ROUND = (1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10)
 
 
 def sensitivity_picture(
-    values: Mapping[str, float], title: str = "How sensitive the cost is to each parameter"
+    values: Mapping[str, float], title: str = tr("How sensitive the cost is to each parameter")
 ) -> Picture:
     """Draw bars of ∂C/∂parameter, the largest first; negative ones point left.
 
@@ -33,11 +34,11 @@ def sensitivity_picture(
     shown = ordered[:SHOWN]
     bars, bottom = _bars(shown)
     notes = [
-        "To the right: more of it raises C.",
-        "To the left: more of it lowers C.",
+        tr("To the right: more of it raises C."),
+        tr("To the left: more of it lowers C."),
     ]
     if len(ordered) > SHOWN:
-        notes.append(f"{len(ordered) - SHOWN} smaller ones are not shown.")
+        notes.append(tr("{what} smaller ones are not shown.").format(what=len(ordered) - SHOWN))
     heading = caption(8, 20, title, font_size=14, font_weight="bold")
     below = [caption(8, bottom + 38 + 17 * at, note) for at, note in enumerate(notes)]
     return picture(

@@ -7,6 +7,7 @@ from io import StringIO
 from typing import TYPE_CHECKING
 
 from harness.course.report import Outcome, Report
+from harness.language import tr
 from harness.show.outline import MARKS, TRAINING, Part, advice, next_step, parts, verdict
 from harness.show.trained import training_lines
 
@@ -74,7 +75,7 @@ def _blocks(report: Report, run: Run | None, reference: Run | None) -> Iterator[
             yield from (_marked("", "", Text(told)) for told in training_lines(run, reference))
     if found := advice(report):
         yield ""
-        yield Text("Worth knowing (no points lost)", style="bold")
+        yield Text(f"{tr('Worth knowing')} {tr('(no points lost)')}", style="bold")
         yield from (_marked("·", "", Text(text)) for text in found)
     yield ""
     yield Text(f"→ {next_step(report)}", style="bold")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from harness.language import tr
 from harness.show.costs import costs_picture
 from harness.show.heat import heat_picture
 from harness.show.samples import Sample, samples_picture
@@ -14,7 +15,7 @@ from harness.show.svg import Picture
 if TYPE_CHECKING:
     from harness.training.task import Run, Task
 
-FELT = "How much the cost feels each parameter, at step 1"
+FELT = tr("How much the cost feels each parameter, at step 1")
 
 
 def training_lines(run: Run, reference: Run | None) -> Iterator[str]:
@@ -23,20 +24,26 @@ def training_lines(run: Run, reference: Run | None) -> Iterator[str]:
     if run.costs:
         went = "fell" if run.costs[-1] < run.costs[0] else "went"
         first, last = run.costs[0], run.costs[-1]
-        yield f"The cost {went} from {first:.3g} to {last:.3g} in {len(run.costs)} steps."
+        yield tr("The cost {went} from {first:.3g} to {last:.3g} in {costs} steps.").format(
+            went=went, first=first, last=last, costs=len(run.costs)
+        )
 
 
 def accuracy_line(run: Run, reference: Run | None) -> str:
     """Return how many of the unseen samples the network gets right, beside the reference's."""
     if run.accuracy is None:
-        return f"The training stopped after {len(run.costs)} steps."
-    verb, of = "gets", "of the unseen samples right"
+        return tr("The training stopped after {costs} steps.").format(costs=len(run.costs))
+    verb, of = "gets", tr("of the unseen samples right")
     if run.explains:
-        verb, of = "explains", "of the variance of unseen samples"
-    mine = f"Your network {verb} {_percent(run.accuracy)} {of}"
+        verb, of = "explains", tr("of the variance of unseen samples")
+    mine = tr("Your network {verb} {percent} {of}").format(
+        verb=verb, percent=_percent(run.accuracy), of=of
+    )
     if reference is None or reference.accuracy is None:
         return f"{mine}."
-    return f"{mine}; trained with torch's own gradients, it {verb} {_percent(reference.accuracy)}."
+    return tr("{mine}; trained with torch's own gradients, it {verb} {percent}.").format(
+        mine=mine, verb=verb, percent=_percent(reference.accuracy)
+    )
 
 
 def training_pictures(task: Task, run: Run, reference: Run | None) -> Iterator[Picture]:

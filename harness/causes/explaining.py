@@ -20,6 +20,7 @@ from harness.candidate.operations import Absent, Raised
 from harness.candidate.values import a
 from harness.course.inputs import Sizes
 from harness.course.stage import Stage
+from harness.language import tr
 
 _TENSOR = re.compile(r"(\w+) \(([\d, ]*)\)")
 # The attributes whose names are looked among for one like a name that is missing.
@@ -59,8 +60,7 @@ def explanation(trouble: Raised | Absent, call: Call = NOWHERE) -> str:
         told = {**found, **_of_products(found, call.sizes)}
         facts = {**_facts(trouble, call), **told, "near": near}
         if all(facts.get(name) for name in re.findall(r"{(\w+)}", cause["says"])):
-            said: str = cause["says"].format(**facts)
-            return said
+            return tr(cause["says"]).format(**facts)
     return ""
 
 
@@ -80,7 +80,7 @@ def in_place_of_a_tensor(kind: str, call: Call) -> tuple[str, str]:
 
 @cache
 def _table() -> Mapping[str, Mapping[str, Any]]:
-    text = resources.files("harness.probes").joinpath("causes.toml").read_text(encoding="utf-8")
+    text = resources.files("harness.causes").joinpath("causes.toml").read_text(encoding="utf-8")
     return tomllib.loads(text)
 
 

@@ -1,0 +1,1 @@
+"""Why Python and torch raise in students' code, and a way on."""
