@@ -15,7 +15,6 @@ from harness.language import tr
 from harness.show.chain import chain_picture
 from harness.show.outline import MARKS, Finding, Part, advice, next_step, parts, verdict
 from harness.show.trained import accuracy_line, training_pictures
-from harness.show.valley import valley_pictures
 from harness.show.visible import visible
 
 if TYPE_CHECKING:
@@ -76,6 +75,11 @@ def _chain(report: Report, assignment: Assignment) -> str:
 
 
 def _valleys(report: Report, assignment: Assignment) -> str:
+    if not assignment.optimizers:
+        return ""
+    # It needs torch, which a report does without.
+    from harness.show.valley import valley_pictures
+
     drawn = valley_pictures(assignment.optimizers, report)
     pictures = "".join(f'<div class="bph-picture">{each.svg}</div>' for each in drawn)
     return f'<div class="bph-pictures">{pictures}</div>' if pictures else ""
