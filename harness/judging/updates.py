@@ -9,6 +9,7 @@ from torch import Tensor
 from harness.candidate.operations import Stepped
 from harness.course.report import Check, Diagnosis
 from harness.course.settings import Settings
+from harness.language import tr
 from harness.probes.compare import EPSILON
 from harness.probes.optimizers import OptimizerContext, Ran
 from harness.updates.edits import Wrong, combined, hint_of, mistakes_of
@@ -46,11 +47,13 @@ def message_of(optimizer: Optimizer, diagnosis: Diagnosis, settings: Settings) -
     """Return what a student reads of it at the assignment's level of feedback."""
     said = []
     if settings.shows("formula"):
-        said.append(f"Your step behaves like {_news(diagnosis.formula, diagnosis.expected)}.")
+        written = _news(diagnosis.formula, diagnosis.expected)
+        said.append(tr("Your step behaves like {written}.").format(written=written))
     if settings.shows("hint"):
         said.append(diagnosis.hint)
     if settings.shows("solution"):
-        said.append(f"Right is {_news(diagnosis.expected, diagnosis.formula)}.")
+        right = _news(diagnosis.expected, diagnosis.formula)
+        said.append(tr("Right is {right}.").format(right=right))
     return " ".join(said)
 
 

@@ -266,7 +266,8 @@ def _of_optimizer(assignment: Assignment, optimizer: Optimizer) -> Iterator[Plan
         def trains(context: OptimizerContext) -> None:
             train_with(context, task, references)
 
-        yield planned("training", f"A network learns {task.name} with it", trains, needs, several)
+        title = tr("A network learns {name} with it").format(name=task.name)
+        yield planned("training", title, trains, needs, several)
 
 
 def _in_chain(students: tuple[str, ...], session: Session) -> None:

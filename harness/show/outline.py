@@ -23,6 +23,10 @@ SHORT = MappingProxyType(
         "memory": tr("repeated calls"),
         "layout": tr("transposed tensors"),
         "subsets": tr("subsets of gradients"),
+        "update": tr("the step"),
+        "state": tr("state of its own"),
+        "settings": tr("hyperparameters"),
+        "missing": tr("no gradient"),
     }
 )
 # Where a stage is tried that stands in no network, as the titles of the checks end.

@@ -18,6 +18,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any, get_args
 
+from harness.language import tr
 from harness.updates.optimizer import Optimizer
 from harness.updates.rule import Habit, Rule
 
@@ -62,7 +63,7 @@ def _shipped() -> Mapping[str, Table]:
 def hint_of(optimizer: Optimizer, names: Sequence[str]) -> str:
     """Return what leads a student on from these mistakes."""
     catalogue = catalogue_of(optimizer)
-    return " ".join(dict.fromkeys(catalogue[name]["hint"] for name in names))
+    return " ".join(dict.fromkeys(tr(catalogue[name]["hint"]) for name in names))
 
 
 def conventions_of(optimizer: Optimizer) -> tuple[Wrong, ...]:
