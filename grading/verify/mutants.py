@@ -42,7 +42,7 @@ def mutants_of(
         yield from formulas_of(stage, solution)
         if written_of(stage, defined):
             yield from sources_of(stage, solution, spawner, limits)
-    yield from optimizer_mutants(assignment, solution, spawner, limits)
+    yield from optimizer_mutants(assignment, solution, spawner, limits, MOST_SOURCES)
 
 
 def claimable(assignment: Assignment, stage: Stage) -> set[str]:

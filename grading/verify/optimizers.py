@@ -59,9 +59,9 @@ def optimizer_controls(assignment: Assignment) -> Iterator[tuple[str, str]]:
 
 
 def optimizer_mutants(
-    assignment: Assignment, solution: Solution, spawner: Spawner, limits: Limits
+    assignment: Assignment, solution: Solution, spawner: Spawner, limits: Limits, most: int
 ) -> Iterator[Case]:
-    """Yield wrong optimizers: each known mistake, and each change to the solution's class."""
+    """Yield wrong optimizers: each known mistake, and ``most`` changes to the solution's class."""
     for optimizer in assignment.optimizers:
         for number, wrong in enumerate(mistakes_of(optimizer), start=1):
             code = class_text(optimizer, wrong.rule)
@@ -70,7 +70,8 @@ def optimizer_mutants(
         written = solution.defined().get(optimizer.name)
         if not isinstance(written, ast.ClassDef):
             continue
-        for number, rewrite in enumerate(rewrites_of(written, shaped=True), start=1):
+        rewrites = rewrites_of(written, shaped=True)
+        for number, rewrite in enumerate(rewrites[:: -(-len(rewrites) // most) or 1], start=1):
             data = solution.followed_by(rewrite.code)
             same = _same(optimizer, Solution(solution.name, data), spawner, limits)
             name, code = f"{number:03}", rewrite.code
