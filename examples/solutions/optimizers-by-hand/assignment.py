@@ -14,7 +14,7 @@ adam = optimizer("Adam", torch.optim.Adam, [{"lr": 0.05, "betas": (0.9, 0.99)}])
 
 
 def clipped(
-    p: Tensor, g: Tensor, state: dict[str, Any], *, lr: float, max_norm: float, total_norm: Tensor
+    p: Tensor, g: Tensor, state: dict[str, Any], *, lr: float, max_norm: float, total_norm: Any
 ) -> Tensor:
     """Return the parameter after a step along the gradient, scaled down to the largest norm."""
     g = g * min(1, max_norm / total_norm)
