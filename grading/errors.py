@@ -8,8 +8,8 @@ from pathlib import Path
 
 from grading.confined.software import MissingPackage
 from grading.confined.spawner import SpawnerError
+from harness.drawing.visible import visible_line
 from harness.errors import UserError
-from harness.show.visible import visible_line
 
 if sys.platform != "win32":
     import resource

@@ -9,9 +9,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from harness.course.assignment import Assignment
+from harness.drawing.chain import Picture
 from harness.notebook import Checked, Handout
 from harness.probes.recorded import Recording
-from harness.show.chain import Picture
 from harness.updates.recorded import RecordedSteps
 
 

@@ -17,11 +17,11 @@ from harness.candidate.workbench import Workbench, is_apply
 from harness.course.assignment import Assignment
 from harness.course.report import Report
 from harness.course.settings import for_student, settings_beside
+from harness.drawing.chain import Picture, chain_picture
+from harness.drawing.circuit import circuit_picture
 from harness.errors import did_you_mean
 from harness.judging.judge import judge
 from harness.probes import plan
-from harness.show.chain import Picture, chain_picture
-from harness.show.circuit import circuit_picture
 from harness.show.live import Tell, progress
 from harness.show.notebook import report_html
 from harness.show.text import report_text

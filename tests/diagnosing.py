@@ -13,13 +13,13 @@ from torch import Tensor
 from grading.verify.writing import stage_text
 from harness.candidate.operations import Backward, Forward, Operation, Output, Returns
 from harness.candidate.workbench import Workbench
+from harness.cases.cases import make_case
 from harness.course.assignment import Assignment
 from harness.course.assignments import SHIPPED, load_assignment
 from harness.course.settings import Settings
 from harness.course.sizes import fresh_sizes
 from harness.formulas.same import close
 from harness.judging.judge import judge
-from harness.probes.cases import make_case
 from tests.right import RIGHT
 
 STAGES = [(name, stage) for name in SHIPPED for stage in load_assignment(name).stages]

@@ -8,8 +8,8 @@ import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from harness.cases.compare import PRECISION, VALUES, difference
 from harness.course.numbers import numbers
-from harness.probes.compare import PRECISION, VALUES, difference
 
 reals = st.floats(0.01, 100) | st.floats(-100, -0.01)
 

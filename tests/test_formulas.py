@@ -11,13 +11,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.cases.cases import cases_for
 from harness.course.assignments import load_assignment
 from harness.formulas.cuts import plain_number_between
 from harness.formulas.factors import Factor, constant_text
 from harness.formulas.known import hint_for, known_formulas
 from harness.formulas.notation import as_written, plain
 from harness.formulas.point import Point
-from harness.probes.cases import cases_for
 from tests.diagnosing import STAGES
 
 MANY_NEURONS = load_assignment("many-neurons")

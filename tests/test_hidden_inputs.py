@@ -9,11 +9,11 @@ import torch
 
 from harness.candidate.operations import Backward, Forward, Observe
 from harness.candidate.workbench import Workbench
+from harness.cases.cases import PUBLIC_SEED, make_case
 from harness.course.assignments import load_assignment
 from harness.course.settings import Settings
 from harness.judging.judge import judge
 from harness.probes import plan
-from harness.probes.cases import PUBLIC_SEED, make_case
 from tests.right import MANY, ONE
 
 ASSIGNMENTS = [

@@ -11,12 +11,12 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from harness.candidate.workbench import Workbench
+from harness.cases.cases import PUBLIC_SEED
 from harness.course.assignments import SHIPPED, load_assignment
 from harness.course.settings import FEEDBACK_LEVELS, Settings
 from harness.judging.judge import NOT_SHOWN, NOT_SHOWN_HINT, judge
 from harness.mistakes import mistakes_in
 from harness.probes import plan
-from harness.probes.cases import PUBLIC_SEED
 from tests.right import MANY, RIGHT, Sigmoid, with_backward
 
 MISTAKES = [

@@ -189,7 +189,7 @@ def test_the_key_covers_the_source_of_what_judges(tmp_path):
 
     keys = [key(), key()]
     assert keys[0] == keys[1]
-    changes = ("harness/probes/compare.py", "grading/sandbox/remote.py")
+    changes = ("harness/cases/compare.py", "grading/sandbox/remote.py")
     data = ("harness/mistakes/sigmoid.toml", "harness/training/data/digits.npz")
     for changed in (*changes, *data):
         with (tmp_path / changed).open("a") as file:

@@ -11,6 +11,8 @@ from torch.autograd import Function
 from torch.nn import functional as F
 
 from harness.candidate.workbench import Workbench
+from harness.cases.cases import layout_cases, make_case
+from harness.cases.special_cases import special_cases
 from harness.course.stage import Stage
 from harness.declare import (
     assignment,
@@ -26,8 +28,6 @@ from harness.declare import (
     target,
 )
 from harness.judging.judge import judge
-from harness.probes.cases import layout_cases, make_case
-from harness.probes.special_cases import special_cases
 
 SEEDS = (2, *(pytest.param(seed, marks=pytest.mark.proof) for seed in (3, 4)))
 

@@ -20,13 +20,13 @@ from harness.course.assignments import load_assignment
 from harness.course.report import Check, Report
 from harness.course.settings import Settings
 from harness.declare import DeclarationError, assignment, optimizer, stage
+from harness.drawing.valley import valley_pictures
 from harness.errors import UserError
 from harness.judging.judge import judge
 from harness.judging.validation import validate
 from harness.notebook import Handout
 from harness.probes import plan
 from harness.probes.recorded import record_steps
-from harness.show.valley import valley_pictures
 from harness.updates import Optimizer, Rule
 from harness.updates.drawing import drawn
 from harness.updates.edits import catalogue_of, combined, conventions_of, mistakes_of

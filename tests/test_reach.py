@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from harness.candidate.workbench import Workbench
+from harness.cases.cases import extreme_cases, make_case
 from harness.course.assignments import load_assignment
 from harness.judging.judge import judge
-from harness.probes.cases import extreme_cases, make_case
 from tests.right import Sigmoid, with_backward, with_forward
 
 ASSIGNMENTS = [load_assignment("one-neuron"), load_assignment("many-neurons")]

@@ -15,9 +15,9 @@ from click.testing import CliRunner
 
 from grading.cli import main
 from grading.results.record import find_record
+from harness.cases.cases import cases_for
 from harness.course.assignments import load_assignment
 from harness.errors import UserError
-from harness.probes.cases import cases_for
 from tests.test_remote import HEAD, RIGHT, SIGMOID, SQUARED_ERROR, WEIGHTED_SUM
 
 pytestmark = pytest.mark.slow

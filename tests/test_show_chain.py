@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from harness.course.report import Check, Diagnosis, Report
 from harness.declare import assignment, stage
+from harness.drawing.expressions import local_derivative
 from harness.formulas.notation import as_written, plain, symbol
 from harness.many_neurons import MANY_NEURONS
 from harness.one_neuron import ONE_NEURON
@@ -22,7 +23,6 @@ from harness.show import (
     layer_sum_picture,
     sensitivity_picture,
 )
-from harness.show.expressions import local_derivative
 
 ASSIGNMENTS = (ONE_NEURON, MANY_NEURONS)
 EDGES = ("∂z/∂a_prev", "∂z/∂w", "∂z/∂b", "∂a/∂z", "∂C/∂a", "∂C/∂y")

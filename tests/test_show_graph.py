@@ -11,9 +11,9 @@ from torch.nn import functional as F
 
 from harness.course.report import Check, Report
 from harness.declare import assignment, labels, stage
+from harness.drawing.graph import graph_of
 from harness.many_neurons import MANY_NEURONS
 from harness.show import chain_picture
-from harness.show.graph import graph_of
 
 affine = stage("Affine", "x[N D], w[D K], b[K] -> z", lambda x, w, b: x @ w + b)
 relu = stage("ReLU", "z[N K] -> a", torch.relu, gradients={"z": "g * (z > 0)"})
@@ -156,8 +156,8 @@ def test_edges_of_stages_are_marked_and_others_are_not(network):
 @pytest.mark.parametrize("network", DRAWN)
 @pytest.mark.parametrize("derivatives", [False, True])
 def test_nothing_is_drawn_over_anything_else(network, derivatives):
-    from harness.show.chain import NOTHING, _label
-    from harness.show.layout import Layout
+    from harness.drawing.chain import NOTHING, _label
+    from harness.drawing.layout import Layout
 
     drawn = graph(network)
     blocks = {edge: _label(drawn, edge, derivatives=derivatives) for edge in drawn.edges}

@@ -13,11 +13,11 @@ from torch.autograd import Function
 
 from harness.candidate.workbench import Workbench
 from harness.course.report import Advice, Check, Diagnosis, Flag, Report
+from harness.drawing.visible import visible
 from harness.judging.judge import judge
 from harness.many_neurons import MANY_NEURONS
 from harness.one_neuron import ONE_NEURON
 from harness.show import chain_picture, report_html
-from harness.show.visible import visible
 
 HOSTILE = (
     "<script>", "</div>", "</style>", "</svg>", "<img src=x onerror=y>", "]]>", "<!--", "&lt;",

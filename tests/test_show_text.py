@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from harness.course.report import Advice, Check, Diagnosis, Flag, Report
+from harness.drawing.visible import visible
 from harness.show import report_text
-from harness.show.visible import visible
 
 HOSTILE = (
     "\x1b[31m", "\x9b2J", "\x07", "\r", "\x00", "\u202e", "\u200b", "\u2028", "\ud800", "\ufffe",

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from harness.candidate.workbench import Workbench
 from harness.course.report import Check, Diagnosis, Report
 from harness.course.settings import Settings, for_student
+from harness.drawing.mathematics import width_of
+from harness.drawing.written import MOST_LINES, WIDEST, broken
 from harness.formulas.notation import Piece, as_written, plain
 from harness.judging.judge import judge
 from harness.many_neurons import MANY_NEURONS
 from harness.one_neuron import ONE_NEURON
 from harness.show import chain_picture
-from harness.show.mathematics import width_of
-from harness.show.written import MOST_LINES, WIDEST, broken
 from tests.diagnosing import candidate_for
 from tests.right import MANY
 from tests.test_show_chain import ASSIGNMENTS, both, root, said

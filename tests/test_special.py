@@ -14,6 +14,9 @@ from hypothesis import strategies as st
 from torch.autograd import Function
 
 from harness.candidate.workbench import Workbench
+from harness.cases.cases import PUBLIC_SEED
+from harness.cases.kinks import is_near_kink, slopes_at
+from harness.cases.special_cases import special_cases
 from harness.course.assignments import load_assignment
 from harness.course.settings import Settings
 from harness.declare import assignment as declare_assignment
@@ -21,9 +24,6 @@ from harness.declare import real
 from harness.declare import stage as declare_stage
 from harness.judging.judge import judge
 from harness.probes import plan
-from harness.probes.cases import PUBLIC_SEED
-from harness.probes.kinks import is_near_kink, slopes_at
-from harness.probes.special_cases import special_cases
 from tests.right import (
     MANY,
     ONE,

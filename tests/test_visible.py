@@ -28,10 +28,10 @@ from grading.similarity.groups import Group, Shared, group_lines
 from harness.course.assignments import load_assignment
 from harness.course.report import Advice, Check, Flag, Report
 from harness.course.settings import Settings
+from harness.drawing.visible import MOST_MARKS, visible, visible_line
 from harness.probes import plan
 from harness.show import report_text
 from harness.show.notebook import report_html
-from harness.show.visible import MOST_MARKS, visible, visible_line
 from tests.published import published, report_on, result_of, wrong_line
 
 NAMES = (

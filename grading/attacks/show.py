@@ -9,7 +9,7 @@ from rich.text import Text
 
 from grading.attacks.attempt import AttackError, Verdict, attempt_here
 from grading.sandbox import Isolation
-from harness.show.visible import visible, visible_line
+from harness.drawing.visible import visible, visible_line
 
 # The width of the table when the output is not a terminal.
 WIDTH = 120

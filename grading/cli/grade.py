@@ -25,8 +25,8 @@ from grading.cli.report import update_report
 from grading.errors import isolated
 from grading.sandbox import LOCKED, Isolation, open_spawner
 from harness.course.assignments import current_course, release_in, source_of
+from harness.drawing.visible import visible_line
 from harness.errors import UserError
-from harness.show.visible import visible_line
 
 ROSTER = click.option(
     "--roster",

@@ -11,7 +11,7 @@ from grading.exports.files import filled, message_of
 from grading.results.lines import OPEN, Result, checks_told
 from harness.course.assignments import SOURCE
 from harness.course.report import Check
-from harness.show.visible import visible_line
+from harness.drawing.visible import visible_line
 
 VERSION = 3
 

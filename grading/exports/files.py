@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterable
 from importlib.resources import files
 
 from harness.course.report import Check
+from harness.drawing.visible import visible
 from harness.show.outline import needed
-from harness.show.visible import visible
 
 # Zips have no times of their own: the same files give the same bytes.
 NO_TIME = (1980, 1, 1, 0, 0, 0)

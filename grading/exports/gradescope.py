@@ -15,7 +15,7 @@ from grading.results.lines import Result
 from harness.course.assignments import SOURCE, declared_files, source_of
 from harness.course.report import Check
 from harness.course.settings import SETTINGS_FILE, load_settings
-from harness.show.visible import visible, visible_line
+from harness.drawing.visible import visible, visible_line
 
 # Where the packages lie in the zip, as setup.sh and run_autograder have it.
 PACKAGES = "packages"

@@ -15,8 +15,8 @@ from grading.errors import listed
 from grading.results.lines import Result, inert, mark_cell
 from grading.submissions.people import Person, Roster, columns, read_roster
 from grading.submissions.tables import table
+from harness.drawing.visible import visible_line
 from harness.errors import UserError
-from harness.show.visible import visible_line
 
 CANVAS = ("Student", "ID", "SIS User ID", "SIS Login ID", "Section")
 # All columns of a gradebook from Canvas that say who somebody is, and those that it finds them by.

@@ -15,8 +15,8 @@ from grading.nbgrader.check_cells import stages_checked
 from grading.nbgrader.database import opened
 from grading.results.lines import Result, shares
 from harness.course.report import Check
+from harness.drawing.visible import visible_line
 from harness.errors import UserError
-from harness.show.visible import visible_line
 
 
 @dataclass

@@ -22,8 +22,8 @@ from harness.course.settings import (
     for_student,
     settings_beside,
 )
+from harness.drawing.visible import visible
 from harness.errors import UserError
-from harness.show.visible import visible
 
 if TYPE_CHECKING:
     from harness.course.assignment import Assignment

@@ -6,9 +6,9 @@ from functools import lru_cache
 from markupsafe import Markup
 
 from harness.course.assignments import load_assignment
+from harness.drawing.visible import visible
 from harness.formulas.notation import as_written
 from harness.show.notebook import formula_html
-from harness.show.visible import visible
 
 
 @lru_cache(maxsize=4096)

@@ -19,8 +19,8 @@ from grading.results.lines import Result, Status, mistakes_of
 from grading.results.record import Run
 from harness.course.numbers import decimal
 from harness.course.report import Check
+from harness.drawing.visible import visible, visible_line
 from harness.show.outline import check_label
-from harness.show.visible import visible, visible_line
 
 BARS = 10
 # So many of a kind stand on the page itself; the table has the rest.

@@ -7,8 +7,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from harness.course.numbers import decimal
+from harness.drawing.visible import visible, visible_line
 from harness.show.outline import check_label, needed
-from harness.show.visible import visible, visible_line
 
 
 @cache

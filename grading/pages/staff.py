@@ -13,10 +13,10 @@ from grading.results.lines import Result, report_of
 from harness.course.assignments import load_assignment
 from harness.course.report import Report
 from harness.course.settings import Settings, for_student
+from harness.drawing.marks import LOOKS
+from harness.drawing.visible import visible_line
 from harness.show import chain_picture
-from harness.show.marks import LOOKS
 from harness.show.outline import MARKS, verdict
-from harness.show.visible import visible_line
 
 
 def staff_page(result: Result, out: Path) -> str:

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from grading.replay.transcript import Moment, agree
 from harness.candidate import operations as ops
+from harness.cases.compare import PRECISION, entry
 from harness.course.numbers import number, numbers, shape
-from harness.probes.compare import PRECISION, entry
-from harness.show.visible import visible
+from harness.drawing.visible import visible
 
 # Larger tensors are shown by their corners.
 MOST_VALUES = 56

@@ -12,9 +12,9 @@ from grading.replay.checks import Replay
 from grading.replay.moments import moment_lines
 from grading.results.record import Record
 from grading.results.versions import versions
+from harness.drawing.visible import visible
 from harness.show.outline import MARKS
 from harness.show.text import rendered
-from harness.show.visible import visible
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -9,10 +9,7 @@ from torch import Tensor
 
 from harness.candidate import operations as ops
 from harness.candidate.values import same
-from harness.course.assignment import Assignment
-from harness.course.inputs import Sizes
-from harness.course.stage import Stage, Upstream, Values
-from harness.probes.cases import (
+from harness.cases.cases import (
     IN_FLOAT32,
     Case,
     extreme_cases,
@@ -20,8 +17,11 @@ from harness.probes.cases import (
     layout_cases,
     make_case,
 )
-from harness.probes.compare import VALUES, Tolerance, difference
-from harness.probes.special_cases import special_cases
+from harness.cases.compare import VALUES, Tolerance, difference
+from harness.cases.special_cases import special_cases
+from harness.course.assignment import Assignment
+from harness.course.inputs import Sizes
+from harness.course.stage import Stage, Upstream, Values
 
 # How many of the backwards that a check asked for are shown.
 SOME = 3

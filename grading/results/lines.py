@@ -15,7 +15,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from harness.course.report import Advice, Check, Flag, Report
-from harness.show.visible import visible
+from harness.drawing.visible import visible
 
 LINES, GRADES, RUN = "results.jsonl", "grades.csv", "run.json"
 

@@ -8,7 +8,7 @@ from msgspec import UNSET
 from grading.results.lines import Result
 from grading.submissions.lateness import lateness
 from grading.submissions.reading import Entry
-from harness.show.visible import visible_line
+from harness.drawing.visible import visible_line
 
 
 def with_origin(result: Result, entry: Entry, folder: Path, deadline: str) -> Result:

@@ -18,8 +18,8 @@ from grading.submissions.reading import Entry, digest, read_files
 from harness.course.assignments import assignment_names
 from harness.course.report import Check
 from harness.course.settings import Settings
+from harness.drawing.visible import visible
 from harness.errors import UserError
-from harness.show.visible import visible
 
 SCHEMA = 1
 

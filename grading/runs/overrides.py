@@ -17,8 +17,8 @@ from grading.errors import refusals
 from grading.results.lines import RUN, Given, Overridden, Result, publish, replaced
 from grading.results.record import hint, read_results, read_run
 from grading.runs.journal import only_run_in
+from harness.drawing.visible import visible
 from harness.errors import UserError
-from harness.show.visible import visible
 
 FILE = "overrides.json"
 

@@ -13,7 +13,7 @@ from rich.text import Text
 from grading.errors import listed, refusal
 from grading.results.lines import LINES, RUN, Result, as_marked
 from grading.results.record import readable_results
-from harness.show.visible import visible_line
+from harness.drawing.visible import visible_line
 
 
 @dataclass(frozen=True)

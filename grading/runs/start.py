@@ -21,7 +21,7 @@ from harness.course.assignments import (
 )
 from harness.course.numbers import plural
 from harness.course.settings import Settings
-from harness.show.visible import visible_line
+from harness.drawing.visible import visible_line
 
 
 def warn_not_isolated() -> None:

@@ -15,8 +15,8 @@ from grading.errors import listed
 from grading.results.lines import GRADES, LINES, RUN, Result, mistakes_of
 from harness.course.numbers import plural
 from harness.course.report import Check, Outcome
+from harness.drawing.visible import visible_line
 from harness.show.outline import MARKS
-from harness.show.visible import visible_line
 
 TABLE_ROWS = 100
 NAME_WIDTH = 40

@@ -16,10 +16,10 @@ from grading.selfcheck.check import check_work
 from grading.selfcheck.work import Work
 from harness.course.numbers import decimal
 from harness.course.report import Check, Report
+from harness.drawing.visible import visible
 from harness.errors import UserError, did_you_mean
 from harness.probes import Planned, plan
 from harness.show.outline import MARKS, advice, needed
-from harness.show.visible import visible
 
 # The properties of each report, which --junitxml writes.
 ID, POINTS, MAX_POINTS = "check", "points", "max_points"

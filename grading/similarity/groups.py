@@ -23,8 +23,8 @@ from grading.submissions.opening import opened
 from grading.submissions.people import Roster
 from grading.submissions.reading import Entry, read_files, sought
 from harness.course.numbers import plural
+from harness.drawing.visible import visible_line
 from harness.errors import UserError
-from harness.show.visible import visible_line
 
 # A pair is reported if fewer pairs like it than this are expected by chance.
 EXPECTED = 0.02

@@ -23,8 +23,8 @@ from grading.submissions.reading import (
     too_many,
 )
 from harness.course.numbers import plural
+from harness.drawing.visible import visible_line
 from harness.errors import UserError
-from harness.show.visible import visible_line
 
 # The most bytes of a text that comes with a download.
 TEXT = 64 * 1024 * 1024

@@ -14,8 +14,8 @@ from pathlib import Path, PurePosixPath
 from grading.errors import refusals
 from grading.parsing.source import FILE_LIMIT
 from grading.parsing.zips import DAMAGED, ignored
+from harness.drawing.visible import visible_line
 from harness.errors import UserError
-from harness.show.visible import visible_line
 
 # The most files of a download that are looked at, and the bytes that a file's name can have.
 FILES, NAME_BYTES = 1_000_000, 255

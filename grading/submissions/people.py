@@ -13,8 +13,8 @@ from pathlib import Path
 from grading.submissions.formats import Who
 from grading.submissions.lateness import moment
 from grading.submissions.tables import table
+from harness.drawing.visible import visible_line
 from harness.errors import UserError
-from harness.show.visible import visible_line
 
 # What a column holds, by its heading in the rosters of Canvas, Moodle, Blackboard, Brightspace,
 # Sakai, Gradescope, GitHub Classroom and nbgrader. Of several columns of one kind all count.

@@ -6,10 +6,10 @@ from itertools import islice, pairwise, product
 from torch import Tensor
 
 from harness.candidate import operations as ops
+from harness.cases.cases import SCALES, Case, largest
+from harness.cases.rounding import rounding
 from harness.course.stage import Stage
 from harness.formulas.same import close, generic_cases, is_gradient
-from harness.probes.cases import SCALES, Case, largest
-from harness.probes.rounding import rounding
 
 Mask = tuple[bool, ...]
 POINTS = 6

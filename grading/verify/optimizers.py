@@ -17,9 +17,9 @@ from grading.sandbox.remote import RemoteCandidate
 from grading.verify.case import Case, Kind, Solution
 from grading.verify.rewrites import rewrites_of
 from harness.candidate.operations import Candidate
+from harness.cases.cases import GENERIC_SEED
 from harness.course.assignment import Assignment
 from harness.course.settings import Limits
-from harness.probes.cases import GENERIC_SEED
 from harness.probes.context import Failed
 from harness.probes.optimizers import (
     OptimizerContext,

@@ -12,7 +12,7 @@ from rich.text import Text
 from grading.verify.case import MUTANTS
 from grading.verify.run import Proof, verify
 from grading.verify.verdicts import Verdict
-from harness.show.visible import visible
+from harness.drawing.visible import visible
 
 KINDS = {"mistake": "known mistakes", "formula": "formulas", "source": "source"}
 SHOWN = 4

@@ -8,9 +8,9 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
+from harness.cases.cases import largest
 from harness.course.stage import Stage
 from harness.formulas.samples import EXACT, Sample, reproduces, value_at
-from harness.probes.cases import largest
 
 # How many entries must show a limit, or what is true of two quantities, before it is named.
 LEAST = 3

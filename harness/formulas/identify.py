@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from harness.cases.cases import largest
 from harness.course.stage import Stage
 from harness.expressions.rows import broadcasts
 from harness.expressions.steps import Array, undone
@@ -21,7 +22,6 @@ from harness.formulas.point import Place, Point, points_for
 from harness.formulas.same import same_as_true
 from harness.formulas.samples import EXACT, SINGLE, Sample, reproduces, same_values, value_at
 from harness.formulas.search import Sketch, peelings, sketches, sums_of_terms, unmasked
-from harness.probes.cases import largest
 
 # How many of the simplest finds are tried at every sample, and how many of the less likely ones.
 TRIES, FEWER = 30, 12

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from harness.cases.cases import largest
 from harness.course.inputs import Given, Mask, Whole
 from harness.course.stage import Stage, Upstream, Values
 from harness.expressions.rows import Block, Rows, Shape, Term, columns_of
@@ -18,7 +19,6 @@ from harness.formulas.known import NamedFormula, known_formulas
 from harness.formulas.same import value_of
 from harness.formulas.samples import Sample, is_right
 from harness.formulas.variants import parts_of, terms_of, written_out
-from harness.probes.cases import largest
 
 Place = tuple[Values, Upstream]
 Known = dict[Shape, tuple[tuple[NamedFormula, ...], Rows]]

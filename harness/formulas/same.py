@@ -8,10 +8,10 @@ from typing import Any
 
 from torch import Tensor
 
+from harness.cases.cases import GENERIC_SEED, Case, largest, make_case
+from harness.cases.rounding import rounding
 from harness.course.inputs import Sizes
 from harness.course.stage import Stage, Upstream, Values, as_exact_as
-from harness.probes.cases import GENERIC_SEED, Case, largest, make_case
-from harness.probes.rounding import rounding
 
 POINTS = 12
 RELATIVE, ROOM = 1e-12, 1e-14

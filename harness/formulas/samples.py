@@ -7,9 +7,9 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from harness.cases.cases import largest
 from harness.course.stage import Stage, Upstream, Values
 from harness.formulas.same import close, value_of
-from harness.probes.cases import largest
 
 # The tolerances for entries: 9 digits for a formula in float64, 5 for one in float32.
 EXACT, SINGLE = 1e-9, 1e-5

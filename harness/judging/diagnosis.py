@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from harness.candidate.operations import Output, Returns
+from harness.cases.cases import NEAR_LIMITS, Case, case_of, fresh_cases, more_numbers
 from harness.course.report import Diagnosis
 from harness.course.settings import Settings
 from harness.course.stage import Stage
@@ -26,7 +27,6 @@ from harness.formulas.observed import observed
 from harness.formulas.same import close, value_of
 from harness.formulas.samples import EXACT, Sample, reproduces, same_values
 from harness.language import tr
-from harness.probes.cases import NEAR_LIMITS, Case, case_of, fresh_cases, more_numbers
 from harness.probes.context import Call, StageContext
 
 # How many formulas are tried at fresh inputs.

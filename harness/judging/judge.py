@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, replace
 
 from harness.candidate.operations import Candidate, Lost, Operation, Reply, Returns
+from harness.cases.cases import PUBLIC_SEED
 from harness.course.assignment import Assignment
 from harness.course.report import Advice, Check, Outcome, Report
 from harness.course.settings import Settings
@@ -27,7 +28,6 @@ from harness.judging.printed import PrintedLines
 from harness.judging.updates import diagnosis_of, message_of
 from harness.language import tr
 from harness.probes import Errored, Failed, Planned, Session, StageContext, Waits, plan
-from harness.probes.cases import PUBLIC_SEED
 from harness.probes.float32 import advise_on_dtype
 from harness.probes.gradient import advise_on_example
 from harness.training.task import Run

@@ -9,13 +9,13 @@ from torch import Tensor
 from harness.candidate.introspection.derivatives import OnceOnly, second_derivatives
 from harness.candidate.introspection.reading import FRAMES
 from harness.candidate.operations import Backward, Built, Observe, Observed, Seen
+from harness.cases.cases import Case, float32_case
+from harness.cases.compare import Tolerance, difference
 from harness.course.report import Check, Flag, FlagKind
 from harness.course.settings import Settings
 from harness.course.stage import Stage
 from harness.judging.vocabulary import FINITE, KEPT
 from harness.language import tr
-from harness.probes.cases import Case, float32_case
-from harness.probes.compare import Tolerance, difference
 from harness.probes.context import Call, StageContext
 from harness.probes.optimizers import OptimizerContext
 

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 from torch import Tensor
 
 from harness.candidate.operations import Stepped
+from harness.cases.compare import EPSILON
 from harness.course.report import Check, Diagnosis
 from harness.course.settings import Settings
 from harness.language import tr
-from harness.probes.compare import EPSILON
 from harness.probes.optimizers import OptimizerContext, Ran
 from harness.updates.edits import Wrong, combined, hint_of, mistakes_of
 from harness.updates.optimizer import Optimizer

@@ -18,6 +18,8 @@ import torch
 from torch import Tensor
 
 from harness.candidate.workbench import Workbench
+from harness.cases.cases import case_of, largest
+from harness.cases.rounding import rounding
 from harness.course.assignment import Assignment
 from harness.course.inputs import Sizes, is_real_tensor
 from harness.course.numbers import number, shape
@@ -28,9 +30,7 @@ from harness.course.stage import Mistake, Stage, Upstream, Values
 from harness.errors import UserError
 from harness.formulas.same import same_as_true
 from harness.probes import Failed, Session, plan
-from harness.probes.cases import case_of, largest
 from harness.probes.optimizers import OptimizerContext
-from harness.probes.rounding import rounding
 from harness.training.task import Task, train_reference
 from harness.updates import Optimizer
 from harness.updates.optimizer import as_class

@@ -13,14 +13,14 @@ from torch import Tensor
 
 from harness.candidate.glue import run_links
 from harness.candidate.operations import Value
+from harness.cases.cases import TRIES, Case, cached, generator_for, sizes_for
+from harness.cases.compare import VALUES, Tolerance, difference
 from harness.causes.explaining import Call
 from harness.course.inputs import Sizes, is_real_tensor
 from harness.course.network import Network, by_itself
 from harness.course.shapes import MISFITS, reference, sizes_of, values_for
 from harness.course.stage import Stage
 from harness.language import tr
-from harness.probes.cases import TRIES, Case, cached, generator_for, sizes_for
-from harness.probes.compare import VALUES, Tolerance, difference
 from harness.probes.context import Errored, Failed, StageContext, for_staff, in_words
 from harness.probes.proxy import StageTrouble, proxy
 

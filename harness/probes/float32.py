@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from harness.candidate.operations import Output, Raised, Reply, Returned, Returns
+from harness.cases.cases import float32_case
+from harness.cases.compare import Tolerance
 from harness.language import tr
-from harness.probes.cases import float32_case
-from harness.probes.compare import Tolerance
 from harness.probes.context import Call, StageContext, restating
 from harness.probes.forward import judge_output
 from harness.probes.gradient import judge_gradient

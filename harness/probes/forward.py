@@ -4,14 +4,14 @@ from torch import Tensor
 
 from harness.candidate.operations import Other, Returned
 from harness.candidate.values import a
+from harness.cases.cases import Case
+from harness.cases.compare import VALUES, Difference, Tolerance, difference
+from harness.cases.rounding import rounding
 from harness.causes.explaining import Call, in_place_of_a_tensor
 from harness.course.numbers import numbers, plural, shape
 from harness.course.stage import Stage
 from harness.language import tr
-from harness.probes.cases import Case
-from harness.probes.compare import VALUES, Difference, Tolerance, difference
 from harness.probes.context import Failed, Outputs, StageContext, elsewhere
-from harness.probes.rounding import rounding
 
 
 def forward(context: StageContext) -> None:

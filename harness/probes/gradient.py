@@ -8,15 +8,15 @@ from torch import Tensor
 
 from harness.candidate.operations import Other, Returned, Returns
 from harness.candidate.values import a
+from harness.cases.compare import VALUES, Difference, Tolerance, difference
+from harness.cases.rounding import rounding
 from harness.causes.explaining import Call as RaisingCall
 from harness.causes.explaining import in_place_of_a_tensor
 from harness.course.numbers import number, numbers, plural, shape
 from harness.language import tr
-from harness.probes.compare import VALUES, Difference, Tolerance, difference
 from harness.probes.context import Call, Failed, StageContext, circumstances
 from harness.probes.numerical import gradcheck_objection
 from harness.probes.proxy import engine_refusal
-from harness.probes.rounding import rounding
 
 
 def gradient(context: StageContext, name: str) -> None:

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from torch.autograd.gradcheck import GradcheckError, gradcheck
 
+from harness.cases.cases import GRADCHECK, Case, Keyed, cached, case_of, make_case, sizes_for
+from harness.cases.kinks import REFUSALS
 from harness.course.inputs import Sizes
 from harness.course.sizes import gradcheck_sizes
 from harness.course.stage import Stage, Upstream
-from harness.probes.cases import GRADCHECK, Case, Keyed, cached, case_of, make_case, sizes_for
-from harness.probes.kinks import REFUSALS
 from harness.probes.proxy import function_of
 
 Answered = tuple[Tensor | None, ...]

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from harness.candidate import operations as ops
+from harness.cases.cases import generator_for, largest
+from harness.cases.compare import EPSILON, Tolerance, difference
 from harness.course.numbers import number, numbers, shape
 from harness.language import tr
-from harness.probes.cases import generator_for, largest
-from harness.probes.compare import EPSILON, Tolerance, difference
 from harness.probes.context import Errored, Failed, for_staff, in_words
 from harness.updates.drawing import drawn
 from harness.updates.edits import conventions_of, hint_of

@@ -12,12 +12,7 @@ from torch import Tensor
 
 from harness.candidate.values import copy_with_layout, same
 from harness.candidate.workbench import Workbench
-from harness.course.assignment import Assignment
-from harness.course.recorded import NotRecorded, Recorded
-from harness.course.settings import Settings
-from harness.course.sizes import few_numbers
-from harness.course.stage import Stage, Upstream, Values
-from harness.probes.cases import (
+from harness.cases.cases import (
     PUBLIC_SEED,
     Case,
     cases_for,
@@ -30,12 +25,17 @@ from harness.probes.cases import (
     more_numbers,
     sizes_for,
 )
-from harness.probes.kinks import Slopes
+from harness.cases.kinks import Slopes
+from harness.cases.rounding import rounding
+from harness.cases.special_cases import special_cases
+from harness.course.assignment import Assignment
+from harness.course.recorded import NotRecorded, Recorded
+from harness.course.settings import Settings
+from harness.course.sizes import few_numbers
+from harness.course.stage import Stage, Upstream, Values
 from harness.probes.numerical import gradcheck_case
 from harness.probes.optimizers import ways_of
 from harness.probes.plan import Session, plan
-from harness.probes.rounding import rounding
-from harness.probes.special_cases import special_cases
 from harness.updates import Optimizer
 from harness.updates.optimizer import as_class
 from harness.updates.recorded import encoded

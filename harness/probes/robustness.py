@@ -7,10 +7,10 @@ from operator import lt
 from torch import Tensor
 
 from harness.candidate.operations import Backward, Operation, Read, Trouble, Unchanged
+from harness.cases.cases import Case, extreme_cases, layout_cases, memory_cases, shuffled
+from harness.cases.compare import DIGITS, EXTREMES, PRECISION
 from harness.course.numbers import number
 from harness.language import tr
-from harness.probes.cases import Case, extreme_cases, layout_cases, memory_cases, shuffled
-from harness.probes.compare import DIGITS, EXTREMES, PRECISION
 from harness.probes.context import Call, Errored, Failed, StageContext, noting, restating
 from harness.probes.float32 import judge_in_float32
 from harness.probes.forward import judge_output

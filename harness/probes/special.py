@@ -3,15 +3,15 @@
 from torch import Tensor
 
 from harness.candidate.operations import Raised
+from harness.cases.cases import shuffled
+from harness.cases.compare import VALUES, difference
+from harness.cases.special_cases import special_cases
 from harness.course.numbers import numbers
 from harness.course.sizes import few_numbers
 from harness.language import tr
-from harness.probes.cases import shuffled
-from harness.probes.compare import VALUES, difference
 from harness.probes.context import Call, Failed, StageContext, circumstances
 from harness.probes.forward import forward, judge_output
 from harness.probes.gradient import judge_gradient, question
-from harness.probes.special_cases import special_cases
 
 
 def special(context: StageContext) -> None:

@@ -1,13 +1,13 @@
 """A report as text, as a notebook's HTML, and pictures of the chain and of a training."""
 
-from harness.show.chain import chain_picture
-from harness.show.costs import costs_picture
-from harness.show.heat import heat_picture
+from harness.drawing.chain import chain_picture
+from harness.drawing.costs import costs_picture
+from harness.drawing.heat import heat_picture
+from harness.drawing.samples import Sample, samples_picture
+from harness.drawing.sensitivity import sensitivity_picture
+from harness.drawing.svg import DOWN, UP, Picture, layer_sum_picture
 from harness.show.notebook import report_html
 from harness.show.playing import INK, attempt, plot_style, predicted
-from harness.show.samples import Sample, samples_picture
-from harness.show.sensitivity import sensitivity_picture
-from harness.show.svg import DOWN, UP, Picture, layer_sum_picture
 from harness.show.text import report_text
 
 __all__ = [

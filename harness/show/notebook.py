@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 from harness.course.numbers import plural
 from harness.course.report import Report
+from harness.drawing.chain import chain_picture
+from harness.drawing.visible import visible
 from harness.formulas.notation import BEHAVES, RIGHT, Formula, as_written, plain
 from harness.language import tr
-from harness.show.chain import chain_picture
 from harness.show.outline import MARKS, Finding, Part, advice, next_step, parts, verdict
 from harness.show.trained import accuracy_line, training_pictures
-from harness.show.visible import visible
 
 if TYPE_CHECKING:
     from harness.course.assignment import Assignment
@@ -78,7 +78,7 @@ def _valleys(report: Report, assignment: Assignment) -> str:
     if not assignment.optimizers:
         return ""
     # It needs torch, which a report does without.
-    from harness.show.valley import valley_pictures
+    from harness.drawing.valley import valley_pictures
 
     drawn = valley_pictures(assignment.optimizers, report)
     pictures = "".join(f'<div class="bph-picture">{each.svg}</div>' for each in drawn)

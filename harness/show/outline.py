@@ -6,8 +6,8 @@ from types import MappingProxyType
 
 from harness.course.numbers import decimal
 from harness.course.report import Check, Diagnosis, Outcome, Report
+from harness.drawing.visible import visible
 from harness.language import tr
-from harness.show.visible import visible
 
 MARKS: Mapping[Outcome, str] = MappingProxyType(
     {"passed": "✓", "failed": "✗", "error": "!", "not_run": "–"}

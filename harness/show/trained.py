@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from harness.drawing.costs import costs_picture
+from harness.drawing.heat import heat_picture
+from harness.drawing.samples import Sample, samples_picture
+from harness.drawing.sensitivity import sensitivity_picture
+from harness.drawing.svg import Picture
 from harness.language import tr
-from harness.show.costs import costs_picture
-from harness.show.heat import heat_picture
-from harness.show.samples import Sample, samples_picture
-from harness.show.sensitivity import sensitivity_picture
-from harness.show.svg import Picture
 
 if TYPE_CHECKING:
     from harness.training.task import Run, Task

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
+from harness.drawing.mathematics import SMALL, Block, set_formula, width_of
+from harness.drawing.svg import BAD, SIZE, box, caption
+from harness.drawing.widths import sans_width
 from harness.formulas.notation import Formula, Piece, upright
-from harness.show.mathematics import SMALL, Block, set_formula, width_of
-from harness.show.svg import BAD, SIZE, box, caption
-from harness.show.widths import sans_width
 
 WIDEST, MOST_LINES = 132.0, 3
 LINE, CAPTION, PADDING = 19.0, 15.0, 5.0

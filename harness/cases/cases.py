@@ -11,10 +11,10 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor
 
+from harness.cases.kinks import REFUSALS, Slopes, is_near_kink
 from harness.course.inputs import Sizes, is_real_tensor
 from harness.course.sizes import fresh_sizes
 from harness.course.stage import Stage, Upstream, Values
-from harness.probes.kinks import REFUSALS, Slopes, is_near_kink
 
 T = TypeVar("T")
 S = TypeVar("S")

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from harness.course.numbers import decimal
 from harness.course.report import Outcome
-from harness.show.mathematics import Block
-from harness.show.svg import BAD, GOOD, element
+from harness.drawing.mathematics import Block
+from harness.drawing.svg import BAD, GOOD, element
 
 Style = Mapping[str, str | float]
 PLAIN: Style = {"stroke_width": 1.5}

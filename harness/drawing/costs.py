@@ -3,8 +3,8 @@
 import math
 from collections.abc import Iterator, Sequence
 
+from harness.drawing.svg import Picture, Point, caption, element, line, picture
 from harness.language import tr
-from harness.show.svg import Picture, Point, caption, element, line, picture
 
 WIDTH, HEIGHT = 370.0, 186.0
 LEFT, RIGHT, TOP, BOTTOM = 36.0, 362.0, 38.0, 160.0

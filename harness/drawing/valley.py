@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from harness.course.report import Report
-from harness.show.svg import BAD, GOOD, Picture, Point, caption, element, line, picture
+from harness.drawing.svg import BAD, GOOD, Picture, Point, caption, element, line, picture
 from harness.updates import Optimizer, Rule, Step, Trajectory
 from harness.updates.rule import read_rule
 from harness.updates.trajectory import Settings

@@ -4,10 +4,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+from harness.drawing.graph import Edge, Graph, Kind
+from harness.drawing.mathematics import Block, set_formula
+from harness.drawing.svg import Point, box, circle
 from harness.formulas.notation import Formula
-from harness.show.graph import Edge, Graph, Kind
-from harness.show.mathematics import Block, set_formula
-from harness.show.svg import Point, box, circle
 
 RADIUS = 21.0
 NEURON, APART, FRAME = 9.0, 25.0, 6.0

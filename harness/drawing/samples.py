@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from harness.course.report import Outcome
+from harness.drawing.marks import LOOKS
+from harness.drawing.svg import BAD, Picture, box, caption, element, picture
 from harness.language import tr
-from harness.show.marks import LOOKS
-from harness.show.svg import BAD, Picture, box, caption, element, picture
 
 SHOWN = 7
 PIXEL, APART = 5.0, 12.0

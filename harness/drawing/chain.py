@@ -7,18 +7,18 @@ from itertools import pairwise, product
 from typing import TYPE_CHECKING
 
 from harness.course.report import Check, Diagnosis, Outcome, Report
+from harness.drawing.expressions import local_derivative
+from harness.drawing.graph import LETTERS, Edge, Graph, graph_of
+from harness.drawing.layout import FRAME, NEURON, RADIUS, Layout, Node
+from harness.drawing.listing import list_picture
+from harness.drawing.marks import LOOKS, PLAIN, Style
+from harness.drawing.mathematics import Block, derivative, row, set_formula, summation
+from harness.drawing.svg import Picture, Point, arrow, caption, line, picture, towards
+from harness.drawing.upstream import crossed_g, is_right_without, lacks_upstream, upstream_mark
+from harness.drawing.widths import sans_width
+from harness.drawing.written import written_tag
 from harness.formulas.notation import BEHAVES, Formula, as_written, plain, upright
 from harness.language import tr
-from harness.show.expressions import local_derivative
-from harness.show.graph import LETTERS, Edge, Graph, graph_of
-from harness.show.layout import FRAME, NEURON, RADIUS, Layout, Node
-from harness.show.listing import list_picture
-from harness.show.marks import LOOKS, PLAIN, Style
-from harness.show.mathematics import Block, derivative, row, set_formula, summation
-from harness.show.svg import Picture, Point, arrow, caption, line, picture, towards
-from harness.show.upstream import crossed_g, is_right_without, lacks_upstream, upstream_mark
-from harness.show.widths import sans_width
-from harness.show.written import written_tag
 
 if TYPE_CHECKING:
     from harness.course.assignment import Assignment

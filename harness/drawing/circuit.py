@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from harness.course.numbers import number
+from harness.drawing.chain import NOTHING, drawn_edge, local_symbol
+from harness.drawing.graph import Edge, Graph, graph_of
+from harness.drawing.layout import RADIUS, Layout, Node
+from harness.drawing.marks import PLAIN
+from harness.drawing.mathematics import Block, row, set_formula
+from harness.drawing.svg import DOWN, UP, Picture, caption, picture
 from harness.formulas.notation import upright
-from harness.show.chain import NOTHING, drawn_edge, local_symbol
-from harness.show.graph import Edge, Graph, graph_of
-from harness.show.layout import RADIUS, Layout, Node
-from harness.show.marks import PLAIN
-from harness.show.mathematics import Block, row, set_formula
-from harness.show.svg import DOWN, UP, Picture, caption, picture
 
 if TYPE_CHECKING:
     from harness.course.assignment import Assignment

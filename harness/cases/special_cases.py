@@ -9,10 +9,10 @@ from itertools import combinations, islice, product
 import torch
 from torch import Tensor
 
+from harness.cases.cases import Case, alone, cached, case_of, coin, generator_for, upstream_for
+from harness.cases.kinks import REFUSALS, slopes_at
 from harness.course.inputs import Real, Sizes, is_real_tensor
 from harness.course.stage import Stage, Values
-from harness.probes.cases import Case, alone, cached, case_of, coin, generator_for, upstream_for
-from harness.probes.kinks import REFUSALS, slopes_at
 
 # The real inputs by name; ``xs[0]`` is the first of several.
 Named = dict[str, Tensor]

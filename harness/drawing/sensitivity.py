@@ -4,10 +4,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from harness.drawing.mathematics import set_formula
+from harness.drawing.svg import DOWN, UP, Picture, box, caption, line, picture
 from harness.formulas.notation import symbol
 from harness.language import tr
-from harness.show.mathematics import set_formula
-from harness.show.svg import DOWN, UP, Picture, box, caption, line, picture
 
 WIDTH = 400.0
 SHOWN = 16

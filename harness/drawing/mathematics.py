@@ -8,10 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
+from harness.drawing.svg import FITTED, SIZE, element, line
+from harness.drawing.visible import visible
+from harness.drawing.widths import serif_width
 from harness.formulas.notation import Formula, Piece
-from harness.show.svg import FITTED, SIZE, element, line
-from harness.show.visible import visible
-from harness.show.widths import serif_width
 
 SMALL = 0.72
 

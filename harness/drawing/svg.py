@@ -12,8 +12,8 @@ from xml.etree import ElementTree
 from xml.sax.saxutils import escape, quoteattr
 
 from harness.course.numbers import decimal
-from harness.show.visible import visible
-from harness.show.widths import MONOSPACE, sans_width
+from harness.drawing.visible import visible
+from harness.drawing.widths import MONOSPACE, sans_width
 
 # All stand out from white and from black by more than 3:1.
 GOOD, BAD = "#2e9e5b", "#e0484d"
@@ -64,7 +64,7 @@ class Picture:
 
 def layer_sum_picture() -> Picture:
     """Return a drawing of a hidden neuron whose gradient is the sum over three other neurons."""
-    svg = resources.files("harness.show").joinpath("layer_sum.svg").read_text(encoding="utf-8")
+    svg = resources.files("harness.drawing").joinpath("layer_sum.svg").read_text(encoding="utf-8")
     texts = {each.tag.rpartition("}")[2]: each.text or "" for each in ElementTree.fromstring(svg)}
     return Picture(svg, texts["title"], texts["desc"])
 

@@ -6,11 +6,11 @@ import ast
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
+from harness.drawing.layout import Node
+from harness.drawing.marks import LOOKS
+from harness.drawing.mathematics import Block, row, set_formula
+from harness.drawing.svg import BAD, line
 from harness.formulas.notation import symbol
-from harness.show.layout import Node
-from harness.show.marks import LOOKS
-from harness.show.mathematics import Block, row, set_formula
-from harness.show.svg import BAD, line
 
 if TYPE_CHECKING:
     from harness.course.report import Diagnosis

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from harness.cases.cases import Case, generator_for
+from harness.cases.kinks import REFUSALS
 from harness.course.inputs import is_real_tensor
 from harness.course.stage import Stage, Upstream, Values
-from harness.probes.cases import Case, generator_for
-from harness.probes.kinks import REFUSALS
 
 # Inputs are moved by the last digit so often, and answers may be off by so many times the spread.
 MOVES, TIMES = 6, 10

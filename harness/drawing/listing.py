@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from harness.course.report import Check, Report
+from harness.drawing.marks import LOOKS
+from harness.drawing.mathematics import Block, derivative, row, set_formula
+from harness.drawing.svg import BOLD, Picture, caption, picture
+from harness.drawing.visible import visible
+from harness.drawing.widths import MONOSPACE, sans_width
 from harness.formulas.notation import symbol, upright
 from harness.language import tr
-from harness.show.marks import LOOKS
-from harness.show.mathematics import Block, derivative, row, set_formula
-from harness.show.svg import BOLD, Picture, caption, picture
-from harness.show.visible import visible
-from harness.show.widths import MONOSPACE, sans_width
 
 if TYPE_CHECKING:
     from harness.course.assignment import Assignment

@@ -4,10 +4,10 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from harness.drawing.mathematics import set_formula
+from harness.drawing.svg import DOWN, UP, Picture, Point, caption, element, line, picture
 from harness.formulas.notation import symbol
 from harness.language import tr
-from harness.show.mathematics import set_formula
-from harness.show.svg import DOWN, UP, Picture, Point, caption, element, line, picture
 
 Matrix = Sequence[Sequence[float]]
 WIDTH = 408.0

@@ -1,0 +1,1 @@
+"""The inputs that a stage is tried on, with the right answers."""

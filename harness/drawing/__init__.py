@@ -1,0 +1,1 @@
+"""Pictures: the chain, its formulas, trainings, and paths down a valley."""
