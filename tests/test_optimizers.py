@@ -1,6 +1,7 @@
 """Optimizers: what they are like, how they are judged, and what is said about wrong ones."""
 
 import itertools
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -287,9 +288,10 @@ class TestNames:
     def test_every_mistake_of_the_catalogue_fits_some_optimizer_and_has_a_hint(self) -> None:
         clipped = optimizer("Clipped", _clipped, [{"lr": 0.1, "max_norm": 1.0}])
         inside = optimizer("Inside", _inside, [{"lr": 0.1, "rho": 0.9, "eps": 1e-6}])
+        warmed = optimizer("Warmed", _warmed, [{"lr": 0.1, "warmup": 3, "total": 9}])
         found = {
             name
-            for each in (*LIKE.values(), clipped, inside)
+            for each in (*LIKE.values(), clipped, inside, warmed)
             for wrong in (*mistakes_of(each), *conventions_of(each))
             for name in wrong.names
         }
@@ -576,6 +578,12 @@ def _edited(name: str, *mistakes: str) -> Rule:
 def _clipped(p: Any, g: Any, state: Any, *, lr: float, max_norm: float, total_norm: Any) -> Any:
     g = g * min(1, max_norm / total_norm)
     return p - lr * g
+
+
+def _warmed(p: Any, g: Any, state: Any, *, lr: float, warmup: int, total: int, t: int) -> Any:
+    done = min(1, max(0, t - warmup) / (total - warmup))
+    rate = lr * min(1, t / warmup) * 0.5 * (1 + math.cos(math.pi * done))
+    return p - rate * g
 
 
 def _inside(p: Any, g: Any, state: Any, *, lr: float, rho: float, eps: float) -> Any:

@@ -7,9 +7,11 @@ import re
 import textwrap
 import tomllib
 from collections.abc import Iterator, Mapping
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from grading.parsing.source import read_source
 from grading.sandbox import Spawner
@@ -17,7 +19,7 @@ from grading.sandbox.remote import RemoteCandidate
 from grading.verify.case import Case, Kind, Solution
 from grading.verify.rewrites import rewrites_of
 from harness.candidate.operations import Candidate
-from harness.cases.cases import GENERIC_SEED
+from harness.cases.cases import GENERIC_SEED, generator_for
 from harness.course.assignment import Assignment
 from harness.course.settings import Limits
 from harness.probes.context import Failed
@@ -31,6 +33,7 @@ from harness.probes.optimizers import (
     update,
 )
 from harness.updates import Optimizer, Rule
+from harness.updates.drawing import drawn
 from harness.updates.edits import conventions_of, mistakes_of
 
 # Those that a rule cannot say in Python's own words.
@@ -66,7 +69,8 @@ def optimizer_mutants(
         for number, wrong in enumerate(mistakes_of(optimizer), start=1):
             code = class_text(optimizer, wrong.rule)
             name = f"{number:03} {wrong.names[0]}"
-            yield _mutant(optimizer, solution, "mistake", name, code, str(wrong.rule), None)
+            same = _EQUAL if _is_right(optimizer, wrong.rule) else None
+            yield _mutant(optimizer, solution, "mistake", name, code, str(wrong.rule), same)
         written = solution.defined().get(optimizer.name)
         if not isinstance(written, ast.ClassDef):
             continue
@@ -76,6 +80,18 @@ def optimizer_mutants(
             same = _same(optimizer, Solution(solution.name, data), spawner, limits)
             name, code = f"{number:03}", rewrite.code
             yield _mutant(optimizer, solution, "source", name, code, rewrite.how, same)
+
+
+def _is_right(optimizer: Optimizer, rule: Rule) -> bool:
+    """Return whether an edited rule leads where the reference does, as decay beside plain steps."""
+    generator = generator_for(GENERIC_SEED, "optimizer", optimizer.name, "equal")
+    trajectory = drawn(optimizer, generator, ((3, 2), (3, 2)), groups=2)
+    try:
+        found = [each for step in rule.path(trajectory) for each in step]
+    except (ArithmeticError, RuntimeError):
+        return False
+    right = [each for step in optimizer.path(trajectory) for each in step]
+    return all(map(partial(torch.allclose, rtol=1e-9, atol=1e-12), found, right))
 
 
 def class_text(optimizer: Optimizer, rule: Rule, frame: str = "") -> str:

@@ -20,6 +20,8 @@ class Descent:
 
     optimizer: Any
     parameters: tuple[Tensor, ...]
+    # The gradients of the last step, and what they were.
+    last: tuple[tuple[Tensor | None, Tensor | None], ...] = ()
 
     def step(self, op: ops.Step) -> ops.Stepped:
         """Return the parameters after a step, or after many."""
@@ -35,11 +37,15 @@ class Descent:
                 value.grad = gradient
             self.optimizer.step()
         inside = {id(each) for group in groups for each in group["params"]}
+        now = tuple(zip(gradients, op.gradients, strict=True))
+        unchanged = [same(each, was) for each, was in self.last or now]
+        self.last = now
         return ops.Stepped(
             tuple(snapshot(value) for value in self.parameters),
             tuple(id(value) in inside and value.requires_grad for value in self.parameters),
             tuple(
-                same(value.grad, g) for value, g in zip(self.parameters, op.gradients, strict=True)
+                same(value.grad, g) and before
+                for value, g, before in zip(self.parameters, op.gradients, unchanged, strict=True)
             ),
             _grown() if op.times > 1 else 0,
         )
@@ -63,12 +69,18 @@ def build(op: ops.Build, names: Mapping[str, object]) -> tuple[Descent, ops.Buil
         groups = zip(op.groups, own, strict=True)
         given = [{"params": [values[at] for at in group], **more} for group, more in groups]
         made = found(given, **keywords)
+    if not isinstance(made, torch.optim.Optimizer):
+        raise NothingToCall(f"{op.stage}(params, …) does not make an optimizer")
     return Descent(made, values), ops.Built(_built_in(made))
 
 
 def _built_in(made: torch.optim.Optimizer) -> tuple[ops.Seen, ...]:
-    """Return torch's own optimizers in its ancestry or among its attributes."""
-    kinds = [*type(made).__mro__, *map(type, vars(made).values())]
+    """Return torch's own optimizers in its ancestry, among its attributes, or in lists there."""
+    held = [*vars(made).values()]
+    for each in [*held]:
+        if isinstance(each, dict | list | tuple):
+            held += each.values() if isinstance(each, dict) else each
+    kinds = [*type(made).__mro__, *map(type, held)]
     return tuple(
         ops.Seen(kind.__name__, "")
         for kind in dict.fromkeys(kinds)

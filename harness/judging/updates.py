@@ -47,8 +47,12 @@ def message_of(optimizer: Optimizer, diagnosis: Diagnosis, settings: Settings) -
     """Return what a student reads of it at the assignment's level of feedback."""
     said = []
     if settings.shows("formula"):
-        written = _news(diagnosis.formula, diagnosis.expected)
-        said.append(tr("Your step behaves like {written}.").format(written=written))
+        news = _news(diagnosis.formula, diagnosis.expected)
+        is_rule = "=" in news
+        text = (
+            tr("Your step behaves like {written}.") if is_rule else tr("In your step, {written}.")
+        )
+        said.append(text.format(written=news))
     if settings.shows("hint"):
         said.append(diagnosis.hint)
     if settings.shows("solution"):
@@ -82,8 +86,10 @@ def _leads_there(rule: Rule, ran: Ran, path: Sequence[tuple[Tensor, ...]] | None
     """Return whether the rule leads to the same values, step by step."""
     assert path is not None
     start = ran.trajectory.start
+    # Who divides by a norm may have seen to it that it is not 0.
+    guarded = all(bool(each.isfinite().all()) for values in path for each in values)
     try:
-        for values, found in zip(path, rule.path(ran.trajectory), strict=True):
+        for values, found in zip(path, rule.path(ran.trajectory, guarded=guarded), strict=True):
             for one, other, begin in zip(values, found, start, strict=True):
                 room = SAME * (other - begin).abs() + 64 * EPSILON * begin.abs()
                 near = other.isfinite() & ((one - other).abs() <= room)

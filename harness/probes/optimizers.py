@@ -14,6 +14,7 @@ from torch import Tensor
 from harness.candidate import operations as ops
 from harness.cases.cases import generator_for, largest
 from harness.cases.compare import EPSILON, Tolerance, difference
+from harness.causes.explaining import Call
 from harness.course.numbers import number, numbers, shape
 from harness.language import tr
 from harness.probes.context import Errored, Failed, for_staff, in_words
@@ -99,7 +100,8 @@ class OptimizerContext:
 
     def fail(self, trouble: ops.Trouble, phase: str) -> NoReturn:
         """Raise the failure of a check that could not be answered."""
-        said, detail = in_words(f"{self.optimizer.name}{phase}", trouble)
+        call = Call(phase=phase.removeprefix("."))
+        said, detail = in_words(f"{self.optimizer.name}{phase}", trouble, call)
         kind = Failed if isinstance(trouble, ops.Absent) else Errored
         raise kind(said, detail, staff=for_staff(trouble), case={"seed": self.seed})
 
@@ -118,7 +120,8 @@ def update(context: OptimizerContext) -> None:
         context.drawn(f"update/{1 + number}", at=at, large=large)
         for number, (at, large) in enumerate(purposes)
     ]
-    _hold(context, context.run("update", others), VALUES)
+    where = tr("With another optimizer, after a first one that goes the right way: ")
+    _hold(context, context.run("update", others), VALUES, where)
 
 
 def settings(context: OptimizerContext) -> None:
@@ -138,6 +141,8 @@ def state(context: OptimizerContext) -> None:
     """Check that parameters and optimizers do not disturb each other."""
     several = [context.drawn("state/0", *TWO), context.drawn("state/1", *THREE)]
     detail = tr("Has each parameter a state of its own, and each optimizer?")
+    if (rule := context.optimizer.rule) and not rule.state:
+        detail = tr("Does step() do the same with each parameter, and with all of them together?")
     _hold(
         context,
         context.run("state", several),
@@ -175,7 +180,10 @@ def purity(context: OptimizerContext) -> None:
         if not all(step.unchanged):
             raise context.failed(
                 tr("step() changes a gradient, p.grad."),
-                tr("Others may read it after the step. Which operation on p.grad is in place?"),
+                tr(
+                    "Others may read it later. Which operation is in place, on p.grad or on what "
+                    "`state[…] = p.grad` keeps of it?"
+                ),
             )
         if not all(step.kept):
             raise context.failed(
@@ -232,6 +240,12 @@ def stepped(context: OptimizerContext, ran: Ran) -> list[ops.Stepped]:
             context.fail(step, ".step")
         assert isinstance(step, ops.Stepped)
         found.append(step)
+        # The next step cannot be made with a parameter of another shape or type.
+        for at, (got, begin) in enumerate(zip(step.parameters, ran.trajectory.start, strict=True)):
+            called = "p" if len(step.parameters) == 1 else f"parameter {at + 1}"
+            if (fault := _fault(got, begin, called)) is not None:
+                text = tr("After step {step}, {fault}")
+                raise context.failed(text.format(step=len(found), fault=fault))
     return found
 
 
@@ -306,10 +320,6 @@ def _difference(
     for step, (reply, values) in enumerate(zip(moved, right, strict=True), start=1):
         for at, (got, value) in enumerate(zip(reply.parameters, values, strict=True)):
             called = "p" if len(values) == 1 else f"parameter {at + 1}"
-            if (fault := _fault(got, trajectory.start[at], called)) is not None:
-                return context.failed(
-                    tr("after step {step}, {fault}").format(step=step, fault=fault)
-                )
             assert isinstance(got, Tensor)
             begin = trajectory.start[at]
             room = ROUNDINGS * begin.abs() if begin.dtype == torch.float64 else 1e-6 * begin.abs()
@@ -361,18 +371,12 @@ def _circumstances(
     known = settings[at]
     told = ", ".join(f"{name}={_short(value)}" for name, value in known.items())
     begin = number(float(trajectory.start[at][index]))
-    end = (
-        tr("; {called} began at {begin}, with {told}.").format(
-            called=called, begin=begin, told=told
-        )
-        if step <= 2
-        else f", with {told}."
-    )
-    return (
-        tr("Its gradients were {given}{end}").format(given=given, end=end)
-        if step <= 2
-        else tr("It began at {begin}{end}").format(begin=begin, end=end)
-    )
+    if step > 2:
+        return tr("It began at {begin}, with {told}.").format(begin=begin, told=told)
+    text = tr("Its gradients were {given}; {called} began at {begin}, with {told}.")
+    if step == 1:
+        text = tr("Its gradient was {given}; {called} began at {begin}, with {told}.")
+    return text.format(given=given, called=called, begin=begin, told=told)
 
 
 def _short(value: ops.Value) -> str:

@@ -12,6 +12,8 @@ from harness.updates.optimizer import Optimizer
 from harness.updates.trajectory import Settings, Step, Trajectory
 
 STEPS = 12
+# Where a hyperparameter is a number of steps, as of a schedule, some more than that, up to these.
+MOST = 100
 # The powers of ten between which the sizes of gradients lie.
 SMALLEST, LARGEST = -4, 1
 # An epsilon that matters beside such gradients.
@@ -31,25 +33,32 @@ def drawn(
     """Return a trajectory whose settings are near those of the try with the index ``at``.
 
     The parameters take turns in the groups, and with several groups the rate changes on the way.
-    With ``absent`` the parameters but the first have no gradient at some steps; ``large`` makes
-    epsilon matter.
+    With ``absent`` the first parameter has no gradient at one step, the others at some before;
+    ``large`` makes epsilon matter.
     """
     start = tuple(2 * _normal(generator, shape) for shape in shapes)
+    count = _steps_for(optimizer.tries[at])
     zero = 2 + _below(generator, STEPS - 4)
     steps = []
-    for number in range(STEPS):
+    for number in range(count):
         found = [_gradient(generator, shape, number == zero) for shape in shapes]
-        missing = absent and (number < 3 or number == STEPS - 3)
-        gradients = (found[0], *(None if missing else each for each in found[1:]))
-        steps.append(Step(gradients))
+        gone = [absent and (number < 3 if k else number == count - 3) for k in range(len(found))]
+        pairs = zip(found, gone, strict=True)
+        steps.append(Step(tuple(None if is_gone else each for each, is_gone in pairs)))
     own: tuple[Settings, ...] = ({},)
     inside = [tuple(range(len(shapes)))[each::groups] for each in range(groups)]
     if groups > 1:
         own = tuple(settings_near(optimizer, generator, at, large) for _ in range(groups))
-        half = STEPS // 2
+        half = count // 2
         steps[half] = Step(steps[half].gradients, tuple(map(_slower, own)))
     general = settings_near(optimizer, generator, at, large)
     return Trajectory(start, tuple(inside), (general, *own), tuple(steps))
+
+
+def _steps_for(settings: Settings) -> int:
+    """Return how many steps show what the hyperparameters do."""
+    numbers = [each for each in settings.values() if type(each) is int]
+    return max(STEPS, min(MOST, max(numbers, default=0) + 4))
 
 
 def settings_near(

@@ -46,6 +46,7 @@ class _Edit:
     new: _New
     habits: frozenset[Habit] = frozenset()
     is_common: bool = False
+    is_rare: bool = False
 
 
 def catalogue_of(optimizer: Optimizer) -> Mapping[str, Table]:
@@ -83,7 +84,7 @@ def mistakes_of(optimizer: Optimizer) -> tuple[Wrong, ...]:
 def combined(optimizer: Optimizer) -> Iterator[Wrong]:
     """Yield rules with one mistake, then with two, and with more of the commonest."""
     yield from mistakes_of(optimizer)
-    every = _edits(optimizer)
+    every = [each for each in _edits(optimizer) if not each.is_rare]
     common = [each for each in every if each.is_common]
     for size in range(2, MOST + 1):
         for some in combinations(every if size == 2 else common, size):
@@ -96,7 +97,7 @@ def _edits(optimizer: Optimizer, *, convention: bool = False) -> tuple[_Edit, ..
     if (rule := optimizer.rule) is None:
         return ()
     return tuple(
-        _Edit(name, new, habits, bool(table.get("common")))
+        _Edit(name, new, habits, bool(table.get("common")), bool(table.get("rare")))
         for name, table in catalogue_of(optimizer).items()
         if bool(table.get("convention")) == convention
         for new, habits in _ways(rule, table)
@@ -115,7 +116,9 @@ def _with(optimizer: Optimizer, edits: Sequence[_Edit]) -> Wrong | None:
     if not any(target == "p" for target, _ in assignments):
         return None
     habits = frozenset(habit for each in edits for habit in each.habits)
-    return Wrong(tuple(each.name for each in edits), Rule(assignments, habits))
+    return Wrong(
+        tuple(each.name for each in edits), Rule(assignments, habits, optimizer.rule.fixed)
+    )
 
 
 @lru_cache(maxsize=64)

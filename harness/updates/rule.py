@@ -13,8 +13,8 @@ import math
 import re
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property, reduce
 from typing import Any, Literal
 
 import torch
@@ -28,7 +28,7 @@ from harness.updates.trajectory import Trajectory
 # it is updated. "still" leaves the parameters as they are.
 Habit = Literal["forgets", "shares", "counts updates", "counts steps", "late", "still"]
 _SAID: Mapping[Habit, str] = {
-    "shares": "one state for all parameters",
+    "shares": "all parameters have one state",
     "counts updates": "t counts the updates of all parameters",
     "counts steps": "t counts the steps",
 }
@@ -48,11 +48,11 @@ def _either(name: str) -> Callable[..., Any]:
 def _extreme(name: str) -> Callable[..., Any]:
     of_tensors, of_numbers = getattr(torch, f"{name}imum"), {"max": max, "min": min}[name]
 
-    def function(one: Any, other: Any) -> Any:
-        if not isinstance(one, Tensor) and not isinstance(other, Tensor):
-            return of_numbers(one, other)
-        some = one if isinstance(one, Tensor) else other
-        return of_tensors(*(torch.as_tensor(each, dtype=some.dtype) for each in (one, other)))
+    def function(*values: Any) -> Any:
+        if not (tensors := [each for each in values if isinstance(each, Tensor)]):
+            return of_numbers(values)
+        dtype = tensors[0].dtype
+        return reduce(of_tensors, (torch.as_tensor(each, dtype=dtype) for each in values))
 
     return function
 
@@ -64,6 +64,8 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "abs": abs,
     "sign": torch.sign,
     "norm": torch.linalg.vector_norm,
+    "mean": torch.mean,
+    "sum": torch.sum,
     "where": torch.where,
     "clamp": torch.clamp,
     "ones_like": torch.ones_like,
@@ -73,17 +75,21 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
 
 @dataclass(frozen=True, eq=False)
 class Rule:
-    """Each assignment's target with its expression, in order, and habits of the state."""
+    """Each assignment's target with its expression, in order, and habits of the state.
+
+    What is ``fixed`` is given again at each step, also if it is assigned.
+    """
 
     assignments: tuple[tuple[str, ast.expr], ...]
     habits: frozenset[Habit] = frozenset()
+    fixed: frozenset[str] = frozenset(GIVEN)
 
     @cached_property
     def state(self) -> tuple[str, ...]:
         """The names that keep their value from step to step, in order of assignment."""
         assigned: set[str] = set()
         kept: dict[str, None] = {}
-        later = {target for target, _ in self.assignments} - {"p", "g"}
+        later = {target for target, _ in self.assignments} - self.fixed
         for target, value in self._ordered:
             kept |= dict.fromkeys(sorted((names_in(value) & later) - assigned))
             assigned.add(target)
@@ -109,8 +115,10 @@ class Rule:
         moves = [each for each in self.assignments if each[0] == "p"]
         return [*moves, *(each for each in self.assignments if each[0] != "p")]
 
-    def path(self, trajectory: Trajectory) -> Iterator[tuple[Tensor, ...]]:
-        """Yield the parameters after each step."""
+    def path(
+        self, trajectory: Trajectory, *, guarded: bool = False
+    ) -> Iterator[tuple[Tensor, ...]]:
+        """Yield the parameters after each step; ``guarded`` ones stay where 0 is divided by 0."""
         values = [each.clone() for each in trajectory.start]
         states = [self._new_state(each) for each in values]
         if "shares" in self.habits:
@@ -130,7 +138,10 @@ class Rule:
                 if "counts steps" in self.habits:
                     t = number
                 scope = {**unpacked(settings[at]), "t": t, "total_norm": total, "g": g}
-                values[at] = self._moved(values[at], states[at], scope)
+                before, values[at] = values[at], self._moved(values[at], states[at], scope)
+                if guarded:
+                    stays = values[at].isnan() & (g == 0)
+                    values[at] = torch.where(stays, before, values[at])
             yield tuple(values)
 
     def _new_state(self, p: Tensor) -> dict[str, Any]:
@@ -211,9 +222,15 @@ def rule_of(function: Callable[..., Any]) -> Rule | None:
         if not isinstance(node, ast.FunctionDef):
             return None
         body = node.body[ast.get_docstring(node) is not None :]
-        return read_rule("; ".join(_line(each) for each in body if not _is_beginning(each)))
+        found = read_rule("; ".join(_line(each) for each in body if not _is_beginning(each)))
     except (OSError, TypeError, ValueError, SyntaxError):
         return None
+    asked = {*inspect.signature(function).parameters} - {"state"}
+    kept = {each.value for each in ast.walk(node) if isinstance(each, ast.Constant)}
+    used = {re.sub(r"\d+$", "s", name) for name in found.hyperparameters - asked}
+    if not used <= asked or kept & asked:
+        return None
+    return replace(found, fixed=frozenset(asked | {*GIVEN} - kept))
 
 
 def _is_beginning(statement: ast.stmt) -> bool:
@@ -260,8 +277,16 @@ class _Plain(ast.NodeTransformer):
                 return ast.Name(f"{name.removesuffix('s')}{at + 1}")
         raise ValueError("not a state or a hyperparameter")
 
+    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
+        match node:
+            case ast.Attribute(ast.Name("torch" | "math"), "pi"):
+                return ast.Name("pi")
+        return self.generic_visit(node)
+
     def visit_Call(self, node: ast.Call) -> ast.AST:
         self.generic_visit(node)
+        if node.keywords:
+            raise ValueError("not a function of a rule")
         match node:
             case ast.Call(
                 ast.Attribute(ast.Name("state"), "get" | "setdefault"),
