@@ -107,16 +107,16 @@ def test_check_cells_cover_every_check_and_are_worth_their_points(assignment, no
     assert sorted(made) == sorted(check.id for check in plan(assignment, Settings()))
 
 
-def test_each_stage_is_a_cell_of_the_students(assignment, notebook):
+def test_each_part_is_a_cell_of_the_students(assignment, notebook):
     defined = []
     for cell in marked(notebook, solution=True):
         (found,) = ast.parse(cell.source).body
         assert isinstance(found, ast.ClassDef)
         defined.append(found.name)
-    assert sorted(defined) == sorted(stage.name for stage in assignment.stages)
+    assert sorted(defined) == sorted(name for part in assignment.parts for name in part)
 
 
-def test_the_work_is_the_body_of_each_backward_and_nothing_else(notebook):
+def test_the_work_is_the_body_of_each_backward_or_step_and_nothing_else(notebook):
     for cell in notebook.cells:
         lines = cell.source.split("\n")
         inside, solution = set(), False
@@ -128,12 +128,12 @@ def test_the_work_is_the_body_of_each_backward_and_nothing_else(notebook):
             assert BEGIN not in cell.source
             continue
         (found,) = ast.parse(cell.source).body
-        (backward,) = (
+        (work,) = (
             node
             for node in found.body
-            if isinstance(node, ast.FunctionDef) and node.name == "backward"
+            if isinstance(node, ast.FunctionDef) and node.name in ("backward", "step")
         )
-        body = backward.body[1:] if ast.get_docstring(backward) else backward.body
+        body = work.body[1:] if ast.get_docstring(work) else work.body
         last = body[-1].end_lineno
         assert last
         assert inside == set(range(body[0].lineno, last + 1))
@@ -143,7 +143,8 @@ def test_what_needs_the_harness_is_left_out_of_grading(notebook):
     """A student's own process has no harness beyond what a handout imports first."""
     for cell in code_cells(notebook):
         needs = re.search(
-            r"harness\.(show|training)|matplotlib|\bdraw_\w+\(|compare\(|predicted|attempt\(|DIGITS",
+            r"harness\.(show|training)|matplotlib|\bdraw_\w+\(|compare\(|predicted|attempt\(|DIGITS"
+            r"|\b(print_rates|shrink)\(",
             cell.source,
         )
         if cell.id != "imports":

@@ -31,11 +31,11 @@ def predicted(guess: object, truth: float, *, within: float | None = 0.02) -> No
 
 
 def attempt(make: Callable[[], _T]) -> _T | None:
-    """Return what ``make`` returns; None if a backward is missing or raises, which is printed."""
+    """Return what ``make`` returns; None if something is missing or raises, which is printed."""
     try:
         return make()
     except NotImplementedError:
-        print("A backward is still to be written; then this cell shows more.")
+        print("Something is still to be written; then this cell shows more.")
     except Exception as error:  # whatever a student's code raises: the checks say more
         print(f"Your code raised {type(error).__name__}: {error}; its check says more.")
     return None
