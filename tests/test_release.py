@@ -58,9 +58,15 @@ def test_no_solution_leaks(name):
     assert len(secrets) >= 5
     text = "\n".join("".join(cell["source"]) for cell in cells_of(released))
     assert "SOLUTION" not in text
-    code = [line for line in secrets if "saved_tensors" not in line]
+    # Loops that the prose shows are given.
+    shown = {
+        line.strip()
+        for block in re.findall(r"```python(.*?)```", text, re.DOTALL)
+        for line in block.split("\n")
+    }
+    code = [line for line in secrets if "saved_tensors" not in line and line not in shown]
     assert [line for line in code if line in text] == []
-    assert text.count("raise NotImplementedError") == 3
+    assert text.count("raise NotImplementedError") == len(load_assignment(name).parts)
     assert all(not cell.get("outputs") for cell in cells_of(released))
 
 
@@ -108,8 +114,10 @@ def test_settings_that_mean_nothing_are_refused(course):
 @pytest.mark.parametrize("name", SHIPPED)
 def test_the_cells_of_a_handout_share_out_all_points(name):
     planned = plan(load_assignment(name), Settings())
-    stages = [stage.name for stage in load_assignment(name).stages]
-    calls = [f"check({stage})" for stage in stages] + [f"train({', '.join(stages)})"]
+    names = [each for part in load_assignment(name).parts for each in part]
+    calls = [f"check({each})" for each in names]
+    if load_assignment(name).network:
+        calls.append(f"train({', '.join(names)})")
     points = [cell_points("c", f"x = 1\n{call}", planned) for call in calls]
     assert sum(points) == pytest.approx(10.0)
     with pytest.raises(UserError, match=r"neither check\(\) nor train\(\)"):
