@@ -14,7 +14,7 @@ import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from itertools import combinations
+from itertools import combinations, count
 from pathlib import Path
 from typing import Any, get_args
 
@@ -83,6 +83,22 @@ def mistakes_of(optimizer: Optimizer) -> tuple[Wrong, ...]:
 
 def combined(optimizer: Optimizer) -> Iterator[Wrong]:
     """Yield rules with one mistake, then with two, and with more of the commonest."""
+    known, others = _combined_once(optimizer)
+    for at in count():
+        if at == len(known):
+            if (found := next(others, None)) is None:
+                return
+            known.append(found)
+        yield known[at]
+
+
+# They are made as far as somebody has asked for them.
+@lru_cache(maxsize=64)
+def _combined_once(optimizer: Optimizer) -> tuple[list[Wrong], Iterator[Wrong]]:
+    return [], _combined(optimizer)
+
+
+def _combined(optimizer: Optimizer) -> Iterator[Wrong]:
     yield from mistakes_of(optimizer)
     every = [each for each in _edits(optimizer) if not each.is_rare]
     common = [each for each in every if each.is_common]
