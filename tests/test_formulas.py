@@ -74,6 +74,9 @@ def test_the_table_has_the_values_that_torch_gives_its_expressions(assignment, s
                 # Torch adds conditions as such, and does not subtract them.
                 continue
             value = point.value(f"({term.text}) * 1.0")
+            if value is None and "one_hot" in term.text:
+                # Torch has no mean and no softmax of whole numbers.
+                continue
             assert value is not None, term
             wide = np.broadcast_to(value, shape).reshape(-1)
             room = np.broadcast_to(rounding_of(point, term.text, value), shape).reshape(-1)

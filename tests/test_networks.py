@@ -352,7 +352,7 @@ def test_without_a_network_a_notebook_has_all_points_from_the_checks_of_its_stag
     solved.__name__ = "Affine"
     handout = Handout(declared)
     said = repr(handout.check(solved))
-    assert "subsets, torch's graph" in said and "Everything holds" in said
+    assert "subsets of gradients, torch's graph" in said and "Everything holds" in said
     with pytest.raises(TypeError, match="form no network to train"):
         handout.train(solved)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from grading.nbgrader.handout import module_text
-from harness.course.assignments import load_assignment
+from harness.course.assignments import SHIPPED, load_assignment
 from harness.errors import UserError
 from tests.own_course import backprop
 
@@ -286,7 +286,8 @@ class TestHandout:
 class TestNew:
     def test_a_course_is_made_and_nothing_overwritten(self, tmp_path):
         said = backprop("new", "course", cwd=tmp_path)
-        assert said.count("Wrote") == 5
+        # The notebook and the settings of each chapter, and nbgrader's configuration.
+        assert said.count("Wrote") == 2 * len(SHIPPED) + 1
         (tmp_path / "course/nbgrader_config.py").write_text("c = get_config()\n")
         said = backprop("new", "course", cwd=tmp_path)
         assert "Wrote" not in said

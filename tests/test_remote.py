@@ -271,19 +271,19 @@ NOT_ASKED_FOR = "sent an answer that nobody asked for"
 @pytest.mark.parametrize(
     ("forged", "said"),
     [
-        ("['Output', [None], False]", ANOTHER_KIND),
+        ("['Output', [None], False, ['', 0]]", ANOTHER_KIND),
         ("['Unchanged', [], [], True]", ANOTHER_KIND),
         ("['Unchanged', [], []]", MALFORMED),
         ("['Chained', [], 0.0, None]", ANOTHER_KIND),
         ("['Lost', 'its process']", MALFORMED),
-        ("['Returns', []], first=99", NOT_ASKED_FOR),
-        ("['Returns', []], call=99", "answered another call"),
+        ("['Returns', [], ['', 0]], first=99", NOT_ASKED_FOR),
+        ("['Returns', [], ['', 0]], call=99", "answered another call"),
         ("None, type='defined', failed=[], unusable=''", NOT_ASKED_FOR),
         ("None, type='started', index=0, place=''", NOT_ASKED_FOR),
         ("None, type='nonsense'", "wrote to the grader's own channel"),
-        ("['Returns', [['float64', [9], b'']]]", MALFORMED),
-        ("['Returns', [['float64', [1], bytes(8), [1]]]]", MALFORMED),
-        ("['Returns', [None] * 101]", MALFORMED),
+        ("['Returns', [['float64', [9], b'']], ['', 0]]", MALFORMED),
+        ("['Returns', [['float64', [1], bytes(8), [1]]], ['', 0]]", MALFORMED),
+        ("['Returns', [None] * 101, ['', 0]]", MALFORMED),
     ],
 )
 def test_a_forged_answer_costs_its_stage_and_never_the_grader(zygote, forged, said):

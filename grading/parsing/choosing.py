@@ -27,7 +27,6 @@ from grading.parsing.source import (
     stem_of,
 )
 from grading.parsing.zips import contents, last_name, nothing, short, shown_name, unpacked
-from harness.course.assignments import module_of
 
 # Of all files of a submission, unpacked; and how many are told when a person has to choose.
 TOTAL_LIMIT = 64 * 1024 * 1024
@@ -193,14 +192,17 @@ def other_assignment(name: str, text: str, sought: Sought) -> str:
 
 
 def imported(text: str) -> Iterator[str]:
-    """Yield the first names of what code imports; of the harness, what `module_of` says."""
+    """Yield the first names of the modules that code imports; of the harness, those of handouts."""
     for match in _IMPORT.finditer(text):
         named = (match[1] or "").strip(".") or match[2] or match[3] or ""
         for part in named.split(","):
             words = part.split()
             names = words[0].split(".") if words else [""]
-            of_harness = names[0] == "harness" and len(names) > 1
-            yield module_of(names[1].replace("_", "-")) if of_harness else names[0]
+            if names[0] == "harness" and len(names) > 1:
+                # As handouts are called that come with an assignment: a word alone is lengthened.
+                yield names[1] if "_" in names[1] else f"{names[1]}_assignment"
+            else:
+                yield names[0]
 
 
 def modules_for(
