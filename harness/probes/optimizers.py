@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from itertools import count, zip_longest
 from typing import Any, NoReturn
 
@@ -57,8 +57,7 @@ class OptimizerContext:
 
     def drawn(self, purpose: str, *shapes: tuple[int, ...], **how: Any) -> Trajectory:
         """Return a trajectory that the seed chooses for a purpose."""
-        generator = generator_for(self.seed, "optimizer", self.optimizer.name, purpose)
-        return replace(drawn(self.optimizer, generator, shapes or ONE, **how), name=purpose)
+        return _drawn(self.optimizer, self.seed, purpose, shapes or ONE, tuple(how.items()))
 
     @cached_property
     def example(self) -> Ran:
@@ -109,6 +108,19 @@ class OptimizerContext:
         """Return the failure of a check."""
         staff = f"{where} {detail}".strip()
         return Failed(where, detail, staff=staff, case={"seed": self.seed}, got=got)
+
+
+# Made once for all candidates: where they lead is kept with them.
+@lru_cache(maxsize=256)
+def _drawn(
+    optimizer: Optimizer,
+    seed: int,
+    purpose: str,
+    shapes: tuple[tuple[int, ...], ...],
+    how: tuple[tuple[str, Any], ...],
+) -> Trajectory:
+    generator = generator_for(seed, "optimizer", optimizer.name, purpose)
+    return replace(drawn(optimizer, generator, shapes, **dict(how)), name=purpose)
 
 
 def update(context: OptimizerContext) -> None:
