@@ -161,7 +161,8 @@ class TestRun:
         done = run(*arguments, cwd=wrong, plugins=["xdist"])
         assert done.returncode == 1, done.stdout + done.stderr
         assert "6 of 10 points" in done.stdout
-        assert done.stdout.count("Sigmoid.backward: ∂C/∂z is wrong. In the example") == 1
+        # What comes from a worker is plain text, which pytest's short summary repeats.
+        assert 1 <= done.stdout.count("Sigmoid.backward: ∂C/∂z is wrong. In the example") <= 2
         assert done.stdout.count("raised ValueError: odd") == 1
 
     @pytest.mark.proof

@@ -42,7 +42,7 @@ def test_wheel_holds_all_files_of_both_packages(names):
 
 
 def test_wheel_holds_what_pictures_and_pages_read(names):
-    assert {f"harness/show/{name}" for name in ("layer_sum.svg", "report.css")} <= names
+    assert {"harness/drawing/layer_sum.svg", "harness/show/report.css"} <= names
 
 
 def test_wheel_holds_the_data_with_their_licence(wheel, names):
