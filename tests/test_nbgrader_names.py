@@ -24,7 +24,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(sys.platform != "linux", reason="only Linux locks processes down"),
 ]
-SLOPE = "def slope(a):\n    return a * (1 - a)\n"
+SLOPE = "def slope_of_a(a):\n    return a * (1 - a)\n"
 
 
 def code_of(made):
@@ -43,7 +43,7 @@ def test_work_of_any_name_is_graded_and_what_is_ambiguous_is_never_a_zero(tmp_pa
     right = solved(source, json.loads(handout))
     work = json.dumps(right)
     code = code_of(right)
-    helped = code.replace("import torch\n", "import torch\nfrom helpers import slope\n", 1)
+    helped = code.replace("import torch\n", "import torch\nfrom helpers import slope_of_a\n", 1)
     assert "a * (1 - a)" in helped
     files = {
         "alice": {"my work.ipynb": work},
@@ -52,7 +52,7 @@ def test_work_of_any_name_is_graded_and_what_is_ambiguous_is_never_a_zero(tmp_pa
         "dora": {"hw.zip": zipped({"work.ipynb": work})},
         "erin": {"a.ipynb": work, "b.ipynb": work.replace("a * (1 - a)", "a - a * a")},
         "finn": {
-            "w.py": helped.replace("a * (1 - a)", "slope(a)"),
+            "w.py": helped.replace("a * (1 - a)", "slope_of_a(a)"),
             "helpers.py": SLOPE,
         },
         "gina": {f"{NAME}.ipynb": work.replace("harness.one_neuron", "harness.many_neurons")},

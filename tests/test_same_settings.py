@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from grading.sandbox import can_fork
+from harness.show.outline import needed
 from tests.nbgrader_class import solved
 from tests.own_course import backprop
 from tests.users import PROJECT
@@ -147,7 +148,10 @@ def test_every_way_to_a_mark_gives_the_same_marks_and_words(course):
     line = graded(course, name)
     checks = line["checks"]
     told = [
-        (each["points"], f"waits for {each['waits_for']}" if each["waits_for"] else each["message"])
+        (
+            each["points"],
+            f"waits for {needed(each['waits_for'])}" if each["waits_for"] else each["message"],
+        )
         for each in checks
     ]
     assert 0 < line["score"] < line["max_score"] and any(each["message"] for each in checks)
