@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,13 +29,7 @@ class Descent:
         for group, change in zip(groups, op.settings, strict=False):
             group.update(change)
         gradients = [None if each is None else copy_with_layout(each) for each in op.gradients]
-        if op.times > 1:
-            # What is here already is not counted.
-            gc.freeze()
-        for _ in range(op.times):
-            for value, gradient in zip(self.parameters, gradients, strict=True):
-                value.grad = gradient
-            self.optimizer.step()
+        grown = self._repeat(gradients, op.times)
         inside = {id(each) for group in groups for each in group["params"]}
         now = tuple(zip(gradients, op.gradients, strict=True))
         unchanged = [same(each, was) for each, was in self.last or now]
@@ -47,8 +41,29 @@ class Descent:
                 same(value.grad, g) and before
                 for value, g, before in zip(self.parameters, op.gradients, unchanged, strict=True)
             ),
-            _grown() if op.times > 1 else 0,
+            grown,
         )
+
+    def _repeat(self, gradients: Sequence[Tensor | None], times: int) -> int:
+        """Have the parameters moved; return how many tensors repeated steps have left."""
+        if times == 1:
+            self._move(gradients)
+            return 0
+        # What is here already is not counted.
+        gc.freeze()
+        try:
+            for _ in range(times):
+                self._move(gradients)
+            gc.collect()
+            # By its type: some modules warn when an object in them is looked at.
+            return sum(issubclass(type(each), Tensor) for each in gc.get_objects())
+        finally:
+            gc.unfreeze()
+
+    def _move(self, gradients: Sequence[Tensor | None]) -> None:
+        for value, gradient in zip(self.parameters, gradients, strict=True):
+            value.grad = gradient
+        self.optimizer.step()
 
 
 def build(op: ops.Build, names: Mapping[str, object]) -> tuple[Descent, ops.Built]:
@@ -88,12 +103,3 @@ def _built_in(made: torch.optim.Optimizer) -> tuple[ops.Seen, ...]:
         and kind is not torch.optim.Optimizer
         and kind.__module__.startswith("torch.")
     )
-
-
-def _grown() -> int:
-    """Return how many tensors there are more than when the others were frozen."""
-    gc.collect()
-    # By its type: some modules warn when an object in them is looked at.
-    grown = sum(issubclass(type(each), Tensor) for each in gc.get_objects())
-    gc.unfreeze()
-    return grown

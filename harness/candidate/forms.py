@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+
+def slug_of(name: str) -> str:
+    """Return the name of a class as it is in ids of checks: ``WeightedSum`` is ``weighted-sum``."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z][a-z])", "-", name).lower()
 
 
 @dataclass(frozen=True)

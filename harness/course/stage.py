@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.fx import Proxy
 
-from harness.candidate.forms import Pair
+from harness.candidate.forms import Pair, slug_of
 from harness.candidate.operations import Value
 from harness.course.inputs import Input, Real, Sizes, Whole, spread, spread_far
 from harness.course.recorded import Recorded
@@ -162,7 +162,7 @@ class Stage:
     @property
     def slug(self) -> str:
         """The stage's name in check ids: ``WeightedSum`` is ``weighted-sum``."""
-        return re.sub(r"(?<=[a-z0-9])(?=[A-Z][a-z])", "-", self.name).lower()
+        return slug_of(self.name)
 
     @property
     def parts(self) -> tuple[str, ...]:

@@ -248,8 +248,8 @@ def _drawn_sums(graph: Graph, sums: Mapping[Edge, Block], top: float) -> Iterato
         code = _expression(edge)
         yield block.draw(8, middle)
         yield caption(column, middle + 5, code, font_family="monospace", font_size=14)
-    there = tr("in torch, with g = ∂{what}/∂{target}").format(
-        what=graph.names[graph.spine[-1]], target=next(iter(sums)).target
+    there = tr("in torch, with g = ∂{cost}/∂{target}").format(
+        cost=graph.names[graph.spine[-1]], target=next(iter(sums)).target
     )
     yield caption(8, top + len(sums) * SUM + 14, tr("On the right {there}").format(there=there))
 

@@ -26,7 +26,7 @@ def costs_picture(costs: Sequence[float], reference_costs: Sequence[float] = ())
     if costs and top < costs[0] < math.inf:
         drawn.append(
             caption(
-                LEFT, TOP - 4, tr("from {what:.2g} at step 1").format(what=costs[0]), font_size=12
+                LEFT, TOP - 4, tr("from {first:.2g} at step 1").format(first=costs[0]), font_size=12
             )
         )
     return picture(
@@ -96,8 +96,8 @@ def _key(with_reference: bool) -> Iterator[str]:
 def _description(costs: Sequence[float], reference: Sequence[float]) -> str:
     curves = ((YOURS, costs), (REFERENCE, reference))
     return "; ".join(
-        tr("{name}: from {what:.3g} to {what_:.3g} in {curve} steps").format(
-            name=name, what=curve[0], what_=curve[-1], curve=len(curve)
+        tr("{name}: from {first:.3g} to {last:.3g} in {steps} steps").format(
+            name=name, first=curve[0], last=curve[-1], steps=len(curve)
         )
         for name, curve in curves
         if curve

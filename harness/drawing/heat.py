@@ -45,8 +45,8 @@ def heat_picture(
         WIDTH,
         bottom + 44,
         title=title,
-        description=tr("Upright bars: {what}. Lying bars: {what_}. ").format(
-            what=meanings[0], what_=meanings[1]
+        description=tr("Upright bars: {upright}. Lying bars: {lying}. ").format(
+            upright=meanings[0], lying=meanings[1]
         )
         + "; ".join(each.description for each in maps),
         zoom=1.6,

@@ -38,7 +38,7 @@ def sensitivity_picture(
         tr("To the left: more of it lowers C."),
     ]
     if len(ordered) > SHOWN:
-        notes.append(tr("{what} smaller ones are not shown.").format(what=len(ordered) - SHOWN))
+        notes.append(tr("{count} smaller ones are not shown.").format(count=len(ordered) - SHOWN))
     heading = caption(8, 20, title, font_size=14, font_weight="bold")
     below = [caption(8, bottom + 38 + 17 * at, note) for at, note in enumerate(notes)]
     return picture(

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import takewhile
-from typing import Any
 
 import torch
 
-from harness.course.report import Report
+from harness.course.report import Check, Report
 from harness.drawing.svg import BAD, GOOD, Picture, Point, caption, element, line, picture
-from harness.updates import Optimizer, Rule, Step, Trajectory
-from harness.updates.rule import read_rule
-from harness.updates.trajectory import Settings
+from harness.updates import Optimizer, Rule
+from harness.updates.rule import news, read_rule
+from harness.updates.trajectory import Settings, led_down
 
 WIDTH, HEIGHT, TOP = 370.0, 226.0, 30.0
 CENTRE: Point = (196.0, 116.0)
@@ -34,9 +34,20 @@ def valley_pictures(optimizers: Sequence[Optimizer], report: Report) -> Iterator
         check = checks.get(f"{optimizer.slug}/update")
         if check is None or optimizer.rule is None or check.outcome in ("error", "not_run"):
             continue
-        told = check.diagnosis if check.diagnosis and "behaves like" in check.message else None
-        if check.outcome == "passed" or told:
-            yield valley_picture(optimizer, read_rule(told.formula) if told else None)
+        wrong = _told(check)
+        if check.outcome == "passed" or wrong:
+            yield valley_picture(optimizer, wrong)
+
+
+def _told(check: Check) -> Rule | None:
+    """Return the rule that the message, which depends on the level of feedback, has."""
+    found = check.diagnosis
+    if found is None or news(found.formula, found.expected) not in check.message:
+        return None
+    # What is said of the state is no rule.
+    with suppress(ValueError):
+        return read_rule(found.formula)
+    return None
 
 
 def valley_picture(optimizer: Optimizer, wrong: Rule | None = None) -> Picture:
@@ -88,19 +99,14 @@ def _right(rule: Rule, settings: Settings) -> tuple[float, float, list[Point]]:
 
 def _path(rule: Rule, settings: Settings, size: float, slope: float) -> list[Point]:
     """Return where the steps lead, as far as they are finite."""
-    now = torch.tensor(START, dtype=torch.float64) * size
+    start = torch.tensor(START, dtype=torch.float64) * size
     weights = torch.tensor([slope, slope * STEEPNESS], dtype=torch.float64)
-    found = [now]
 
-    def gradients() -> Iterator[Step]:
-        for _ in range(STEPS):
-            yield Step((weights * found[-1],))
+    def gradients_at(_: int, now: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        return (weights * now[0],)
 
-    # The next gradient is asked for when the parameters have moved.
-    lazily: Any = gradients()
-    for (moved,) in rule.path(Trajectory((now,), ((0,),), (settings, {}), lazily)):
-        found.append(moved)
-    points = ((float(x), float(y)) for x, y in found)
+    _, path = led_down((start,), settings, STEPS, gradients_at, rule.path)
+    points = ((float(x), float(y)) for ((x, y),) in path)
     return list(takewhile(lambda point: all(map(math.isfinite, point)), points))
 
 

@@ -63,7 +63,7 @@ class Reading:
             behaves = tr(BEHAVES).format(formula)
             said.append(tr("Your ∂C/∂{name} {behaves}").format(name=name, behaves=behaves))
             if stage.pair and re.search(r"\bg\b", self.diagnosis.formula):
-                said.append("Here g is dout.")
+                said.append(tr("Here g is dout."))
         if settings.shows("hint"):
             said.append(self.diagnosis.hint)
         if settings.shows("solution") and self.diagnosis.expected:

@@ -163,15 +163,15 @@ def with_consequences(
 def _without_points(check: Check, why: Evidence, first: str, rules: Settings) -> Check:
     if check.id != first:
         return replace(check, outcome="not_run", points=0.0, waits_for=first)
-    what = (
+    instead = (
         tr("the step itself")
         if why.kind == "built-in-optimizer"
         else tr("the gradient's own formula")
     )
     line = f", at {why.place}: `{why.code}`" if why.place else ""
     message = tr(
-        "{stage} {what}{line}. This assignment gives no points for that: write {what_}."
-    ).format(stage=check.stage, what=_RULES[why.kind], line=line, what_=what)
+        "{stage} {fault}{line}. This assignment gives no points for that: write {instead}."
+    ).format(stage=check.stage, fault=_RULES[why.kind], line=line, instead=instead)
     return replace(
         check,
         outcome="failed",

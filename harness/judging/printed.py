@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from harness.candidate.operations import (
+    NOTHING_PRINTED,
     Backward,
     Forward,
     Operation,
@@ -59,22 +60,12 @@ class PrintedLines:
             return ""
         cut = ["…"] if lines[MOST_LINES:] or sum(x for _, x in parts) > len(lines) else []
         where = circumstances(context, example, call.index)
-        rest = (
-            tr("\n({more} for other inputs)").format(more=plural(more, "more line"))
-            if more > 0
-            else ""
-        )
-        return (
-            "\n".join(
-                [
-                    tr("In the example {where}, it prints:").format(where=where),
-                    *lines[:MOST_LINES],
-                    *cut,
-                ]
-            )
-            + rest
-        )
+        said = [tr("In the example {where}, it prints:").format(where=where)]
+        said += [*lines[:MOST_LINES], *cut]
+        if more > 0:
+            said.append(tr("({more} for other inputs)").format(more=plural(more, "more line")))
+        return "\n".join(said)
 
 
 def _printed(reply: Reply) -> tuple[str, int]:
-    return reply.printed if isinstance(reply, Output | Returns | Raised) else ("", 0)
+    return reply.printed if isinstance(reply, Output | Returns | Raised) else NOTHING_PRINTED

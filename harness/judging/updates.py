@@ -15,7 +15,7 @@ from harness.language import tr
 from harness.probes.optimizers import OptimizerContext, Ran
 from harness.updates.edits import Wrong, combined, hint_of, mistakes_of
 from harness.updates.optimizer import Optimizer
-from harness.updates.rule import Rule
+from harness.updates.rule import Rule, news
 from harness.updates.trajectory import Trajectory
 
 # Variants of Adam differ by 2.7e-4 at least.
@@ -49,26 +49,18 @@ def message_of(optimizer: Optimizer, diagnosis: Diagnosis, settings: Settings) -
     """Return what a student reads of it at the assignment's level of feedback."""
     said = []
     if settings.shows("formula"):
-        news = _news(diagnosis.formula, diagnosis.expected)
-        is_rule = "=" in news
+        written = news(diagnosis.formula, diagnosis.expected)
+        is_rule = "=" in written
         text = (
             tr("Your step behaves like {written}.") if is_rule else tr("In your step, {written}.")
         )
-        said.append(text.format(written=news))
+        said.append(text.format(written=written))
     if settings.shows("hint"):
         said.append(diagnosis.hint)
     if settings.shows("solution"):
-        right = _news(diagnosis.expected, diagnosis.formula)
+        right = news(diagnosis.expected, diagnosis.formula)
         said.append(tr("Right is {right}.").format(right=right))
     return " ".join(said)
-
-
-def _news(text: str, other: str) -> str:
-    """Return the assignments of a rule that another one has not, the parameter's by default."""
-    lines, known = text.split("; "), other.split("; ")
-    if sorted(lines) == sorted(known):
-        return "; ".join(lines)
-    return "; ".join(each for each in lines if each not in known) or lines[-1]
 
 
 def _path_of(ran: Ran) -> Sequence[tuple[Tensor, ...]] | None:

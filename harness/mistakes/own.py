@@ -11,7 +11,7 @@ from harness.course.stage import Stage
 from harness.errors import UserError
 from harness.mistakes.catalogue import Entry, load
 from harness.updates import Optimizer
-from harness.updates.edits import fault_in
+from harness.updates.edits import fault_in, fits
 
 # What makes an entry a mistake of a stage, and one of an optimizer; others give a hint only.
 _OF_STAGES, _OF_OPTIMIZERS = {"gradients", "forward", "code"}, {"replace", "habit"}
@@ -27,8 +27,8 @@ def with_own_mistakes(
     """
     entries = load(path)
     names = {*(each.name for each in stages), *(each.name for each in optimizers)}
-    fits = {each.name: False for each in entries.values()}
-    of_stages = tuple(_with(stage, [*entries.values()], fits) for stage in stages)
+    fit = {each.name: False for each in entries.values()}
+    of_stages = tuple(_with(stage, [*entries.values()], fit) for stage in stages)
     tables = {
         each.name: each.table
         for each in entries.values()
@@ -40,10 +40,13 @@ def with_own_mistakes(
                 f"{path}, [{entry.name}]: there is no stage {unknown[0]}; there are "
                 f"{', '.join(sorted(names))}."
             )
-        if {*entry.table} & _OF_STAGES and not fits[entry.name]:
+        if {*entry.table} & _OF_STAGES and not fit[entry.name]:
             raise UserError(f"{path}, [{entry.name}]: it fits none of the stages.")
-        if {*entry.table} & _OF_OPTIMIZERS and (fault := fault_in(entry.table)):
-            raise UserError(f"{path}, [{entry.name}]: {fault}.")
+        if {*entry.table} & _OF_OPTIMIZERS:
+            if fault := fault_in(entry.table):
+                raise UserError(f"{path}, [{entry.name}]: {fault}.")
+            if not any(fits(each, entry.table) for each in optimizers):
+                raise UserError(f"{path}, [{entry.name}]: it fits none of the optimizers.")
     return of_stages, tuple(replace(each, catalogue=_for(each.name, tables)) for each in optimizers)
 
 
@@ -51,7 +54,7 @@ def _for(name: str, tables: Mapping[str, Mapping[str, Any]]) -> dict[str, Mappin
     return {key: each for key, each in tables.items() if name in each.get("stages", [name])}
 
 
-def _with(stage: Stage, entries: Sequence[Entry], fits: dict[str, bool]) -> Stage:
+def _with(stage: Stage, entries: Sequence[Entry], fit: dict[str, bool]) -> Stage:
     """Return a stage with the mistakes that fit it, and all hints; note what fits."""
     mine = [each for each in entries if stage.name in each.table.get("stages", [stage.name])]
     mistakes = {each.name: each for each in stage.mistakes}
@@ -67,6 +70,6 @@ def _with(stage: Stage, entries: Sequence[Entry], fits: dict[str, bool]) -> Stag
             continue
         if found:
             mistakes[entry.name] = found
-            fits[entry.name] = True
+            fit[entry.name] = True
     hints = {each.name: each.table["hint"] for each in mine}
     return replace(stage, mistakes=tuple(mistakes.values()), hints={**stage.hints, **hints})

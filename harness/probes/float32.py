@@ -68,13 +68,13 @@ def _advise(call: Call, phase: Phase, what: str) -> None:
     stage = call.context.stage
     call.context.advise(
         tr(
-            "{phase} {what} for inputs in float32: give the {noun}s that you make the"
-            " dtype of the inputs, as in {what_}.ones(3, dtype={what__}.dtype)."
+            "{phase} {fault} for inputs in float32: give the {noun}s that you make the"
+            " dtype of the inputs, as in {library}.ones(3, dtype={input}.dtype)."
         ).format(
             phase=stage.phase(phase),
-            what=what,
+            fault=what,
             noun=stage.noun,
-            what_="np" if stage.noun == "array" else "torch",
-            what__=stage.differentiable[0],
+            library="np" if stage.noun == "array" else "torch",
+            input=stage.differentiable[0],
         )
     )

@@ -29,8 +29,8 @@ def judge_output(
     text, off = "", None
     if len(values) != len(stage.outputs):
         came = plural(len(values), "value")
-        text = tr("it returns {came} where {len} belong.").format(
-            came=came, len=plural(len(stage.outputs), stage.noun)
+        text = tr("it returns {came} where {expected} belong.").format(
+            came=came, expected=plural(len(stage.outputs), stage.noun)
         )
     for at, value in enumerate(values):
         text, off = (text, None) if text else _fault(stage, at, value, case, tolerance)
@@ -53,12 +53,12 @@ def _fault(
         came, way = "None", "" if stage.pair else tr("Is its return missing?")
         if isinstance(value, Other):
             came, way = in_place_of_a_tensor(value.kind, Call(stage, "forward"))
-        return tr("it returns {came}{of} where {a} belongs. {way}").format(
-            came=came, of=of, a=a(stage.noun), way=way
+        return tr("it returns {came}{of} where {expected} belongs. {way}").format(
+            came=came, of=of, expected=a(stage.noun), way=way
         ).strip(), None
     if value.shape != right.shape:
-        return tr("it returns shape {value}{of} where {right} belongs.").format(
-            value=shape(value), of=of, right=shape(right)
+        return tr("it returns shape {came}{of} where {right} belongs.").format(
+            came=shape(value), of=of, right=shape(right)
         ), None
     if value.is_complex():
         return tr("it returns complex numbers{of} where real ones belong.").format(of=of), None

@@ -135,8 +135,8 @@ def _usable(call: Call, name: str, at: int, given: Tensor, got: Returned) -> Ten
         )
     if isinstance(got, Other):
         came, way = in_place_of_a_tensor(got.kind, RaisingCall(stage, "backward"))
-        text = tr("{backward} returned {came} for {name} where {a} belongs. {way}").format(
-            backward=backward, came=came, name=name, a=a(stage.noun), way=way
+        text = tr("{backward} returned {came} for {name} where {expected} belongs. {way}").format(
+            backward=backward, came=came, name=name, expected=a(stage.noun), way=way
         )
         raise _failed(call, name, text.strip())
     if not (got.is_floating_point() and got.shape == given.shape):
@@ -173,8 +173,8 @@ def _counted(call: Call, values: tuple[Returned, ...], inputs: tuple[str, ...]) 
             " gradients, for {every}; what it writes to .grad, or keeps in a name, is"
             " lost."
         ).format(inputs=len(inputs), every=every)
-    text = tr("backward returned {len} for {inputs} inputs ({every})").format(
-        len=plural(len(values), "value"), inputs=len(inputs), every=every
+    text = tr("backward returned {values} for {inputs} inputs ({every})").format(
+        values=plural(len(values), "value"), inputs=len(inputs), every=every
     )
     if any(isinstance(value, Other) for value in values):
         came = next(value.kind for value in values if isinstance(value, Other))
@@ -238,10 +238,10 @@ def _judge_with_engine(call: Call, name: str, at: int, got: Tensor) -> None:
     if got.shape != given.shape:
         call.context.advise(
             tr(
-                "{backward} returns ∂C/∂{name} with extra axes of size 1{what} the shape "
+                "{backward} returns ∂C/∂{name} with extra axes of size 1{but} the shape "
                 "of {name} itself is clearer."
             ).format(
-                backward=backward, name=name, what=":" if stage.pair else "; torch drops them, but"
+                backward=backward, name=name, but=":" if stage.pair else "; torch drops them, but"
             )
         )
 

@@ -66,31 +66,27 @@ class OptimizerContext:
 
     def run(self, check: str, trajectories: Sequence[Trajectory]) -> list[Ran]:
         """Return the answers to the trajectories of a check, whose steps take turns."""
-        asked: list[ops.Operation] = []
-        scripts = []
-        for each in trajectories:
-            handle = next(self.handles)
-            asked.append(
-                ops.Build(handle, self.optimizer.name, each.start, each.groups, each.settings)
-            )
-            scripts.append([ops.Step(handle, step.gradients, step.settings) for step in each.steps])
+        builds = [self.build(each) for each in trajectories]
+        scripts = [
+            [ops.Step(build.handle, step.gradients, step.settings) for step in each.steps]
+            for build, each in zip(builds, trajectories, strict=True)
+        ]
         turns = [each for turn in zip_longest(*scripts) for each in turn if each is not None]
-        replies = self.candidate.perform([*asked, *turns])
-        made, moved = replies[: len(asked)], replies[len(asked) :]
-        of = {
-            build.handle: [
-                reply
-                for step, reply in zip(turns, moved, strict=True)
-                if step.handle == build.handle
-            ]
-            for build in asked
-            if isinstance(build, ops.Build)
-        }
+        replies = self.candidate.perform([*builds, *turns])
+        made, moved = replies[: len(builds)], replies[len(builds) :]
+        steps: dict[int, list[ops.Reply]] = {build.handle: [] for build in builds}
+        for step, reply in zip(turns, moved, strict=True):
+            steps[step.handle].append(reply)
         self.answers[check] = [
-            Ran(trajectory, built, tuple(steps))
-            for trajectory, built, steps in zip(trajectories, made, of.values(), strict=True)
+            Ran(trajectory, built, tuple(each))
+            for trajectory, built, each in zip(trajectories, made, steps.values(), strict=True)
         ]
         return self.answers[check]
+
+    def build(self, trajectory: Trajectory) -> ops.Build:
+        """Return the operation that makes the optimizer for a trajectory."""
+        start, groups, settings = trajectory.start, trajectory.groups, trajectory.settings
+        return ops.Build(next(self.handles), self.optimizer.name, start, groups, settings)
 
     def advise(self, text: str) -> None:
         """Add advice, once."""
@@ -152,7 +148,7 @@ def settings(context: OptimizerContext) -> None:
 def state(context: OptimizerContext) -> None:
     """Check that parameters and optimizers do not disturb each other."""
     several = [context.drawn("state/0", *TWO), context.drawn("state/1", *THREE)]
-    detail = tr("Has each parameter a state of its own, and each optimizer?")
+    detail = tr("Does each parameter have a state of its own, and each optimizer?")
     if (rule := context.optimizer.rule) and not rule.state:
         detail = tr("Does step() do the same with each parameter, and with all of them together?")
     _hold(
@@ -210,25 +206,21 @@ def purity(context: OptimizerContext) -> None:
 def memory(context: OptimizerContext) -> None:
     """Check that many steps need no more memory than one."""
     trajectory = context.drawn("memory")
-    handle = next(context.handles)
-    first, *_ = trajectory.steps
+    build = context.build(trajectory)
+    gradients = trajectory.steps[0].gradients
     built, *steps = context.candidate.perform(
         [
-            ops.Build(
-                handle,
-                context.optimizer.name,
-                trajectory.start,
-                trajectory.groups,
-                trajectory.settings,
-            ),
-            ops.Step(handle, first.gradients),
-            ops.Step(handle, first.gradients, times=MANY),
+            build,
+            ops.Step(build.handle, gradients),
+            ops.Step(build.handle, gradients, times=MANY),
         ]
     )
     _, many = stepped(context, Ran(trajectory, built, tuple(steps)))
     if many.grown > SPARE:
         raise context.failed(
-            tr("{MANY} steps leave {grown} tensors in memory.").format(MANY=MANY, grown=many.grown),
+            tr("{count} steps leave {grown} tensors in memory.").format(
+                count=MANY, grown=many.grown
+            ),
             tr("What does each step keep that the next one does not need?"),
             got=float(many.grown),
         )
@@ -254,7 +246,7 @@ def stepped(context: OptimizerContext, ran: Ran) -> list[ops.Stepped]:
         found.append(step)
         # The next step cannot be made with a parameter of another shape or type.
         for at, (got, begin) in enumerate(zip(step.parameters, ran.trajectory.start, strict=True)):
-            called = "p" if len(step.parameters) == 1 else f"parameter {at + 1}"
+            called = _called(at, step.parameters)
             if (fault := _fault(got, begin, called)) is not None:
                 text = tr("After step {step}, {fault}")
                 raise context.failed(text.format(step=len(found), fault=fault))
@@ -331,7 +323,7 @@ def _difference(
     size = [largest(each[at] for each in way) for at in range(len(trajectory.start))]
     for step, (reply, values) in enumerate(zip(moved, right, strict=True), start=1):
         for at, (got, value) in enumerate(zip(reply.parameters, values, strict=True)):
-            called = "p" if len(values) == 1 else f"parameter {at + 1}"
+            called = _called(at, values)
             assert isinstance(got, Tensor)
             begin = trajectory.start[at]
             room = ROUNDINGS * begin.abs() if begin.dtype == torch.float64 else 1e-6 * begin.abs()
@@ -352,6 +344,11 @@ def _difference(
     return None
 
 
+def _called(at: int, values: Sequence[object]) -> str:
+    """Return what a student calls a parameter: p, where there is one."""
+    return "p" if len(values) == 1 else tr("parameter {number}").format(number=at + 1)
+
+
 def _moves(start: Sequence[Tensor], values: Sequence[Tensor]) -> list[Tensor]:
     return [value - begin for begin, value in zip(start, values, strict=True)]
 
@@ -367,8 +364,8 @@ def _fault(got: ops.Returned, begin: Tensor, called: str) -> str | None:
         )
     if got.dtype != begin.dtype:
         names = [str(each.dtype).removeprefix("torch.") for each in (got, begin)]
-        return tr("{called} is {what}, and it was {what_}.").format(
-            called=called, what=names[0], what_=names[1]
+        return tr("{called} is {now}, and it was {before}.").format(
+            called=called, now=names[0], before=names[1]
         )
     return None
 

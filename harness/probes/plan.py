@@ -212,8 +212,8 @@ def _of_chain(assignment: Assignment, checks: list[Planned]) -> Iterator[Planned
     if network:
         id = "chain/whole"
         title = tr(
-            "The whole chain, from {what} back to every parameter, runs on your stages"
-        ).format(what=network.ends[0])
+            "The whole chain, from {first} back to every parameter, runs on your stages"
+        ).format(first=network.ends[0])
         yield Planned(id, None, title, worth.get(id, 0.0), partial(_in_chain, linked), tuple(whole))
         whole = [id]
     if assignment.task is None or (assignment.given and not network):
@@ -249,11 +249,11 @@ def _of_optimizer(assignment: Assignment, optimizer: Optimizer) -> Iterator[Plan
             probe(session.optimizers[optimizer.name])
 
         id, worth = f"{optimizer.slug}/{kind}", assignment.points
-        points = worth.get(f"{optimizer.slug}/{kind}", worth.get(kind, 0.0))
+        points = worth.get(id, worth.get(kind, 0.0))
         return Planned(id, optimizer.name, title, points, run, needs)
 
-    title = tr("step() moves a parameter as {what} says").format(
-        what=optimizer.formula or optimizer.name
+    title = tr("step() moves a parameter as {formula} says").format(
+        formula=optimizer.formula or optimizer.name
     )
     yield planned("update", title, optimizers.update)
     needs, several = f"{optimizer.slug}/update", f"{optimizer.slug}/state"

@@ -201,10 +201,10 @@ def _judge_pair(context: StageContext, first: Case, second: Case, what: str) -> 
         ]
     )
     calls = {
-        tr("a later forward{what} has run").format(what=what): Call(
+        tr("a later forward{elsewhere} has run").format(elsewhere=what): Call(
             context, first, 0, forward, backward
         ),
-        tr("another backward{what} has run").format(what=what): Call(
+        tr("another backward{elsewhere} has run").format(elsewhere=what): Call(
             context, second, part, other, other_backward
         ),
         tr("its backward has run once before"): Call(context, first, 0, forward, again),
@@ -218,15 +218,15 @@ def _judge_pair(context: StageContext, first: Case, second: Case, what: str) -> 
             _judge_all(call, where, _keep(context))
         if isinstance(read, Unchanged) and not read.results:
             raise Failed(
-                tr("What {stage} has returned changes when it is called again{what}.").format(
-                    stage=stage, what=what
+                tr("What {stage} has returned changes when it is called again{elsewhere}.").format(
+                    stage=stage, elsewhere=what
                 ),
                 tr(
-                    "Return a new {noun} from each call, not one that is kept in {what} "
-                    "global and filled anew."
+                    "Return a new {noun} from each call, not one that is kept in {place} "
+                    "global and filled again."
                 ).format(
                     noun=context.stage.noun,
-                    what="a" if context.stage.pair else tr("the class or in a"),
+                    place="a" if context.stage.pair else tr("the class or in a"),
                 ),
                 case=first.facts(),
             )
@@ -238,8 +238,9 @@ def layout(context: StageContext) -> None:
     for call in context.ask(cases):
         _judge_all(
             call,
-            tr("{backward_name} is wrong when {what}.").format(
-                backward_name=context.stage.backward_name, what=_LAID_OUT[bool(context.stage.pair)]
+            tr("{backward_name} is wrong when {layout}.").format(
+                backward_name=context.stage.backward_name,
+                layout=_LAID_OUT[bool(context.stage.pair)],
             ),
             tr(
                 "The values are the same, only their order in memory differs: operations "
@@ -266,8 +267,8 @@ def subsets(context: StageContext) -> None:
 def _judge_subset(context: StageContext, case: Case, needed: tuple[bool, ...]) -> None:
     names = context.stage.names_of(case.inputs)
     asked = [name for name, need in zip(names, needed, strict=True) if need]
-    only = tr("only {asked} need{what} a gradient").format(
-        asked=" and ".join(asked), what="s" if len(asked) == 1 else ""
+    only = tr("only {asked} need{s} a gradient").format(
+        asked=" and ".join(asked), s="s" if len(asked) == 1 else ""
     )
     call = context.ask([case], requires_grad=needed)[0]
     try:

@@ -1,9 +1,7 @@
 """Check that a network learns with the student's functions, at every step as with torch's."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,7 +11,8 @@ from harness.language import tr
 from harness.probes.context import Errored, Failed, for_staff, in_words
 from harness.probes.optimizers import OptimizerContext, stepped
 from harness.training.task import Run, Task, examined, reference_candidate, train_candidate
-from harness.updates import Optimizer, Step, Trajectory
+from harness.updates import Optimizer, Trajectory
+from harness.updates.trajectory import led_down
 
 # A right backward in float32 drifts by about 1e-5 of a parameter over a training; a wrong one
 # that slipped through everything else is off by far more within a few steps.
@@ -37,8 +36,8 @@ def training(task: Task, candidate: Candidate, reference: Run) -> Run:
         )
     if (step := first_wrong_step(run, reference)) is not None:
         raise Failed(
-            tr("Training leaves the right path at step {what} of {steps}.").format(
-                what=step + 1, steps=task.steps
+            tr("Training leaves the right path at step {step} of {steps}.").format(
+                step=step + 1, steps=task.steps
             ),
             tr(
                 "Each step is held against the same step with torch's own gradients. Does"
@@ -53,10 +52,10 @@ def training(task: Task, candidate: Candidate, reference: Run) -> Run:
 
 
 def _reached(run: Run, task: Task) -> str:
-    reached = tr("gets {what:.1%} of the unseen samples right").format(what=run.accuracy or 0)
+    reached = tr("gets {share:.1%} of the unseen samples right").format(share=run.accuracy or 0)
     if task.explains:
-        reached = tr("explains {what:.1%} of the variance of unseen samples").format(
-            what=run.accuracy or 0
+        reached = tr("explains {share:.1%} of the variance of unseen samples").format(
+            share=run.accuracy or 0
         )
     return tr("{reached}; {accuracy:.0%} is asked for").format(
         reached=reached, accuracy=task.accuracy
@@ -73,12 +72,12 @@ def train_with(context: OptimizerContext, task: Task, references: References) ->
     names = tuple(task.parameters())
     moved = stepped(context, ran)
     right = _reference_path(context.optimizer, trajectory, names)
-    path = {name: _rows(moved, at, right[name]) for at, name in enumerate(names)}
+    path = {name: _rows(moved, at) for at, name in enumerate(names)}
     run, reference = Run((), path, None), Run((), right, None)
     if (step := first_wrong_step(run, reference)) is not None:
         raise context.failed(
-            tr("Training leaves the right path at step {what} of {steps}.").format(
-                what=step + 1, steps=task.steps
+            tr("Training leaves the right path at step {step} of {steps}.").format(
+                step=step + 1, steps=task.steps
             )
         )
     run = examined(run, task, reference_candidate(references))
@@ -88,47 +87,32 @@ def train_with(context: OptimizerContext, task: Task, references: References) ->
         )
 
 
-def _rows(moved: Sequence[Stepped], at: int, right: Tensor) -> Tensor:
-    """Return a parameter after each step, nan where it is none of that shape."""
-    nan = torch.full_like(right[0], torch.nan)
-    found = [step.parameters[at] for step in moved]
-    return torch.stack(
-        [
-            each.to(nan.dtype) if isinstance(each, Tensor) and each.shape == nan.shape else nan
-            for each in found
-        ]
-    )
+def _rows(moved: Sequence[Stepped], at: int) -> Tensor:
+    """Return a parameter after each step: `stepped` has seen to it that it is one."""
+    found = (step.parameters[at] for step in moved)
+    return torch.stack([each for each in found if isinstance(each, Tensor)])
 
 
 @cache
 def _trajectory(optimizer: Optimizer, task: Task, references: References) -> Trajectory:
     """Return the training of the right optimizer: its start, and every gradient that it meets."""
     candidate, start = reference_candidate(references), task.parameters()
-    steps: list[Step] = []
-    now = tuple(start.values())
 
-    def descent() -> Iterator[Step]:
-        for step in range(task.steps):
-            network = task.network(*task.batch(step))
-            tensors = {**dict(zip(start, now, strict=True)), **network.tensors}
-            costs = dict.fromkeys(network.costs, 1 / len(network.costs))
-            (reply,) = candidate.perform(
-                [Chain(network.links, tensors, (), tuple(start), costs, network.given)]
-            )
-            assert isinstance(reply, Chained)
-            assert reply.gradient is not None
-            parts = reply.gradient.split([value.numel() for value in now])
-            shaped = (part.reshape(value.shape) for part, value in zip(parts, now, strict=True))
-            steps.append(Step(tuple(shaped)))
-            yield steps[-1]
+    def gradients_at(step: int, now: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        network = task.network(*task.batch(step))
+        tensors = {**dict(zip(start, now, strict=True)), **network.tensors}
+        costs = dict.fromkeys(network.costs, 1 / len(network.costs))
+        (reply,) = candidate.perform(
+            [Chain(network.links, tensors, (), tuple(start), costs, network.given)]
+        )
+        assert isinstance(reply, Chained)
+        assert reply.gradient is not None
+        parts = reply.gradient.split([value.numel() for value in now])
+        return tuple(part.reshape(value.shape) for part, value in zip(parts, now, strict=True))
 
-    settings, inside = optimizer.tries[0], (tuple(range(len(start))),)
-    # The next gradient is asked for when the parameters have moved.
-    lazily: Any = descent()
-    on_the_way = Trajectory(now, inside, (settings, {}), lazily, "training")
-    for moved in optimizer.moves(on_the_way):
-        now = moved
-    return replace(on_the_way, steps=tuple(steps))
+    begin, settings = tuple(start.values()), optimizer.tries[0]
+    led, _ = led_down(begin, settings, task.steps, gradients_at, optimizer.moves, "training")
+    return led
 
 
 @cache

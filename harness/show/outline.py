@@ -171,7 +171,7 @@ def _findings(checks: list[Check]) -> Iterable[Finding]:
         labels = ", ".join(_title(check) for check in group)
         if (known := group[0].diagnosis) and known.hint:
             if known.hint in asked:
-                again = tr("The same question as for {what}.").format(what=asked[known.hint])
+                again = tr("The same question as for {labels}.").format(labels=asked[known.hint])
                 message = message.replace(visible(known.hint), again)
             asked.setdefault(known.hint, labels)
         yield Finding(outcome, labels, message, known)

@@ -67,6 +67,7 @@ def hint_of(optimizer: Optimizer, names: Sequence[str]) -> str:
     return " ".join(dict.fromkeys(tr(catalogue[name]["hint"]) for name in names))
 
 
+@lru_cache(maxsize=64)
 def conventions_of(optimizer: Optimizer) -> tuple[Wrong, ...]:
     """Return what counts as right too: the other conventions that are in use, and two at once."""
     if optimizer.rule is None or optimizer.conventions == "reference":
@@ -156,6 +157,11 @@ def _ways(rule: Rule, table: Table) -> Iterator[tuple[_New, frozenset[Habit]]]:
     yield from ((way, frozenset()) for way in ways)
     if len(changes) == 1 and len(ways) > 1:
         yield {node: new for way in ways for node, new in way.items()}, frozenset()
+
+
+def fits(optimizer: Optimizer, table: Table) -> bool:
+    """Return whether the mistake of a table can be made in an optimizer."""
+    return optimizer.rule is not None and any(True for _ in _ways(optimizer.rule, table))
 
 
 def fault_in(table: Table) -> str:

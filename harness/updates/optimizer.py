@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import inspect
-import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from harness.candidate import operations as ops
+from harness.candidate.descent import build
+from harness.candidate.forms import slug_of
 from harness.candidate.operations import Value
 from harness.updates.recorded import RecordedSteps
 from harness.updates.rule import GIVEN, Rule, read_rule, rule_of, total_norm, unpacked
@@ -73,7 +75,7 @@ class Optimizer:
     @property
     def slug(self) -> str:
         """The name in ids of checks: ``WarmAdam`` is ``warm-adam``."""
-        return re.sub(r"(?<=[a-z0-9])(?=[A-Z][a-z])", "-", self.name).lower()
+        return slug_of(self.name)
 
     @property
     def hyperparameters(self) -> tuple[str, ...]:
@@ -108,25 +110,15 @@ class Optimizer:
 
     def run(self, trajectory: Trajectory) -> Iterator[tuple[Tensor, ...]]:
         """Yield the parameters after each step, as the reference itself moves them."""
-        values = [each.clone().requires_grad_() for each in trajectory.start]
-        general, *own = trajectory.settings
-        made = as_class(self)(
-            [
-                {"params": [values[at] for at in group], **settings}
-                for group, settings in zip(trajectory.groups, own, strict=True)
-            ],
-            **general,
-        )
+        given = ops.Build(0, self.name, trajectory.start, trajectory.groups, trajectory.settings)
+        descent, _ = build(given, {self.name: as_class(self)})
         for step in trajectory.steps:
-            for group, change in zip(made.param_groups, step.settings, strict=False):
-                group.update(change)
-            for value, gradient in zip(values, step.gradients, strict=True):
-                value.grad = None if gradient is None else gradient.clone()
-            made.step()
-            yield tuple(each.detach().clone() for each in values)
+            moved = descent.step(ops.Step(0, step.gradients, step.settings))
+            yield tuple(each for each in moved.parameters if isinstance(each, Tensor))
 
 
-@cache
+# Those of the seed at hand; a run has one, and each student's check the public one.
+@lru_cache(maxsize=256)
 def _path(optimizer: Optimizer, trajectory: Trajectory) -> tuple[tuple[Tensor, ...], ...]:
     return tuple(optimizer.moves(trajectory))
 

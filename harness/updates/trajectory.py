@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 from torch import Tensor
 
 from harness.candidate.operations import Value
 
 Settings = Mapping[str, Value]
+# Of each parameter.
+Values = tuple[Tensor, ...]
 
 
 @dataclass(frozen=True)
@@ -45,3 +48,32 @@ class Trajectory:
             pairs = zip(groups, self.groups, strict=True)
             of = {at: group for group, inside in pairs for at in inside}
             yield tuple(of[at] for at in range(len(self.start))), step
+
+
+def led_down(
+    start: Values,
+    settings: Settings,
+    count: int,
+    gradients_at: Callable[[int, Values], Values],
+    moves: Callable[[Trajectory], Iterable[Values]],
+    name: str = "",
+) -> tuple[Trajectory, list[Values]]:
+    """Return a trajectory along the gradients that ``moves`` meets, and the parameters on it.
+
+    ``gradients_at`` is given the number of the step, from 0, and the parameters before it. The
+    parameters returned begin with ``start``.
+    """
+    path = [start]
+    taken: list[Step] = []
+
+    def met() -> Iterator[Step]:
+        for number in range(count):
+            taken.append(Step(gradients_at(number, path[-1])))
+            yield taken[-1]
+
+    # The next gradient is asked for when the parameters have moved.
+    lazily: Any = met()
+    on_the_way = Trajectory(start, (tuple(range(len(start))),), (settings, {}), lazily, name)
+    for moved in moves(on_the_way):
+        path.append(moved)  # noqa: PERF402 - gradients are asked for on the way
+    return replace(on_the_way, steps=tuple(taken)), path
