@@ -12,7 +12,7 @@ import torch
 from harness.course.report import Check, Report
 from harness.drawing.svg import BAD, GOOD, Picture, Point, caption, element, line, picture
 from harness.updates import Optimizer, Rule
-from harness.updates.rule import news, read_rule
+from harness.updates.rule import read_rule
 from harness.updates.trajectory import Settings, led_down
 
 WIDTH, HEIGHT, TOP = 370.0, 226.0, 30.0
@@ -41,12 +41,12 @@ def valley_pictures(optimizers: Sequence[Optimizer], report: Report) -> Iterator
 
 def _told(check: Check) -> Rule | None:
     """Return the rule that the message, which depends on the level of feedback, has."""
-    found = check.diagnosis
-    if found is None or news(found.formula, found.expected) not in check.message:
+    formula = check.diagnosis.formula if check.diagnosis else ""
+    if not any(line and line in check.message for line in formula.split("; ")):
         return None
-    # What is said of the state is no rule.
+    # What is said of the state cannot be read.
     with suppress(ValueError):
-        return read_rule(found.formula)
+        return read_rule(formula)
     return None
 
 

@@ -15,7 +15,7 @@ from harness.language import tr
 from harness.probes.optimizers import OptimizerContext, Ran
 from harness.updates.edits import Wrong, combined, hint_of, mistakes_of
 from harness.updates.optimizer import Optimizer
-from harness.updates.rule import Rule, news
+from harness.updates.rule import Rule
 from harness.updates.trajectory import Trajectory
 
 # Variants of Adam differ by 2.7e-4 at least.
@@ -49,7 +49,7 @@ def message_of(optimizer: Optimizer, diagnosis: Diagnosis, settings: Settings) -
     """Return what a student reads of it at the assignment's level of feedback."""
     said = []
     if settings.shows("formula"):
-        written = news(diagnosis.formula, diagnosis.expected)
+        written = _news(diagnosis.formula, diagnosis.expected)
         is_rule = "=" in written
         text = (
             tr("Your step behaves like {written}.") if is_rule else tr("In your step, {written}.")
@@ -58,9 +58,17 @@ def message_of(optimizer: Optimizer, diagnosis: Diagnosis, settings: Settings) -
     if settings.shows("hint"):
         said.append(diagnosis.hint)
     if settings.shows("solution"):
-        right = news(diagnosis.expected, diagnosis.formula)
+        right = _news(diagnosis.expected, diagnosis.formula)
         said.append(tr("Right is {right}.").format(right=right))
     return " ".join(said)
+
+
+def _news(text: str, other: str) -> str:
+    """Return what a rule, as text, has and another one has not; all of it if there is nothing."""
+    lines, known = text.split("; "), other.split("; ")
+    if sorted(lines) == sorted(known):
+        return "; ".join(lines)
+    return "; ".join(each for each in lines if each not in known) or lines[-1]
 
 
 def _path_of(ran: Ran) -> Sequence[tuple[Tensor, ...]] | None:

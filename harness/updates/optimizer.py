@@ -117,7 +117,7 @@ class Optimizer:
             yield tuple(each for each in moved.parameters if isinstance(each, Tensor))
 
 
-# Those of the seed at hand; a run has one, and each student's check the public one.
+# A run has one seed, and a student's check the public one.
 @lru_cache(maxsize=256)
 def _path(optimizer: Optimizer, trajectory: Trajectory) -> tuple[tuple[Tensor, ...], ...]:
     return tuple(optimizer.moves(trajectory))

@@ -191,14 +191,6 @@ def read_rule(text: str) -> Rule:
     return Rule(tuple(found))
 
 
-def news(text: str, other: str) -> str:
-    """Return what a rule, as text, has and another one has not; all of it if there is nothing."""
-    lines, known = text.split("; "), other.split("; ")
-    if sorted(lines) == sorted(known):
-        return "; ".join(lines)
-    return "; ".join(each for each in lines if each not in known) or lines[-1]
-
-
 def total_norm(gradients: Iterable[Tensor | None]) -> Tensor | None:
     """Return the norm of all gradients together."""
     found = [each.flatten() for each in gradients if each is not None]
