@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
+from itertools import product
 
 import pytest
 import torch
@@ -20,6 +21,7 @@ from harness.errors import UserError
 from harness.formulas.same import generic_cases, same_as_true, value_of
 from harness.mistakes import mistakes_in
 from harness.mistakes.catalogue import edited, load, with_mistakes
+from harness.mistakes.repairs import repaired
 from harness.probes import plan
 
 STAGES = [
@@ -65,6 +67,33 @@ def test_hints_are_sentences_that_do_not_give_the_answer(assignment, stage):
         bare = hint.replace(" ", "")
         for true in stage.gradients.values():
             assert len(true) == 1 or true.replace(" ", "") not in bare, hint
+
+
+# What a step of a repair is about, and the words of which one has to lead there.
+LEADS_TO = {
+    r"^negate": "sign|which way|rise|fall|C fall|downhill|exponent|the same|prediction",
+    r"^transpose|\.T$": "shape|rows|axis",
+    r"^take": "order|held",
+    r"^return": "None|Zero|return|never|not depend|anything|moves|three inputs",
+    r"^bracket": "before it subtracts|whole",
+    r"(by|out|put) N\b": r"sample|averag|batch|divid|\bN\b|root|term",
+    r"^put g for ones": r"\bg\b|\bC\b|upstream",
+}
+
+
+@pytest.mark.parametrize(("assignment", "stage"), STAGES)
+def test_undoing_what_a_hint_names_gives_the_right_gradient(assignment, stage):
+    """`backprop verify` judges it; here are the values."""
+    for mistake in mistakes_in(stage):
+        wrong = {**stage.gradients, **mistake.gradients}
+        assert set(mistake.repair) == set(mistake.gradients), mistake.name
+        for name, steps in mistake.repair.items():
+            right = repaired(steps, wrong[name], wrong)
+            is_none = right == "None" and name in stage.optional
+            assert is_none or same_as_true(stage, name, right), (mistake.name, right)
+            for step, (about, words) in product(steps.split("; "), LEADS_TO.items()):
+                said = not re.search(about, step) or re.search(words, mistake.hint)
+                assert said, f"{mistake.hint} does not lead to: {step}"
 
 
 @pytest.mark.parametrize(("assignment", "stage"), STAGES)

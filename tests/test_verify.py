@@ -18,6 +18,7 @@ from grading.cli import main
 from grading.results.lines import Result, Seconds
 from grading.verify import text as show
 from grading.verify.case import Case, Solution, read_solution
+from grading.verify.hints import hints_of
 from grading.verify.mutants import formulas_of, mistakes_of, sources_of
 from grading.verify.run import Proof, cases_of, judged, verify
 from grading.verify.text import print_proof
@@ -141,6 +142,22 @@ def test_a_mutant_that_survives_is_named():
     assert "survives" in found["mistake sigmoid/overflowing-slope"]
     assert "sigmoid/stability should have failed" in found["mistake sigmoid/overflowing-slope"]
     assert len(found) == 5
+
+
+def test_a_hint_leads_to_full_marks_and_one_that_leads_elsewhere_is_named():
+    """Who has read another hint than that of the mistake is not led on by it."""
+    known = {each.name: each for each in MANY.stage("Sigmoid").mistakes}
+    lost = replace(known["second-factor-lost"], repair={"z": "multiply by a"})
+    sigmoid = replace(MANY.stage("Sigmoid"), mistakes=(known["z-for-a"], lost))
+    declared = replace(MANY, stages=(MANY.stages[0], sigmoid, MANY.stages[2]))
+    mutants = [
+        each for each in mistakes_of(sigmoid, RIGHT) if each.name.endswith(("z-for-a", "lost"))
+    ]
+    verdicts = judged(mutants, near(declared, sigmoid), nothing)
+    hints = judged([*hints_of(declared, RIGHT, verdicts)], near(declared, sigmoid), nothing)
+    assert [each.outcome for each in hints] == ["right", "off"]
+    assert hints[1].case.text == "∂C/∂z = g * a: multiply by a"
+    assert "does not get full marks" in hints[1].why
 
 
 def verdict_of(data, kind, *, stage=MANY.stages[1], **more):

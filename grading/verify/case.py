@@ -13,7 +13,7 @@ from harness.course.assignment import Assignment
 from harness.course.assignments import DECLARATION
 from harness.errors import UserError
 
-Kind = Literal["solution", "handout", "mistake", "formula", "source", "control"]
+Kind = Literal["solution", "handout", "mistake", "formula", "source", "control", "hint"]
 MUTANTS: tuple[Kind, ...] = ("mistake", "formula", "source")
 
 
@@ -24,7 +24,7 @@ class Case:
     ``text`` describes it: its expression or its change. A mutant has a ``stage`` (a slug) and
     ``claims``, the ids of checks that must fail; for a mutant made by rule, at least one of them.
     ``same`` says why a mutant is equivalent to the solution after all. ``is_general`` tells a
-    mistake that any stage can have.
+    mistake that any stage can have. A "hint" is a mistake undone as its hint says.
     """
 
     name: str

@@ -13,6 +13,7 @@ from grading.sandbox.temporary import room
 from grading.submissions.reading import Entry
 from grading.verify.case import Case, Solution, read_solution, unsolved
 from grading.verify.controls import controls_for
+from grading.verify.hints import hints_of
 from grading.verify.mutants import mutants_of
 from grading.verify.verdicts import Verdict, verdict_on
 from grading.workers.batch import grade_entries
@@ -80,6 +81,7 @@ def verify(course: Path, name: str, workers: int, seed: int, progress: Progress)
 
         cases = cases_of(assignment, solution, handout, settings, spawner, progress)
         verdicts = judged(cases, judge, progress)
+        verdicts += judged([*hints_of(assignment, solution, verdicts)], judge, progress)
     checks = tuple(check.id for check in plan(assignment, settings))
     return Proof(name, seed, checks, verdicts)
 
@@ -113,13 +115,14 @@ def cases_of(
 
 
 def judged(cases: Sequence[Case], judge: Judge, progress: Progress) -> tuple[Verdict, ...]:
-    """Return the verdicts on the cases, in their order."""
+    """Return the verdicts on the cases, in their order. What several have alike is judged once."""
     results: dict[str, Result] = {}
+    first = {each.data: each for each in reversed(cases)}
     with tempfile.TemporaryDirectory(dir=room()) as folder:
-        for result in judge([_entry(Path(folder), each) for each in cases]):
+        for result in judge([_entry(Path(folder), each) for each in first.values()]):
             results[result.submission] = result
-            progress("Judging", len(results), len(cases))
-    return tuple(verdict_on(each, results[each.name]) for each in cases)
+            progress("Judging", len(results), len(first))
+    return tuple(verdict_on(each, results[first[each.data].name]) for each in cases)
 
 
 def _entry(folder: Path, case: Case) -> Entry:

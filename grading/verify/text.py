@@ -116,6 +116,10 @@ def _summary(proof: Proof, mutants: Sequence[Verdict]) -> Iterator[str]:
     controls = [each for each in proof.verdicts if each.case.kind == "control"]
     passed = sum(each.outcome == "right" for each in controls)
     yield f"{_mark(passed == len(controls))} {passed} of {len(controls)} controls get full marks"
+    hints = [each.outcome == "right" for each in proof.verdicts if each.case.kind == "hint"]
+    if hints:
+        said = f"{sum(hints)} of {len(hints)} hints lead to full marks if what they name is undone"
+        yield f"{_mark(all(hints))} {said}"
 
 
 def _mark(right: bool) -> str:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from grading.results.lines import Result
 from grading.verify.case import MUTANTS, Case
-from harness.course.report import Check
+from harness.course.report import Check, Diagnosis
 
 Outcome = Literal["right", "rejected", "equivalent", "off"]
 
@@ -16,13 +16,15 @@ class Verdict:
     """A case, the checks that failed on it, and what that says about the judge.
 
     ``outcome`` is "right" for a solution, a handout or a control with the expected outcome,
-    "rejected" or "equivalent" for a mutant, and "off", with the reason, for anything else.
+    "rejected" or "equivalent" for a mutant, and "off", with the reason, for anything else. ``read``
+    has what was said about wrong gradients.
     """
 
     case: Case
     failed: tuple[str, ...]
     outcome: Outcome
     why: str = ""
+    read: tuple[Diagnosis, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Return the verdict as JSON-ready data."""
@@ -45,7 +47,8 @@ def verdict_on(case: Case, result: Result) -> Verdict:
         return Verdict(case, failed, "off", why)
     if case.kind not in MUTANTS:
         return Verdict(case, failed, "right")
-    return Verdict(case, failed, "rejected" if failed else "equivalent")
+    read = tuple(check.diagnosis for check in result.checks if check.diagnosis)
+    return Verdict(case, failed, "rejected" if failed else "equivalent", read=read)
 
 
 def _fault(case: Case, result: Result, failed: tuple[str, ...]) -> str:

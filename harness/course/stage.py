@@ -52,7 +52,8 @@ class Mistake:
 
     ``rejected_by`` names the checks that must fail: "training" and checks of the stage ("purity",
     "gradient/*" for each gradient; "*" for at least one of them). By default they are those of
-    the forward and the gradients given.
+    the forward and the gradients given. ``repair`` has what the hint leads to for each gradient, in
+    the verbs of `harness.mistakes.repairs`.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Mistake:
     forward: str | None = field(default=None, kw_only=True)
     code: str = field(default="", kw_only=True)
     rejected_by: tuple[str, ...] = field(default=(), kw_only=True)
+    repair: Mapping[str, str] = field(default_factory=dict, kw_only=True)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "gradients", MappingProxyType(dict(self.gradients)))

@@ -3,9 +3,9 @@
 A table is one mistake, by the name that results carry. ``gradients`` has an edit for each gradient
 that is wrong ("*" for every gradient that it changes): a table of replacements, each of whole
 words, as ``{ a = "z", " * 2" = "" }``, or an expression, in which ``_`` stands for the true
-gradient and ``_w`` for that of input ``w``. The other keys are those of ``Mistake``. ``only``
-names the stages that a mistake belongs to; a table ``scalar`` or ``batched`` has what is different
-in those.
+gradient and ``_w`` for that of input ``w``. ``repair`` is the same for all of these, or a table.
+The other keys are those of ``Mistake``. ``only`` names the stages that a mistake belongs to; a
+table ``scalar`` or ``batched`` has what is different in those.
 
 Catalogues are merged as dictionaries are: in ``base | own``, an entry of ``own`` replaces that of
 the same name.
@@ -28,9 +28,11 @@ Edit = str | Mapping[str, str]
 _VARIANTS = ("scalar", "batched")
 _ONLY = (*_VARIANTS, "several inputs", "matrices")
 _TEXT, _TABLE, _LIST = "a string", "a table", "a list of strings"
+_EITHER = "a string or a table"
 _KEYS: Mapping[str, str] = {
     **dict.fromkeys(("hint", "forward", "code", "only", "habit"), _TEXT),
     **dict.fromkeys(("gradients", "replace", *_VARIANTS), _TABLE),
+    "repair": _EITHER,
     **dict.fromkeys(("rejected_by", "unless", "stages"), _LIST),
 }
 
@@ -73,6 +75,7 @@ class Entry:
             if not changed and set(table) <= {
                 "gradients",
                 "hint",
+                "repair",
                 "only",
                 "unless",
                 "stages",
@@ -81,6 +84,7 @@ class Entry:
                 return None
             for text in (*changed.values(), table.get("forward") or "0"):
                 _check_expression(stage, text)
+            steps = table.get("repair", {})
             return Mistake(
                 self.name,
                 changed,
@@ -88,6 +92,7 @@ class Entry:
                 forward=table.get("forward"),
                 code=table.get("code", ""),
                 rejected_by=tuple(table.get("rejected_by", ())),
+                repair=dict.fromkeys(changed, steps) if isinstance(steps, str) else steps,
             )
         except ValueError as error:
             raise UserError(f"{self.file}, [{self.name}]: {error}") from None
@@ -225,6 +230,7 @@ def _fault_in(table: Mapping[str, Any]) -> str:
             return f"{key} is not a key of a mistake; the keys are {', '.join(_KEYS)}"
         of_strings = isinstance(value, list) and all(isinstance(each, str) for each in value)
         kinds = {_LIST: of_strings, _TEXT: isinstance(value, str)}
+        kinds[_EITHER] = isinstance(value, str | dict)
         if not kinds.get(_KEYS[key], isinstance(value, dict)):
             return f"{key} must be {_KEYS[key]}"
         if key == "only" and value not in _ONLY:
