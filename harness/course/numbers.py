@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
+# What stands before the last line of a message, if that is a line to run.
+TO_RUN = "To run it:"
+
 
 def number(value: float, digits: int = 4) -> str:
     """Return the number with a few significant digits and a true minus sign."""

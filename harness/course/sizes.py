@@ -27,6 +27,8 @@ MOST, MOST_FOR_GRADCHECK, MOST_FOR_SPECIAL = 4_000, 64, 120
 # Of more combinations of given values, some are tried.
 MOST_COMBINATIONS, MOST_TURNS = 2_000, 16
 TRIES = 1_000
+# The smallest sizes, and the choices of given values at each, for examples to compute by hand.
+MOST_SMALL, FEW_RESTS = 16, 3
 
 
 class NoSizes(ValueError):
@@ -108,6 +110,19 @@ def _smallest(stage: Stage) -> Sizes:
                 return tried
             found.append(tried)
     return min(found or stage.sizes, key=partial(_questions, stage))
+
+
+@lru_cache(maxsize=256)
+def small_sizes(stage: Stage) -> tuple[Sizes, ...]:
+    """Return the smallest sizes that meet the conditions, single ones first."""
+    every = sorted(product((1, 2, 3), repeat=len(stage.dimensions)), key=sum)
+    rests = _rests(stage)[:FEW_RESTS]
+    found = (
+        {**dict(zip(stage.dimensions, sides, strict=True)), **rest}
+        for sides in every
+        for rest in rests
+    )
+    return tuple(islice((each for each in found if fits(stage, each)), MOST_SMALL))
 
 
 def fresh_sizes(stage: Stage, sizes: Sizes) -> Sizes:

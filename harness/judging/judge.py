@@ -7,6 +7,7 @@ first session it asks about the examples, and afterwards, where something failed
 
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from harness.candidate.operations import Candidate, Lost, Operation, Reply, Returns
@@ -14,6 +15,7 @@ from harness.cases.cases import PUBLIC_SEED
 from harness.course.assignment import Assignment
 from harness.course.report import Advice, Check, Outcome, Report
 from harness.course.settings import Settings
+from harness.judging.by_hand import examples_by_hand
 from harness.judging.diagnosis import Reading, readings
 from harness.judging.policy import (
     Evidence,
@@ -234,15 +236,22 @@ class _Judging:
     def _read(self, context: StageContext, wrong: Mapping[str, Check]) -> dict[str, Check]:
         """Return the checks of wrong gradients, by input, with what is known of their formulas."""
         known: dict[str, Check] = {}
-        for name, reading in _readings(context, tuple(wrong)).items():
-            check = wrong[name]
-            said = (check.message, reading.message(context.stage, self.settings))
-            known[check.id] = replace(
-                check,
-                message="\n".join(filter(None, said)),
-                staff=" ".join(filter(None, (check.staff, reading.observation))),
-                diagnosis=reading.diagnosis,
-            )
+        if not (wrong and context.lives and context.runs):
+            return known
+        with suppress(_NoAnswer):
+            found = readings(context, tuple(wrong))
+            shows = [*wrong] if self.settings.shows("hint") else []
+            examples = examples_by_hand(context, self.assignment.stages, shows)
+            for name, check in wrong.items():
+                reading = found.get(name, Reading())
+                text = reading.message(context.stage, self.settings)
+                said = (check.message, text, examples.get(name))
+                known[check.id] = replace(
+                    check,
+                    message="\n".join(filter(None, said)),
+                    staff=" ".join(filter(None, (check.staff, reading.observation))),
+                    diagnosis=reading.diagnosis,
+                )
         return known
 
     def _evidence(self, checks: Sequence[Check]) -> list[Evidence]:
@@ -289,13 +298,6 @@ def _kind(value: float | None) -> str:
         return ""
     kind = "NaN" if math.isnan(value) else "zero" if value == 0 else "infinity"
     return tr(" A value came back as {kind}.").format(kind=kind)
-
-
-def _readings(context: StageContext, names: tuple[str, ...]) -> dict[str, Reading]:
-    try:
-        return readings(context, names) if names and context.lives and context.runs else {}
-    except _NoAnswer:
-        return {}
 
 
 def _make(

@@ -8,7 +8,7 @@ from html import escape
 from importlib import resources
 from typing import TYPE_CHECKING
 
-from harness.course.numbers import plural
+from harness.course.numbers import TO_RUN, plural
 from harness.course.report import Report
 from harness.drawing.chain import chain_picture
 from harness.drawing.visible import visible
@@ -105,6 +105,9 @@ def _finding(finding: Finding, stage: Stage | None) -> str:
                 formula = as_written(stage, expression)
                 told = escape(phrase.format(plain(formula)))
                 message = message.replace(told, phrase.format(formula_html(formula)))
+    message, run, line = message.partition(f" {escape(tr(TO_RUN))}\n")
+    if run:
+        message += f"<details><summary>{run.strip()}</summary><code>{line}</code></details>"
     labels = f"<strong>{escape(finding.labels)}</strong>"
     return f'<div class="bph-finding">{mark} {labels}: {message}</div>'
 
