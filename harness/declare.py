@@ -16,13 +16,15 @@ import torch
 
 from harness.candidate.forms import Pair
 from harness.course.assignment import Assignment
+from harness.course.detective import CASES, Detective
 from harness.course.inputs import Given, Input, Kind, Mask, Real, Sampler, Sizes, Whole, spread
 from harness.course.signature import read_signature
 from harness.course.stage import Mistake, Stage
 from harness.course.tasks import task_of
 from harness.course.tracing import caller, place_outside, trace
 from harness.errors import DeclarationError
-from harness.mistakes import with_own_mistakes
+from harness.judging.validation import visible_mistakes
+from harness.mistakes import mistakes_in, with_own_mistakes
 from harness.training.table import Source, Start, Training
 from harness.training.task import Task
 from harness.updates import Optimizer
@@ -35,6 +37,7 @@ __all__ = [
     "buffer",
     "classify",
     "constant",
+    "detective",
     "indices",
     "labels",
     "mask",
@@ -49,6 +52,8 @@ __all__ = [
 ]
 
 Choices = Sequence[Any]
+# A wrong backward: its wrong gradients, or the name of a mistake that is known for its stage.
+Wrong = Mapping[str, str] | str
 REAL = Real()
 
 
@@ -247,9 +252,78 @@ def optimizer(
         raise DeclarationError(f"{_place()}: {name}: {error}") from None
 
 
+def detective(
+    name: str,
+    of: Stage,
+    *,
+    shown: Sequence[Wrong] = (),
+    hidden: Sequence[Wrong] | int | None = None,
+    right: Sequence[Mapping[str, str]] = (),
+    cases: int = CASES,
+) -> Detective:
+    """Declare a function that returns cases of a stage which expose wrong backwards of it.
+
+    A case is a dictionary of inputs and upstream, ``{"z": [[1.0, -2.0]], "g": [[1.0, 3.0]]}``.
+
+    Parameters
+    ----------
+    name
+        The function's name, such as "relu_cases". Students write it, without arguments.
+    of
+        The stage.
+    shown
+        Wrong backwards that students may read: for each its wrong gradients as expressions, as in
+        ``{"z": "g * (z < 0)"}``, or the name of a mistake that is known for the stage.
+    hidden
+        Those that they may not read, which are in no handout. By default, all mistakes that are
+        known for the stage and not shown, as far as a gradient check sees them. A handout has
+        their number only.
+    right
+        Right backwards that are written otherwise, and have to pass at each case.
+    cases
+        How many cases count.
+
+    Raises
+    ------
+    DeclarationError
+        If anything of it cannot be used.
+    """
+    try:
+        if not name.isidentifier():
+            raise ValueError(f"{name!r} cannot be a name in Python")
+        known = {each.name: each for each in mistakes_in(of)} if of.gradients else {}
+        read = [_wrong(of, each, known) for each in shown]
+        if hidden is None:
+            others = [each for each in visible_mistakes(of) if each.name not in shown]
+            kept: Sequence[Mistake | None] = others
+        else:
+            kept = (
+                [None] * hidden
+                if isinstance(hidden, int)
+                else [_wrong(of, each, known) for each in hidden]
+            )
+        if not read and not kept:
+            raise ValueError("no wrong backward is known: give shown, or hidden")
+        if not 1 <= cases <= 20:
+            raise ValueError("from 1 to 20 cases can count")
+        return Detective(name, of, tuple(read), tuple(kept), tuple(right), cases, _place())
+    except ValueError as error:
+        raise DeclarationError(f"{_place()}: {name}: {error}") from None
+
+
+def _wrong(of: Stage, wrong: Wrong, known: Mapping[str, Mistake]) -> Mistake:
+    if isinstance(wrong, str):
+        if wrong not in known:
+            raise ValueError(f"no mistake of {of.name} is called {wrong!r}: give its gradients")
+        return known[wrong]
+    if unknown := sorted(set(wrong) - set(of.differentiable)):
+        raise ValueError(f"{unknown[0]} is not an input of {of.name} with a gradient")
+    return Mistake("wrong", wrong, hint="")
+
+
 def assignment(
     title: str,
-    stages: Iterable[Stage | Optimizer] = (),
+    stages: Iterable[Stage | Optimizer | Detective] = (),
     *,
     name: str = "",
     network: Callable[..., Any] | None = None,
@@ -267,8 +341,8 @@ def assignment(
     title
         What people read.
     stages
-        The stages in order, and optimizers. By default, the stages of the network as it uses them.
-        Where there are optimizers only, the network's stages are given: it is trained with each.
+        The stages in order, optimizers and detectives. By default, the stages of the network as it
+        uses them. Where there are optimizers only, these are given: it is trained with each.
     name
         The name. By default, that of the folder.
     network
@@ -299,9 +373,10 @@ def assignment(
     every = tuple(stages)
     given = tuple(each for each in every if isinstance(each, Stage))
     optimizers = tuple(each for each in every if isinstance(each, Optimizer))
+    detectives = tuple(each for each in every if isinstance(each, Detective))
     traced = trace(network, parameters or {}) if network else None
     used = traced.stages if traced else ()
-    names = [*(each.name for each in given or used), *(each.name for each in optimizers)]
+    names = [each.name for those in (given or used, optimizers, detectives) for each in those]
     if not names:
         raise DeclarationError(f"{_place()}: an assignment needs at least one stage")
     if twice := sorted({name for name in names if names.count(name) > 1}):
@@ -319,7 +394,7 @@ def assignment(
         raise DeclarationError(f"{_place()}: handout is {handout!r}: say mistakes or signatures")
     if parameters and not network:
         raise DeclarationError(f"{_place()}: parameters belong to a network, and there is none")
-    written = given or (() if optimizers else used)
+    written = given or (() if optimizers or detectives else used)
     if sizes:
         written = tuple(replace(each, sizes=tuple(sizes)) for each in written)
     if traced:
@@ -340,6 +415,7 @@ def assignment(
         handout,
         optimizers,
         used if optimizers else (),
+        detectives,
     )
 
 

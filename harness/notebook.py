@@ -153,7 +153,8 @@ class Handout:
     def _named(self, parts: tuple[Any, ...]) -> dict[str, Any]:
         known = [name for those in self.assignment.parts for name in those]
         pairs = (stage.parts for stage in self.assignment.stages if stage.pair)
-        classes = {*known} - {name for those in pairs for name in those}
+        functions = {name for those in pairs for name in those}
+        classes = {*known} - functions - {each.name for each in self.assignment.detectives}
         if not parts:
             first = ", ".join(self.assignment.parts[0])
             raise TypeError(f"name what to check, such as check({first})")

@@ -166,6 +166,8 @@ _Lines = Annotated[list[tuple[Word, Word]], msgspec.Meta(max_length=MOST_SEEN)]
 _Settings = Annotated[dict[str, tensors.ValueData], msgspec.Meta(max_length=tensors.MOST_NAMES)]
 _returned = _each(tensors.returned_data, MOST_VALUES), _each(tensors.returned_of)
 
+_Case = Annotated[dict[Word, tensors.ReturnedData], msgspec.Meta(max_length=MOST_VALUES)]
+
 # By the type of a field. Those of other types are sent as they are.
 _FORMS: dict[Any, _Form] = {
     get_type_hints(ops.Forward)["inputs"]: _Form(
@@ -197,6 +199,11 @@ _FORMS: dict[Any, _Form] = {
     ops.Returned: _Form(tensors.ReturnedData, tensors.returned_data, tensors.returned_of),
     tuple[ops.Returned, ...]: _Form(_Values, *_returned),
     tuple[ops.Returned, ...] | None: _Form(_Values | None, *_returned),
+    get_type_hints(ops.Collected)["cases"]: _Form(
+        Annotated[list[_Case], msgspec.Meta(max_length=MOST_VALUES)],
+        _each(lambda case: {name: tensors.returned_data(each) for name, each in case.items()}),
+        _each(lambda case: {name: tensors.returned_of(data) for name, data in case.items()}),
+    ),
     # Without the code, which is in the source.
     tuple[ops.Seen, ...]: _Form(
         _Lines,

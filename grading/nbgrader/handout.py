@@ -16,6 +16,7 @@ from grading.parsing.source import HANDED_OUT
 from grading.sandbox.temporary import room
 from harness.course.assignment import Assignment
 from harness.course.assignments import DECLARATION, VARIABLE, load_assignment, module_of
+from harness.course.detective import Detective
 from harness.errors import UserError
 from harness.handouts import packed
 from harness.probes.recorded import record, record_steps
@@ -78,7 +79,27 @@ def module_text(folder: Path) -> str:
                 f"run: {error}"
             ) from None
         _compare(folder / DECLARATION, declared, made)
+    _check_hidden(folder / DECLARATION, declared, text)
     return text
+
+
+def _check_hidden(file: Path, declared: Assignment, text: str) -> None:
+    """Raise UserError if a hidden wrong gradient of a detective is in what is handed out."""
+    pairs = {
+        (getattr(key, "value", None), getattr(value, "value", None))
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Dict)
+        for key, value in zip(node.keys, node.values, strict=True)
+    }
+    for detective in declared.detectives:
+        shown = [pair for each in detective.shown for pair in each.gradients.items()]
+        for wrong in filter(None, detective.hidden):
+            told = [each for each in wrong.gradients.items() if each not in shown]
+            if any(pair in pairs for pair in told):
+                raise UserError(
+                    f"{file}: a hidden backward of {detective.name} would be handed out: write its "
+                    "name as text in detective(…), and what is hidden nowhere else."
+                )
 
 
 def _compare(file: Path, declared: Assignment, made: Assignment) -> None:
@@ -118,6 +139,10 @@ class _Module:
         self._declared = declared
         signatures = declared.handout == "signatures"
         self._kept_back = _KEPT_BACK | (_KEPT_BACK_TOO if signatures else {})
+        if any(each.hidden for each in declared.detectives):
+            # Known mistakes of a stage may be among what is hidden.
+            for kind in ("stage", "pair", "assignment"):
+                self._kept_back[kind] = {*self._kept_back.get(kind, ()), "mistakes"}
         self._forwards = _Forwards(declared)
         self._statements: list[tuple[Path, ast.stmt]] = []
         self._seen: set[Path] = set()
@@ -217,6 +242,7 @@ class _Module:
 class _Forwards(ast.NodeTransformer):
     """Puts recorded cases in the place of each forward that students write.
 
+    In the place of what is hidden from them it puts how much that is.
     ``recorded`` are the texts of these by the name of a variable, ``names`` those that the
     forwards used.
     """
@@ -224,6 +250,7 @@ class _Forwards(ast.NodeTransformer):
     def __init__(self, declared: Assignment) -> None:
         self._declared = declared
         self._work = {each.name: each for each in declared.stages if each.forward_is_work}
+        self._detectives = {each.name: each for each in declared.detectives}
         self._steps = {
             each.name: each for each in declared.optimizers if not isinstance(each.like, type)
         }
@@ -235,6 +262,8 @@ class _Forwards(ast.NodeTransformer):
         parts = dict(zip(("name", "signature", "forward"), node.args, strict=False))
         parts |= {name: each.value for name, each in given.items() if name}
         name, work = (getattr(parts.get(each), "value", None) for each in ("name", "work"))
+        if ast.unparse(node.func).rpartition(".")[2] == "detective" and name in self._detectives:
+            return self.generic_visit(_without_hidden(node, self._detectives[name]))
         if ast.unparse(node.func).rpartition(".")[2] == "optimizer" and name in self._steps:
             return self._with_recorded_steps(node, name, given.get("like"))
         is_stage = ast.unparse(node.func).rpartition(".")[2] in _KEPT_BACK_TOO
@@ -262,6 +291,16 @@ class _Forwards(ast.NodeTransformer):
         else:
             node.args[1] = steps
         return node
+
+
+def _without_hidden(node: ast.Call, detective: Detective) -> ast.Call:
+    """Return the declaration of a detective with the number of what is hidden, in its place."""
+    shown = [dict(each.gradients) for each in detective.shown]
+    kept = [each for each in node.keywords if each.arg not in ("shown", "hidden")]
+    new = ast.parse(f"_(shown={shown!r}, hidden={len(detective.hidden)})", mode="eval").body
+    assert isinstance(new, ast.Call)
+    node.keywords = [*kept, *new.keywords]
+    return node
 
 
 class _Rewriter(ast.NodeTransformer):

@@ -123,7 +123,7 @@ class Transcript:
         """
         own = [each for each in self._moments if each.check == check]
         part, _, kind = check.partition("/")
-        if part == "chain" or part in {each.slug for each in self._assignment.optimizers}:
+        if part == "chain" or part not in {each.slug for each in self._assignment.stages}:
             return own
         case = case_again(self._assignment, check, facts)
         if kind == "memory":

@@ -185,6 +185,8 @@ class RemoteCandidate(Closing):
                 case ops.Forward(handle, stage) | ops.Build(handle, stage):
                     self._calls[handle] = operation
                     self._redactor.stages.add(stage)
+                case ops.Collect(stage):
+                    self._redactor.stages.add(stage)
                 case ops.Chain(links):
                     self._redactor.stages |= {link.stage for link in links}
 
@@ -192,7 +194,7 @@ class RemoteCandidate(Closing):
         match operations[-1]:
             case ops.Observe():
                 return INTROSPECTION
-            case ops.Forward(stage=stage) | ops.Build(stage=stage):
+            case ops.Forward(stage=stage) | ops.Build(stage=stage) | ops.Collect(stage=stage):
                 return stage
             case ops.Backward(handle=handle) | ops.Read(handle=handle) | ops.Step(handle=handle):
                 return self._calls[handle].stage
@@ -312,6 +314,8 @@ class RemoteCandidate(Closing):
                 return isinstance(call, ops.Forward) and len(inputs) == len(call.inputs)
             case ops.Build(), ops.Built():
                 return True
+            case ops.Collect(_, most), ops.Collected(cases):
+                return len(cases) <= most + 1
             case ops.Step(_, gradients), ops.Stepped(parameters, kept, unchanged):
                 return {len(parameters), len(kept), len(unchanged)} == {len(gradients)}
             case ops.Chain() | ops.Descend(), ops.Chained(outputs):
@@ -321,7 +325,8 @@ class RemoteCandidate(Closing):
 
     def _explained(self, reply: ops.Reply, operation: ops.Operation) -> ops.Reply:
         """Say why a class is absent if a statement that should define it failed."""
-        if isinstance(reply, ops.Absent) and isinstance(operation, ops.Forward | ops.Build):
+        asked = ops.Forward | ops.Build | ops.Collect
+        if isinstance(reply, ops.Absent) and isinstance(operation, asked):
             pair = self.source.pairs.get(operation.stage)
             functions = pair.functions if pair else ()
             for failed in self.definition.failed:

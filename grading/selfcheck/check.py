@@ -23,6 +23,7 @@ def check_stages(work: Work, stages: Sequence[str], spawner: Spawner) -> Judgeme
     assignment = work.assignment()
     known = [stage.name for stage in assignment.stages]
     known += [optimizer.name for optimizer in assignment.optimizers]
+    known += [detective.name for detective in assignment.detectives]
     if unknown := [stage for stage in stages if stage not in known]:
         raise UserError(
             f"{work.name} has no stage {unknown[0]}; its stages are {', '.join(known)}."

@@ -86,6 +86,7 @@ def unsolved(solution: Solution, assignment: Assignment) -> Solution:
     names |= {stage.pair.forward for stage in both if stage.pair}
     classes = {stage.name for stage in both if not stage.pair}
     names |= {"step"} if assignment.optimizers else set()
+    names |= {each.name for each in assignment.detectives}
     tree = ast.parse(solution.data)
     for node in ast.walk(tree):
         if isinstance(node, ast.ClassDef) and node.name in classes:

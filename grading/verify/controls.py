@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from grading.verify.detective import detective_controls
 from grading.verify.equivalents import equivalents_for
 from grading.verify.optimizers import optimizer_controls
 from grading.verify.pairs import frame_of
@@ -15,6 +16,7 @@ def controls_for(assignment: Assignment) -> Iterator[tuple[str, str]]:
     Every style occurs in every stage, together with different equivalents and other styles.
     """
     yield from optimizer_controls(assignment)
+    yield from detective_controls(assignment)
     around, stages = list(catalogue().frame), assignment.stages
     if not stages:
         return

@@ -9,6 +9,7 @@ from grading.sandbox import Spawner
 from grading.sandbox.remote import RemoteCandidate
 from grading.verify.behaviour import same_behaviour
 from grading.verify.case import Case, Kind, Solution
+from grading.verify.detective import detective_mutants
 from grading.verify.optimizers import optimizer_mutants
 from grading.verify.pairs import around, written_of
 from grading.verify.rewrites import rewrites_of
@@ -43,6 +44,7 @@ def mutants_of(
         if written_of(stage, defined):
             yield from sources_of(stage, solution, spawner, limits)
     yield from optimizer_mutants(assignment, solution, spawner, limits, MOST_SOURCES)
+    yield from detective_mutants(assignment, solution, spawner, limits)
 
 
 def claimable(assignment: Assignment, stage: Stage) -> set[str]:

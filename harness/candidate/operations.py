@@ -138,7 +138,19 @@ class Step:
     times: int = 1
 
 
-Operation = Forward | Backward | Read | Chain | Descend | Observe | Build | Step
+@dataclass(frozen=True)
+class Collect:
+    """Ask for the cases that the function ``stage`` returns: ``most`` of them, and one more.
+
+    Each value in them has so many ``numbers`` at most.
+    """
+
+    stage: str
+    most: int
+    numbers: int
+
+
+Operation = Forward | Backward | Read | Chain | Descend | Observe | Build | Step | Collect
 
 
 @dataclass(frozen=True)
@@ -255,6 +267,16 @@ class Stepped:
 
 
 @dataclass(frozen=True)
+class Collected:
+    """Dictionaries that a function returned. Numbers, in whatever form, are float64 tensors.
+
+    Text is `Other` with that text, and what is no dictionary is one of its type by the name "".
+    """
+
+    cases: tuple[Mapping[str, Returned], ...]
+
+
+@dataclass(frozen=True)
 class Raised:
     """The student's code raised. ``place`` and ``code`` are the line, if known.
 
@@ -290,7 +312,7 @@ class Lost:
 
 
 Trouble = Raised | Absent | Lost
-Reply = Output | Returns | Unchanged | Chained | Observed | Built | Stepped | Trouble
+Reply = Output | Returns | Unchanged | Chained | Observed | Built | Stepped | Collected | Trouble
 
 
 class Candidate(Protocol):

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from harness.candidate import operations as ops
 from harness.candidate.backward import built_in_gradients, call_backward, node_of
+from harness.candidate.collecting import collect
 from harness.candidate.descent import Descent, build
 from harness.candidate.forms import Pair
 from harness.candidate.glue import GLUE, NOT_ALL, run_links
@@ -140,6 +141,8 @@ class Workbench:
             case ops.Step(handle):
                 descent = self._descents[handle]
                 return descent.step(operation) if isinstance(descent, Descent) else descent
+            case ops.Collect():
+                return collect(operation, self._names)
 
     def _forward(self, op: ops.Forward) -> ops.Reply:
         function = self._function(op.stage)

@@ -6,6 +6,7 @@ from typing import Literal
 
 from harness.candidate.forms import Pair
 from harness.candidate.operations import Link
+from harness.course.detective import Detective
 from harness.course.network import Network
 from harness.course.stage import Stage
 from harness.training.task import Task
@@ -21,7 +22,8 @@ class Assignment:
     "purity" …) and ids of single checks ("training") to points; a stage's own ``points`` (by
     gradient) add to them. Without any, 10 points are shared out. ``handout`` says what the module
     of an instructor's own assignment carries: what names mistakes at home, or signatures only.
-    Students write the stages and the ``optimizers``; the training of these uses stages ``given``.
+    Students write the stages, the ``optimizers``, whose training uses stages ``given``, and what
+    returns the cases of ``detectives``.
     """
 
     name: str
@@ -33,12 +35,14 @@ class Assignment:
     handout: Literal["mistakes", "signatures"] = "mistakes"
     optimizers: tuple[Optimizer, ...] = ()
     given: tuple[Stage, ...] = ()
+    detectives: tuple[Detective, ...] = ()
 
     @property
     def parts(self) -> tuple[tuple[str, ...], ...]:
-        """The names of what students write: a class or functions for each stage, and optimizers."""
+        """The names of what students write: a class or functions for each stage, and the others."""
         of_stages = (stage.parts for stage in self.stages)
-        return (*of_stages, *((each.name,) for each in self.optimizers))
+        others = (each.name for those in (self.optimizers, self.detectives) for each in those)
+        return (*of_stages, *((name,) for name in others))
 
     @property
     def chain(self) -> tuple[Link, ...]:

@@ -12,6 +12,8 @@ FlagKind = Literal[
     "built-in-optimizer",
     "inspects-the-grader",
 ]
+# What checks wait for that cannot be made at home.
+GRADING = "grading"
 
 
 @dataclass(frozen=True)

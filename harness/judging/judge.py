@@ -128,10 +128,12 @@ class _Judging:
     def _ask_first(self) -> dict[str, Introspection]:
         """Ask what has to be known before the code sees anything hidden.
 
-        That is the example of each stage, and its introspection if one of its gradients is
-        reported.
+        That is the example of each stage, its introspection if one of its gradients is reported,
+        and the cases of detectives.
         """
         stages = dict.fromkeys(check.stage for check in self.planned if check.stage)
+        for name, detective in self.public.detectives.items():
+            _ = detective.reply if name in stages else None
         contexts = [each for name, each in self.public.contexts.items() if name in stages]
         for context in contexts:
             _ = context.example
@@ -308,7 +310,7 @@ def _make(
             return _not_run(check, need)
     base = Check(check.id, check.stage, check.title, "passed", check.max_points, check.max_points)
     try:
-        check.run(session)
+        base = replace(base, message=check.run(session) or "")
     except Waits as waits:
         return _not_run(check, waits.check)
     except Failed as failed:

@@ -21,6 +21,7 @@ from harness.candidate.workbench import Workbench
 from harness.cases.cases import case_of, largest
 from harness.cases.rounding import rounding
 from harness.course.assignment import Assignment
+from harness.course.detective import Detective
 from harness.course.inputs import Sizes, is_real_tensor
 from harness.course.numbers import number, shape
 from harness.course.settings import Settings
@@ -28,8 +29,10 @@ from harness.course.shapes import sizes_of
 from harness.course.sizes import at_sizes
 from harness.course.stage import Mistake, Stage, Upstream, Values
 from harness.errors import UserError
-from harness.formulas.same import same_as_true
+from harness.formulas.same import generic_cases, same_as_true
+from harness.mistakes import mistakes_in
 from harness.probes import Failed, Session, plan
+from harness.probes.detective import Exhibit, formulas
 from harness.probes.optimizers import OptimizerContext
 from harness.training.task import Task, train_reference
 from harness.updates import Optimizer
@@ -43,21 +46,27 @@ def validate(assignment: Assignment) -> None:
     """Raise UserError for the first fault of a declared assignment."""
     checks = {check.id for check in plan(assignment, Settings())}
     for stage in assignment.stages:
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                for sizes in stage.sizes:
-                    _validate_at(stage, sizes)
-                for mistake in stage.mistakes:
-                    _validate_mistake(stage, mistake, checks)
-        except _Fault as fault:
-            raise UserError(f"{stage.place}: {stage.name}: {fault}") from None
+        _validate_stage(stage, checks)
     if assignment.network:
         sizes_of(assignment.network)
     for optimizer in assignment.optimizers:
         _validate_optimizer(assignment, optimizer)
+    for detective in assignment.detectives:
+        _validate_detective(detective)
     if assignment.task and not assignment.given:
         _validate_training(assignment, assignment.task)
+
+
+def _validate_stage(stage: Stage, checks: set[str]) -> None:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            for sizes in stage.sizes:
+                _validate_at(stage, sizes)
+            for mistake in stage.mistakes:
+                _validate_mistake(stage, mistake, checks)
+    except _Fault as fault:
+        raise UserError(f"{stage.place}: {stage.name}: {fault}") from None
 
 
 class _Fault(Exception):
@@ -240,3 +249,43 @@ def _validate_optimizer(assignment: Assignment, optimizer: Optimizer) -> None:
         except Failed as failed:
             said = f"{failed.where} {failed.detail}".strip()
             raise UserError(f"{place}: the reference fails {check.id}: {said}") from None
+
+
+def visible_mistakes(stage: Stage) -> list[Mistake]:
+    """Return the mistakes known for a stage, in formulas only, that a gradient check can see."""
+    exhibits = _exhibits(Detective("", stage, (), ()))
+    known = [each for each in mistakes_in(stage) if not each.forward and not each.code]
+    return [each for each in known if any(one.exposes(each.gradients) for one in exhibits)]
+
+
+def _exhibits(detective: Detective) -> list[Exhibit]:
+    return [
+        Exhibit(detective, at, case.inputs, case.upstreams[0])
+        for at, case in enumerate(generic_cases(detective.stage))
+    ]
+
+
+def _validate_detective(detective: Detective) -> None:
+    """Raise UserError for a stage that does not work, and backwards wrongly called right or wrong.
+
+    A wrong one has to be one that a gradient check sees.
+    """
+    stage, place = detective.stage, f"{detective.place}: {detective.name}"
+    _validate_stage(replace(stage, mistakes=()), set())
+    exhibits = _exhibits(detective)
+    for wrong in filter(None, (*detective.shown, *detective.hidden)):
+        try:
+            for expression in wrong.gradients.values():
+                stage.evaluate(expression, exhibits[0].inputs, exhibits[0].upstream)
+        except (NameError, SyntaxError) as error:
+            raise UserError(f"{place}: {formulas(stage, wrong)}: {error}.") from None
+        except Exception:
+            # Its shapes may not fit.
+            continue
+        if not any(each.exposes(wrong.gradients) for each in exhibits):
+            raise UserError(
+                f"{place}: {formulas(stage, wrong)} is right, as far as gradient checks see."
+            )
+    for right in detective.right:
+        if trouble := next(filter(None, (each.exposes(right) for each in exhibits)), ""):
+            raise UserError(f"{place}: {right} is among the right ones, and {trouble}.")

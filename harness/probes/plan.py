@@ -9,6 +9,7 @@ from itertools import count
 
 from harness.candidate.operations import Candidate
 from harness.course.assignment import Assignment
+from harness.course.detective import Detective
 from harness.course.settings import Settings, SettingsError
 from harness.course.stage import Stage
 from harness.errors import did_you_mean
@@ -16,6 +17,7 @@ from harness.language import tr
 from harness.probes import optimizers, robustness
 from harness.probes.chain import judge_chain
 from harness.probes.context import StageContext
+from harness.probes.detective import DetectiveContext, exposed, fair, formulas, usable
 from harness.probes.forward import forward
 from harness.probes.gradient import gradient
 from harness.probes.optimizers import OptimizerContext
@@ -58,6 +60,12 @@ class Session:
             each.name: OptimizerContext(each, candidate, seed, self.handles)
             for each in assignment.optimizers
         }
+        # Nothing that is asked of them is hidden, and what they answer is looked at once.
+        self.detectives: dict[str, DetectiveContext] = (
+            first.detectives
+            if first
+            else {each.name: DetectiveContext(each, candidate) for each in assignment.detectives}
+        )
 
     def train(self) -> None:
         """Run the training probe; keep its run and the reference's if it passes."""
@@ -70,7 +78,7 @@ class Session:
 
 @dataclass(frozen=True)
 class Planned:
-    """A check to make. ``needs`` are checks that must pass first.
+    """A check to make. ``needs`` are checks that must pass first. What ``run`` returns is told.
 
     If one of ``after`` has failed, that is why this one fails. At least one of the checks in
     ``credit`` must pass for this one to count: what the handout gives away (the forward), or takes
@@ -81,7 +89,7 @@ class Planned:
     stage: str | None
     title: str
     max_points: float
-    run: Callable[[Session], None]
+    run: Callable[[Session], str | None]
     needs: tuple[str, ...] = ()
     credit: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
@@ -96,6 +104,7 @@ def plan(assignment: Assignment, settings: Settings) -> tuple[Planned, ...]:
     checks = [check for stage in assignment.stages for check in _of_stage(assignment, stage)]
     checks += _of_chain(assignment, checks)
     checks += [check for each in assignment.optimizers for check in _of_optimizer(assignment, each)]
+    checks += [check for each in assignment.detectives for check in _of_detective(assignment, each)]
     if unknown := sorted(set(settings.points) - {check.id for check in checks}):
         ids = [check.id for check in checks]
         near = did_you_mean(unknown[0], ids)
@@ -107,7 +116,8 @@ def plan(assignment: Assignment, settings: Settings) -> tuple[Planned, ...]:
         work = [each for each in checks if "/gradient/" in each.id or each.id in forwards]
         required = [each.id for each in work if not each.credit]
         slugs = [each.slug for each in assignment.optimizers]
-        shares = shared_out([check.id for check in checks], required, slugs)
+        detectives = [each.slug for each in assignment.detectives]
+        shares = shared_out([check.id for check in checks], required, slugs, detectives)
         checks = [replace(check, max_points=shares[check.id]) for check in checks]
     worth = {**_shares(checks, settings), **settings.points}
     return tuple(
@@ -268,6 +278,38 @@ def _of_optimizer(assignment: Assignment, optimizer: Optimizer) -> Iterator[Plan
 
         title = tr("A network learns {name} with it").format(name=task.name)
         yield planned("training", title, trains, needs, several)
+
+
+def _of_detective(assignment: Assignment, detective: Detective) -> Iterator[Planned]:
+    def planned(
+        kind: str,
+        title: str,
+        probe: Callable[[DetectiveContext], str | None],
+        **more: tuple[str, ...],
+    ) -> Planned:
+        def run(session: Session) -> str | None:
+            return probe(session.detectives[detective.name])
+
+        id, worth = f"{detective.slug}/{kind}", assignment.points
+        points = worth.get(id, worth.get(kind.partition("/")[0], 0.0))
+        return Planned(id, detective.name, title, points, run, **more)
+
+    shown, hidden = (
+        [f"{detective.slug}/{kind}/{at}" for at in range(1, count + 1)]
+        for kind, count in (("shown", len(detective.shown)), ("hidden", len(detective.hidden)))
+    )
+    # Harmless cases that expose nothing are no work.
+    credit = (*shown, *hidden)
+    title = tr("There are up to {most} cases, of numbers in the right shapes")
+    yield planned("cases", title.format(most=detective.cases), usable, credit=credit)
+    title = tr("A right backward passes at each case")
+    yield planned("right", title, fair, credit=credit)
+    for id, wrong in zip(shown, detective.shown, strict=True):
+        title = tr("A case exposes {formulas}").format(formulas=formulas(detective.stage, wrong))
+        yield planned(id.partition("/")[2], title, partial(exposed, wrong=wrong, shown=True))
+    for at, (id, each) in enumerate(zip(hidden, detective.hidden, strict=True), start=1):
+        title = tr("A case exposes the hidden backward {number}").format(number=at)
+        yield planned(id.partition("/")[2], title, partial(exposed, wrong=each, shown=False))
 
 
 def _in_chain(students: tuple[str, ...], session: Session) -> None:

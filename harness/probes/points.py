@@ -16,15 +16,21 @@ OF_OPTIMIZERS = {"update": 10, "settings": 2, "state": 2, "training": 2}
 
 
 def shared_out(
-    ids: Sequence[str], required: Sequence[str], optimizers: Sequence[str] = ()
+    ids: Sequence[str],
+    required: Sequence[str],
+    optimizers: Sequence[str] = (),
+    detectives: Sequence[str] = (),
 ) -> Mapping[str, float]:
     """Return points for the checks ``ids``, of which ``required`` are gradients to be returned.
 
     Each has some, and they add up to 10; most go to the gradients, in equal parts, or to how an
-    optimizer moves parameters. Each of the ``optimizers``, by slug, counts as one input. All are
-    multiples of 0.05 unless there are too many checks for that.
+    optimizer moves parameters. Each of the ``optimizers`` and ``detectives``, by slug, counts as
+    one input; the checks of a detective are worth the same. All are multiples of 0.05 unless there
+    are too many checks for that.
     """
-    inside = [[id for id in ids if id.startswith(f"{slug}/")] for slug in optimizers]
+    inside = [
+        [id for id in ids if id.startswith(f"{slug}/")] for slug in (*optimizers, *detectives)
+    ]
     others = [id for id in ids if not any(id in each for each in inside)]
     units = int(TOTAL / UNITS[0])
     total = units * len(inside) // (len(inside) + len(required)) if inside else 0
@@ -35,6 +41,9 @@ def shared_out(
         worth[required[0]] += round(TOTAL * left - sum(worth.values()), 4)
     for at, those in enumerate(inside):
         own = total // len(inside) + (at < total % len(inside))
+        if at >= len(optimizers):
+            worth |= _equal(own * UNITS[0], those)
+            continue
         parts = {id: OF_OPTIMIZERS.get(id.rpartition("/")[2], 1) for id in those}
         each = {id: max(own * part // sum(parts.values()), 1) for id, part in parts.items()}
         each[those[0]] += own - sum(each.values())
@@ -61,3 +70,12 @@ def _of_stages(ids: Sequence[str], required: Sequence[str]) -> Mapping[str, floa
 def _parts(ids: Sequence[str], total: Fraction, unit: Fraction) -> dict[str, Fraction]:
     """Return equal parts of about the total, a unit at least."""
     return dict.fromkeys(ids, max(total / max(len(ids), 1) // unit, 1) * unit)
+
+
+def _equal(total: Fraction, ids: Sequence[str]) -> dict[str, float]:
+    """Return equal parts of exactly the total, up to a unit, which the last ones may have more."""
+    for unit in UNITS:
+        each, left = divmod(int(total / unit), len(ids))
+        if each:
+            break
+    return {id: float(unit * (each + (at >= len(ids) - left))) for at, id in enumerate(ids)}

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from harness.course.numbers import decimal
-from harness.course.report import Check, Diagnosis, Outcome, Report
+from harness.course.report import GRADING, Check, Diagnosis, Outcome, Report
 from harness.drawing.visible import visible
 from harness.language import tr
 
@@ -27,6 +27,8 @@ SHORT = MappingProxyType(
         "state": tr("state of its own"),
         "settings": tr("hyperparameters"),
         "missing": tr("no gradient"),
+        "cases": tr("the cases"),
+        "right": tr("right backwards pass"),
     }
 )
 # Where a stage is tried that stands in no network, as the titles of the checks end.
@@ -35,7 +37,7 @@ ALONE = "torch's graph", "a step of training"
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that went wrong, said once for all checks with the same message.
+    """Something to say, above all what went wrong, once for all checks with the same message.
 
     ``diagnosis`` is the formula that the message tells, if any.
     """
@@ -99,7 +101,9 @@ def parts(report: Report) -> tuple[Part, ...]:
     return tuple(
         Part(
             title,
-            tuple(_label(check) for check in checks if check.outcome == "passed"),
+            tuple(
+                _label(check) for check in checks if check.outcome == "passed" and not check.message
+            ),
             tuple(_findings(checks)),
             tuple(_waits(report, title, checks)),
         )
@@ -113,13 +117,13 @@ def next_step(report: Report) -> str:
         if check.outcome in ("failed", "error"):
             return f"Next: {_fix(report, check.id)}."
     for check in report.checks:
-        if check.outcome == "not_run":
+        if check.outcome == "not_run" and check.waits_for != GRADING:
             root = _root(report, check)
             return tr("Next: {fix}; check({stage_name}) says more.").format(
                 fix=_fix(report, root), stage_name=_stage_name(report, root)
             )
     ends = (each.stage is None or _slug(each.id) == "chain" for each in report.checks)
-    if any(ends) or any(check.id.endswith("/update") for check in report.checks):
+    if any(ends) or any(check.id.endswith(("/update", "/cases")) for check in report.checks):
         return tr("Everything holds. Well done.")
     return tr("Next: the other stages; once they all pass, train() tries them together.")
 
@@ -142,7 +146,7 @@ def check_label(id: str, title: str = "") -> str:
         alone = [each for each in where if each in ALONE]
         rest = tr("whole chain") if rest == "whole" else named if where else _class_name(rest)
         rest = alone[0] if alone else rest
-    return visible(SHORT.get(rest, rest) or slug)
+    return visible(SHORT.get(rest, rest).replace("/", " ") or slug)
 
 
 def needed(id: str) -> str:
@@ -154,6 +158,8 @@ def needed(id: str) -> str:
 def _title(check: Check) -> str:
     """Return the label of a check, or its title where that says more than a word can."""
     _, _, rest = check.id.partition("/")
+    if rest.startswith("shown/"):
+        return visible("∂" + check.title.partition("∂")[2])
     return visible(check.title) if rest in ("precision", *SHORT) else _label(check)
 
 
@@ -164,7 +170,7 @@ def _label(check: Check) -> str:
 def _findings(checks: list[Check]) -> Iterable[Finding]:
     same: dict[tuple[Outcome, str], list[Check]] = {}
     for check in checks:
-        if check.outcome in ("failed", "error"):
+        if check.outcome in ("failed", "error") or check.message:
             same.setdefault((check.outcome, _said(check)), []).append(check)
     asked: dict[str, str] = {}
     for (outcome, message), group in same.items():
@@ -191,7 +197,8 @@ def _waits(report: Report, title: str, checks: list[Check]) -> Iterable[Wait]:
             waiting.setdefault(_root(report, check), []).append(_label(check))
     for root, labels in waiting.items():
         stage = _stage_name(report, root)
-        needs = check_label(root) if stage in (title, "") else f"{check_label(root)} of {stage}"
+        alone = stage in (title, "") or root == GRADING
+        needs = check_label(root) if alone else f"{check_label(root)} of {stage}"
         yield Wait(needs, tuple(labels) if len(checks) > 1 else ())
 
 
