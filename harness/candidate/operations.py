@@ -270,7 +270,7 @@ class Stepped:
 class Collected:
     """Dictionaries that a function returned. Numbers, in whatever form, are float64 tensors.
 
-    Text is `Other` with that text, and what is no dictionary is one of its type by the name "".
+    Text is `Other` with that text, and what is not a dictionary is one of its type by the name "".
     """
 
     cases: tuple[Mapping[str, Returned], ...]

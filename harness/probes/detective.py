@@ -54,12 +54,12 @@ class Exhibit:
                 continue
             try:
                 with warnings.catch_warnings():
-                    # Transposing what is no matrix is deprecated, not wrong.
+                    # Transposing what is not a matrix is deprecated, and not wrong.
                     warnings.simplefilter("ignore")
                     value: object = stage.evaluate(expression, self.inputs, self.upstream)
             except Exception as error:
                 # Shapes that do not fit, and whatever else a wrong formula may run into.
-                text = tr("its ∂C/∂{name} raises {kind}")
+                text = tr("torch cannot work out its ∂C/∂{name} ({kind})")
                 return text.format(name=name, kind=type(error).__name__)
             if (came := _accepted(value, right)) is None:
                 made = shape(value) if isinstance(value, Tensor) else type(value).__name__
@@ -228,9 +228,9 @@ def exposed(context: DetectiveContext, wrong: Mistake | None, *, shown: bool) ->
         at, trouble = found
         text = tr("Case {number} exposes it: {trouble}.")
         return text.format(number=at, trouble=trouble) if shown else ""
-    where = tr("In your only case it gives what a right backward gives.")
+    where = tr("In the only case that counts it gives what a right backward gives.")
     if len(fair_ones) > 1:
-        where = tr("In each of your {count} cases it gives what a right backward gives.")
+        where = tr("In each of the {count} cases that count it gives what a right backward gives.")
     name, right = next(iter(fair_ones[0].right.items()))
     detail = ""
     if shown and right.numel() == 1 and name in wrong.gradients:

@@ -298,7 +298,7 @@ def _of_detective(assignment: Assignment, detective: Detective) -> Iterator[Plan
         [f"{detective.slug}/{kind}/{at}" for at in range(1, count + 1)]
         for kind, count in (("shown", len(detective.shown)), ("hidden", len(detective.hidden)))
     )
-    # Harmless cases that expose nothing are no work.
+    # Harmless cases that expose nothing earn nothing.
     credit = (*shown, *hidden)
     title = tr("There are up to {most} cases, of numbers in the right shapes")
     yield planned("cases", title.format(most=detective.cases), usable, credit=credit)

@@ -109,7 +109,8 @@ def _finding(finding: Finding, stage: Stage | None) -> str:
     if run:
         message += f"<details><summary>{run.strip()}</summary><code>{line}</code></details>"
     labels = f"<strong>{escape(finding.labels)}</strong>"
-    return f'<div class="bph-finding">{mark} {labels}: {message}</div>'
+    kind = " bph-passed" if finding.outcome == "passed" else ""
+    return f'<div class="bph-finding{kind}">{mark} {labels}: {message}</div>'
 
 
 _PLACES = {"line": "{}", "above": "<sup>{}</sup>", "below": "<sub>{}</sub>"}

@@ -168,12 +168,14 @@ def _label(check: Check) -> str:
 
 
 def _findings(checks: list[Check]) -> Iterable[Finding]:
-    same: dict[tuple[Outcome, str], list[Check]] = {}
+    same: dict[tuple[Outcome, str, str], list[Check]] = {}
     for check in checks:
-        if check.outcome in ("failed", "error") or check.message:
-            same.setdefault((check.outcome, _said(check)), []).append(check)
+        if check.outcome in ("failed", "error"):
+            same.setdefault((check.outcome, _said(check), ""), []).append(check)
+        elif check.message:
+            same[check.outcome, _said(check), check.id] = [check]
     asked: dict[str, str] = {}
-    for (outcome, message), group in same.items():
+    for (outcome, message, _), group in same.items():
         labels = ", ".join(_title(check) for check in group)
         if (known := group[0].diagnosis) and known.hint:
             if known.hint in asked:
