@@ -316,8 +316,9 @@ def _wrong(of: Stage, wrong: Wrong, known: Mapping[str, Mistake]) -> Mistake:
         if wrong not in known:
             raise ValueError(f"no mistake of {of.name} is called {wrong!r}: give its gradients")
         return known[wrong]
-    if unknown := sorted(set(wrong) - set(of.differentiable)):
-        raise ValueError(f"{unknown[0]} is not an input of {of.name} with a gradient")
+    single = {name for name in of.differentiable if not of.inputs[name].several}
+    if unknown := sorted(set(wrong) - single):
+        raise ValueError(f"{unknown[0]} is not an input of {of.name} with a gradient of its own")
     return Mistake("wrong", wrong, hint="")
 
 

@@ -8,14 +8,21 @@ from harness.notebook import Handout
 ERROR = detective(
     "error_cases",
     one_neuron.squared_error,
-    shown=["upstream-missing", "target-dropped", "absolute-error", "still-squared"],
+    shown=[
+        "target-dropped",
+        "absolute-error",
+        "still-squared",
+        "upstream-missing",
+        "upstream-squared",
+        "upstream-absolute",
+        "upstream-clipped",
+    ],
     hidden=[
         "squares-subtracted",
         "constant-slope",
         "order-of-returns",
-        "upstream-squared",
-        "upstream-clipped",
-        "upstream-absolute",
+        "upstream-sign-only",
+        "upstream-positive-only",
     ],
     right=[{"a": "-g * (y - a) - g * (y - a)"}],
 )
@@ -31,11 +38,16 @@ RELU = detective(
 WEIGHTED_SUM = detective(
     "weighted_sum_cases",
     many_neurons.weighted_sum,
-    shown=["transpose-too-many", "both-transposed", "weights-averaged-twice", "bias-averaged"],
+    shown=[
+        "transpose-too-many",
+        "both-transposed",
+        "weights-averaged-twice",
+        "bias-averaged",
+        "bias-largest-sample",
+    ],
     hidden=[
         "entrywise-product",
         "bias-summed-over-outputs",
-        "bias-largest-sample",
         "last-sample-only",
         "upstream-normalised",
         "upstream-squared",
@@ -47,9 +59,14 @@ WEIGHTED_SUM = detective(
 MEAN = detective(
     "mean_error_cases",
     many_neurons.squared_error,
-    shown=["not-averaged", "averaged-over-outputs", "lost-two-and-n", "upstream-missing"],
-    hidden=[
+    shown=[
+        "not-averaged",
+        "averaged-over-outputs",
+        "lost-two-and-n",
         "batch-of-five",
+        "upstream-missing",
+    ],
+    hidden=[
         "root-of-n",
         "one-sample-less",
         "summed-over-outputs",
@@ -65,7 +82,7 @@ DETECTIVE = assignment(
     "Detective",
     [ERROR, RELU, WEIGHTED_SUM, MEAN],
     name="detective",
-    points={"cases": 0.1, "right": 0.15, "shown": 0.25, "hidden": 0.2},
+    points={"cases": 0.15, "right": 0.2, "shown": 0.2, "hidden": 0.2},
 )
 
 check = Handout(DETECTIVE).check

@@ -51,7 +51,7 @@ def _value(value: object, most: int) -> ops.Returned:
     try:
         return torch.tensor(_numbers(value, left, MOST_DEPTH), dtype=torch.float64, device="cpu")
     except _TooMany:
-        return ops.Other(f"more than {most} numbers")
+        return ops.Other(ops.TOO_MANY)
     except (TypeError, ValueError, OverflowError, RuntimeError):
         # Lists of unequal length, complex numbers, and what holds no numbers.
         return ops.Other(_kind(value))

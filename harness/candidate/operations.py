@@ -161,6 +161,8 @@ class Other:
 
 
 Returned = Tensor | Other | None
+# The kind of what has more numbers than are asked for.
+TOO_MANY = "too many numbers"
 # The beginning of what was printed meanwhile, and how many lines that was in all.
 Printed = tuple[str, int]
 NOTHING_PRINTED: Printed = ("", 0)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from harness.candidate.operations import Other, Returned, Value
+from harness.candidate.operations import TOO_MANY, Other, Returned, Value
 from harness.course.inputs import Input, Mask, Real, Whole, size_of
 from harness.course.numbers import shape
 from harness.course.sizes import at_sizes, fits
@@ -94,6 +94,10 @@ def _choice(each: Input, value: Returned) -> Value:
 def _numbers(name: str, value: Returned) -> Tensor:
     if not isinstance(value, Tensor) or value.dtype != torch.float64:
         kind = value.kind if isinstance(value, Other) else "tensor"
+        if kind == TOO_MANY:
+            raise Unusable(
+                tr("{name} has more than {most} numbers.").format(name=name, most=NUMBERS)
+            )
         text = tr("{name} must be a number, or lists of numbers of equal length, not {kind}.")
         raise Unusable(text.format(name=name, kind=kind))
     if not bool(value.isfinite().all()):
