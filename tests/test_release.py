@@ -65,6 +65,7 @@ def test_no_solution_leaks(name):
         for line in block.split("\n")
     }
     code = [line for line in secrets if "saved_tensors" not in line and line not in shown]
+    code = [line for line in code if re.search(r"\w", line)]
     assert [line for line in code if line in text] == []
     assert text.count("raise NotImplementedError") == len(load_assignment(name).parts)
     assert all(not cell.get("outputs") for cell in cells_of(released))

@@ -146,7 +146,9 @@ def check_label(id: str, title: str = "") -> str:
         alone = [each for each in where if each in ALONE]
         rest = tr("whole chain") if rest == "whole" else named if where else _class_name(rest)
         rest = alone[0] if alone else rest
-    return visible(SHORT.get(rest, rest).replace("/", " ") or slug)
+    elif rest.startswith(("shown/", "hidden/")):
+        rest = rest.replace("/", " ")
+    return visible(SHORT.get(rest, rest) or slug)
 
 
 def needed(id: str) -> str:
