@@ -46,7 +46,8 @@ def staff_page(result: Result, out: Path) -> str:
 # Many submissions of a class are judged alike.
 @lru_cache(maxsize=256)
 def _chain(assignment: str, report: Report) -> Markup:
-    return Markup(chain_picture(load_assignment(assignment), report).svg)
+    declared = load_assignment(assignment)
+    return Markup(chain_picture(declared, report).svg if declared.stages else "")
 
 
 def _replay(result: Result, out: Path) -> str:

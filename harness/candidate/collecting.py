@@ -11,7 +11,7 @@ from numpy import generic, ndarray
 from torch import Tensor
 
 from harness.candidate import operations as ops
-from harness.candidate.values import NothingToCall
+from harness.candidate.values import NothingToCall, snapshot
 
 MOST_DEPTH = 8
 TENSOR_LIMIT = 100_000
@@ -68,10 +68,10 @@ def _numbers(value: object, left: Iterator[int], depth: int) -> object:
             raise _TooMany
         return float(value)
     if isinstance(value, Tensor):
+        value = snapshot(value)
+    if isinstance(value, Tensor) and value.numel() > TENSOR_LIMIT:
         # A list of so many would take up far more memory.
-        if value.numel() > TENSOR_LIMIT:
-            raise _TooMany
-        value = value.detach()
+        raise _TooMany
     if isinstance(value, Tensor | ndarray | generic) and depth:
         return _numbers(value.tolist(), left, depth - 1)
     if isinstance(value, list | tuple | range) and depth:

@@ -228,9 +228,9 @@ def exposed(context: DetectiveContext, wrong: Mistake | None, *, shown: bool) ->
         at, trouble = found
         text = tr("Case {number} exposes it: {trouble}.")
         return text.format(number=at, trouble=trouble) if shown else ""
-    where = tr("In the only case that counts it gives what a right backward gives.")
+    where = tr("In the only case that counts it passes for right.")
     if len(fair_ones) > 1:
-        where = tr("In each of the {count} cases that count it gives what a right backward gives.")
+        where = tr("In each of the {count} cases that count it passes for right.")
     name, right = next(iter(fair_ones[0].right.items()))
     detail = ""
     if shown and right.numel() == 1 and name in wrong.gradients:
