@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from harness.course.tasks import task_of
 from harness.course.tracing import trace
 from harness.declare import assignment, classify, labels, stage
+from harness.language import tr
 from harness.many_neurons import FAR, WEIGHTED_SUM
 from harness.mistakes import with_known_mistakes
 from harness.notebook import Handout
@@ -65,7 +66,7 @@ TRAINING = classify(
     unseen=360 / 1797,
     standardise=False,
     start={"w1": _starts[0], "w2": _starts[1]},
-    name="to read handwritten digits",
+    name=tr("to read handwritten digits"),
 )
 DIGITS = replace(task_of(TRAINING, trace(network, {"w1": "16 64", "w2": "10 16"})), image=(8, 8))
 

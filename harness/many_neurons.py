@@ -10,6 +10,7 @@ from harness.course.inputs import spread_far
 from harness.course.tasks import task_of
 from harness.course.tracing import trace
 from harness.declare import assignment, classify, real, stage, target
+from harness.language import tr
 from harness.mistakes import with_known_mistakes
 from harness.notebook import Handout
 from harness.training.datasets import load_digits
@@ -81,7 +82,7 @@ TRAINING = classify(
     unseen=360 / 1797,
     standardise=False,
     start={"w1": _starts[0], "w2": _starts[1]},
-    name="to read handwritten digits",
+    name=tr("to read handwritten digits"),
 )
 _shapes = {"w1": "16 64", "w2": "10 16"}
 DIGITS = replace(task_of(TRAINING, trace(digits_network, _shapes)), image=(8, 8))

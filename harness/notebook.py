@@ -21,17 +21,17 @@ from harness.drawing.chain import Picture, chain_picture
 from harness.drawing.circuit import circuit_picture
 from harness.errors import did_you_mean
 from harness.judging.judge import judge
+from harness.language import tr
 from harness.probes import plan
 from harness.show.live import Tell, progress
 from harness.show.notebook import report_html
 from harness.show.text import report_text
 from harness.training.task import Run
 
+_CHANGEABLE = tr("These marks come from the submission's own process, which can change them.")
 # nbgrader sets the variable where it runs submissions in a kernel for their marks.
 _UNTRUSTED = (
-    "<p><em>These marks come from the submission's own process, which can change them.</em></p>"
-    if os.environ.get("NBGRADER_EXECUTION") == "autograde"
-    else ""
+    f"<p><em>{_CHANGEABLE}</em></p>" if os.environ.get("NBGRADER_EXECUTION") == "autograde" else ""
 )
 
 
@@ -101,7 +101,9 @@ class Handout:
         stages = [each for each in self.assignment.stages if {*each.parts} & {*names}]
         for stage in stages:
             if {*stage.parts} - {*names}:
-                raise TypeError(f"check {' and '.join(stage.parts)} together")
+                raise TypeError(
+                    tr("check {parts} together").format(parts=" and ".join(stage.parts))
+                )
         candidate = Workbench(names, self.assignment.pairs)
         # A stage may be called otherwise than its functions; an optimizer is called as its class.
         return self._judged({*names, *(stage.name for stage in stages)}, candidate)
@@ -113,14 +115,14 @@ class Handout:
         unless every class of the assignment is given, and they form a network.
         """
         if not self.assignment.network:
-            raise TypeError("the classes form no network to train: check() tries each of them")
+            said = tr("the classes form no network to train: check() tries each of them")
+            raise TypeError(said)
         names = self._named(parts)
         every = [name for stage in self.assignment.stages for name in stage.parts]
         missing = [name for name in every if name not in names]
         if missing:
-            raise TypeError(
-                f"train() needs all stages: call train({', '.join(every)}); {missing[0]} is missing"
-            )
+            said = tr("train() needs all stages: call train({every}); {missing} is missing")
+            raise TypeError(said.format(every=", ".join(every), missing=missing[0]))
         with progress() as tell:
             return self._judged([None], _Watched(names, self.assignment.pairs, tell))
 
@@ -157,19 +159,19 @@ class Handout:
         classes = {*known} - functions - {each.name for each in self.assignment.detectives}
         if not parts:
             first = ", ".join(self.assignment.parts[0])
-            raise TypeError(f"name what to check, such as check({first})")
+            raise TypeError(tr("name what to check, such as check({first})").format(first=first))
         parts = tuple(each.__self__ if is_apply(each) else each for each in parts)
         for each in parts:
             if isinstance(each, torch.autograd.Function):
                 made = type(each).__name__
-                raise TypeError(f"pass the class: check({made}), and not check({made}(…))")
+                said = tr("pass the class: check({made}), and not check({made}(…))")
+                raise TypeError(said.format(made=made))
             name = getattr(each, "__name__", None)
             if name not in known or isinstance(each, type) != (name in classes):
                 shown = name or repr(each)[:80]
-                raise TypeError(
-                    f"{shown} is not part of this assignment; its parts are {', '.join(known)}."
-                    f"{did_you_mean(shown, known)}"
-                )
+                said = tr("{shown} is not part of this assignment; its parts are {parts}.")
+                said = said.format(shown=shown, parts=", ".join(known))
+                raise TypeError(said + did_you_mean(shown, known))
         for each in parts:
             _check_is_current(each.__name__)
         return {each.__name__: each for each in parts}
@@ -189,7 +191,8 @@ def _check_is_current(name: str) -> None:
     try:
         ast.parse(shell.transform_cell(cells[count]))
     except SyntaxError as error:
-        raise RuntimeError(
-            f"{name} is still the one from before: cell {count}, which should define it, has a "
-            f"syntax error in line {error.lineno}: {error.msg}. Correct it, and run it again."
-        ) from None
+        said = tr(
+            "{name} is still the one from before: cell {count}, which should define it, has a "
+            "syntax error in line {line}: {error}. Correct it, and run it again."
+        ).format(name=name, count=count, line=error.lineno, error=error.msg)
+        raise RuntimeError(said) from None

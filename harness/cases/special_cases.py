@@ -13,6 +13,7 @@ from harness.cases.cases import Case, alone, cached, case_of, coin, generator_fo
 from harness.cases.kinks import REFUSALS, slopes_at
 from harness.course.inputs import Real, Sizes, is_real_tensor
 from harness.course.stage import Stage, Values
+from harness.language import tr
 
 # The real inputs by name; ``xs[0]`` is the first of several.
 Named = dict[str, Tensor]
@@ -91,32 +92,41 @@ def _kinds(stage: Stage, ordinary: Named) -> Iterator[tuple[str, Make]]:
     """
     real = [name for name, value in ordinary.items() if is_real_tensor(value)]
     for name in real:
-        yield f"{name} is 0", partial(_filled, numbers={name: 0.0})
+        yield tr("{name} is 0").format(name=name), partial(_filled, numbers={name: 0.0})
         if ordinary[name].dim():
-            yield f"{name} is 0 or 1", partial(_bits, names=(name,))
-            yield f"entries of {name} are equal", partial(_equal, names=(name,))
+            yield tr("{name} is 0 or 1").format(name=name), partial(_bits, names=(name,))
+            yield (
+                tr("entries of {name} are equal").format(name=name),
+                partial(_equal, names=(name,)),
+            )
         else:
-            yield f"{name} is 1", partial(_filled, numbers={name: 1.0})
+            yield tr("{name} is 1").format(name=name), partial(_filled, numbers={name: 1.0})
         # Where a domain ends at 0, what is right may need to keep away from it.
         if _are_allowed(stage, {name: torch.tensor([-1e-3, 1e-3])}):
-            yield f"{name} is near 0", partial(_small, name=name)
+            yield tr("{name} is near 0").format(name=name), partial(_small, name=name)
     pairs = (
         (one, other)
         for one, other in combinations(real, 2)
         if len(real) <= EVERY_PAIR or ordinary[one].shape == ordinary[other].shape
     )
     for one, other in islice(pairs, MOST_PAIRS):
-        yield f"{one} equals {other}", partial(_equal, names=(one, other))
-        yield f"{one} is −{other}", partial(_equal, names=(one, other), sign=-1)
+        yield (
+            tr("{one} equals {other}").format(one=one, other=other),
+            partial(_equal, names=(one, other)),
+        )
+        yield (
+            tr("{one} is −{other}").format(one=one, other=other),
+            partial(_equal, names=(one, other), sign=-1),
+        )
     for name in (each for each in ordinary if each not in real):
-        yield f"all entries of {name} are the same", partial(_same, name=name)
+        yield tr("all entries of {name} are the same").format(name=name), partial(_same, name=name)
     if len(real) > 1:
-        yield "all inputs are 0", partial(_filled, numbers=dict.fromkeys(real, 0.0))
+        yield tr("all inputs are 0"), partial(_filled, numbers=dict.fromkeys(real, 0.0))
         yield from _zeros_and_ones(stage, tuple(real))
 
 
 def _zeros_and_ones(stage: Stage, names: tuple[str, ...]) -> Iterator[tuple[str, Make]]:
-    kind = "all inputs are 0 or 1"
+    kind = tr("all inputs are 0 or 1")
     if not stage.is_scalar or len(names) > EVERY_COMBINATION:
         yield kind, partial(_bits, names=names)
         return

@@ -31,7 +31,10 @@ _LIKE: Mapping[str, list[str]] = {
     # Those that end in _ change a tensor in place.
     "tensor": [each for each in dir(Tensor) if not (each.startswith("_") or each.endswith("_"))],
 }
-_OTHERS = {"ndarray": "numpy array", "float64": "numpy number", "float32": "numpy number"}
+_OTHERS = {
+    "ndarray": tr("numpy array"),
+    **dict.fromkeys(("float64", "float32"), tr("numpy number")),
+}
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,7 @@ def in_place_of_a_tensor(kind: str, call: Call) -> tuple[str, str]:
     """Return an object of a type with its article, and what to do where a tensor belongs."""
     if call.stage and call.stage.pair:
         # An array that is left is not one of numbers.
-        return a({"ndarray": "array of objects"}.get(kind, kind)), ""
+        return a({"ndarray": tr("array of objects")}.get(kind, kind)), ""
     return a(_OTHERS.get(kind, kind)), explanation(Raised("Returned", kind), call)
 
 
@@ -208,4 +211,4 @@ def _named(shape: list[str], sizes: Sizes) -> str:
     every = list(lengths.values())
     names = {size: name for name, size in lengths.items() if every.count(size) == 1 and size != "1"}
     inside = ", ".join(names.get(size, size) for size in shape)
-    return f"({inside},)" if len(shape) == 1 else f"({inside})" if shape else "a single number"
+    return f"({inside},)" if len(shape) == 1 else f"({inside})" if shape else tr("a single number")

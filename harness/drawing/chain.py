@@ -223,7 +223,7 @@ def _legend(outcomes: Mapping[Edge, Outcome], lacking: Sequence[Edge], y: float)
     x = 8.0
     words = {look.word: look.mark for each, look in LOOKS.items() if each in outcomes.values()}
     if lacking:
-        words["g, the upstream, is missing"] = crossed_g()
+        words[tr("g, the upstream, is missing")] = crossed_g()
     for word, mark in words.items():
         yield mark.draw(x, y) + caption(x + mark.width + 6, y + 4.5, word)
         x += mark.width + 6 + sans_width(word, 13) + 22

@@ -16,6 +16,7 @@ from harness.drawing.marks import PLAIN
 from harness.drawing.mathematics import Block, row, set_formula
 from harness.drawing.svg import DOWN, UP, Picture, caption, picture
 from harness.formulas.notation import upright
+from harness.language import tr
 
 if TYPE_CHECKING:
     from harness.course.assignment import Assignment
@@ -39,9 +40,10 @@ def circuit_picture(
     network = assignment.network
     graph = graph_of(network, fold=False)
     if network is None or graph is None or any(graph.dimensions.values()):
-        raise ValueError("values can be drawn on a chain of single numbers only")
+        raise ValueError(tr("values can be drawn on a chain of single numbers only"))
     if {*given} != {*network.arguments}:
-        raise TypeError(f"give a number for each of {', '.join(network.arguments)}")
+        names = ", ".join(network.arguments)
+        raise TypeError(tr("give a number for each of {names}").format(names=names))
     values = {x: torch.tensor(float(value), dtype=torch.float64) for x, value in given.items()}
     for value in values.values():
         value.requires_grad_()
@@ -64,7 +66,7 @@ def circuit_picture(
     body += [node.draw() for node in layout.nodes.values()]
     for name, node in layout.nodes.items():
         body += _numbers(node, values[name].item(), felt.get(name))
-    title = f"{assignment.title}: values above, gradients below"
+    title = tr("{title}: values above, gradients below").format(title=assignment.title)
     said = [f"{x} = {_short(values[x].item())}" for x in layout.nodes]
     said += [f"∂{graph.names[graph.spine[-1]]}/∂{x} = {_short(slope)}" for x, slope in felt.items()]
     size = layout.width + RIGHT, layout.height + FOOT

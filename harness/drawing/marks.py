@@ -7,6 +7,7 @@ from harness.course.numbers import decimal
 from harness.course.report import Outcome
 from harness.drawing.mathematics import Block
 from harness.drawing.svg import BAD, GOOD, element
+from harness.language import tr
 
 Style = Mapping[str, str | float]
 PLAIN: Style = {"stroke_width": 1.5}
@@ -43,21 +44,21 @@ class Look:
 
 
 LOOKS: Mapping[Outcome, Look] = {
-    "passed": Look("right", {"stroke_width": 1.25}, "M1 1L5 5L13-6", GOOD),
+    "passed": Look(tr("right"), {"stroke_width": 1.25}, "M1 1L5 5L13-6", GOOD),
     "failed": Look(
-        "wrong",
+        tr("wrong"),
         {"stroke": BAD, "stroke_width": 3.0, "stroke_dasharray": "8 4"},
         "M1.5-5.5L12.5 5.5M1.5 5.5L12.5-5.5",
         BAD,
     ),
     "error": Look(
-        "an error",
+        tr("an error"),
         {"stroke": BAD, "stroke_width": 3.0, "stroke_dasharray": "8 3 2 3"},
         "M7-7V2M7 6.9V7",
         BAD,
     ),
     "not_run": Look(
-        "not yet",
+        tr("not yet"),
         {"stroke_width": 1.5, "stroke_dasharray": "1.5 4"},
         "M2 3h.01M7 3h.01M12 3h.01",
         "currentColor",

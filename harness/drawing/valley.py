@@ -11,6 +11,7 @@ import torch
 
 from harness.course.report import Check, Report
 from harness.drawing.svg import BAD, GOOD, Picture, Point, caption, element, line, picture
+from harness.language import tr
 from harness.updates import Optimizer, Rule
 from harness.updates.rule import read_rule
 from harness.updates.trajectory import Settings, led_down
@@ -54,27 +55,23 @@ def valley_picture(optimizer: Optimizer, wrong: Rule | None = None) -> Picture:
     """Draw the steps of an optimizer down a valley, and those of a wrong rule beside them."""
     assert optimizer.rule is not None
     size, slope, right = _right(optimizer.rule, optimizer.tries[0])
-    body = [*_levels(), caption(12, 20, f"{optimizer.name}: {STEPS} steps down a valley")]
-    paths = [(right, GOOD, "right" if wrong else "your steps")]
+    head = tr("{name}: {steps} steps down a valley").format(name=optimizer.name, steps=STEPS)
+    body = [*_levels(), caption(12, 20, head)]
+    paths = [(right, GOOD, tr("right") if wrong else tr("your steps"))]
     if wrong:
         yours = _path(wrong, optimizer.tries[0], size, slope)
-        paths.append((yours, BAD, "yours"))
+        paths.append((yours, BAD, tr("yours")))
     for row, (path, colour, name) in enumerate(paths):
         body += _drawn(path, size, colour)
         x, y = 12 + 90 * row, HEIGHT - 5
         body.append(line((x, y - 4), (x + 18, y - 4), stroke=colour, stroke_width=2))
         body.append(caption(x + 24, y, name))
-    said = f"{name_of(paths[0][2])} end {_end(right, size)}."
+    first = tr("The right steps end {end}.") if wrong else tr("Your steps end {end}.")
+    said = first.format(end=_end(right, size))
     if wrong:
-        said += f" Yours end {_end(paths[1][0], size)}."
-    return picture(
-        body, WIDTH, HEIGHT, title=f"The path of {optimizer.name} down a valley", description=said
-    )
-
-
-def name_of(name: str) -> str:
-    """Return the beginning of a sentence about the steps called so."""
-    return "The right steps" if name == "right" else "Your steps"
+        said += tr(" Yours end {end}.").format(end=_end(paths[1][0], size))
+    title = tr("The path of {name} down a valley").format(name=optimizer.name)
+    return picture(body, WIDTH, HEIGHT, title=title, description=said)
 
 
 def _right(rule: Rule, settings: Settings) -> tuple[float, float, list[Point]]:
@@ -142,6 +139,6 @@ def _inside(path: Sequence[Point], size: float) -> list[Point]:
 
 def _end(path: Sequence[Point], size: float) -> str:
     if len(path) <= STEPS:
-        return "beyond all numbers"
+        return tr("beyond all numbers")
     share = math.hypot(*path[-1]) / math.hypot(*START) / size
-    return f"at {share:.0%} of the distance they began at"
+    return tr("at {share} of the distance they began at").format(share=f"{share:.0%}")

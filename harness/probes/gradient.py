@@ -236,14 +236,16 @@ def _judge_with_engine(call: Call, name: str, at: int, got: Tensor) -> None:
         text += "." if stage.pair else tr("; torch hides it by summing.")
         raise _failed(call, name, text)
     if got.shape != given.shape:
-        call.context.advise(
-            tr(
-                "{backward} returns ∂C/∂{name} with extra axes of size 1{but} the shape "
-                "of {name} itself is clearer."
-            ).format(
-                backward=backward, name=name, but=":" if stage.pair else "; torch drops them, but"
-            )
+        advice = tr(
+            "{backward} returns ∂C/∂{name} with extra axes of size 1; torch drops them, but the "
+            "shape of {name} itself is clearer."
         )
+        if stage.pair:
+            advice = tr(
+                "{backward} returns ∂C/∂{name} with extra axes of size 1: the shape of {name} "
+                "itself is clearer."
+            )
+        call.context.advise(advice.format(backward=backward, name=name))
 
 
 def _judge_numerically(context: StageContext, name: str) -> None:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from harness.candidate import operations as ops
 from harness.candidate.values import copied
+from harness.language import tr
 
 # Stands for any object that torch's engine refuses as a gradient; it never reaches a student.
 _NO_TENSOR = object()
@@ -50,8 +51,8 @@ def proxy(
         returned = reply.values if outputs > 1 else (reply.value,)
         tensors = tuple(each.detach() for each in returned if isinstance(each, Tensor))
         if len(tensors) < len(returned) or len(returned) != outputs:
-            what = "a tensor for each output" if outputs > 1 else "a tensor"
-            said = f"forward did not return {what} this time"
+            each = tr("forward did not return a tensor for each output this time")
+            said = each if outputs > 1 else tr("forward did not return a tensor this time")
             raise StageTrouble(stage, "forward", ops.Absent(said))
         return tensors if outputs > 1 else tensors[0]
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
+from harness.language import tr
+
 _T = TypeVar("_T")
 
 # Of text and lines in plots: it stands out from white and from black.
@@ -17,17 +19,17 @@ def predicted(guess: object, truth: float, *, within: float | None = 0.02) -> No
     It may be off by the share ``within``; with None, only its sign counts.
     """
     if guess is None:
-        print("Put your number in place of None, and run the cell again.")
+        print(tr("Put your number in place of None, and run the cell again."))
     elif not isinstance(guess, int | float) or guess != guess:
-        print("That is not a number.")
+        print(tr("That is not a number."))
     elif guess * truth < 0 or (guess == 0) != (truth == 0):
-        print("No: look at the sign.")
+        print(tr("No: look at the sign."))
     elif within is None or abs(guess - truth) <= within * abs(truth):
-        print("Right.")
+        print(tr("Right."))
     else:
-        print(
-            f"The sign is right; the size is too {'large' if abs(guess) > abs(truth) else 'small'}."
-        )
+        large = tr("The sign is right; the size is too large.")
+        small = tr("The sign is right; the size is too small.")
+        print(large if abs(guess) > abs(truth) else small)
 
 
 def attempt(make: Callable[[], _T]) -> _T | None:
@@ -35,9 +37,10 @@ def attempt(make: Callable[[], _T]) -> _T | None:
     try:
         return make()
     except NotImplementedError:
-        print("Something is still to be written; then this cell shows more.")
+        print(tr("Something is still to be written; then this cell shows more."))
     except Exception as error:  # whatever a student's code raises: the checks say more
-        print(f"Your code raised {type(error).__name__}: {error}; its check says more.")
+        said = tr("Your code raised {kind}: {error}; its check says more.")
+        print(said.format(kind=type(error).__name__, error=error))
     return None
 
 

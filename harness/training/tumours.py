@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from harness.candidate.operations import Link
+from harness.language import tr
 from harness.training.datasets import load_concave_points
 from harness.training.task import Network, Parameters, Task
 
@@ -76,7 +77,7 @@ def _read(answers: Sequence[Tensor | None], count: int) -> Tensor:
 
 
 TUMOURS = Task(
-    name="to tell malignant tumours from benign ones",
+    name=tr("to tell malignant tumours from benign ones"),
     parameters=_parameters,
     network=_network,
     batch=lambda step: _all_seen(),
