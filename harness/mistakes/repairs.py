@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 # What the verbs leave of a formula; {0} is the formula, with brackets.
 _WHOLE = {
@@ -60,35 +60,78 @@ def _plain(text: str) -> str:
 
 
 class _Put(ast.NodeTransformer):
-    """Puts one expression for another, wherever that stands: "a for z"."""
+    """Puts one expression for another wherever that stands, also with its sign turned: "a for z".
+
+    Of a function of ``a``, as in "a for abs(a)", what it is applied to stays if ``a`` is in it.
+    """
 
     def __init__(self, what: str) -> None:
         new, _, old = what.rpartition(" for ")
-        self._new, self._old = _tree(new), ast.dump(_tree(old))
+        self._new, self._old = _tree(new), _tree(old)
 
     def visit(self, node: ast.AST) -> ast.AST:
-        return self._new if ast.dump(node) == self._old else self.generic_visit(node)
+        if sign := _sign(node, self._old):
+            return self._new if sign > 0 else ast.UnaryOp(ast.USub(), self._new)
+        if (inner := _inside(node, self._old, self._new)) is not None:
+            return inner
+        return self.generic_visit(node)
+
+
+def _sign(node: ast.AST, other: ast.AST) -> int:
+    """Return 1 if two trees are the same, −1 if one is the other's difference turned, else 0."""
+    if ast.dump(node) == ast.dump(other):
+        return 1
+    match node, other:
+        case ast.BinOp(one, ast.Sub(), two), ast.BinOp(left, ast.Sub(), right):
+            return -1 if _sign(one, right) > 0 and _sign(two, left) > 0 else 0
+    return 0
+
+
+def _inside(node: ast.AST, old: ast.AST, new: ast.AST) -> ast.AST | None:
+    """Return what stands in a function or a power where ``old`` has ``new``, if that is in it."""
+    found: list[ast.AST] = []
+
+    def fits(one: object, other: object) -> bool:
+        if isinstance(one, ast.AST) and isinstance(other, ast.AST):
+            if _sign(other, new) > 0:
+                found.append(one)
+                return any(_sign(each, new) > 0 for each in ast.walk(one))
+            fields = zip(ast.iter_fields(one), ast.iter_fields(other), strict=False)
+            return type(one) is type(other) and all(fits(x, y) for (_, x), (_, y) in fields)
+        if isinstance(one, list) and isinstance(other, list):
+            return len(one) == len(other) and all(map(fits, one, other))
+        return one == other
+
+    wraps = isinstance(old, ast.Call) or (
+        isinstance(old, ast.BinOp) and isinstance(old.op, ast.Pow)
+    )
+    return found[0] if wraps and fits(node, old) and len(found) == 1 else None
 
 
 class _Left(ast.NodeTransformer):
-    """Leaves out a factor, a divisor or a term, once, or a function or method wherever it is."""
+    """Leaves out a factor, a divisor or a term, once; a function, a method or an index wherever."""
 
     def __init__(self, what: str) -> None:
-        self._is: Callable[[ast.AST], bool] = lambda node: _plain(what) == ast.unparse(node)
-        self._what, self._done = what, False
+        self._what = what
+        self._old = None if what[0] in ".[" else _tree(what)
+
+    def _is_index(self, index: ast.expr) -> bool:
+        return ast.unparse(ast.Subscript(ast.Name("_"), index)) == f"_{self._what}"
 
     def visit(self, node: ast.AST) -> ast.AST:
         match node:
             case ast.Call(func=ast.Attribute(value, attr)) if f".{attr}" == self._what:
                 return self.visit(value)
+            case ast.Subscript(value, index) if self._is_index(index):
+                return self.visit(value)
             case ast.Call(func=ast.Name(id), args=[value]) if id == self._what:
                 return self.visit(value)
-            case ast.BinOp() if not self._done and not self._what.startswith("."):
-                one, op, other = node.left, node.op, node.right
-                self._done = True
-                if self._is(other) and isinstance(op, ast.Mult | ast.Div | ast.Add | ast.Sub):
-                    return one
-                if self._is(one) and isinstance(op, ast.Mult | ast.Add):
-                    return other
-                self._done = False
+            case ast.BinOp(one, op, other) if self._old is not None:
+                for part, rest, kinds in (
+                    (other, one, ast.Mult | ast.Div | ast.Add | ast.Sub),
+                    (one, other, ast.Mult | ast.Add),
+                ):
+                    if isinstance(op, kinds) and (sign := _sign(part, self._old)):
+                        self._old = None
+                        return rest if sign > 0 else ast.UnaryOp(ast.USub(), rest)
         return self.generic_visit(node)
