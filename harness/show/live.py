@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
+from harness.language import tr
+
 # Seconds between two updates of a notebook's bar.
 PAUSE = 0.1
 
@@ -42,8 +44,8 @@ def progress_html(done: int, total: int, cost: float | None = None) -> str:
 
 
 def _said(done: int, total: int, cost: float | None) -> str:
-    said = f"Training: step {done} of {total}"
-    return said if cost is None else f"{said}, cost {cost:.3f}"
+    said = tr("Training: step {done} of {total}").format(done=done, total=total)
+    return said if cost is None else tr("{said}, cost {cost}").format(said=said, cost=f"{cost:.3f}")
 
 
 def _in_notebook() -> bool:
