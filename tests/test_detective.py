@@ -557,6 +557,20 @@ class TestChapter:
         text = (ROOT / "solutions" / "detective" / "detective.ipynb").read_text(encoding="utf-8")
         assert f"of our {total} suspects, {total - exposed} survive all of them" in text
 
+    def test_one_random_case_exposes_more_than_all_of_them(self) -> None:
+        exposed = 0
+        for of in DETECTIVE.detectives:
+            for seed in range(10):
+                generator = torch.Generator().manual_seed(seed)
+                inputs = of.stage.sample(generator, {"N": 4, "K": 3, "n_in": 2})
+                shape = of.stage.run(inputs)[0].shape
+                g = 2 * torch.randn(shape, generator=generator, dtype=torch.float64)
+                case = Exhibit(of, 1, inputs, (g,))
+                assert not case.unfair
+                wrong = [each for each in (*of.shown, *of.hidden) if each]
+                exposed += sum(bool(case.exposes(each.gradients)) for each in wrong)
+        assert round(exposed / 10) == 40
+
     def test_ones_let_more_than_half_through(self) -> None:
         exposed = 0
         for of in DETECTIVE.detectives:
