@@ -12,7 +12,7 @@ from grading.cli.check import check
 from grading.cli.common import UNUSABLE
 from grading.cli.course import doctor, new, release, verify
 from grading.cli.export import export
-from grading.cli.grade import grade, override, replay, similar
+from grading.cli.grade import grade, merge, override, replay, similar
 from grading.cli.report import report
 from grading.cli.start import start
 from grading.errors import refused_as
@@ -66,6 +66,7 @@ for command in (
     start,
     check,
     grade,
+    merge,
     replay,
     report,
     override,

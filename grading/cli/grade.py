@@ -1,4 +1,4 @@
-"""``backprop grade``, and what else is done with a class: replay, override, similar."""
+"""``backprop grade``, and what else is done with a class: merge, replay, override, similar."""
 
 import math
 import sys
@@ -23,11 +23,20 @@ from grading.cli.common import (
 )
 from grading.cli.report import update_report
 from grading.errors import isolated
+from grading.runs.shards import Shard, read_shard
 from grading.sandbox import LOCKED, Isolation, open_spawner
+from grading.workers.capacity import cores
 from harness.course.assignments import current_course, release_in, source_of
 from harness.drawing.visible import visible_line
 from harness.errors import UserError
 
+OUT_FOLDER = click.option(
+    "--out",
+    required=True,
+    metavar="DIR",
+    callback=given_folder,
+    help="Folder to write the results to.",
+)
 ROSTER = click.option(
     "--roster",
     type=PATH,
@@ -36,17 +45,23 @@ ROSTER = click.option(
 )
 
 
+def given_shard(
+    _context: click.Context, _parameter: click.Parameter, value: str | None
+) -> Shard | None:
+    """Return the shard that is given on the command line, if any. Refuse what is none."""
+    try:
+        return read_shard(value) if value else None
+    except ValueError:
+        raise click.BadParameter(
+            f"{value!r} is not part K of N parts: give numbers such as 1/40, up to 40/40."
+        ) from None
+
+
 @click.command()
 @FOLDER
 @FOR_ASSIGNMENT
 @COURSE
-@click.option(
-    "--out",
-    required=True,
-    metavar="DIR",
-    callback=given_folder,
-    help="Folder to write the results to.",
-)
+@OUT_FOLDER
 @click.option(
     "--workers",
     type=click.IntRange(min=1),
@@ -80,6 +95,13 @@ ROSTER = click.option(
     metavar="NAME",
     help="Where a submission holds several files, grade this one; its choice is kept in DIR.",
 )
+@click.option(
+    "--shard",
+    metavar="K/N",
+    callback=given_shard,
+    help="Grade only part K of N, so that N runs grade the class, each with a DIR of its own; "
+    "`backprop merge` puts their results together.",
+)
 @click.option("--preview", is_flag=True, help="Only show whose mark would change, and why.")
 def grade(folder: Path, assignment: str, out: Path, preview: bool, **options: Any) -> None:
     """Grade every submission in a folder.
@@ -106,6 +128,31 @@ def grade(folder: Path, assignment: str, out: Path, preview: bool, **options: An
         click.echo(stop.said, err=True)
         sys.exit(stop.exit_code)
     sys.exit(1 if not complete else 3 if moves else 0)
+
+
+@click.command()
+@click.argument("shards", metavar="DIR...", nargs=-1, required=True, type=PATH)
+@OUT_FOLDER
+@COURSE
+def merge(shards: tuple[Path, ...], out: Path) -> None:
+    """Put the results of shards together.
+
+    Each DIR is what `backprop grade --shard` wrote, and all shards of the class are needed. In the
+    folder given with --out, the class is as one run would have graded it: export, report, override,
+    replay and a later `backprop grade` work there.
+
+    Exit code 0: every submission has a mark; 1: some marks are open; 2: the shards cannot be
+    merged.
+    """
+    from rich.console import Console
+
+    from grading.runs.merge import merge
+    from grading.runs.summary import Counts, print_summary
+
+    results = merge(shards, out)
+    page = update_report(out, cores())
+    print_summary(Console(), results, out, Counts(len(results), 0, 0), page)
+    sys.exit(any(result.mark is None for result in results))
 
 
 @click.command()

@@ -89,16 +89,16 @@ def readable_results(results: Path) -> Iterator[Result | None]:
                 yield None
 
 
-def each_line(results: Path) -> Iterator[tuple[bytes, Result]]:
+def each_line(results: Path, *, may_be_empty: bool = False) -> Iterator[tuple[bytes, Result]]:
     """Yield each line of the run in ``results``, as bytes and as a result.
 
-    Raise UserError if one cannot be read, or there is none.
+    Raise UserError if one cannot be read, or there is none and it may not be empty.
     """
     path = results / LINES
     number = 0
     for number, line in enumerate(_lines(path), 1):
         yield line, _decoded(line, Result, path, f"Line {number} of {path}")
-    if not number:
+    if not number and not may_be_empty:
         raise UserError(f"{path} is empty: grade something first.")
 
 

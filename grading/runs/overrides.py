@@ -143,15 +143,20 @@ def _publish(
     folder: Path, results: Sequence[Result], overrides: Sequence[Override], name: str
 ) -> Result:
     """Write the overrides, then the results with them."""
-    in_order = sorted(overrides, key=lambda each: (each.submission, each.check or ""))
     applied = [Overrides(overrides).applied(result) for result in results]
     with refusals(folder, "read or written"):
         run = json.loads((folder / RUN).read_bytes())
-        with replaced(folder / FILE) as file:
-            data = msgspec.json.encode(_File(1, in_order))
-            file.write(msgspec.json.format(data, indent=2) + b"\n")
+        write_overrides(folder, overrides)
         publish(folder, applied, run)
     return _named(applied, name, folder)
+
+
+def write_overrides(folder: Path, overrides: Iterable[Override]) -> None:
+    """Replace the overrides of the run in a folder. Raise OSError if that is impossible."""
+    in_order = sorted(overrides, key=lambda each: (each.submission, each.check or ""))
+    with replaced(folder / FILE) as file:
+        data = msgspec.json.encode(_File(1, in_order))
+        file.write(msgspec.json.format(data, indent=2) + b"\n")
 
 
 def _named(results: Sequence[Result], name: str, folder: Path) -> Result:

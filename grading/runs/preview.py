@@ -79,7 +79,7 @@ def compared(
 ) -> Moves:
     """Return the changes from the results ``before`` to those ``after``, made as ``facts`` say."""
     old = {result.submission: result for result in before[0]}
-    moves = Moves(causes=_causes(before[1], facts) if before[1] else [])
+    moves = Moves(causes=changed(before[1], facts) if before[1] else [])
     for new in after:
         if (was := old.pop(new.submission, None)) is None:
             moves.new.append(new.submission)
@@ -92,14 +92,14 @@ def compared(
     return moves
 
 
-def _causes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """Return what has changed about the grading, as far as it is on record."""
+def changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """Return what differs between two records of how something was graded."""
     was, now = _flat({**before, "missing": 0}), _flat({**after, "missing": 0})
-    ignored = ("isolation", "schema", "missing", "not_on_roster")
+    ignored = ("isolation", "as_root", "schema", "missing", "not_on_roster")
     # Nobody reads a digest.
-    changed = {"declaration": "declaration: it has changed"}
+    words = {"declaration": "declaration: it has changed"}
     return [
-        changed.get(name, f"{name}: {was.get(name, 'not set')} → {now.get(name, 'not set')}")
+        words.get(name, f"{name}: {was.get(name, 'not set')} → {now.get(name, 'not set')}")
         for name in sorted({*was, *now})
         if was.get(name) != now.get(name) and not name.startswith(ignored)
     ]

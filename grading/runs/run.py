@@ -25,6 +25,7 @@ from grading.runs.journal import Journal, Keys, LazyResults
 from grading.runs.output import open_journal, seed_for
 from grading.runs.overrides import Overrides, read_overrides
 from grading.runs.preview import compared, print_moves, published
+from grading.runs.shards import Shard
 from grading.runs.signals import Stopped, stoppable, unstoppable
 from grading.runs.start import check_declared, progress, warn_not_isolated, worker_count
 from grading.runs.submissions import Folder, open_folder
@@ -50,7 +51,8 @@ class Options:
     machine that is safe for untrusted code. ``only`` names the submissions to grade, if not all;
     ``fresh`` discards what earlier runs finished of them. ``roster`` is a CSV file of the class,
     ``platform`` the learning platform that the folder is a download from, if that is to be said.
-    ``file`` names the one that counts where several of a submission could.
+    ``file`` names the one that counts where several of a submission could. Only submissions in the
+    ``shard`` are graded, if there is one; runs in the same folder share its seed.
     """
 
     workers: int | None = None
@@ -61,6 +63,7 @@ class Options:
     roster: Path | None = None
     file: str = ""
     platform: str = ""
+    shard: Shard | None = None
 
 
 def grade_folder(folder: Path, assignment: str, out: Path, options: Options) -> bool:
@@ -76,7 +79,9 @@ def grade_folder(folder: Path, assignment: str, out: Path, options: Options) -> 
             publish(out, results, run.facts())
             run.journal.keep_only({entry.name for entry in run.entries})
         # From here on nothing can harm the marks.
-        report, trouble = _report(out, options.workers or cores())
+        # The report on a shard is that on the whole class, once they are merged.
+        unreported = options.shard is not None
+        report, trouble = (None, None) if unreported else _report(out, options.workers or cores())
         print_summary(Console(), results, out, run.counts(), report)
         for line in run.attendance():
             click.echo(line)
@@ -110,6 +115,8 @@ def _finished(
     with open_folder(path) as folder, ExitStack() as stack:
         intake = folder.take_in(assignment, out, roster, options.platform)
         named = {each.name for each in folder.wanted(intake.entries, options.only)}
+        shard = options.shard
+        entries = [each for each in intake.entries if shard is None or shard.holds(each.name)]
         journal = stack.enter_context(open_journal(out))
         for line in (*(roster.notes if roster else ()), *intake.lines()):
             click.echo(line)
@@ -118,10 +125,11 @@ def _finished(
                 _with_file(attempt, journal, options if each.name in named else Options())
                 for attempt in attempts_of(each, assignment) or [each]
             ]
-            for each in intake.entries
+            for each in entries
         }
         wanted = [attempt for name in students if name in named for attempt in students[name]]
-        job = Job(assignment, settings, seed_for(out, options.seed, keep=publishes))
+        keeper = out.absolute().parent if shard else out
+        job = Job(assignment, settings, seed_for(keeper, options.seed, keep=publishes))
         overrides = Overrides(read_overrides(out))
         run = _Run(students, wanted, job, journal, out, folder, options, intake, overrides)
         try:
@@ -283,10 +291,14 @@ class _Run:
             **({"declaration": declared} if declared else {}),
             "seed": self.job.seed,
             "settings": self.job.settings.as_dict(),
-            "isolation": max({place.isolation for place in places}, key=LEVELS.index),
+            "isolation": max(
+                (place.isolation for place in places), key=LEVELS.index, default="full"
+            ),
             **({"as_root": True} if self._any_as_root() else {}),
             "versions": versions(),
         }
+        if self.options.shard:
+            facts["shard"] = str(self.options.shard)
         if self.intake.platform:
             facts["platform"] = self.intake.platform
         if self.options.roster:

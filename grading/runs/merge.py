@@ -1,0 +1,148 @@
+"""Put the results of a class that was graded in shards together."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from grading.errors import listed, refusals
+from grading.results.lines import LINES, RUN, Result, decode_result, publish, replaced
+from grading.results.record import each_line, read_run
+from grading.runs import journal as journals
+from grading.runs.journal import LazyResults, only_run_in
+from grading.runs.output import SEED
+from grading.runs.overrides import Overrides, read_overrides, write_overrides
+from grading.runs.preview import changed
+from grading.runs.shards import Shard, read_shard
+from grading.sandbox import LEVELS
+from grading.workers.seeds import kept_seed
+from harness.drawing.visible import visible
+from harness.errors import UserError
+
+
+class _Part(NamedTuple):
+    """A folder of results, how they were made, and of which shard they are."""
+
+    folder: Path
+    facts: Mapping[str, Any]
+    shard: Shard
+
+
+def merge(folders: Sequence[Path], out: Path) -> Collection[Result]:
+    """Publish the results of all shards of a class in ``out``, and return them.
+
+    What is merged needs no grading again: the journals are merged too. Overrides are kept; those
+    in ``out`` replace a shard's. Raise UserError if one of the shards is missing or being graded,
+    if they were graded in different ways, or if a file cannot be read or written.
+    """
+    if out.resolve() in {folder.resolve() for folder in folders}:
+        raise UserError(f"{out} is one of the shards: give --out another folder.")
+    with ExitStack() as stack, refusals(out, "written"):
+        parts = [_read(folder, stack) for folder in folders]
+        _require_whole(parts)
+        _require_alike(parts)
+        places = _places(parts)
+        out.mkdir(parents=True, exist_ok=True)
+        stack.enter_context(only_run_in(out))
+        given = {
+            (each.submission, each.check): each
+            for folder in (*folders, out)
+            for each in read_overrides(folder)
+        }
+        overrides = Overrides(given.values())
+
+        def read(name: str) -> Result:
+            path, start, length = places[name]
+            with path.open("rb") as file:
+                file.seek(start)
+                return overrides.applied(decode_result(file.read(length)))
+
+        results = LazyResults(places, read)
+        kept_seed(out / SEED, parts[0].facts["seed"])
+        with replaced(out / journals.FILE) as journal:
+            for part in parts:
+                with (part.folder / journals.FILE).open("rb") as file:
+                    shutil.copyfileobj(file, journal)
+        if given:
+            write_overrides(out, given.values())
+        publish(out, results, _facts(parts))
+    return results
+
+
+def _read(folder: Path, stack: ExitStack) -> _Part:
+    """Return what is in a shard's folder, and keep runs out of it."""
+    read_run(folder)
+    stack.enter_context(only_run_in(folder))
+    facts = json.loads((folder / RUN).read_bytes())
+    try:
+        return _Part(folder, facts, read_shard(facts["shard"]))
+    except (KeyError, ValueError):
+        raise UserError(
+            f"{folder} holds the results of a whole class: give folders that `backprop grade "
+            "--shard` wrote."
+        ) from None
+
+
+def _require_whole(parts: Sequence[_Part]) -> None:
+    """Raise UserError unless each shard of a class is there once."""
+    first = parts[0]
+    seen: dict[Shard, Path] = {}
+    for part in parts:
+        if part.shard.of != first.shard.of:
+            raise UserError(
+                f"{first.folder} holds shard {first.shard} and {part.folder} shard {part.shard}: "
+                "merge shards of the same division."
+            )
+        if part.shard in seen:
+            raise UserError(
+                f"{seen[part.shard]} and {part.folder} both hold shard {part.shard}: give one."
+            )
+        seen[part.shard] = part.folder
+    every = (Shard(number + 1, first.shard.of) for number in range(first.shard.of))
+    if missing := [str(each) for each in every if each not in seen]:
+        raise UserError(f"Results of these shards are missing: {listed(missing)}.")
+
+
+def _require_alike(parts: Sequence[_Part]) -> None:
+    """Raise UserError if two shards were graded in different ways."""
+    first = parts[0]
+    for part in parts[1:]:
+        differences = [
+            each for each in changed(first.facts, part.facts) if not each.startswith("shard: ")
+        ]
+        if differences:
+            seeds = " Give all the same --seed." if differences[0].startswith("seed") else ""
+            raise UserError(
+                f"{part.folder} was graded in another way than {first.folder} "
+                f"({'; '.join(map(visible, differences))}): grade it again in the same way.{seeds}"
+            )
+
+
+def _places(parts: Sequence[_Part]) -> dict[str, tuple[Path, int, int]]:
+    """Return where the line of each submission is. Raise UserError if one has two."""
+    places: dict[str, tuple[Path, int, int]] = {}
+    for part in parts:
+        path, start = part.folder / LINES, 0
+        for line, result in each_line(path.parent, may_be_empty=True):
+            name = result.submission
+            if name in places:
+                raise UserError(
+                    f"{places[name][0]} and {path} both have a submission called {visible(name)}: "
+                    "grade the shards of one folder again."
+                )
+            places[name] = path, start, len(line)
+            start += len(line)
+    return places
+
+
+def _facts(parts: Sequence[_Part]) -> dict[str, Any]:
+    """Return what ``run.json`` says of all: the weakest isolation, and who is always missing."""
+    facts = {name: value for name, value in parts[0].facts.items() if name != "shard"}
+    facts["isolation"] = max((part.facts["isolation"] for part in parts), key=LEVELS.index)
+    if any(part.facts.get("as_root") for part in parts):
+        facts["as_root"] = True
+    return facts
