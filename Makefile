@@ -82,9 +82,9 @@ $(STAMPS)/base: PARTS := base
 $(STAMPS)/grading: PARTS := base grading
 $(STAMPS)/grading: EXTRAS := [grading]
 $(STAMPS)/dev: PARTS := base grading dev
-$(STAMPS)/dev: EXTRAS := [notebook,grading,postgresql,dev]
+$(STAMPS)/dev: EXTRAS := [notebook,grading,cluster,postgresql,dev]
 $(STAMPS)/mutation: PARTS := base grading dev mutation
-$(STAMPS)/mutation: EXTRAS := [notebook,grading,postgresql,dev,mutation]
+$(STAMPS)/mutation: EXTRAS := [notebook,grading,cluster,postgresql,dev,mutation]
 $(STAMPS)/base $(STAMPS)/grading $(STAMPS)/dev $(STAMPS)/mutation: $(STAMPS)/venv $(PINS)
 	@echo "Installing backprop-harness$(EXTRAS) into $(VENV); the first time takes minutes, as torch is large"
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.$(EXTRAS)'

@@ -102,6 +102,13 @@ def given_shard(
     help="Grade only part K of N, so that N runs grade the class, each with a DIR of its own; "
     "`backprop merge` puts their results together.",
 )
+@click.option(
+    "--scheduler",
+    default="",
+    metavar="ADDRESS",
+    help="Grade on the cluster of a dask scheduler, such as tls://host:8786; local:4 starts four "
+    "workers here to try it.",
+)
 @click.option("--preview", is_flag=True, help="Only show whose mark would change, and why.")
 def grade(folder: Path, assignment: str, out: Path, preview: bool, **options: Any) -> None:
     """Grade every submission in a folder.

@@ -19,6 +19,7 @@ import msgspec
 
 from grading.errors import refusals
 from grading.results.lines import OPEN, Result, decode_result, encode_result, replaced
+from grading.results.versions import own_source
 from grading.sandbox import Isolation
 from grading.workers.jobs import Job
 from harness.course.assignments import declaration_digest, source_of
@@ -71,7 +72,7 @@ class Keys:
             settings,
             job.seed,
             dict(versions),
-            _own_source(),
+            own_source(),
         ]
         self._shared = hashlib.sha256(msgspec.json.encode(shared, order="deterministic"))
 
@@ -284,15 +285,3 @@ def _author(line: bytes) -> str:
 
 def _sum(key: str, isolation: str, result: bytes) -> int:
     return zlib.crc32(result, zlib.crc32(f"{key} {isolation} ".encode()))
-
-
-def _own_source() -> str:
-    """Return a digest of the packages that judge: their code, and the data that decides marks."""
-    root = Path(__file__).parents[2]
-    total = hashlib.sha256()
-    for package in ("grading", "harness"):
-        files = (root / package).rglob("*")
-        for path in sorted(path for path in files if path.suffix in (".py", ".toml", ".npz")):
-            total.update(f"{path.relative_to(root)} ".encode())
-            total.update(hashlib.sha256(path.read_bytes()).digest())
-    return total.hexdigest()

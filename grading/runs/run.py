@@ -34,9 +34,10 @@ from grading.sandbox import LEVELS, LOCKED, Isolation, open_zygote
 from grading.submissions.intake import Intake
 from grading.submissions.people import read_roster
 from grading.submissions.reading import Entry, digest_of
-from grading.workers.batch import executor, grade_entries, start_early
+from grading.workers.batch import Machines, Pool, executor, graded_by, start_early
 from grading.workers.capacity import cores
-from grading.workers.jobs import Job
+from grading.workers.cluster import open_cluster
+from grading.workers.jobs import Graded, Job
 from harness.course.assignments import settings_of
 from harness.course.numbers import plural
 from harness.errors import UserError
@@ -52,7 +53,8 @@ class Options:
     ``fresh`` discards what earlier runs finished of them. ``roster`` is a CSV file of the class,
     ``platform`` the learning platform that the folder is a download from, if that is to be said.
     ``file`` names the one that counts where several of a submission could. Only submissions in the
-    ``shard`` are graded, if there is one; runs in the same folder share its seed.
+    ``shard`` are graded, if there is one; runs in the same folder share its seed. ``scheduler`` is
+    the address of a cluster to grade on.
     """
 
     workers: int | None = None
@@ -64,6 +66,7 @@ class Options:
     file: str = ""
     platform: str = ""
     shard: Shard | None = None
+    scheduler: str = ""
 
 
 def grade_folder(folder: Path, assignment: str, out: Path, options: Options) -> bool:
@@ -223,24 +226,35 @@ class _Run:
         waiting = [entry for entry in self.wanted if not self._is_finished(entry)]
         if not waiting:
             return
-        settings = self.job.settings
-        started = worker_count(self.options.workers, len(waiting), settings.limits.memory_mib)
-        levels = [self.options.isolation] if self.options.isolation else LOCKED
-        with isolated(), open_zygote(levels, settings.packages) or nullcontext() as zygote:
-            start_early(self.job)
+        with self._machines(len(waiting)) as machines:
             check_declared(self.job)
-            level = zygote.isolation if zygote else "minimal"
-            self.as_root = zygote is not None and zygote.as_root
-            if level == "minimal":
-                warn_not_isolated()
-            results = grade_entries(waiting, self.job, started, zygote)
+            results = graded_by(machines, waiting, self.job)
             with closing(results), progress(len(waiting)) as done:
-                for result in results:
-                    if result.status == "grader_error":
+                for graded in results:
+                    if graded.result.status == "grader_error":
                         self.folder.require()
-                    self._take(result, level)
-                    done(result.submission)
+                    self._take(graded)
+                    done(graded.result.submission)
         self.folder.require()
+
+    @contextmanager
+    def _machines(self, waiting: int) -> Iterator[Machines]:
+        """Start what is to grade so many submissions, or connect to it."""
+        settings, asked = self.job.settings, self.options
+        levels = [asked.isolation] if asked.isolation else LOCKED
+        with isolated():
+            if asked.scheduler:
+                if levels == ["minimal"]:
+                    warn_not_isolated()
+                with open_cluster(asked.scheduler, self.job, levels) as cluster:
+                    yield cluster
+                return
+            started = worker_count(asked.workers, waiting, settings.limits.memory_mib)
+            with open_zygote(levels, settings.packages) or nullcontext() as zygote:
+                start_early(self.job)
+                if zygote is None or zygote.isolation == "minimal":
+                    warn_not_isolated()
+                yield Pool(started, zygote)
 
     def how_to_resume(self) -> str:
         """Return what to tell a person who has stopped the run."""
@@ -339,14 +353,16 @@ class _Run:
         place = self.journal.place(entry.name)
         return place is not None and place.finished and entry.name in self.current
 
-    def _take(self, result: Result, level: Isolation) -> None:
+    def _take(self, graded: Graded) -> None:
         """Keep a result under the digest of what was graded: files change while others wait."""
+        result = graded.result
         digest = "" if result.status in OPEN else result.digest
         file = self.files[result.submission]
         key = self.keys.key(result.submission, digest, file)
         # Kept and counted together, so that a stop in between reports the right number.
         with unstoppable():
             with refusals(self.out, "written"):
-                self.journal.append(key, level, result, file)
+                self.journal.append(key, graded.isolation, result, file)
             self.current.add(result.submission)
+            self.as_root |= graded.as_root
             self.graded += 1

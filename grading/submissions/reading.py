@@ -63,6 +63,8 @@ class Entry(msgspec.Struct, frozen=True):
     attempts: tuple["Entry", ...] = ()
 
 
+# The code files and zips of a submission, and the reason why they cannot be used, if there is one.
+Handed = tuple[Sequence[File], str]
 # Reads the code in the files of a submission. Raises Unreadable where there is none.
 Parser = Callable[[Sequence[File], Sought], Source]
 
@@ -137,12 +139,15 @@ def holds_only(entry: Entry) -> frozenset[str]:
     return frozenset(names) if names <= set(assignment_names()) else frozenset()
 
 
-def read_submission(entry: Entry, assignment: str, parse: Parser) -> Submission:
+def read_submission(
+    entry: Entry, assignment: str, parse: Parser, handed: Handed | None = None
+) -> Submission:
     """Return the code of a submission, or the reason why there is none to use.
 
-    ``parse`` reads the files, which can exhaust the process that does it.
+    ``parse`` reads the files, which can exhaust the process that does it: those that `read_files`
+    returned, where they are ``handed`` over.
     """
-    files, reason = read_files(entry, assignment)
+    files, reason = handed or read_files(entry, assignment)
     known = digest(files, reason)
     if reason:
         # Where there is something, what stands in its way costs no marks unseen.

@@ -15,10 +15,13 @@ from contextlib import contextmanager
 from multiprocessing import forkserver
 from multiprocessing.context import BaseContext, ForkServerContext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
 
 from grading.confined.spawner import SpawnerError
 from grading.results.lines import Result
+from grading.sandbox import Isolation
 from grading.sandbox.temporary import room
 from grading.submissions.reading import Entry
 from grading.workers.helpers import GRACE_SECONDS, in_time, wake
@@ -35,43 +38,113 @@ TRIES = 2
 FRUGAL = {"MALLOC_MMAP_THRESHOLD_": "262144", "MALLOC_ARENA_MAX": "1"}
 
 
-def grade_entries(
-    entries: Sequence[Entry], job: Job, workers: int, zygote: Zygote | None
-) -> Generator[Result, None, None]:
-    """Grade the entries in ``workers`` processes and yield each result as it comes.
+class Machines(Protocol):
+    """What grades: worker processes on this machine or on others."""
 
-    Children come from ``zygote``, or without one from the workers themselves. A worker or zygote
-    that dies is replaced; a submission that none survives is a ``grader_error``. Raise
-    SpawnerError if the zygote cannot be restarted, and GraderBroken if a worker does not grade
-    known submissions right.
+    def grade(
+        self, entries: Sequence[Entry], job: Job, *, second: bool = False
+    ) -> Iterator[Graded]:
+        """Yield each entry as it is graded.
+
+        A ``second`` try is final. Raise BrokenProcessPool or SpawnerError if the processes died.
+        """
+
+    def renew(self) -> None:
+        """Replace what has died."""
+
+
+def graded_by(
+    machines: Machines, entries: Sequence[Entry], job: Job
+) -> Generator[Graded, None, None]:
+    """Grade the entries and yield each as it comes.
+
+    What dies is replaced; a submission that nothing survives is a ``grader_error``. Raise
+    SpawnerError if that is impossible, and GraderBroken if known submissions are not graded right.
     """
     named = {entry.name: entry for entry in entries}
     doubtful: list[Entry] = []
-    for graded in _tried_once(named.copy(), job, workers, zygote):
+    for graded in _tried_once(named.copy(), job, machines):
         if graded.again:
             doubtful.append(named[graded.result.submission])
         else:
-            yield graded.result
+            yield graded
     for entry in doubtful:
-        yield _grade_alone(entry, job, zygote, second=True).result
+        yield _grade_alone(entry, job, machines, second=True)
 
 
-def _tried_once(
-    waiting: dict[str, Entry], job: Job, workers: int, zygote: Zygote | None
-) -> Iterator[Graded]:
+def grade_entries(
+    entries: Sequence[Entry], job: Job, workers: int, zygote: Zygote | None
+) -> Generator[Result, None, None]:
+    """Grade the entries in ``workers`` processes on this machine, as `graded_by` does.
+
+    Children come from ``zygote``, or without one from the workers themselves.
+    """
+    for graded in graded_by(Pool(workers, zygote), entries, job):
+        yield graded.result
+
+
+def _tried_once(waiting: dict[str, Entry], job: Job, machines: Machines) -> Iterator[Graded]:
     futile = 0
     while waiting and futile < TRIES:
         before = len(waiting)
         try:
-            for graded in _round(list(waiting.values()), job, workers, zygote):
+            for graded in machines.grade(list(waiting.values()), job):
                 del waiting[graded.result.submission]
                 yield graded
         except (BrokenProcessPool, SpawnerError):
-            if zygote is not None:
-                zygote.restart()
+            machines.renew()
             futile = futile + 1 if len(waiting) == before else 0
     for entry in waiting.values():
-        yield _grade_alone(entry, job, zygote, second=False)
+        yield _grade_alone(entry, job, machines, second=False)
+
+
+def _grade_alone(entry: Entry, job: Job, machines: Machines, *, second: bool) -> Graded:
+    why = ""
+    for _ in range(TRIES):
+        try:
+            (graded,) = machines.grade([entry], job, second=second)
+            return graded
+        except (BrokenProcessPool, SpawnerError) as error:
+            why = f"the grader's own processes died over it: {error}"
+            machines.renew()
+    from grading.workers.worker import given_up
+
+    return Graded(given_up(entry, job, why), again=False)
+
+
+class Pool:
+    """Worker processes on this machine; without a ``zygote`` they start children themselves."""
+
+    def __init__(self, workers: int, zygote: Zygote | None) -> None:
+        self._workers = workers
+        self._zygote = zygote
+
+    def grade(
+        self, entries: Sequence[Entry], job: Job, *, second: bool = False
+    ) -> Iterator[Graded]:
+        """Yield each entry as it is graded."""
+        zygote = self._zygote
+        door = zygote.door if zygote else None
+        with executor(min(self._workers, len(entries)), door) as workplaces:
+            futures = {workplaces.submit(_grade_entry, entry, job, second) for entry in entries}
+            level: Isolation = zygote.isolation if zygote else "minimal"
+            as_root = zygote is not None and zygote.as_root
+            try:
+                for future in _as_completed(futures):
+                    graded = decode_graded(future.result())
+                    yield msgspec.structs.replace(graded, isolation=level, as_root=as_root)
+            except BaseException:
+                for future in futures:
+                    future.cancel()
+                # Workers that wait for a student's answer stop waiting.
+                if zygote is not None:
+                    zygote.close()
+                raise
+
+    def renew(self) -> None:
+        """Restart the warm process that children come from."""
+        if self._zygote is not None:
+            self._zygote.restart()
 
 
 def start_early(job: Job) -> None:
@@ -86,39 +159,6 @@ def start_early(job: Job) -> None:
         finally:
             for name in added:
                 del os.environ[name]
-
-
-def _grade_alone(entry: Entry, job: Job, zygote: Zygote | None, *, second: bool) -> Graded:
-    why = ""
-    for _ in range(TRIES):
-        try:
-            (graded,) = _round([entry], job, 1, zygote, second=second)
-            return graded
-        except (BrokenProcessPool, SpawnerError) as error:
-            why = f"the grader's own processes died over it: {error}"
-            if zygote is not None:
-                zygote.restart()
-    from grading.workers.worker import given_up
-
-    return Graded(given_up(entry, job, why), again=False)
-
-
-def _round(
-    entries: Sequence[Entry], job: Job, workers: int, zygote: Zygote | None, *, second: bool = False
-) -> Iterator[Graded]:
-    door = zygote.door if zygote else None
-    with executor(min(workers, len(entries)), door) as workplaces:
-        futures = {workplaces.submit(_grade_entry, entry, job, second) for entry in entries}
-        try:
-            for future in _as_completed(futures):
-                yield decode_graded(future.result())
-        except BaseException:
-            for future in futures:
-                future.cancel()
-            # Workers that wait for a student's answer stop waiting.
-            if zygote is not None:
-                zygote.close()
-            raise
 
 
 def _as_completed(waiting: set[Future[bytes]]) -> Iterator[Future[bytes]]:

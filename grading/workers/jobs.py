@@ -5,6 +5,7 @@ from collections.abc import Callable
 import msgspec
 
 from grading.results.lines import Result
+from grading.sandbox import Isolation
 from harness.course.settings import Settings
 from harness.errors import UserError
 
@@ -27,11 +28,14 @@ class Job(msgspec.Struct, frozen=True):
 class Graded(msgspec.Struct, frozen=True):
     """A result, and whether to grade ``again``, alone, as the machine may be at fault.
 
-    That is so if wall-clock time decided, or if the system killed a process.
+    That is so if wall-clock time decided, or if the system killed a process. The submission's code,
+    if it ran, ran at the level ``isolation``, in processes that were ``as_root`` or not.
     """
 
     result: Result
     again: bool
+    isolation: Isolation = "full"
+    as_root: bool = False
 
 
 # A graded submission as JSON, and back. Anything else raises msgspec.DecodeError.

@@ -10,6 +10,8 @@ import signal
 import socket
 import threading
 import traceback
+from collections.abc import Callable
+from functools import partial
 from multiprocessing.process import BaseProcess
 
 # One thread: more only burn processor time at these sizes, and forks do not mix with threads.
@@ -23,7 +25,7 @@ from grading.errors import refusal
 from grading.results.lines import Result
 from grading.sandbox import LEVELS, Spawner, SpawnerError, can_fork, open_spawner
 from grading.sandbox.reader import Reader
-from grading.submissions.reading import Entry, Submission, read_submission
+from grading.submissions.reading import Entry, Handed, Submission, read_files, read_submission
 from grading.workers.grader import grade_submission, unmarked
 from grading.workers.jobs import Graded, GraderBroken, Job, encode_graded
 from grading.workers.selftest import judge_known
@@ -45,35 +47,52 @@ def share_what_is_here() -> None:
 share_what_is_here()
 
 
-class _Workplace:
-    """This process's connection to what starts children, opened when first needed."""
+class Workplace:
+    """This process's connection to what starts children, opened when first needed.
 
-    def __init__(self) -> None:
-        self.door: socket.socket | None = None
+    ``opened`` opens it; it raises SpawnerError if that is impossible.
+    """
+
+    def __init__(self, opened: Callable[[], Spawner]) -> None:
+        self._opened = opened
         self._spawner: Spawner | None = None
         self._reader: Reader | None = None
         self._works = False
 
+    def grade(self, entry: Entry, job: Job, *, second: bool, files: Handed | None = None) -> Graded:
+        """Return an entry, graded. A fault of the grader itself is a ``grader_error``.
+
+        ``files`` are what was handed in, by default what this machine has at the entry's paths. A
+        ``second`` try, alone after a doubtful one, is final. Raise SpawnerError if children cannot
+        be started, which is to be tried again elsewhere, and GraderBroken if known submissions do
+        not get the marks they deserve.
+        """
+        why = ""
+        for _ in range(TRIES):
+            try:
+                return self._graded(entry, job, second, files)
+            except SpawnerError:
+                self.leave()
+                raise
+            except GraderBroken:
+                raise
+            except Exception:
+                # A fault of the grader must neither end the batch nor become a zero.
+                why = traceback.format_exc(limit=-8)
+                self.leave()
+        return Graded(given_up(entry, job, why), again=False)
+
     def spawner(self) -> Spawner:
         """Return the connection. The first time, known submissions are graded over it."""
         if self._spawner is None:
-            if self.door is None:
-                self._spawner = open_spawner(LEVELS)
-            else:
-                from grading.sandbox.zygote import Connection
-
-                self._spawner = Connection(self.door)
+            self._spawner = self._opened()
         if not self._works:
             judge_known(self._spawner)
             self._works = True
         return self._spawner
 
-    def reader(self) -> Reader:
-        if self._reader is None:
-            self._reader = Reader(self.spawner())
-        return self._reader
-
     def leave(self) -> None:
+        """Close the connection; the next use opens another."""
         if self._reader is not None:
             self._reader.close()
             self._reader = None
@@ -81,8 +100,22 @@ class _Workplace:
             self._spawner.close()
             self._spawner = None
 
+    def _graded(self, entry: Entry, job: Job, second: bool, files: Handed | None) -> Graded:
+        spawner = self.spawner()
+        if self._reader is None:
+            self._reader = Reader(spawner)
+        try:
+            handed = files or read_files(entry, job.assignment)
+        except OSError as error:
+            return Graded(given_up(entry, job, refusal(error, entry.paths[0])), again=False)
+        submission = read_submission(entry, job.assignment, self._reader.source, handed)
+        assignment = load_assignment(job.assignment)
+        return grade_submission(
+            submission, assignment, job.settings, job.seed, spawner, second=second
+        )
 
-_workplace = _Workplace()
+
+_workplace = Workplace(partial(open_spawner, LEVELS))
 
 
 def start(door: socket.socket | None) -> None:
@@ -97,7 +130,14 @@ def start(door: socket.socket | None) -> None:
         from grading.confined.locks import die_with
 
         die_with(os.getppid())
-    _workplace.door = door
+    global _workplace  # noqa: PLW0603 - a process grades at one place
+    _workplace = Workplace(partial(open_spawner, LEVELS) if door is None else partial(_enter, door))
+
+
+def _enter(door: socket.socket) -> Spawner:
+    from grading.sandbox.zygote import Connection
+
+    return Connection(door)
 
 
 def _end_with(main: BaseProcess | None) -> None:
@@ -108,26 +148,8 @@ def _end_with(main: BaseProcess | None) -> None:
 
 
 def grade_entry(entry: Entry, job: Job, *, second: bool) -> bytes:
-    """Return one entry, graded, as plain bytes. A fault of the grader itself is a ``grader_error``.
-
-    A ``second`` try, alone after a doubtful one, is final. Raise SpawnerError if children cannot
-    be started, which is to be tried again elsewhere, and GraderBroken if known submissions do not
-    get the marks they deserve.
-    """
-    why = ""
-    for _ in range(TRIES):
-        try:
-            return encode_graded(_graded(entry, job, second))
-        except SpawnerError:
-            _workplace.leave()
-            raise
-        except GraderBroken:
-            raise
-        except Exception:
-            # A fault of the grader must neither end the batch nor become a zero.
-            why = traceback.format_exc(limit=-8)
-            _workplace.leave()
-    return encode_graded(Graded(given_up(entry, job, why), again=False))
+    """Return one entry, graded, as plain bytes. Raise as `Workplace.grade` does."""
+    return encode_graded(_workplace.grade(entry, job, second=second))
 
 
 def given_up(entry: Entry, job: Job, why: str) -> Result:
@@ -136,18 +158,3 @@ def given_up(entry: Entry, job: Job, why: str) -> Result:
     assignment = load_assignment(job.assignment)
     submission = Submission(entry.name, "")
     return unmarked(submission, assignment, job.settings, "grader_error", reason, why)
-
-
-def _graded(entry: Entry, job: Job, second: bool) -> Graded:
-    try:
-        submission = read_submission(entry, job.assignment, _workplace.reader().source)
-    except OSError as error:
-        return Graded(given_up(entry, job, refusal(error, entry.paths[0])), again=False)
-    return grade_submission(
-        submission,
-        load_assignment(job.assignment),
-        job.settings,
-        job.seed,
-        _workplace.spawner(),
-        second=second,
-    )
