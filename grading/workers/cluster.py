@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import re
 import secrets
 import time
 import warnings
@@ -47,7 +48,7 @@ LOOK_SECONDS = 1.0
 GONE_SECONDS = 60.0
 # How often workers may die or fail over one submission before it is left for the end.
 TRIES = 2
-LOCAL = "local"
+LOCAL = re.compile(r"local(?::([1-9]\d*))?")
 # What the client calls a connection that it has given up.
 CLOSED = ("closing", "closed")
 
@@ -59,12 +60,9 @@ def open_cluster(address: str, job: Job, levels: Sequence[Isolation]) -> Iterato
     Students' processes run at one of ``levels``. Raise UserError if there is no such cluster, or
     others could listen in.
     """
-    name, _, number = address.partition(":")
-    if name == LOCAL and (number or "1").isdecimal():
-        count = int(number) if number else None
-    else:
+    here = LOCAL.fullmatch(address)
+    if not here:
         _require_private(address)
-        count = 0
     try:
         import distributed
     except ImportError:
@@ -74,9 +72,9 @@ def open_cluster(address: str, job: Job, levels: Sequence[Isolation]) -> Iterato
     # What matters of it is said in this program's words.
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     warnings.filterwarnings("ignore", "Sending large graph", UserWarning)
-    if count != 0:
+    if here:
         local = distributed.LocalCluster(
-            n_workers=count,
+            n_workers=int(here[1]) if here[1] else None,
             threads_per_worker=1,
             memory_limit=0,
             host="127.0.0.1",
@@ -185,7 +183,7 @@ class Cluster:
                         yield done
                         continue
                     strikes[entry.name] += bool(trouble)
-                    if strikes[entry.name] < TRIES:
+                    if strikes[entry.name] < (1 if second else TRIES):
                         waiting.appendleft(entry)
                     elif second:
                         raise BrokenProcessPool(trouble)
@@ -301,11 +299,11 @@ class Cluster:
     def _require_some(self) -> None:
         """Raise UserError if all workers have said that they cannot grade; else say what waits."""
         if any(worker.fit or worker.joining for worker in self._workers.values()):
-            self._waits = False
-        elif self._workers and not self._was_fit:
+            return
+        if self._workers and not self._was_fit:
             address, reason = next(iter(self._refused.items()))
             raise UserError(f"No worker of {self._address} can grade. {address}: {reason}")
-        elif not self._waits:
+        if not self._waits:
             self._waits = True
             click.echo(f"Waiting for workers of {self._address}.", err=True)
 

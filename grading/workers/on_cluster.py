@@ -14,7 +14,7 @@ from threading import Lock
 import msgspec
 from distributed import get_worker
 
-from grading.confined.spawner import Spawner, SpawnerError
+from grading.confined.spawner import Spawner
 from grading.errors import sentence
 from grading.parsing.source import File
 from grading.results.versions import own_source, versions
@@ -123,9 +123,8 @@ def join(orders: bytes) -> str:
         try:
             _sites[told.run] = Site(told)
         except Exception as error:
-            if not (said := sentence(error)):
-                raise
-            return said
+            # Whatever it is, this worker cannot grade and others may.
+            return sentence(error) or f"{type(error).__name__}: {error}"
         return ""
 
 
@@ -136,9 +135,10 @@ def grade(run: str, work: bytes) -> bytes:
             return encode(Reply())
         try:
             return encode(Reply(site.grade(_decode_work(work))))
-        except SpawnerError as error:
+        except Exception as error:
+            # It is told as text: what a worker raises is not decoded elsewhere.
             _leave(run)
-            return encode(Reply(trouble=str(error)))
+            return encode(Reply(trouble=f"{type(error).__name__}: {error}"))
 
 
 def leave(run: str) -> None:
