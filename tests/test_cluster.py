@@ -153,7 +153,7 @@ class TestAddress:
             ("local:0", "not a scheduler's address"),
         ],
     )
-    def test_what_is_none_or_open_to_others_is_refused(self, tmp_path, address, said):
+    def test_an_address_that_is_wrong_or_open_to_others_is_refused(self, tmp_path, address, said):
         (tmp_path / "class").mkdir()
         (tmp_path / "class/ada.py").write_text("")
         asked = ["grade", str(tmp_path / "class"), "--assignment", "one-neuron"]

@@ -20,7 +20,9 @@ from grading.runs.journal import FILE, only_run_in
 from grading.runs.output import SEED
 from grading.runs.run import Options, grade_folder, preview_folder
 from grading.runs.signals import Stopped, stoppable, unstoppable
+from grading.sandbox import Isolation
 from grading.submissions.reading import digest_of
+from grading.workers.jobs import Graded
 from grading.workers.seeds import kept_seed
 from harness.errors import UserError
 from tests.test_remote import RIGHT
@@ -57,12 +59,13 @@ class FakeGrader:
         self.graded: list[str] = []
         self.fails: set[str] = set()
         self.then = lambda _name: None
+        self.isolation: Isolation = "minimal"
 
-    def __call__(self, entries, job, _workers, _zygote):
+    def __call__(self, _machines, entries, job):
         for entry in entries:
             self.graded.append(entry.name)
             self.then(entry.name)
-            yield self.result(entry, job)
+            yield Graded(self.result(entry, job), again=False, isolation=self.isolation)
 
     def result(self, entry, job):
         failed = entry.name in self.fails
@@ -79,7 +82,7 @@ class FakeGrader:
 
 def in_place(monkeypatch, fake):
     """Has runs grade with ``fake``, behind no wall."""
-    monkeypatch.setattr(run, "grade_entries", fake)
+    monkeypatch.setattr(run, "graded_by", fake)
     monkeypatch.setattr(run, "open_zygote", lambda *_wish: nullcontext(None))
     return fake
 
@@ -272,12 +275,8 @@ class TestPublished:
         assert published() == {"alice": 1, "bob": 2, "carol": 3}
 
     def test_the_weakest_isolation_is_told(self, course, grader, monkeypatch):
-        class Locked:
-            isolation = "full"
-            as_root = False
-
         with monkeypatch.context() as patch:
-            patch.setattr(run, "open_zygote", lambda *_wish: nullcontext(Locked()))
+            patch.setattr(grader, "isolation", "full")
             grade(grader, only=["alice"])
             assert json.loads(Path("out/run.json").read_text())["isolation"] == "full"
         grade(grader)
@@ -416,13 +415,14 @@ from contextlib import nullcontext
 from pathlib import Path
 from grading.runs import run
 from grading.submissions.reading import digest_of
+from grading.workers.jobs import Graded
 from tests.test_journal import result
 import msgspec
-def grade(entries, job, workers, zygote):
+def grade(machines, entries, job):
     for entry in entries:
         digest = digest_of(entry, job.assignment)
-        yield msgspec.structs.replace(result(entry.name), digest=digest)
-run.grade_entries = grade
+        yield Graded(msgspec.structs.replace(result(entry.name), digest=digest), again=False)
+run.graded_by = grade
 run.open_zygote = lambda *wish: nullcontext(None)
 for _ in range(2):
     assert run.grade_folder(Path("in"), "many-neurons", Path("out"), run.Options())

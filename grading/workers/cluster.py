@@ -89,7 +89,7 @@ def open_cluster(address: str, job: Job, levels: Sequence[Isolation]) -> Iterato
 
 
 def _require_private(address: str) -> None:
-    """Raise UserError for what is no scheduler's address, or for one that anybody can read."""
+    """Raise UserError for anything but a scheduler's address that others cannot listen to."""
     scheme, _, rest = address.partition("://")
     host, _, port = rest.rpartition(":")
     if scheme not in ("tcp", "tls") or not host or not port.isdecimal():
@@ -336,7 +336,7 @@ class Cluster:
             return
         error = joining.exception()
         if isinstance(error, ImportError):
-            reason = f"It lacks what grading needs ({error}): install backprop-harness[cluster]."
+            reason = f"A package is missing ({error}): install backprop-harness[cluster]."
         else:
             reason = f"{type(error).__name__}: {error}" if error else joining.result()
         worker.fit = not reason
