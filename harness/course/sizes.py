@@ -28,7 +28,7 @@ MOST, MOST_FOR_GRADCHECK, MOST_FOR_SPECIAL = 4_000, 64, 120
 MOST_COMBINATIONS, MOST_TURNS = 2_000, 16
 TRIES = 1_000
 # The smallest sizes, and the choices of given values at each, for examples to compute by hand.
-MOST_SMALL, FEW_RESTS = 16, 3
+MOST_SMALL, FEW_RESTS, MANY_DIMENSIONS = 16, 3, 6
 
 
 class NoSizes(ValueError):
@@ -115,7 +115,8 @@ def _smallest(stage: Stage) -> Sizes:
 @lru_cache(maxsize=256)
 def small_sizes(stage: Stage) -> tuple[Sizes, ...]:
     """Return the smallest sizes that meet the conditions, single ones first."""
-    every = sorted(product((1, 2, 3), repeat=len(stage.dimensions)), key=sum)
+    few = (1, 2) if len(stage.dimensions) > MANY_DIMENSIONS else (1, 2, 3)
+    every = sorted(product(few, repeat=len(stage.dimensions)), key=sum)
     rests = _rests(stage)[:FEW_RESTS]
     found = (
         {**dict(zip(stage.dimensions, sides, strict=True)), **rest}
