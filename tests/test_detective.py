@@ -31,9 +31,11 @@ from grading.verify.equivalents import equivalents_for
 from grading.verify.styles import catalogue, written
 from harness.candidate import operations as ops
 from harness.candidate.workbench import Workbench
+from harness.cases.exhibits import ABSOLUTE, RELATIVE, DetectiveContext, Exhibit
+from harness.cases.given import Unusable, read_case
 from harness.course.assignment import Assignment
 from harness.course.assignments import load_assignment
-from harness.course.detective import NUMBERS, Detective, Unusable, read_case
+from harness.course.detective import NUMBERS, Detective
 from harness.course.report import Check, Report
 from harness.course.settings import Limits, Settings, for_student
 from harness.declare import DeclarationError, assignment, detective, labels, mask, stage
@@ -44,7 +46,6 @@ from harness.judging.judge import judge
 from harness.judging.validation import validate
 from harness.notebook import Handout
 from harness.probes import plan
-from harness.probes.detective import ABSOLUTE, RELATIVE, DetectiveContext, Exhibit
 from harness.show import report_html, report_text
 from tests.own_course import declare
 

@@ -8,10 +8,10 @@ from grading.parsing.source import read_source
 from grading.sandbox import Spawner
 from grading.sandbox.remote import RemoteCandidate
 from grading.verify.case import Case, Solution
+from harness.cases.exhibits import DetectiveContext
 from harness.course.assignment import Assignment
 from harness.course.detective import Detective
 from harness.course.settings import Limits
-from harness.probes.detective import DetectiveContext
 
 _FRAME = '''
 import numpy

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from harness.candidate.workbench import Workbench
 from harness.cases.cases import case_of, largest
+from harness.cases.exhibits import Exhibit
 from harness.cases.rounding import rounding
 from harness.course.assignment import Assignment
 from harness.course.detective import Detective
@@ -32,7 +33,7 @@ from harness.errors import UserError
 from harness.formulas.same import generic_cases, same_as_true
 from harness.mistakes import mistakes_in
 from harness.probes import Failed, Session, plan
-from harness.probes.detective import Exhibit, formulas
+from harness.probes.detective import formulas
 from harness.probes.optimizers import OptimizerContext
 from harness.training.task import Task, train_reference
 from harness.updates import Optimizer

@@ -8,6 +8,7 @@ from functools import partial
 from itertools import count
 
 from harness.candidate.operations import Candidate
+from harness.cases.exhibits import DetectiveContext
 from harness.course.assignment import Assignment
 from harness.course.detective import Detective
 from harness.course.settings import Settings, SettingsError
@@ -17,7 +18,7 @@ from harness.language import tr
 from harness.probes import optimizers, robustness
 from harness.probes.chain import judge_chain
 from harness.probes.context import StageContext
-from harness.probes.detective import DetectiveContext, exposed, fair, formulas, usable
+from harness.probes.detective import exposed, fair, formulas, usable
 from harness.probes.forward import forward
 from harness.probes.gradient import gradient
 from harness.probes.optimizers import OptimizerContext
