@@ -510,10 +510,17 @@ class TestHandouts:
         there = load_assignment("cases", folder / "assignment.py")
         assert judge(there, Workbench({"cases": lambda: [GOOD]})).report.passed
 
-    def test_a_hidden_backward_that_is_needed_elsewhere_is_refused(self, tmp_path: Path) -> None:
-        text = HIDDEN.replace("ASSIGNMENT", "right = [WRONG[0]]\nASSIGNMENT").replace(
-            "hidden=WRONG", "hidden=WRONG, right=right"
-        )
+    @pytest.mark.parametrize(
+        ("old", "new"),
+        [
+            ("hidden=WRONG", "hidden=WRONG, right=[WRONG[0]]"),
+            ('detective("cases", relu, shown=[{"z": "g"}], hidden=WRONG)', "detective(*NAMED)"),
+        ],
+    )
+    def test_a_hidden_backward_that_would_be_handed_out_is_refused(
+        self, tmp_path: Path, old: str, new: str
+    ) -> None:
+        text = HIDDEN.replace(old, new).replace("WRONG =", 'NAMED = "cases", relu\nWRONG =')
         folder = declare(tmp_path, "cases", text)
         with pytest.raises(UserError, match="a hidden backward of cases would be handed out"):
             module_text(folder)

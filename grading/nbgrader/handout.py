@@ -79,11 +79,11 @@ def module_text(folder: Path) -> str:
                 f"run: {error}"
             ) from None
         _compare(folder / DECLARATION, declared, made)
-    _check_hidden(folder / DECLARATION, declared, text)
+        _check_hidden(folder / DECLARATION, declared, made, text)
     return text
 
 
-def _check_hidden(file: Path, declared: Assignment, text: str) -> None:
+def _check_hidden(file: Path, declared: Assignment, made: Assignment, text: str) -> None:
     """Raise UserError if a hidden wrong gradient of a detective is in what is handed out."""
     pairs = {
         (getattr(key, "value", None), getattr(value, "value", None))
@@ -91,15 +91,14 @@ def _check_hidden(file: Path, declared: Assignment, text: str) -> None:
         if isinstance(node, ast.Dict)
         for key, value in zip(node.keys, node.values, strict=True)
     }
-    for detective in declared.detectives:
+    for detective, other in zip(declared.detectives, made.detectives, strict=True):
         shown = [pair for each in detective.shown for pair in each.gradients.items()]
-        for wrong in filter(None, detective.hidden):
-            told = [each for each in wrong.gradients.items() if each not in shown]
-            if any(pair in pairs for pair in told):
-                raise UserError(
-                    f"{file}: a hidden backward of {detective.name} would be handed out: write its "
-                    "name as text in detective(…), and what is hidden nowhere else."
-                )
+        hidden = [pair for each in detective.hidden if each for pair in each.gradients.items()]
+        if any(other.hidden) or any(pair in pairs for pair in hidden if pair not in shown):
+            raise UserError(
+                f"{file}: a hidden backward of {detective.name} would be handed out: write its "
+                "name as text in detective(…), and what is hidden nowhere else."
+            )
 
 
 def _compare(file: Path, declared: Assignment, made: Assignment) -> None:
