@@ -78,8 +78,8 @@ def module_text(folder: Path) -> str:
                 f"{folder / DECLARATION} cannot be handed out, as what is made of it does not "
                 f"run: {error}"
             ) from None
-        _compare(folder / DECLARATION, declared, made)
         _check_hidden(folder / DECLARATION, declared, made, text)
+        _compare(folder / DECLARATION, declared, made)
     return text
 
 
@@ -91,7 +91,7 @@ def _check_hidden(file: Path, declared: Assignment, made: Assignment, text: str)
         if isinstance(node, ast.Dict)
         for key, value in zip(node.keys, node.values, strict=True)
     }
-    for detective, other in zip(declared.detectives, made.detectives, strict=True):
+    for detective, other in zip(declared.detectives, made.detectives, strict=False):
         shown = [pair for each in detective.shown for pair in each.gradients.items()]
         hidden = [pair for each in detective.hidden if each for pair in each.gradients.items()]
         if any(other.hidden) or any(pair in pairs for pair in hidden if pair not in shown):
