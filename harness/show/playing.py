@@ -19,7 +19,7 @@ def predicted(guess: object, truth: float, *, within: float | None = 0.02) -> No
     It may be off by the share ``within``; with None, only its sign counts.
     """
     if guess is None:
-        print(tr("Put your number in place of None, and run the cell again."))
+        print(tr("Put your number in place of None."))
     elif not isinstance(guess, int | float) or guess != guess:
         print(tr("That is not a number."))
     elif guess * truth < 0 or (guess == 0) != (truth == 0):
