@@ -99,7 +99,7 @@ def suites_of(data):
 
 
 def test_a_suite_is_a_submission_and_a_case_a_check():
-    alice, bob, eve, mallory = suites_of(junit(CLASS))
+    alice, bob, eve, mallory = suites_of(b"".join(junit(CLASS)))
     assert alice.get("name") == "alice"
     assert (alice.get("tests"), alice.get("failures")) == ("2", "1")
     told = alice.find("testcase/failure")
@@ -111,12 +111,12 @@ def test_a_suite_is_a_submission_and_a_case_a_check():
 
 @given(st.lists(results, max_size=4))
 def test_whatever_students_wrote_the_xml_can_be_read(found):
-    assert len(suites_of(junit(found))) == len(found)
+    assert len(suites_of(b"".join(junit(found)))) == len(found)
 
 
 def test_nothing_for_staff_is_exported():
     everything = [
-        junit(CLASS).decode(),
+        b"".join(junit(CLASS)).decode(),
         moodle(CLASS, "m"),
         canvas(CLASS, "m", None),
         *(json.dumps(classroom_report(each)) for each in CLASS),

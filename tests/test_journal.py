@@ -19,7 +19,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from grading.results.lines import Result, Seconds
-from grading.runs.journal import FILE, Journal, Keys, LazyResults, only_run_in
+from grading.results.record import LazyResults
+from grading.runs.journal import FILE, Journal, Keys, only_run_in
 from grading.workers.jobs import Job
 from harness.course.settings import Limits, Settings
 from harness.errors import UserError

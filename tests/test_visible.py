@@ -159,7 +159,7 @@ SHOWN = {
     "notebook": in_a_notebook,
     "pages": in_pages,
     "tables": in_tables,
-    "junit": lambda _: junit([result()]).decode(),
+    "junit": lambda _: b"".join(junit([result()])).decode(),
     "gradescope": lambda _: strings(gradescope_results(result())),
     "classroom": lambda _: strings(classroom_report(result())),
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -110,21 +110,27 @@ def tell_of_settings(assignment: str, folder: Path | None = None) -> None:
         click.echo(f"No {where}: the declared settings of {assignment} are used.", err=True)
 
 
-def read_results(folder: Path) -> list[Result]:
+def read_results(folder: Path) -> Sequence[Result]:
     """Return the results of the run in a folder, with the points that count."""
     from grading.results import record
     from grading.results.lines import as_marked
 
-    return [as_marked(result) for result in record.read_results(folder)]
+    return record.read_results(folder, as_marked)
 
 
-def write(data: bytes, out: Path | None) -> None:
-    """Write data to a file, or print it."""
-    if out is None:
-        click.echo(data, nl=not data.endswith(b"\n"))
-    else:
-        with refusals(out, "written"):
-            out.write_bytes(data)
+def write(data: bytes | Iterable[bytes], out: Path | None) -> None:
+    """Write data, whole or in parts, to a file, or print it."""
+    parts = [data] if isinstance(data, bytes) else data
+    if out is not None:
+        with refusals(out, "written"), out.open("wb") as file:
+            file.writelines(parts)
+        return
+    last = b"\n"
+    for part in parts:
+        click.echo(part, nl=False)
+        last = part or last
+    if not last.endswith(b"\n"):
+        click.echo()
 
 
 def write_json(data: object, out: Path) -> None:

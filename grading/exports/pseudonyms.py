@@ -8,7 +8,7 @@ import hashlib
 import hmac
 import os
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -46,11 +46,11 @@ def secret_in(folder: Path) -> bytes:
     return secret
 
 
-def pseudonymous(results: Iterable[Result], secret: bytes) -> bytes:
-    """Return a line of JSON for each result, ordered by pseudonym."""
-    lines = [_line(result, secret) for result in results]
-    lines.sort(key=lambda line: str(line["pseudonym"]))
-    return b"".join(msgspec.json.encode(line) + b"\n" for line in lines)
+def pseudonymous(results: Sequence[Result], secret: bytes) -> Iterator[bytes]:
+    """Yield a line of JSON for each result, ordered by pseudonym."""
+    names = [pseudonym("student", result.submission, secret) for result in results]
+    for at in sorted(range(len(names)), key=names.__getitem__):
+        yield msgspec.json.encode(_line(results[at], names[at], secret)) + b"\n"
 
 
 def pseudonym(kind: str, name: str, secret: bytes) -> str:
@@ -58,10 +58,10 @@ def pseudonym(kind: str, name: str, secret: bytes) -> str:
     return hmac.new(secret, f"{kind}\0{name}".encode(), hashlib.sha256).hexdigest()[:20]
 
 
-def _line(result: Result, secret: bytes) -> dict[str, Any]:
+def _line(result: Result, name: str, secret: bytes) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
-        "pseudonym": pseudonym("student", result.submission, secret),
+        "pseudonym": name,
         "assignment": result.assignment,
         "status": result.status,
         "score": result.score,

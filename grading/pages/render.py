@@ -1,5 +1,6 @@
 """Turn templates into pages: whatever is put into one is text, and is shown in full."""
 
+from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files
 
@@ -36,7 +37,12 @@ def render(template: str, package: str = "grading.pages", /, **values: object) -
 
     What is not Markup becomes text.
     """
-    return _environment(package).get_template(template).render(values)
+    return "".join(streamed(template, package, **values))
+
+
+def streamed(template: str, package: str, /, **values: object) -> Iterator[str]:
+    """Yield the parts of what `render` returns."""
+    return _environment(package).get_template(template).generate(values)
 
 
 @cache

@@ -1,10 +1,10 @@
 """What a grading run has on record of one submission, and the files that it graded."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, overload
 
 import msgspec
 
@@ -70,23 +70,80 @@ def find_record(results: Path, name: str, folder: Path, checks: Sequence[str]) -
     return Record(run, result, _files(result, folder), asked)
 
 
-def read_results(results: Path) -> list[Result]:
-    """Return all results of the run in ``results``. Raise UserError if one cannot be read."""
-    return [result for _, result in each_line(results)]
+class LazyResults(Sequence[Result]):
+    """Results in the order of their names, each read when it is needed.
 
-
-def readable_results(results: Path) -> Iterator[Result | None]:
-    """Yield the result in each line of the run in ``results``, and None for a damaged line.
-
-    Yield nothing if there is no such file. Raise UserError if it cannot be read.
+    ``read``, which is their ``named``, returns the result of the submission with a name.
     """
-    path = results / LINES
-    if path.exists():
-        for line in _lines(path):
+
+    def __init__(self, names: Iterable[str], read: Callable[[str], Result]) -> None:
+        self.names = sorted(names)
+        self.named = read
+
+    @overload
+    def __getitem__(self, at: int) -> Result: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[Result]: ...
+    def __getitem__(self, at: int | slice) -> Result | list[Result]:
+        if isinstance(at, slice):
+            return list(map(self.named, self.names[at]))
+        return self.named(self.names[at])
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+def read_results(
+    results: Path,
+    as_: Callable[[Result], Result] = lambda result: result,
+    *,
+    may_be_empty: bool = False,
+) -> LazyResults:
+    """Return the results of the run in ``results``, as what ``as_`` makes of them.
+
+    All are read once, and again when they are needed, so that few are in memory at any time. Raise
+    UserError if one cannot be read, or there is none and it may not be empty.
+    """
+    return _lazily(results / LINES, each_line(results, may_be_empty=may_be_empty), as_)
+
+
+def readable_results(results: Path) -> tuple[LazyResults, int]:
+    """Return the results of the run in ``results``, and the number of damaged lines.
+
+    There are none if there is no such file. Raise UserError if it cannot be read.
+    """
+    damaged = 0
+
+    def lines() -> Iterator[tuple[bytes, Result | None]]:
+        nonlocal damaged
+        for line in _lines(path) if path.exists() else ():
             try:
-                yield decode_result(line)
+                yield line, decode_result(line)
             except (msgspec.DecodeError, UnicodeDecodeError):
-                yield None
+                damaged += 1
+                yield line, None
+
+    path = results / LINES
+    return _lazily(path, lines(), lambda result: result), damaged
+
+
+def _lazily(
+    path: Path, lines: Iterable[tuple[bytes, Result | None]], as_: Callable[[Result], Result]
+) -> LazyResults:
+    places: dict[str, tuple[int, int]] = {}
+    start = 0
+    for line, result in lines:
+        if result is not None:
+            places[result.submission] = start, len(line)
+        start += len(line)
+
+    def read(name: str) -> Result:
+        start, length = places[name]
+        with refusals(path), path.open("rb") as file:
+            file.seek(start)
+            return as_(decode_result(file.read(length)))
+
+    return LazyResults(places, read)
 
 
 def each_line(results: Path, *, may_be_empty: bool = False) -> Iterator[tuple[bytes, Result]]:

@@ -10,7 +10,7 @@ import sys
 import time
 import zlib
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -252,23 +252,6 @@ class Journal:
             if self._reader.closed:
                 self._open()
         self._places, self._end = places, end
-
-
-class LazyResults(Collection[Result]):
-    """Results in the order of their names, each read with ``read`` when it is needed."""
-
-    def __init__(self, names: Iterable[str], read: Callable[[str], Result]) -> None:
-        self._names = sorted(names)
-        self._read = read
-
-    def __contains__(self, result: object) -> bool:
-        return any(result == each for each in self)
-
-    def __iter__(self) -> Iterator[Result]:
-        return map(self._read, self._names)
-
-    def __len__(self) -> int:
-        return len(self._names)
 
 
 _decoder = msgspec.json.Decoder(_Line)

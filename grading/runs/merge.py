@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from grading.errors import listed, refusals
-from grading.results.lines import LINES, RUN, Result, decode_result, publish, replaced
-from grading.results.record import each_line, read_run
+from grading.results.lines import RUN, Result, publish, replaced
+from grading.results.record import LazyResults, read_results, read_run
 from grading.runs import journal as journals
-from grading.runs.journal import LazyResults, only_run_in
+from grading.runs.journal import only_run_in
 from grading.runs.output import SEED
 from grading.runs.overrides import Overrides, read_overrides, write_overrides
 from grading.runs.preview import changed
@@ -54,14 +54,7 @@ def merge(folders: Sequence[Path], out: Path) -> Collection[Result]:
             for each in read_overrides(folder)
         }
         overrides = Overrides(given.values())
-
-        def read(name: str) -> Result:
-            path, start, length = places[name]
-            with path.open("rb") as file:
-                file.seek(start)
-                return overrides.applied(decode_result(file.read(length)))
-
-        results = LazyResults(places, read)
+        results = LazyResults(places, lambda name: overrides.applied(places[name](name)))
         kept_seed(out / SEED, parts[0].facts["seed"])
         with replaced(out / journals.FILE) as journal:
             for part in parts:
@@ -122,20 +115,19 @@ def _require_alike(parts: Sequence[_Part]) -> None:
             )
 
 
-def _places(parts: Sequence[_Part]) -> dict[str, tuple[Path, int, int]]:
-    """Return where the line of each submission is. Raise UserError if one has two."""
-    places: dict[str, tuple[Path, int, int]] = {}
+def _places(parts: Sequence[_Part]) -> dict[str, Callable[[str], Result]]:
+    """Return what reads the result of each submission. Raise UserError if one has two."""
+    places: dict[str, Callable[[str], Result]] = {}
+    owner: dict[str, Path] = {}
     for part in parts:
-        path, start = part.folder / LINES, 0
-        for line, result in each_line(path.parent, may_be_empty=True):
-            name = result.submission
-            if name in places:
+        results = read_results(part.folder, may_be_empty=True)
+        for name in results.names:
+            if name in owner:
                 raise UserError(
-                    f"{places[name][0]} and {path} both have a submission called {visible(name)}: "
-                    "grade the shards of one folder again."
+                    f"{owner[name]} and {part.folder} both have a submission called "
+                    f"{visible(name)}: grade the shards of one folder again."
                 )
-            places[name] = path, start, len(line)
-            start += len(line)
+            owner[name], places[name] = part.folder, results.named
     return places
 
 

@@ -1,6 +1,6 @@
 """Whose mark would change, and why, if the results of a run were published."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -45,12 +45,12 @@ class Moves:
         return bool(self.moved or self.new or self.gone)
 
 
-def published(folder: Path) -> tuple[list[Result], dict[str, Any], list[str]]:
+def published(folder: Path) -> tuple[Sequence[Result], dict[str, Any], list[str]]:
     """Return the results in a folder, if any, how they were made, and what could not be read.
 
     Damage is reported and the rest is used. Raise UserError if a file may not be read.
     """
-    lines = list(readable_results(folder))
+    results, damaged = readable_results(folder)
     run: dict[str, Any] = {}
     trouble = ""
     troubles: list[str] = []
@@ -60,16 +60,17 @@ def published(folder: Path) -> tuple[list[Result], dict[str, Any], list[str]]:
         trouble = f"{folder / RUN} is damaged."
     except OSError as error:
         trouble = refusal(error, folder / RUN)
+    lines = len(results) + damaged
     if not lines and run:
         troubles.append(f"{folder / LINES} is missing or empty: all marks count as new.")
-    if damaged := lines.count(None):
+    if damaged:
         troubles.append(
-            f"{damaged} of {len(lines)} lines of {folder / LINES} could not be read: their "
+            f"{damaged} of {lines} lines of {folder / LINES} could not be read: their "
             "submissions count as new."
         )
     if lines and trouble:
         troubles.append(f"{trouble} Changes to the grading are unknown.")
-    return [line for line in lines if line], run, troubles
+    return results, run, troubles
 
 
 def compared(
@@ -77,19 +78,42 @@ def compared(
     after: Iterable[Result],
     facts: Mapping[str, Any],
 ) -> Moves:
-    """Return the changes from the results ``before`` to those ``after``, made as ``facts`` say."""
-    old = {result.submission: result for result in before[0]}
+    """Return the changes from the results ``before`` to those ``after``, made as ``facts`` say.
+
+    Both are in the order of their names.
+    """
     moves = Moves(causes=changed(before[1], facts) if before[1] else [])
-    for new in after:
-        if (was := old.pop(new.submission, None)) is None:
+    for was, new in _side_by_side(before[0], after):
+        if was is None and new is not None:
             moves.new.append(new.submission)
+        elif was is not None and new is None:
+            moves.gone.append(was.submission)
+        elif was is None or new is None:
+            continue
         elif (was.mark, was.max_score) != (new.mark, new.max_score):
             most = was.max_score, new.max_score
             moves.moved.append(Move(new.submission, was.mark, new.mark, most, _reasons(was, new)))
         else:
             moves.same += 1
-    moves.gone = sorted(old)
     return moves
+
+
+def _side_by_side(
+    before: Iterable[Result], after: Iterable[Result]
+) -> Iterator[tuple[Result, Result] | tuple[Result, None] | tuple[None, Result]]:
+    """Yield the two results of each submission, None for one that it does not have."""
+    old, new = iter(before), iter(after)
+    was, now = next(old, None), next(new, None)
+    while was or now:
+        if was and (now is None or was.submission < now.submission):
+            yield was, None
+            was = next(old, None)
+        elif now and (was is None or now.submission < was.submission):
+            yield None, now
+            now = next(new, None)
+        elif was and now:
+            yield was, now
+            was, now = next(old, None), next(new, None)
 
 
 def changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:

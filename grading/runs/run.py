@@ -5,7 +5,7 @@ This process does without torch; what needs it happens in the workers.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,9 +19,9 @@ from grading.errors import isolated, listed, refusals
 from grading.results.attempts import attempts_of, combined, counting
 from grading.results.lines import OPEN, Result, publish
 from grading.results.origin import with_origin
-from grading.results.record import read_run, readable_results
+from grading.results.record import LazyResults, read_run, readable_results
 from grading.results.versions import versions
-from grading.runs.journal import Journal, Keys, LazyResults
+from grading.runs.journal import Journal, Keys
 from grading.runs.output import open_journal, seed_for
 from grading.runs.overrides import Overrides, read_overrides
 from grading.runs.preview import compared, print_moves, published
@@ -216,8 +216,8 @@ class _Run:
                 for student, entries in self.students.items()
                 if not any(place(entry.name) for entry in entries)
             }
-            published = readable_results(self.out)
-            lost = sum(result is not None and result.submission in missing for result in published)
+            published, _ = readable_results(self.out)
+            lost = sum(name in missing for name in published.names)
         stale = [name for name in there if name not in self.current]
         yield from self.journal.troubles(stale, 0 if self.options.fresh else lost)
 
@@ -270,7 +270,7 @@ class _Run:
             self._is_finished(entry) or self.overrides.gives(entry.name) for entry in self.wanted
         )
 
-    def results(self) -> Collection[Result]:
+    def results(self) -> LazyResults:
         """Return the results, one a student, in the order of names, read as they are needed."""
         graded = [
             name
