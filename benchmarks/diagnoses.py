@@ -29,8 +29,8 @@ from harness.course.assignments import load_assignment
 from harness.course.report import Check
 from harness.course.settings import Settings
 from harness.course.stage import Stage
+from harness.expressions.variants import variants_of
 from harness.formulas.same import same_as_true
-from harness.formulas.variants import variants_of
 from harness.judging.diagnosis import Reading, readings
 from harness.mistakes import mistakes_in
 from harness.probes.context import StageContext

@@ -13,7 +13,7 @@ from grading.verify.writing import stage_text
 from harness.candidate.workbench import Workbench
 from harness.course.stage import Stage
 from harness.declare import assignment, stage
-from harness.formulas.notation import as_written, plain
+from harness.expressions.notation import as_written, plain
 from harness.formulas.same import same_as_true
 from harness.judging.judge import judge
 

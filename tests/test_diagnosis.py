@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from harness.course.assignments import load_assignment
 from harness.course.settings import FEEDBACK_LEVELS, Settings
 from harness.declare import stage as declare_stage
+from harness.expressions.variants import variants_of
 from harness.formulas.observed import observed
 from harness.formulas.same import generic_cases, same_as_true
 from harness.formulas.samples import Sample
-from harness.formulas.variants import variants_of
 from harness.mistakes import mistakes_in
 from tests.diagnosing import (
     FRESH,

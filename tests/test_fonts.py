@@ -14,7 +14,7 @@ import pytest
 
 from harness.candidate.workbench import Workbench
 from harness.course.report import Check, Diagnosis, Report
-from harness.formulas.notation import BEHAVES, as_written, plain
+from harness.expressions.notation import BEHAVES, as_written, plain
 from harness.judging.judge import judge
 from harness.many_neurons import MANY_NEURONS
 from harness.one_neuron import ONE_NEURON

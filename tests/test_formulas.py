@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from harness.cases.cases import cases_for
 from harness.course.assignments import load_assignment
+from harness.expressions.notation import as_written, plain
 from harness.formulas.cuts import plain_number_between
 from harness.formulas.factors import Factor, constant_text
 from harness.formulas.known import hint_for, known_formulas
-from harness.formulas.notation import as_written, plain
 from harness.formulas.point import Point
 from tests.diagnosing import STAGES
 

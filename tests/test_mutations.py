@@ -19,8 +19,8 @@ from grading.verify.writing import stage_text
 from harness.candidate.workbench import Workbench
 from harness.course.assignments import SHIPPED, load_assignment
 from harness.declare import stage as declare_stage
+from harness.expressions.variants import variants_of
 from harness.formulas.same import same_as_true
-from harness.formulas.variants import variants_of
 from tests.right import RIGHT, Sigmoid, WeightedSum, with_backward, with_forward
 
 MANY_NEURONS = load_assignment("many-neurons")

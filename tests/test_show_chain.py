@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from harness.course.report import Check, Diagnosis, Report
 from harness.declare import assignment, stage
 from harness.drawing.expressions import local_derivative
-from harness.formulas.notation import as_written, plain, symbol
+from harness.expressions.notation import as_written, plain, symbol
 from harness.many_neurons import MANY_NEURONS
 from harness.one_neuron import ONE_NEURON
 from harness.show import (

@@ -12,7 +12,7 @@ from harness.course.report import Check, Diagnosis, Report
 from harness.course.settings import Settings, for_student
 from harness.drawing.mathematics import width_of
 from harness.drawing.written import MOST_LINES, WIDEST, broken
-from harness.formulas.notation import Piece, as_written, plain
+from harness.expressions.notation import Piece, as_written, plain
 from harness.judging.judge import judge
 from harness.many_neurons import MANY_NEURONS
 from harness.one_neuron import ONE_NEURON

@@ -7,7 +7,7 @@ from markupsafe import Markup
 
 from harness.course.assignments import load_assignment
 from harness.drawing.visible import visible
-from harness.formulas.notation import as_written
+from harness.expressions.notation import as_written
 from harness.show.notebook import formula_html
 
 

@@ -17,8 +17,8 @@ from grading.verify.writing import stage_text
 from harness.course.assignment import Assignment
 from harness.course.settings import Limits, Settings
 from harness.course.stage import Mistake, Stage
+from harness.expressions.variants import variants_of
 from harness.formulas.same import same_as_true
-from harness.formulas.variants import variants_of
 from harness.mistakes import mistakes_in
 from harness.probes import plan
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
 
-from harness.formulas import variants
+from harness.expressions import variants
 
 Change = tuple[str, ast.AST | None]
 Rule = Callable[[ast.AST, frozenset[str]], Iterator[Change]]

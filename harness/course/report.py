@@ -25,6 +25,7 @@ class Diagnosis:
     formula: str
     expected: str
     hint: str
+    also: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from harness.drawing.svg import Picture, Point, arrow, caption, line, picture, t
 from harness.drawing.upstream import crossed_g, is_right_without, lacks_upstream, upstream_mark
 from harness.drawing.widths import sans_width
 from harness.drawing.written import written_tag
-from harness.formulas.notation import BEHAVES, Formula, as_written, plain, upright
+from harness.expressions.notation import BEHAVES, Formula, as_written, plain, upright
 from harness.language import tr
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from harness.drawing.layout import RADIUS, Layout, Node
 from harness.drawing.marks import PLAIN
 from harness.drawing.mathematics import Block, row, set_formula
 from harness.drawing.svg import DOWN, UP, Picture, caption, picture
-from harness.formulas.notation import upright
+from harness.expressions.notation import upright
 from harness.language import tr
 
 if TYPE_CHECKING:

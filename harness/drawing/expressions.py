@@ -4,7 +4,7 @@ import ast
 from collections.abc import Iterator, Mapping
 from functools import reduce
 
-from harness.formulas.notation import POWER, PRODUCT, Formula, Typeset, Writer
+from harness.expressions.notation import POWER, PRODUCT, Formula, Typeset, Writer
 
 UPSTREAM = "g"
 _THIN = "\u2009"

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
-from harness.formulas.notation import INDICES, SUBSCRIPTS, Formula, symbol
+from harness.expressions.notation import INDICES, SUBSCRIPTS, Formula, symbol
 
 if TYPE_CHECKING:
     from harness.candidate.operations import Link

@@ -7,7 +7,7 @@ from itertools import pairwise
 from harness.drawing.graph import Edge, Graph, Kind
 from harness.drawing.mathematics import Block, set_formula
 from harness.drawing.svg import Point, box, circle
-from harness.formulas.notation import Formula
+from harness.expressions.notation import Formula
 
 RADIUS = 21.0
 NEURON, APART, FRAME = 9.0, 25.0, 6.0

@@ -11,7 +11,7 @@ from harness.drawing.mathematics import Block, derivative, row, set_formula
 from harness.drawing.svg import BOLD, Picture, caption, picture
 from harness.drawing.visible import visible
 from harness.drawing.widths import MONOSPACE, sans_width
-from harness.formulas.notation import symbol, upright
+from harness.expressions.notation import symbol, upright
 from harness.language import tr
 
 if TYPE_CHECKING:

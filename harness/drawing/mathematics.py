@@ -11,7 +11,7 @@ from xml.sax.saxutils import escape
 from harness.drawing.svg import FITTED, SIZE, element, line
 from harness.drawing.visible import visible
 from harness.drawing.widths import serif_width
-from harness.formulas.notation import Formula, Piece
+from harness.expressions.notation import Formula, Piece
 
 SMALL = 0.72
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from harness.drawing.mathematics import set_formula
 from harness.drawing.svg import DOWN, UP, Picture, box, caption, line, picture
-from harness.formulas.notation import symbol
+from harness.expressions.notation import symbol
 from harness.language import tr
 
 WIDTH = 400.0

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from harness.drawing.layout import Node
 from harness.drawing.marks import LOOKS
 from harness.drawing.mathematics import Block, row, set_formula
 from harness.drawing.svg import BAD, line
-from harness.formulas.notation import symbol
+from harness.expressions.notation import depends_on, symbol
 
 if TYPE_CHECKING:
     from harness.course.report import Diagnosis
@@ -22,22 +21,12 @@ def lacks_upstream(stage: Stage, diagnosis: Diagnosis) -> bool:
     formula = diagnosis.formula
     if not stage.has_upstream or formula == "None" or "zeros_like" in formula:
         return False
-    return not _uses(ast.parse(formula, mode="eval").body, stage.upstreams)
+    return not depends_on(ast.parse(formula, mode="eval").body, stage.upstreams)
 
 
 def is_right_without(diagnosis: Diagnosis) -> bool:
     """Return whether the upstream is all that is missing: the local derivative is right."""
-    return diagnosis.mistake.endswith("upstream-missing")
-
-
-def _uses(node: ast.AST, upstreams: Collection[str]) -> bool:
-    match node:
-        case ast.Name(id=name):
-            return name in upstreams
-        # These take its shape only.
-        case ast.Attribute(attr="shape") | ast.Call(func=ast.Name("ones_like" | "len")):
-            return False
-    return any(_uses(child, upstreams) for child in ast.iter_child_nodes(node))
+    return diagnosis.mistake.endswith("upstream-missing") and not diagnosis.also
 
 
 def crossed_g() -> Block:

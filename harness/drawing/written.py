@@ -6,7 +6,7 @@ from dataclasses import replace
 from harness.drawing.mathematics import SMALL, Block, set_formula, width_of
 from harness.drawing.svg import BAD, SIZE, box, caption
 from harness.drawing.widths import sans_width
-from harness.formulas.notation import Formula, Piece, upright
+from harness.expressions.notation import Formula, Piece, upright
 
 WIDEST, MOST_LINES = 132.0, 3
 LINE, CAPTION, PADDING = 19.0, 15.0, 5.0

@@ -68,7 +68,8 @@ class Table:
 def _of_numbers(atoms: Sequence[Block]) -> Iterator[Block]:
     """Yield expressions of single numbers: every step from every name, and all pairs of these."""
     plain = _stacked(_after(ENTRYWISE, atoms))
-    yield from (*plain, *_pairs(plain, plain), *_after(ENTRYWISE[1:], plain))
+    yield from (*_pairs(atoms, atoms, ["**"]), *plain, *_pairs(plain, plain))
+    yield from _after(ENTRYWISE[1:], plain)
     yield from _after(ENTRYWISE[1:], _stacked(_pairs(atoms, atoms)))
 
 
@@ -78,7 +79,7 @@ def _of_tensors(atoms: Sequence[Block]) -> Iterator[Block]:
     There are no more pairs than needed, as the search combines two rows itself.
     """
     plain, few = _stacked(_after(ENTRYWISE, atoms)), _stacked(_after(some("few"), atoms))
-    yield from (*plain, *_after(ALONG_AXES, few, 2))
+    yield from (*plain, *_pairs(atoms, atoms, ["**"]), *_after(ALONG_AXES, few, 2))
     yield from _after(ENTRYWISE[1:], _stacked([*plain, *_after(ALONG_AXES, atoms, 2)]))
     sides = _cut(few, PAIRED)
     pairs = _stacked(_pairs(sides, sides))
@@ -198,6 +199,7 @@ def _apply(block: Block, step: Step, row: int) -> Term:
 
 OPERATORS: Mapping[str, np.ufunc] = {
     "*": np.multiply,
+    "**": np.power,
     "/": np.divide,
     "+": np.add,
     "-": np.subtract,

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from harness.course.stage import Stage, Upstream, Values
 from harness.expressions.data import data
 from harness.expressions.steps import Array
+from harness.expressions.variants import parts_of
 from harness.formulas.samples import EXACT, Sample, is_right, value_at
-from harness.formulas.variants import parts_of
 
 POWERS = (-1.0, 1.0, -0.5, 0.5, -2.0, 2.0)
 PAIRS = (*product((-1.0, 1.0), repeat=2), (-0.5, -0.5), (0.5, 0.5), (-1.0, -0.5), (-0.5, -1.0))

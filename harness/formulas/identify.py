@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property, lru_cache
-from itertools import islice
+from itertools import chain, islice
 
 import numpy as np
 import torch
@@ -17,11 +17,24 @@ from harness.expressions.rows import broadcasts
 from harness.expressions.steps import Array, undone
 from harness.formulas.cuts import conditions, cut_formulas
 from harness.formulas.factors import Factor, Factors, factors_for
+from harness.formulas.gains import with_gains
 from harness.formulas.known import NamedFormula, hint_for, known_formulas
+from harness.formulas.pairs import interwoven, pairs_for
 from harness.formulas.point import Place, Point, points_for
 from harness.formulas.same import same_as_true
-from harness.formulas.samples import EXACT, SINGLE, Sample, reproduces, same_values, value_at
+from harness.formulas.samples import (
+    EXACT,
+    SINGLE,
+    Sample,
+    is_number,
+    reproduces,
+    same_values,
+    value_at,
+)
 from harness.formulas.search import Sketch, peelings, sketches, sums_of_terms, unmasked
+from harness.formulas.simple import length, simplest
+from harness.formulas.upstream import is_blind, uses_upstream, without_upstream
+from harness.mistakes import general_hint
 
 # How many of the simplest finds are tried at every sample, and how many of the less likely ones.
 TRIES, FEWER = 30, 12
@@ -32,9 +45,16 @@ NEAR = 1e-6
 # Rounding of a sum takes too many digits from the factor of a part that is smaller than this.
 LEAST_PART = 1e-6
 OTHER = ("another-formula", hint_for(""))
+ADDED = ("something-added", hint_for("added"))
+# What is said first where the upstream is nowhere in a formula.
+MISSING = "upstream-missing"
 FACTOR = (
     "off-by-a-factor",
     "All is right but for a factor. Where does yours come from: a power, an average, a step size?",
+)
+ANOTHER_FACTOR = (
+    FACTOR[0],
+    "There is a wrong factor, too. Where does it come from: a power, an average, a step size?",
 )
 CUT = (
     "cut-off",
@@ -47,9 +67,12 @@ def formulas_for(stage: Stage, name: str, samples: Sequence[Sample]) -> Iterator
 
     The likeliest and simplest come first; there are none if the true gradient is one.
     """
-    if not all(_is_true(stage, name, sample) for sample in samples):
-        places = tuple((sample.inputs, sample.upstream) for sample in samples)
-        yield from _Search(stage, completed(stage, name, places), name, samples).run()
+    if all(_is_true(stage, name, sample) for sample in samples):
+        return
+    places = tuple((sample.inputs, sample.upstream) for sample in samples)
+    search = _Search(stage, completed(stage, name, places), name, samples)
+    for formula in chain(search.blind(), search.run()):
+        yield replace(formula, expression=search.shortest(formula.expression))
 
 
 # The cache compares stages and tensors by identity; cases are made once.
@@ -96,12 +119,50 @@ class _Search:
         yield from self._known(point, wanted)
         for expression in cut_formulas(self._whole, self._name, self._samples):
             yield NamedFormula(expression, *CUT)
+        for expression in with_gains(self._stage, point, wanted):
+            if found := self._scaled(expression):
+                yield NamedFormula(found[0], "another-slope", hint_for("another slope"))
         yield from self._masked(point, wanted)
         for expression in self._turned(point, wanted):
             yield NamedFormula(expression, *OTHER)
         if wanted.size > 1 or self._stage.is_scalar:
             yield from self.small()
             yield from self._other([*sums_of_terms(point, self._true, wanted)], FEWER)
+
+    def blind(self) -> Iterator[NamedFormula]:
+        """Yield formulas without an upstream, if what came back is the same for every upstream.
+
+        That it is missing is said first; the rest is read as if the upstream were 1.
+        """
+        stage, name = self._stage, self._name
+        if not stage.has_upstream or not is_blind(self._samples):
+            return
+        for known in known_formulas(self._whole, name):
+            bare = known.taught and not uses_upstream(stage, known.expression)
+            if bare and self._fits(known.expression):
+                yield known
+        hint = general_hint(MISSING)
+        for found in _Search(stage, without_upstream(self._whole), name, self._samples).run():
+            if not uses_upstream(stage, found.expression):
+                also = ((found.mistake, found.hint), *found.also)
+                yield replace(found, mistake=MISSING, hint=hint, also=also)
+
+    def shortest(self, expression: str) -> str:
+        """Return the shortest expression with the values of one that gives what came back."""
+        if expression == "None":
+            return expression
+
+        def has_same_values(text: str) -> bool:
+            same = reproduces(self._stage, text, self._samples, 3 * EXACT)
+            return same and is_number(self._stage, text, self._samples[0])
+
+        best = simplest(self._stage, expression, has_same_values)
+        point, wanted = self._points[0]
+        for known in point.near(self._whole, self._name, wanted):
+            text = known.expression
+            if length(self._stage, text)[0] < length(self._stage, best)[0] and self._fits(text):
+                best = simplest(self._stage, text, has_same_values)
+        return best
 
     def small(self, most: int = TRIES) -> Iterator[NamedFormula]:
         """Yield formulas of a few expressions, or of a matrix product, that nothing is known of."""
@@ -118,35 +179,66 @@ class _Search:
     def _one_by_one(self) -> Iterator[NamedFormula]:
         """Yield formulas for values that have no multiples: zeros, and what is not finite."""
         for known in known_formulas(self._whole, self._name):
-            if reproduces(self._stage, known.expression, self._samples):
+            if self._fits(known.expression):
                 yield known
         zeros = f"zeros_like({self._name})"
-        if reproduces(self._stage, zeros, self._samples):
+        if self._fits(zeros):
             yield NamedFormula(zeros, "zero", OTHER[1])
 
     def _known(self, point: Point, wanted: Array) -> Iterator[NamedFormula]:
         """Yield known formulas as they are, then with a factor, the true gradient first."""
         for known in known_formulas(self._whole, self._name):
             # They are few, and often all that a submission with another forward needs.
-            if known.forward and reproduces(self._stage, known.expression, self._samples):
+            if known.forward and self._fits(known.expression):
                 yield known
         candidates = point.near(self._whole, self._name, wanted)
-        for known in candidates:
-            if reproduces(self._stage, known.expression, self._samples):
-                yield known
+        yield from self._exact(candidates)
         if wanted.size == 1 and not self._stage.is_scalar:
             yield from self._single(wanted)
             return
+        pairs = pairs_for(point, self._whole, self._name, wanted)
+        yield from (each for each in pairs if self._fits(each.expression))
+        woven = point.near(self._whole, self._name, wanted, interwoven)
+        yield from (each for each in woven if self._fits(each.expression))
         true = [NamedFormula(self._true, *FACTOR)] if self._true else []
-        divided: list[NamedFormula] = []
         for known in (*true, *candidates[:TRIES]):
-            scaled = self._scaled(known.expression)
-            # What is divided by the upstream again is better described without it.
-            if scaled and re.search(r"/ \(?g(_\w+)?\b", scaled):
-                divided.append(replace(known, expression=scaled))
-            elif scaled:
-                yield replace(known, expression=scaled)
-        yield from divided
+            if found := self._scaled(known.expression):
+                scaled, factor = found
+                named = [] if known in true else [(known.mistake, known.hint)]
+                (mistake, hint), *also = self._slips(factor, *named) or [FACTOR]
+                yield replace(
+                    known, expression=scaled, mistake=mistake, hint=hint, also=tuple(also)
+                )
+
+    def _exact(self, candidates: Sequence[NamedFormula]) -> Iterator[NamedFormula]:
+        """Yield those that reproduce every sample.
+
+        Where swapped returns have the values of a wrong sign, both are asked about.
+        """
+        right = (known for known in candidates if self._fits(known.expression))
+        for known in right:
+            if known.with_it and known.forward is None and self._fits(f"-({self._true})"):
+                signs = (each for each in candidates if each.is_alone and each.taught)
+                sign = next((each for each in signs if self._fits(each.expression)), None)
+                if sign:
+                    known = replace(known, instead=(sign.mistake, sign.hint))
+            yield known
+
+    def _fits(self, expression: str) -> bool:
+        return reproduces(self._stage, expression, self._samples)
+
+    def _slips(self, factor: Factor, *before: tuple[str, str]) -> list[tuple[str, str]]:
+        """Return names and hints of mistakes, and of what makes a factor: a sign, a number."""
+        text = f"{factor.above} {factor.below}".strip()
+        slips = [*before, *([("sign-added", hint_for("sign"))] if re.match(r"\(?-", text) else [])]
+        names = {*re.findall(r"\w+", text)}
+        if {"norm", "sqrt"} & names:
+            slips.append(("normalised", hint_for("normalised")))
+        elif names & {*self._stage.quantities, *self._stage.upstreams}:
+            slips.append(("times-a-quantity", hint_for("times")))
+        elif text not in ("", "-1", "(-1)"):
+            slips.append(ANOTHER_FACTOR if slips else FACTOR)
+        return slips
 
     def _masked(self, point: Point, wanted: Array) -> Iterator[NamedFormula]:
         """Yield formulas with some value where a condition holds, and zero elsewhere.
@@ -188,24 +280,37 @@ class _Search:
                     yield NamedFormula(right, *OTHER)
 
     def _other(self, found: Sequence[Sketch], most: int = TRIES) -> Iterator[NamedFormula]:
-        for sketch in islice(_without_doubles(found), most):
-            if text := self._filled(sketch):
-                yield NamedFormula(text, *OTHER)
+        """Yield formulas for sketches: after the first one that fits, only shorter ones do better.
 
-    def _filled(self, sketch: Sketch) -> str | None:
+        The shortest comes first.
+        """
+        fits: list[NamedFormula] = []
+        for sketch in islice(_without_doubles(found), most):
+            text = sketch.outer.format(" + ".join(sketch.parts))
+            is_shorter = not fits or len(text) < len(fits[0].expression)
+            if is_shorter and (formula := self._filled(sketch)):
+                fits.append(formula)
+        yield from sorted(fits, key=lambda each: length(self._stage, each.expression))
+
+    def _filled(self, sketch: Sketch) -> NamedFormula | None:
         """Return the sketch with its factors if it then reproduces every sample."""
         if len(sketch.parts) == 1:
             part = self._in_shape(sketch.parts[0])
             # A cost's upstream is a factor that no axis shows.
             costs = [g for g, value in self._points[0][0].upstreams.items() if not value.ndim]
             whole = [part, *(f"{g} * ({part})" for g in costs)] if part else []
-            return next(filter(None, map(self._scaled, whole)), None)
+            text = next((each[0] for each in map(self._scaled, whole) if each), None)
+            return NamedFormula(text, *OTHER) if text else None
         factors = self._factors([sketch.outer.format(part) for part in sketch.parts])
         if factors is None:
             return None
         pairs = zip(factors, sketch.parts, strict=True)
         parts = " + ".join(f"({factor.times(part)})" for factor, part in pairs)
-        return self._if_right(sketch.outer.format(parts))
+        text = self._if_right(sketch.outer.format(parts))
+        if not text or sketch.parts[0] != self._true:
+            return NamedFormula(text, *OTHER) if text else None
+        _, *also = self._slips(factors[0], ADDED)
+        return NamedFormula(text, *ADDED, also=tuple(also))
 
     def _row(self, sample: Sample, parts: Sequence[str]) -> tuple[Tensor, Tensor] | None:
         """Return the values of parts as columns, and what came back; None if one does not fit."""
@@ -246,16 +351,16 @@ class _Search:
             ratios.append(ratio)
         return ratios
 
-    def _scaled(self, expression: str) -> str | None:
-        """Return the expression times the factor with which it reproduces every sample."""
+    def _scaled(self, expression: str) -> tuple[str, Factor] | None:
+        """Return the expression times a factor so that it reproduces every sample, and that."""
         if (ratios := self._ratios(expression)) is None:
             return None
         factors = self._all_factors
         finds = (factors.find, factors.find_limit, factors.find_sum)
         for factor in (find(ratios) for find in finds):
             right = self._if_right(factor.times(expression)) if factor else None
-            if right:
-                return right
+            if factor and right:
+                return right, factor
         return None
 
     def _factors(self, parts: Sequence[str]) -> list[Factor] | None:

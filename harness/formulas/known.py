@@ -9,7 +9,7 @@ from itertools import product
 from harness.course.inputs import Given
 from harness.course.stage import Stage
 from harness.expressions.data import data
-from harness.formulas.variants import variants_of, with_upstreams
+from harness.expressions.variants import variants_of, with_upstreams
 from harness.mistakes import mistakes_in
 
 # A number, which is simpler than the others; a name; an operator.
@@ -21,7 +21,9 @@ class NamedFormula:
     """A wrong formula for one gradient, its mistake's short name, and a question that leads on.
 
     If the mistake spoils other gradients, ``with_it``, or the ``forward``, it is only meant if
-    those are as it says. ``taught`` is whether a catalogue has it.
+    those are as it says. ``taught`` is whether a catalogue has it, and ``also`` are the names and
+    hints of further mistakes that are in the formula, the graver ones first; ``instead`` is another
+    mistake that has the same values.
     """
 
     expression: str
@@ -30,6 +32,13 @@ class NamedFormula:
     taught: bool = False
     with_it: tuple[tuple[str, str], ...] = ()
     forward: str | None = None
+    also: tuple[tuple[str, str], ...] = ()
+    instead: tuple[str, str] | None = None
+
+    @property
+    def is_alone(self) -> bool:
+        """True if the mistake is in this gradient only, and is a tensor."""
+        return not self.with_it and self.forward is None and self.expression != "None"
 
     @cached_property
     def cost(self) -> float:
@@ -50,7 +59,7 @@ def known_formulas(stage: Stage, name: str) -> tuple[NamedFormula, ...]:
     Those made by rule may have the value of the true gradient.
     """
     found: dict[tuple[object, ...], NamedFormula] = {}
-    made = (NamedFormula(text, _slug(how), hint_for(how)) for how, text in _neighbours(stage, name))
+    made = (NamedFormula(text, slug(how), hint_for(how)) for how, text in _neighbours(stage, name))
     for known in (*_named(stage, name), *made):
         # The same formula may be part of several mistakes, which differ in what else they spoil.
         found.setdefault((known.expression, known.with_it, known.forward), known)
@@ -116,5 +125,6 @@ def hint_for(how: str) -> str:
     return next(each["hint"] for each in hints if re.search(each["words"], how))
 
 
-def _slug(text: str) -> str:
+def slug(text: str) -> str:
+    """Return words as a short name."""
     return re.sub(r"[^a-zA-Z0-9]+", "-", text).strip("-").lower()

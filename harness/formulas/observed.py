@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
+from itertools import pairwise, permutations
 from typing import Any
 
 import torch
@@ -79,14 +79,29 @@ def observed(stage: Stage, name: str, samples: Sequence[Sample]) -> str:
         seen.append(Seen(stage, sample, right))
     if not any(bool(each.wrong.any()) for each in seen):
         return ""
-    for look in (_by_row, _by_size, _by_value, _by_factor, _by_digits):
+    for look in (_where_not_finite, _by_row, _by_size, _by_value, _by_factor, _by_digits):
         for sentence in look(seen):
             return sentence
     return ""
 
 
+def _where_not_finite(seen: Sequence[Seen]) -> Iterator[str]:
+    """Say where it is infinite or not a number: below 0 in one quantity, or of two."""
+    odd = torch.cat([~torch.isfinite(each.sample.got.flatten()) for each in seen])
+    if not bool(odd.any()) or bool(odd.all()):
+        return
+    names = [name for name in seen[0].values if all(name in each.values for each in seen)]
+    for one, other in (*((name, "") for name in names), *permutations(names, 2)):
+        differences = (each.values[one] - each.values.get(other, 0.0) for each in seen)
+        if bool((torch.cat([each.flatten() for each in differences]) < 0).eq(odd).all()):
+            below = f"{one} − {other}" if other else one
+            yield f"It is not a finite number just where {below} < 0."
+
+
 def _by_size(seen: Sequence[Seen]) -> Iterator[str]:
     """Say that it is right where a dimension has size 1, and wrong where it is larger."""
+    # Where the gradient is 0, a wrong one can be right as well.
+    seen = [each for each in seen if bool(each.wrong.any()) or bool(each.right.any())]
     wrong = [bool(each.wrong.any()) for each in seen]
     single = {name: [size > 1 for size in sizes] for name, sizes in _sizes(seen).items()}
     names = [name for name, larger in single.items() if larger == wrong]

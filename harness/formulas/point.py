@@ -2,7 +2,7 @@
 
 import ast
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, lru_cache
 
 import numpy as np
@@ -15,13 +15,15 @@ from harness.course.stage import Stage, Upstream, Values
 from harness.expressions.rows import Block, Rows, Shape, Term, columns_of
 from harness.expressions.steps import Array
 from harness.expressions.table import Table
+from harness.expressions.variants import parts_of, terms_of, written_out
 from harness.formulas.known import NamedFormula, known_formulas
 from harness.formulas.same import value_of
 from harness.formulas.samples import Sample, is_right
-from harness.formulas.variants import parts_of, terms_of, written_out
 
 Place = tuple[Values, Upstream]
-Known = dict[Shape, tuple[tuple[NamedFormula, ...], Rows]]
+Formulas = Callable[[Stage, str], tuple[NamedFormula, ...]]
+# Formulas of one shape, as rows to be found by value, and all their values.
+Known = tuple[tuple[NamedFormula, ...], Rows, Array]
 # Only upstreams of this size are compared together: the others differ too much from them.
 LEAST, MOST = 0.05, 20.0
 # How many sizes are tried: matrix products can be undone in some sizes only.
@@ -41,7 +43,7 @@ class Point:
     ) -> None:
         self._stage, self._places = stage, tuple(places)
         self._outputs = outputs or [stage.run(inputs) for inputs, _ in places]
-        self._known: dict[tuple[Stage, str], Known] = {}
+        self._known: dict[tuple[Stage, str, Formulas], dict[Shape, Known]] = {}
 
     def value(self, expression: str) -> Array | None:
         """Return the value of an expression, or None if it has none that is a tensor of numbers."""
@@ -59,15 +61,24 @@ class Point:
         # Numpy would give a single number an axis.
         return np.ascontiguousarray(together.numpy()).reshape(together.shape)
 
-    def near(self, stage: Stage, name: str, wanted: Array) -> list[NamedFormula]:
+    def near(
+        self, stage: Stage, name: str, wanted: Array, formulas: Formulas = known_formulas
+    ) -> list[NamedFormula]:
         """Return a stage's known formulas for input ``name`` with these values up to a factor."""
-        if (stage, name) not in self._known:
-            self._known[stage, name] = self._by_shape(known_formulas(stage, name))
-        if wanted.shape not in self._known[stage, name]:
+        if (known := self.known(stage, name, wanted.shape, formulas)) is None:
             return []
-        formulas, rows = self._known[stage, name][wanted.shape]
+        named, rows, _ = known
         found = rows.find(rows.picked(wanted)[None])[1]
-        return [formulas[rows.place(row)] for row in sorted(found, key=lambda at: rows.costs[at])]
+        return [named[rows.place(row)] for row in sorted(found, key=lambda at: rows.costs[at])]
+
+    def known(
+        self, stage: Stage, name: str, shape: Shape, formulas: Formulas = known_formulas
+    ) -> Known | None:
+        """Return a stage's known formulas for input ``name`` whose values have a shape, if any."""
+        key = stage, name, formulas
+        if key not in self._known:
+            self._known[key] = self._by_shape(formulas(stage, name))
+        return self._known[key].get(shape)
 
     @cached_property
     def names(self) -> dict[str, Array]:
@@ -128,7 +139,7 @@ class Point:
         axes = tuple((name, value) for name, value in given if type(value) is int)
         return Table(names, whole, axes, shaped=not self._stage.is_scalar)
 
-    def _by_shape(self, formulas: Sequence[NamedFormula]) -> Known:
+    def _by_shape(self, formulas: Sequence[NamedFormula]) -> dict[Shape, Known]:
         found: dict[Shape, list[tuple[NamedFormula, Array]]] = {}
         for known in formulas:
             if (value := self.value(known.expression)) is not None:
@@ -136,7 +147,7 @@ class Point:
         return {shape: _rows_of(pairs) for shape, pairs in found.items()}
 
 
-def _rows_of(pairs: Sequence[tuple[NamedFormula, Array]]) -> tuple[tuple[NamedFormula, ...], Rows]:
+def _rows_of(pairs: Sequence[tuple[NamedFormula, Array]]) -> Known:
     formulas = tuple(known for known, _ in pairs)
     costs = np.array([known.cost for known in formulas])
 
@@ -145,7 +156,8 @@ def _rows_of(pairs: Sequence[tuple[NamedFormula, Array]]) -> tuple[tuple[NamedFo
 
     values = np.stack([value for _, value in pairs])
     columns = columns_of(values.shape[1:])
-    return formulas, Rows(Block(values.reshape(len(values), -1)[:, columns], costs, write), columns)
+    block = Block(values.reshape(len(values), -1)[:, columns], costs, write)
+    return formulas, Rows(block, columns), values
 
 
 def _names(stage: Stage) -> Iterator[str]:

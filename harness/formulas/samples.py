@@ -35,6 +35,12 @@ def value_at(stage: Stage, expression: str, sample: Sample) -> Tensor | None:
     return None if value is None or value.is_complex() else value.detach().double()
 
 
+def is_number(stage: Stage, expression: str, sample: Sample) -> bool:
+    """Return whether an expression has real numbers, and no conditions or whole ones."""
+    value = value_of(stage, expression, sample.inputs, sample.upstream, sample.outputs)
+    return value is not None and value.is_floating_point()
+
+
 def is_right(stage: Stage, sample: Sample) -> bool:
     """Return whether forward returned what the reference does."""
     pairs = zip(sample.outputs, stage.run(sample.inputs), strict=True)

@@ -162,8 +162,10 @@ def _factors(point: Point, axes: int) -> Iterator[tuple[str, Array]]:
     """Yield the matrices that may be one factor of such a product."""
     steps = [Step(pattern) for pattern in data("around")["done_to"][: None if axes == 2 else 1]]
     for name, plain in point.tensors.items():
-        for step, value in zip(steps, values_after(steps, plain), strict=True):
-            if value.ndim == axes and np.isfinite(value).all():
+        for step, value in zip(
+            steps, values_after(steps, plain) if plain.ndim == axes else (), strict=False
+        ):
+            if np.isfinite(value).all():
                 yield step.pattern.replace("_", name), value
 
 

@@ -19,10 +19,10 @@ from harness.cases.cases import NEAR_LIMITS, Case, case_of, fresh_cases, more_nu
 from harness.course.report import Diagnosis
 from harness.course.settings import Settings
 from harness.course.stage import Stage
+from harness.expressions.notation import BEHAVES, RIGHT, as_written, plain
 from harness.formulas.identify import formulas_for
 from harness.formulas.known import NamedFormula, known_formulas
 from harness.formulas.limits import near_limits
-from harness.formulas.notation import BEHAVES, RIGHT, as_written, plain
 from harness.formulas.observed import observed
 from harness.formulas.same import close, value_of
 from harness.formulas.samples import EXACT, Sample, reproduces, same_values
@@ -39,6 +39,7 @@ NOTHING, OR_MISSING = (
     "None means: C does not change with it.",
     " A missing return gives None too; .grad is not read.",
 )
+COUNTS = {2: "Two", 3: "Three", 4: "Four"}
 WRAPPED = (
     "more-axes",
     "Count the axes of what you return, and those of the input that it is the gradient of.",
@@ -201,9 +202,33 @@ def _diagnosis(
                 _as_students_have_it(context, text)
                 for text in (formula.expression, context.stage.gradients.get(name, ""))
             )
-            hint = context.stage.hints.get(formula.mistake, formula.hint)
-            return Diagnosis(f"grad_{name}", formula.mistake, written, expected, tr(hint))
+            also = tuple(mistake for mistake, _ in formula.also)
+            hint = _asked(context.stage, name, formula)
+            return Diagnosis(f"grad_{name}", formula.mistake, written, expected, hint, also)
     return None
+
+
+def _asked(stage: Stage, name: str, formula: NamedFormula) -> str:
+    """Return what to ask about each mistake in a formula for input ``name``."""
+
+    def hint(mistake: str, known: str) -> str:
+        return tr(stage.hints.get(mistake, known)).replace("{input}", name)
+
+    first = hint(formula.mistake, formula.hint)
+    if formula.instead:
+        other = hint(*formula.instead)
+        first = tr("{hint} If they are in order, look at the sign: {other}").format(
+            hint=first, other=other
+        )
+    hints = list(dict.fromkeys((first, *(hint(*each) for each in formula.also))))
+    if len(hints) == 1:
+        return first
+    numbered = (
+        tr("{number}. {hint}").format(number=at, hint=each) for at, each in enumerate(hints, 1)
+    )
+    return tr("{count} things are wrong. {hints}").format(
+        count=tr(COUNTS[len(hints)]), hints=" ".join(numbered)
+    )
 
 
 def _as_students_have_it(context: StageContext, expression: str) -> str:

@@ -143,6 +143,12 @@ def mistakes_in(stage: Stage) -> tuple[Mistake, ...]:
     return (*stage.mistakes, *(each for each in general if each.name not in names))
 
 
+def general_hint(name: str) -> str:
+    """Return the hint of a mistake that any stage can have."""
+    hint: str = _shipped("every_stage")[name].table["hint"]
+    return hint
+
+
 def edited(gradients: Mapping[str, str], edits: Mapping[str, Edit]) -> dict[str, str]:
     """Return gradients with edits made, each in the text of its own.
 

@@ -12,7 +12,7 @@ from harness.course.numbers import TO_RUN, plural
 from harness.course.report import Report
 from harness.drawing.chain import chain_picture
 from harness.drawing.visible import visible
-from harness.formulas.notation import BEHAVES, RIGHT, Formula, as_written, plain
+from harness.expressions.notation import BEHAVES, RIGHT, Formula, as_written, plain
 from harness.language import tr
 from harness.show.outline import MARKS, Finding, Part, advice, next_step, parts, verdict
 from harness.show.trained import accuracy_line, training_pictures

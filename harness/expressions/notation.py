@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from types import MappingProxyType
@@ -69,6 +69,16 @@ def plain(formula: Formula) -> str:
         else:
             said += piece.text
     return said
+
+
+def depends_on(node: ast.AST, names: Collection[str]) -> bool:
+    """Return whether an expression depends on more of the names than their shapes."""
+    match node:
+        case ast.Name(id=name):
+            return name in names
+        case ast.Attribute(attr="shape") | ast.Call(func=ast.Name("ones_like" | "len")):
+            return False
+    return any(depends_on(child, names) for child in ast.iter_child_nodes(node))
 
 
 @lru_cache(maxsize=1024)
@@ -177,10 +187,11 @@ class Writer:
             case ast.MatMult():
                 pieces = (*left.within(POWER), Piece(" "), *right.within(POWER))
                 return Typeset(pieces, PRODUCT, (*left.axes[:1], *right.axes[1:]))
-            case ast.Pow() if isinstance(node.right, ast.Constant):
-                if node.right.value == 0.5:
+            case ast.Pow() if isinstance(node.right, ast.Constant | ast.Name):
+                raised = ast.unparse(node.right)
+                if raised == "0.5":
                     return Typeset((Piece("√"), *left.within(NAME)), POWER, left.axes)
-                power = Piece(str(node.right.value), place="above")
+                power = Piece(raised, place="above")
                 return Typeset((*left.within(NAME), power), POWER, left.axes)
         return self._code(node, axes)
 

@@ -35,7 +35,7 @@ def variants_of(stage: Stage, name: str) -> tuple[Variant, ...]:
     true = ast.parse(stage.gradients[name], mode="eval").body
     found: dict[str, str] = {}
     for tree in written_out(stage, true):
-        for how, text in _everywhere(tree, _rules(stage)):
+        for how, text in everywhere(tree, _rules(stage)):
             found.setdefault(text, how)
     for how, pattern in _wholes(stage):
         whole = re.sub(r"\b_\b", f"({stage.gradients[name]})", pattern)
@@ -131,7 +131,7 @@ def _added(node: ast.expr) -> list[ast.expr]:
     return [node]
 
 
-def _everywhere(tree: ast.expr, rules: Sequence[Rule]) -> Iterator[tuple[str, str]]:
+def everywhere(tree: ast.expr, rules: Sequence[Rule]) -> Iterator[tuple[str, str]]:
     """Yield each change, and the formula with one of the rules applied at one of its nodes."""
     whole = ast.Expression(tree)
     places: dict[ast.expr, list[Callable[[ast.expr], None]]] = {}
@@ -190,7 +190,9 @@ TO_AN_UPSTREAM = {
 def _in_any_formula(node: ast.expr) -> Iterator[Change]:
     match node:
         case ast.BinOp(left=left, op=op, right=right):
-            yield "operands swapped", ast.BinOp(right, op, left)
+            swapped = "sign reversed" if isinstance(op, ast.Sub) else "operands swapped"
+            yield swapped, ast.BinOp(right, op, left)
+            yield from _brackets(node)
             yield "right operand dropped", left
             yield "left operand dropped", right
             for other in OPERATORS.get(type(op), ()):
@@ -199,6 +201,7 @@ def _in_any_formula(node: ast.expr) -> Iterator[Change]:
         case ast.Compare(left=left, ops=[_], comparators=comparators):
             for sign in COMPARISONS:
                 yield "another comparison", ast.Compare(left, [sign], comparators)
+            yield "comparison dropped", left
         case ast.UnaryOp(op=ast.USub() | ast.Invert(), operand=operand):
             yield "sign dropped", operand
         case ast.Constant(value=int() | float() as given):
@@ -212,6 +215,21 @@ def _in_any_formula(node: ast.expr) -> Iterator[Change]:
             yield from _calls(node)
 
 
+def _brackets(node: ast.BinOp) -> Iterator[Change]:
+    """Yield what other brackets, or none, make of two operations."""
+    match node:
+        case ast.BinOp(left, ast.Add() | ast.Sub() as sign, ast.BinOp(base, ast.Pow(), power)):
+            yield "brackets moved", ast.BinOp(ast.BinOp(left, sign, base), ast.Pow(), power)
+        case ast.BinOp(ast.BinOp(left, ast.Add() | ast.Sub() as sign, base), ast.Pow(), power):
+            yield "brackets forgotten", ast.BinOp(left, sign, ast.BinOp(base, ast.Pow(), power))
+        case ast.BinOp(
+            left,
+            ast.Mult() | ast.Div() as times,
+            ast.BinOp(one, ast.Add() | ast.Sub() as sign, other),
+        ):
+            yield "brackets forgotten", ast.BinOp(ast.BinOp(left, times, one), sign, other)
+
+
 FUNCTIONS = ("sigmoid", "tanh", "exp", "relu", "sign", "abs", "log", "sqrt")
 
 
@@ -221,6 +239,8 @@ def _calls(node: ast.Call) -> Iterator[Change]:
         yield "method dropped", node.func.value
     elif arguments:
         yield "function dropped", arguments[0]
+        for each in arguments[1:] if _is_called(node, "where") else ():
+            yield "one branch dropped", each
         if isinstance(node.func, ast.Name) and node.func.id in FUNCTIONS:
             for other in FUNCTIONS:
                 yield "another function", _call(ast.Name(other), *arguments)
@@ -233,6 +253,10 @@ def _calls(node: ast.Call) -> Iterator[Change]:
             for number in (0, 1, -1):
                 others = [*arguments[:place], ast.Constant(number), *arguments[place + 1 :]]
                 yield "another constant", ast.Call(node.func, others, node.keywords)
+
+
+def _is_called(node: ast.Call, name: str) -> bool:
+    return isinstance(node.func, ast.Name) and node.func.id == name
 
 
 def _names(stage: Stage) -> Rule:
