@@ -38,6 +38,8 @@ from harness.mistakes import general_hint
 
 # How many of the simplest finds are tried at every sample, and how many of the less likely ones.
 TRIES, FEWER = 30, 12
+# What is longer is not made simpler: too much of it would have to go.
+LONGEST = 110
 # How many samples of single numbers are compared before all are.
 FIRST = 9
 # How far a value may be off, relative to the largest, and still count as equal.
@@ -71,7 +73,10 @@ def formulas_for(stage: Stage, name: str, samples: Sequence[Sample]) -> Iterator
         return
     places = tuple((sample.inputs, sample.upstream) for sample in samples)
     search = _Search(stage, completed(stage, name, places), name, samples)
-    for formula in chain(search.blind(), search.run()):
+    found = (
+        each for each in chain(search.blind(), search.run()) if len(each.expression) <= LONGEST
+    )
+    for formula in islice(found, TRIES):
         yield replace(formula, expression=search.shortest(formula.expression))
 
 
@@ -285,12 +290,15 @@ class _Search:
         The shortest comes first.
         """
         fits: list[NamedFormula] = []
+        later: list[Sketch] = []
         for sketch in islice(_without_doubles(found), most):
             text = sketch.outer.format(" + ".join(sketch.parts))
-            is_shorter = not fits or len(text) < len(fits[0].expression)
-            if is_shorter and (formula := self._filled(sketch)):
+            if fits and len(text) >= len(fits[0].expression):
+                later.append(sketch)
+            elif formula := self._filled(sketch):
                 fits.append(formula)
         yield from sorted(fits, key=lambda each: length(self._stage, each.expression))
+        yield from filter(None, map(self._filled, later))
 
     def _filled(self, sketch: Sketch) -> NamedFormula | None:
         """Return the sketch with its factors if it then reproduces every sample."""

@@ -28,10 +28,11 @@ def simplest(stage: Stage, expression: str, has_same_values: Callable[[str], boo
     """
     refused: set[str] = set()
     while True:
-        most = length(stage, expression)
-        steps = ((length(stage, text), text) for text in shortened(stage, expression))
+        most, characters = length(stage, expression), len(expression)
+        likely = (text for text in shortened(stage, expression) if len(text) <= characters)
+        steps = [(length(stage, text), text) for text in likely if text not in refused]
         for size, text in sorted(steps):
-            if size < most and text not in refused:
+            if size < most:
                 if has_same_values(text):
                     expression = text
                     break
