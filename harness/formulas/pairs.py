@@ -78,9 +78,11 @@ def pairs_for(point: Point, stage: Stage, name: str, wanted: Array) -> Iterator[
 
 
 def _weights(values: Array, right: Array) -> list[int]:
+    """Return how little each of some values differs from the right ones."""
     flat, true = values.reshape(len(values), -1), right.reshape(-1)
     with np.errstate(all="ignore"):
-        factors = flat @ true / (true @ true)
+        # Numpy's own product would start threads.
+        factors = np.einsum("ij,j", flat, true) / (true * true).sum()
         off = np.abs(flat - factors[:, None] * true).max(1) > SAME * np.abs(flat).max(1)
     kinds = np.where(np.abs(factors + 1) < SAME, SIGN, FACTOR)
     return [int(each) for each in np.where(off | ~np.isfinite(factors), STRUCTURE, kinds)]
@@ -249,7 +251,7 @@ def _edited(base: ast.expr, edits: Sequence[Edit]) -> ast.expr | None:
 
 def _go_together(outer: Edit, inner: Edit) -> bool:
     """Return whether an edit leaves what another one changes inside of it, or at its place."""
-    if outer.at == inner.at and outer.sides and inner.sides:
+    if outer.at == inner.at and (outer.sides or inner.sides):
         return False
     if outer.kept is not None or outer.at == inner.at:
         return outer.kept is not None or inner.kept is not None
@@ -261,7 +263,13 @@ def _under(outer: Path, inner: Path) -> bool:
 
 
 def _same(one: ast.expr, other: ast.expr) -> bool:
-    return ast.dump(one) == ast.dump(other)
+    return _text(one) == _text(other)
+
+
+# Trees that are compared are never changed, and a part of one is compared with many.
+@lru_cache(maxsize=8192)
+def _text(node: ast.expr) -> str:
+    return ast.dump(node)
 
 
 def _place(part: ast.expr, whole: ast.expr) -> Path | None:
