@@ -18,7 +18,7 @@ from grading.cli import main
 from grading.results.lines import Result, Seconds
 from grading.verify import text as show
 from grading.verify.case import Case, Solution, read_solution
-from grading.verify.hints import hints_of
+from grading.verify.hints import hints_of, hints_of_pairs, pairs_of, undone
 from grading.verify.mutants import formulas_of, mistakes_of, sources_of
 from grading.verify.run import Proof, cases_of, judged, verify
 from grading.verify.text import print_proof
@@ -31,6 +31,7 @@ from harness.course.report import Check
 from harness.course.settings import Limits, Settings
 from harness.declare import stage
 from harness.errors import UserError
+from harness.formulas.same import same_as_true
 from harness.judging.judge import judge
 from harness.probes import plan
 
@@ -158,6 +159,27 @@ def test_a_hint_leads_to_full_marks_and_one_that_leads_elsewhere_is_named():
     assert [each.outcome for each in hints] == ["right", "off"]
     assert hints[1].case.text == "∂C/∂z = g * a: multiply by a"
     assert "does not get full marks" in hints[1].why
+
+
+@pytest.mark.proof
+@pytest.mark.parametrize("stage", MANY.stages, ids=lambda stage: stage.name)
+def test_undoing_two_mistakes_that_can_be_told_together_gets_full_marks(stage):
+    cases = [*hints_of_pairs(stage, RIGHT)]
+    assert len(cases) > 100
+    verdicts = judged(cases, near(MANY, stage), nothing)
+    assert off(verdicts) == {}
+
+
+def test_two_mistakes_are_undone_in_the_order_that_leads_on():
+    """A sign is turned inside of what the other mistake has changed."""
+    relu = load_assignment("classifier").stage("ReLU")
+    pairs = {(one.mistake, other.mistake): text for one, other, text in pairs_of(relu, "z")}
+    assert len(pairs) > 50
+    repairs = {each.name: each.repair["z"] for each in relu.mistakes}
+    for names in (each for each in pairs if {*each} <= {*repairs}):
+        steps = [repairs[each] for each in names]
+        right = undone(relu, "z", pairs[names], steps, relu.gradients)
+        assert same_as_true(relu, "z", right), names
 
 
 def verdict_of(data, kind, *, stage=MANY.stages[1], **more):

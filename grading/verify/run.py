@@ -13,7 +13,7 @@ from grading.sandbox.temporary import room
 from grading.submissions.reading import Entry
 from grading.verify.case import Case, Solution, read_solution, unsolved
 from grading.verify.controls import controls_for
-from grading.verify.hints import hints_of
+from grading.verify.hints import hints_of, hints_of_pairs
 from grading.verify.mutants import mutants_of
 from grading.verify.verdicts import Verdict, verdict_on
 from grading.workers.batch import grade_entries
@@ -81,7 +81,10 @@ def verify(course: Path, name: str, workers: int, seed: int, progress: Progress)
 
         cases = cases_of(assignment, solution, handout, settings, spawner, progress)
         verdicts = judged(cases, judge, progress)
-        verdicts += judged([*hints_of(assignment, solution, verdicts)], judge, progress)
+        cases = [*hints_of(assignment, solution, verdicts)]
+        for stage in assignment.stages:
+            cases += hints_of_pairs(stage, solution)
+        verdicts += judged(cases, judge, progress)
     checks = tuple(check.id for check in plan(assignment, settings))
     return Proof(name, seed, checks, verdicts)
 

@@ -116,10 +116,12 @@ def _summary(proof: Proof, mutants: Sequence[Verdict]) -> Iterator[str]:
     controls = [each for each in proof.verdicts if each.case.kind == "control"]
     passed = sum(each.outcome == "right" for each in controls)
     yield f"{_mark(passed == len(controls))} {passed} of {len(controls)} controls get full marks"
-    hints = [each.outcome == "right" for each in proof.verdicts if each.case.kind == "hint"]
-    if hints:
-        said = f"{sum(hints)} of {len(hints)} hints lead to full marks if what they name is undone"
-        yield f"{_mark(all(hints))} {said}"
+    for what, is_pair in (("hints lead", False), ("pairs of hints lead", True)):
+        hints = [each for each in proof.verdicts if each.case.kind == "hint"]
+        right = [x.outcome == "right" for x in hints if ("+" in x.case.name) == is_pair]
+        if right:
+            led = f"{sum(right)} of {len(right)} {what} to full marks"
+            yield f"{_mark(all(right))} {led} if what they name is undone"
 
 
 def _mark(right: bool) -> str:

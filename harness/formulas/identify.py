@@ -34,6 +34,7 @@ from harness.formulas.samples import (
 from harness.formulas.search import Sketch, peelings, sketches, sums_of_terms, unmasked
 from harness.formulas.simple import length, simplest
 from harness.formulas.upstream import is_blind, uses_upstream, without_upstream
+from harness.language import tr
 from harness.mistakes import general_hint
 
 # How many of the simplest finds are tried at every sample, and how many of the less likely ones.
@@ -52,15 +53,20 @@ ADDED = ("something-added", hint_for("added"))
 MISSING = "upstream-missing"
 FACTOR = (
     "off-by-a-factor",
-    "All is right but for a factor. Where does yours come from: a power, an average, a step size?",
+    tr(
+        "All is right but for a factor. Where does yours come from: a power, an average, "
+        "a step size?"
+    ),
 )
 ANOTHER_FACTOR = (
     FACTOR[0],
-    "There is a wrong factor, too. Where does it come from: a power, an average, a step size?",
+    tr("There is a wrong factor, too. Where does it come from: a power, an average, a step size?"),
 )
 CUT = (
     "cut-off",
-    "Your result is cut off somewhere. Does the slope of this stage jump, or stop, at a number?",
+    tr(
+        "Your result is cut off somewhere. Does the slope of this stage jump, or stop, at a number?"
+    ),
 )
 
 

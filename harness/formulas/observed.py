@@ -16,11 +16,15 @@ from torch import Tensor
 from harness.course.numbers import number
 from harness.course.stage import Stage
 from harness.formulas.samples import Sample
+from harness.language import tr
 
 # The tolerance for an entry, relative to its size and, in part, to the largest.
 NEAR = 1e-6
 # The tolerance for a factor that is the same for all entries.
 ONE_FACTOR = 1e-6
+# The first and the last line along an axis.
+_ROWS = tr("first row"), tr("last row")
+_COLUMNS = tr("first column"), tr("last column")
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +99,7 @@ def _where_not_finite(seen: Sequence[Seen]) -> Iterator[str]:
         differences = (each.values[one] - each.values.get(other, 0.0) for each in seen)
         if bool((torch.cat([each.flatten() for each in differences]) < 0).eq(odd).all()):
             below = f"{one} − {other}" if other else one
-            yield f"It is not a finite number just where {below} < 0."
+            yield tr("It is not a finite number just where {below} < 0.").format(below=below)
 
 
 def _by_size(seen: Sequence[Seen]) -> Iterator[str]:
@@ -107,8 +111,12 @@ def _by_size(seen: Sequence[Seen]) -> Iterator[str]:
     names = [name for name, larger in single.items() if larger == wrong]
     if names and not all(wrong):
         # Which of several matters is not known, as they were never 1 one by one.
-        elsewhere = "everywhere else" if len(names) == 1 else "in all other cases that were tried"
-        yield f"It is right where {' = '.join(names)} = 1, and wrong {elsewhere}."
+        text = tr("It is right where {names} = 1, and wrong everywhere else.")
+        if len(names) > 1:
+            text = tr(
+                "It is right where {names} = 1, and wrong in all other cases that were tried."
+            )
+        yield text.format(names=" = ".join(names))
 
 
 def _by_row(seen: Sequence[Seen]) -> Iterator[str]:
@@ -116,15 +124,15 @@ def _by_row(seen: Sequence[Seen]) -> Iterator[str]:
     wide = [each for each in seen if each.right.dim() == 2 and min(each.right.shape) > 2]
     if len(wide) < 2:
         return
-    for axis, kind in ((1, "row"), (0, "column")):
+    for axis, kinds in ((1, _ROWS), (0, _COLUMNS)):
         lines = [each.wrong.any(axis) for each in wide]
-        for place, which in ((0, "first"), (-1, "last")):
+        for place, line_of in zip((0, -1), kinds, strict=True):
             others = [torch.cat([line[:place], line[place:][1:]]) for line in lines]
             one = [bool(line[place]) for line in lines]
             if not any(one) and all(bool(rest.all()) for rest in others):
-                yield f"Its {which} {kind} is right, and all others are wrong."
+                yield tr("Its {line} is right, and all others are wrong.").format(line=line_of)
             if all(one) and not any(bool(rest.any()) for rest in others):
-                yield f"Its {which} {kind} is wrong, and all others are right."
+                yield tr("Its {line} is wrong, and all others are right.").format(line=line_of)
 
 
 def _by_value(seen: Sequence[Seen]) -> Iterator[str]:
@@ -136,12 +144,15 @@ def _by_value(seen: Sequence[Seen]) -> Iterator[str]:
             continue
         for sign, there in (("<", values < 0), (">", values > 0)):
             if bool((wrong == there).all()):
-                yield f"It is wrong just where {other} {sign} 0."
+                text = tr("It is wrong just where {other} {sign} 0.")
+                yield text.format(other=other, sign=sign)
         sizes = values.abs()
         if float(sizes[~wrong].max()) < float(sizes[wrong].min()):
-            yield f"It is right where {other} is small, and wrong where |{other}| is large."
+            text = tr("It is right where {other} is small, and wrong where |{other}| is large.")
+            yield text.format(other=other)
         if float(sizes[wrong].max()) < float(sizes[~wrong].min()):
-            yield f"It is right where |{other}| is large, and wrong where {other} is small."
+            text = tr("It is right where |{other}| is large, and wrong where {other} is small.")
+            yield text.format(other=other)
 
 
 def _by_factor(seen: Sequence[Seen]) -> Iterator[str]:
@@ -151,12 +162,13 @@ def _by_factor(seen: Sequence[Seen]) -> Iterator[str]:
     if len(signed) < max(4, len(wide)):
         return
     if all(math.isclose(each, signed[0], rel_tol=1e-6) for each in signed):
-        yield f"It is the right gradient times {number(signed[0])}."
+        yield tr("It is the right gradient times {factor}.").format(factor=number(signed[0]))
     factors = list(map(abs, signed))
     growing = [name for name, sizes in _sizes(wide).items() if _grows(sizes, factors)]
     if len(growing) == 1:
-        yield f"It is the right gradient times a factor that grows with {growing[0]}."
-    yield "It is a multiple of the right gradient, each time another one."
+        text = tr("It is the right gradient times a factor that grows with {size}.")
+        yield text.format(size=growing[0])
+    yield tr("It is a multiple of the right gradient, each time another one.")
 
 
 def _grows(sizes: Sequence[int], factors: Sequence[float]) -> bool:
@@ -178,7 +190,8 @@ def _by_digits(seen: Sequence[Seen]) -> Iterator[str]:
         worst = max(worst, float(off.nan_to_num(1.0).max()))
     if 0 < worst < 1e-2:
         digits = int(-math.log10(worst))
-        yield f"It agrees with the right gradient to about {digits} digits, and not further."
+        text = tr("It agrees with the right gradient to about {digits} digits, and not further.")
+        yield text.format(digits=digits)
 
 
 def _sizes(seen: Sequence[Seen]) -> dict[str, list[int]]:

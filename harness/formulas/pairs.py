@@ -237,7 +237,11 @@ def _edited(base: ast.expr, edits: Sequence[Edit]) -> ast.expr | None:
     for edit in sorted(edits, key=lambda each: (-len(each.at), each.kept is not None)):
         stood = _get(tree, edit.at)
         if edit.sides and isinstance(edit.new, ast.BinOp):
-            left, right = (_children(stood)[side] for side in edit.sides)
+            children = _children(stood)
+            if len(children) != 2:
+                # Another edit has put something else there.
+                return None
+            left, right = (children[side] for side in edit.sides)
             new: ast.expr = ast.BinOp(left, edit.new.op, right)
         elif edit.of is not None:
             new = _get(stood, edit.of)

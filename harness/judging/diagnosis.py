@@ -36,13 +36,13 @@ LONGEST = 80
 # A value that is larger than any gradient of these sizes, or has more axes, fits no formula.
 MOST_ENTRIES, MOST_AXES = 50_000, 6
 NOTHING, OR_MISSING = (
-    "None means: C does not change with it.",
-    " A missing return gives None too; .grad is not read.",
+    tr("None means: C does not change with it."),
+    tr(" A missing return gives None too; .grad is not read."),
 )
 COUNTS = {2: "Two", 3: "Three", 4: "Four"}
 WRAPPED = (
     "more-axes",
-    "Count the axes of what you return, and those of the input that it is the gradient of.",
+    tr("Count the axes of what you return, and those of the input that it is the gradient of."),
 )
 
 
@@ -176,7 +176,7 @@ def _read(
     first = len(context.cases[0].upstreams)
     pairs = zip(column.samples[:first], later.samples[:first], strict=False)
     if not all(same_values(one.got, other.got, EXACT) for one, other in pairs):
-        return Reading(observation="The same question gets another answer the second time.")
+        return Reading(observation=tr("The same question gets another answer the second time."))
     diagnosis = _diagnosis(context, name, column, later, columns)
     if diagnosis is None and context.stage.is_scalar:
         # Few numbers leave much open: where a limit lies, or what a sum is made of.

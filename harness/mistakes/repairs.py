@@ -63,13 +63,17 @@ class _Put(ast.NodeTransformer):
     """Puts one expression for another wherever that stands, also with its sign turned: "a for z".
 
     Of a function of ``a``, as in "a for abs(a)", what it is applied to stays if ``a`` is in it.
+    "- for +" turns sums into differences.
     """
 
     def __init__(self, what: str) -> None:
         new, _, old = what.rpartition(" for ")
-        self._new, self._old = _tree(new), _tree(old)
+        self._turns = what == "- for +"
+        self._new, self._old = map(_tree, ("_", "_") if self._turns else (new, old))
 
     def visit(self, node: ast.AST) -> ast.AST:
+        if self._turns and isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+            node.op = ast.Sub()
         if sign := _sign(node, self._old):
             return self._new if sign > 0 else ast.UnaryOp(ast.USub(), self._new)
         if (inner := _inside(node, self._old, self._new)) is not None:
