@@ -19,6 +19,8 @@ Product = tuple[Fraction, list[ast.expr], list[ast.expr]]
 # The methods of which a factor that is a number can stand outside.
 _LINEAR = ("sum", "mean", "reshape", "expand", "expand_as", "flip", "roll", "double")
 _ONE = Fraction(1)
+# How many characters more torch may need for what is shorter to read.
+MORE = 8
 
 
 def simplest(stage: Stage, expression: str, has_same_values: Callable[[str], bool]) -> str:
@@ -29,7 +31,7 @@ def simplest(stage: Stage, expression: str, has_same_values: Callable[[str], boo
     refused: set[str] = set()
     while True:
         most, characters = length(stage, expression), len(expression)
-        likely = (text for text in shortened(stage, expression) if len(text) <= characters)
+        likely = (text for text in shortened(stage, expression) if len(text) <= characters + MORE)
         steps = [(length(stage, text), text) for text in likely if text not in refused]
         for size, text in sorted(steps):
             if size < most:
@@ -81,6 +83,9 @@ def _parts(node: ast.expr) -> Iterator[Change]:
             yield "", ast.BinOp(base, ast.Pow(), power)
         case ast.Call(ast.Name("ones_like")):
             yield "", ast.Constant(1)
+        case ast.Compare(left):
+            # It may hold everywhere.
+            yield "", ast.Call(ast.Name("ones_like"), [left], [])
         # A condition has to become a number.
         case ast.BinOp(ast.Call(ast.Name("ones_like")), ast.Mult(), ast.Compare() as test):
             yield "", ast.Call(ast.Attribute(test, "double"), [], [])
