@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stdout
@@ -126,11 +127,15 @@ def write(data: bytes | Iterable[bytes], out: Path | None) -> None:
             file.writelines(parts)
         return
     last = b"\n"
-    for part in parts:
-        click.echo(part, nl=False)
-        last = part or last
-    if not last.endswith(b"\n"):
-        click.echo()
+    try:
+        for part in parts:
+            click.echo(part, nl=False)
+            last = part or last
+        if not last.endswith(b"\n"):
+            click.echo()
+    except BrokenPipeError:
+        # Whoever reads it has seen enough; what Python still holds goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def write_json(data: object, out: Path) -> None:
