@@ -43,9 +43,11 @@ if TYPE_CHECKING:
 
 # How many submissions a worker has: one that it grades, and one that it need not wait for.
 AHEAD = 2
-# How often the scheduler is asked for its workers, and how long it may be out of reach.
+# How often the scheduler is asked for its workers, and how long it may be out of reach, later and
+# at first.
 LOOK_SECONDS = 1.0
 GONE_SECONDS = 60.0
+CONNECT_SECONDS = 10.0
 # How often workers may die or fail over one submission before it is left for the end.
 TRIES = 2
 LOCAL = re.compile(r"local(?::([1-9]\d*))?")
@@ -116,7 +118,7 @@ def _connected(address: str) -> Iterator[Client]:
 
     try:
         security = Security() if address.startswith("tls:") else None
-        client = Client(address, security=security)
+        client = Client(address, security=security, timeout=CONNECT_SECONDS)
     except (OSError, TimeoutError, TypeError, ValueError) as error:
         raise UserError(
             f"The scheduler at {address} cannot be reached ({error}): see that it runs, and that "
