@@ -18,7 +18,7 @@ from concurrent.futures import CancelledError
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 import msgspec
@@ -48,8 +48,11 @@ AHEAD = 2
 LOOK_SECONDS = 1.0
 GONE_SECONDS = 60.0
 CONNECT_SECONDS = 10.0
+# How long what a worker has finished may take to come: it may have died with its worker.
+FETCH_SECONDS = 5.0
 # How often workers may die or fail over one submission before it is left for the end.
 TRIES = 2
+_T = TypeVar("_T")
 LOCAL = re.compile(r"local(?::([1-9]\d*))?")
 # What the client calls a connection that it has given up.
 CLOSED = ("closing", "closed")
@@ -279,7 +282,7 @@ class Cluster:
             if self._client.status in CLOSED:
                 raise OSError("the connection is closed")
             scheduler: Any = self._client.scheduler
-            found = self._client.sync(scheduler.identity)
+            found = self._client.sync(scheduler.identity, callback_timeout=CONNECT_SECONDS)
         except OSError as error:
             closed = self._client.status in CLOSED
             if not closed and time.monotonic() - self._reached < GONE_SECONDS:
@@ -323,8 +326,11 @@ class Cluster:
                     yield entry, None, ""
                 elif future.status == "error":
                     yield entry, None, str(future.exception())
+                elif (told := _fetched(future)) is None:
+                    # Whether its worker is gone, is found out in the next round.
+                    worker.work[future] = entry
                 else:
-                    reply = decode_reply(future.result())
+                    reply = decode_reply(told)
                     if reply.graded is None and worker.fit:
                         self._join(address)
                     yield entry, reply.graded, reply.trouble
@@ -336,11 +342,16 @@ class Cluster:
         if joining.status == "cancelled":
             self._join(address)
             return
-        error = joining.exception()
-        if isinstance(error, ImportError):
-            reason = f"A package is missing ({error}): install backprop-harness[cluster]."
+        if joining.status == "error":
+            error = joining.exception()
+            reason = f"{type(error).__name__}: {error}"
+            if isinstance(error, ImportError):
+                reason = f"A package is missing ({error}): install backprop-harness[cluster]."
+        elif (told := _fetched(joining)) is None:
+            worker.joining = joining
+            return
         else:
-            reason = f"{type(error).__name__}: {error}" if error else joining.result()
+            reason = told
         worker.fit = not reason
         self._was_fit |= worker.fit
         if reason:
@@ -354,6 +365,19 @@ class Cluster:
             worker.work.clear()
         with suppress(OSError, RuntimeError):
             self._client.cancel(futures)
+
+
+def _fetched(finished: Future[_T]) -> _T | None:
+    """Return what a task returned, None if it is not to be had: lost, or run a second time.
+
+    Without a limit, the wait for what has died with its worker does not end.
+    """
+    from distributed.scheduler import KilledWorker
+
+    try:
+        return finished.result(timeout=FETCH_SECONDS)
+    except (TimeoutError, CancelledError, KilledWorker):
+        return None
 
 
 def _open(entry: Entry, job: Job) -> Result:
