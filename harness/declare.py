@@ -306,6 +306,8 @@ def detective(
             raise ValueError("no wrong backward is known: give shown, or hidden")
         if not 1 <= cases <= 20:
             raise ValueError("from 1 to 20 cases can count")
+        for each in right:
+            _require_inputs(of, each)
         return Detective(name, of, tuple(read), tuple(kept), tuple(right), cases, _place())
     except ValueError as error:
         raise DeclarationError(f"{_place()}: {name}: {error}") from None
@@ -316,10 +318,14 @@ def _wrong(of: Stage, wrong: Wrong, known: Mapping[str, Mistake]) -> Mistake:
         if wrong not in known:
             raise ValueError(f"no mistake of {of.name} is called {wrong!r}: give its gradients")
         return known[wrong]
-    single = {name for name in of.differentiable if not of.inputs[name].several}
-    if unknown := sorted(set(wrong) - single):
-        raise ValueError(f"{unknown[0]} is not an input of {of.name} with a gradient of its own")
+    _require_inputs(of, wrong)
     return Mistake("wrong", wrong, hint="")
+
+
+def _require_inputs(of: Stage, gradients: Mapping[str, str]) -> None:
+    single = {name for name in of.differentiable if not of.inputs[name].several}
+    if unknown := sorted(set(gradients) - single):
+        raise ValueError(f"{unknown[0]} is not an input of {of.name} with a gradient of its own")
 
 
 def assignment(

@@ -60,11 +60,13 @@ def declared(of: Detective) -> Assignment:
     return replace(assignment("Detective", [of]), name="cases")
 
 
-def judged(returned: object, of: Detective | None = None) -> Report:
+def judged(
+    returned: object, of: Detective | None = None, settings: Settings | None = None
+) -> Report:
     """The report on what a function returns, or on a function."""
     each = of or detective("cases", RELU, shown=[UPSIDE], hidden=[PASSED, SQUARED])
     names = {"cases": returned if callable(returned) else lambda: returned}
-    return judge(declared(each), Workbench(names), seed=5).report
+    return judge(declared(each), Workbench(names), seed=5, settings=settings).report
 
 
 def outcomes(report: Report) -> dict[str, str]:
@@ -247,6 +249,12 @@ class TestTelling:
         assert check.title == "A case exposes ∂C/∂z = g * (z < 0)"
         assert check.message == "Case 1 exposes it: its ∂C/∂z[0, 0] is 0, and 2 is right."
         assert check.message in " ".join(report_text(report, width=1000).split())
+
+    @pytest.mark.parametrize("feedback", ["verdict", "where"])
+    def test_below_the_level_of_hints_no_value_is_told(self, feedback: Any) -> None:
+        report = judged([{"z": [[1.0]], "g": [[2.0]]}, GOOD], settings=Settings(feedback=feedback))
+        assert check_of(report, "shown/1").outcome == "passed"
+        assert check_of(report, "shown/1").message == ""
 
     def test_what_exposes_nothing_says_what_it_gave(self) -> None:
         report = judged([{"z": [[1.0]], "g": [[1.0]]}], detective("cases", RELU, shown=[SQUARED]))
@@ -442,6 +450,7 @@ class TestDeclaring:
         [
             ({"shown": ["unheard-of"]}, "no mistake of ReLU is called 'unheard-of'"),
             ({"shown": [{"w": "g"}]}, "w is not an input of ReLU"),
+            ({"shown": [UPSIDE], "right": [{"zed": "g"}]}, "zed is not an input of ReLU"),
             ({"hidden": []}, "no wrong backward is known"),
             ({"cases": 0}, "from 1 to 20 cases can count"),
             ({"name": "two words"}, "cannot be a name"),

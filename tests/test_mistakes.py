@@ -281,3 +281,9 @@ def test_a_gradient_stands_as_a_whole_where_an_expression_names_it(true, edit):
     values = {"a": 5.0, "y": 3.0, "g": torch.tensor([[2.0, 7.0]])}
     whole = {**values, "_": eval(true, values)}
     assert torch.equal(torch.as_tensor(eval(made, values)), torch.as_tensor(eval(edit, whole)))
+
+
+@pytest.mark.parametrize("steps", ["take q", "multiply by (", "leave out N", "improve it"])
+def test_a_repair_that_means_nothing_says_which_step(steps):
+    with pytest.raises(ValueError, match=re.escape(steps)):
+        repaired(steps, "g * a", {"a": "g * a"})

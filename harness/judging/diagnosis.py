@@ -39,7 +39,7 @@ NOTHING, OR_MISSING = (
     tr("None means: C does not change with it."),
     tr(" A missing return gives None too; .grad is not read."),
 )
-COUNTS = {2: "Two", 3: "Three", 4: "Four"}
+COUNTS = {2: tr("Two"), 3: tr("Three"), 4: tr("Four")}
 WRAPPED = (
     "more-axes",
     tr("Count the axes of what you return, and those of the input that it is the gradient of."),
@@ -227,7 +227,7 @@ def _asked(stage: Stage, name: str, formula: NamedFormula) -> str:
         tr("{number}. {hint}").format(number=at, hint=each) for at, each in enumerate(hints, 1)
     )
     return tr("{count} things are wrong. {hints}").format(
-        count=tr(COUNTS[len(hints)]), hints=" ".join(numbered)
+        count=COUNTS[len(hints)], hints=" ".join(numbered)
     )
 
 

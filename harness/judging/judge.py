@@ -190,6 +190,9 @@ class _Judging:
 
     def _with_message(self, check: Check, shown: Mapping[str, Failed | None]) -> Check:
         failed = self.failures.get(check.id)
+        if failed is None and check.stage in self.public.detectives:
+            # What exposes a wrong backward is told with values, as a hint is.
+            return check if self.settings.shows("hint") else replace(check, message="")
         if failed is None or not self.settings.shows("where"):
             return check
         where, detail = NOT_SHOWN + _kind(failed.got), NOT_SHOWN_HINT

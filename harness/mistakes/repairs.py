@@ -32,7 +32,10 @@ def repaired(steps: str, formula: str, others: Mapping[str, str]) -> str:
         verb = next((each for each in VERBS if re.match(rf"{each}\b", step)), None)
         if verb is None:
             raise ValueError(f"{step!r} begins with none of {', '.join(VERBS)}")
-        formula = _made(verb, step.removeprefix(verb).strip(), formula, others)
+        try:
+            formula = _made(verb, step.removeprefix(verb).strip(), formula, others)
+        except (KeyError, SyntaxError):
+            raise ValueError(f"{step!r} cannot be read, or means nothing in {formula}") from None
     return formula
 
 
