@@ -179,6 +179,10 @@ UNUSABLE: dict[str, tuple[object, str]] = {
     ),
     "no numbers": ([{"z": torch.zeros(0, 3), "g": torch.zeros(0, 3)}], "Case 1: "),
     "many numbers": ([{**GOOD, "z": torch.ones(1, 10**6)}], f"z has more than {NUMBERS} numbers."),
+    "many numbers in an array": (
+        [{**GOOD, "z": np.broadcast_to(1.0, (10**6, 10**6))}],
+        "z has more than 500 numbers.",
+    ),
     "many numbers in a range": ([{**GOOD, "z": [range(10**9)]}], "z has more than 500 numbers."),
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from numbers import Real
+from operator import length_hint
 
 import torch
 from numpy import generic, ndarray
@@ -14,7 +15,6 @@ from harness.candidate import operations as ops
 from harness.candidate.values import NothingToCall, snapshot
 
 MOST_DEPTH = 8
-TENSOR_LIMIT = 100_000
 MOST_KEYS, MOST_LETTERS = 100, 100
 
 
@@ -69,10 +69,11 @@ def _numbers(value: object, left: Iterator[int], depth: int) -> object:
         return float(value)
     if isinstance(value, Tensor):
         value = snapshot(value)
-    if isinstance(value, Tensor) and value.numel() > TENSOR_LIMIT:
-        # A list of so many would take up far more memory.
-        raise _TooMany
     if isinstance(value, Tensor | ndarray | generic) and depth:
+        size = value.numel() if isinstance(value, Tensor) else value.size
+        if size > length_hint(left):
+            # A list of so many would take up far more memory.
+            raise _TooMany
         return _numbers(value.tolist(), left, depth - 1)
     if isinstance(value, list | tuple | range) and depth:
         return [_numbers(each, left, depth - 1) for each in value]
