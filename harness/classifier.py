@@ -22,7 +22,8 @@ RELU = stage(
     torch.relu,
     formula="a = max(z, 0)",
     gradients={"z": "g * (z > 0)"},
-    points={"z": 1.2},
+    extremes={"z": FAR},
+    points={"z": 1.1},
 )
 
 CROSS_ENTROPY = stage(

@@ -8,6 +8,8 @@ import torch
 from harness.candidate.workbench import Workbench
 from harness.cases.cases import extreme_cases, make_case
 from harness.course.assignments import load_assignment
+from harness.declare import assignment as declared
+from harness.declare import stage
 from harness.judging.judge import judge
 from tests.right import Sigmoid, with_backward, with_forward
 
@@ -71,7 +73,7 @@ def test_a_slope_that_is_zero_further_out_costs_stability_with_a_word_on_the_zer
     missed = outcomes(assignment, zero_between(least, most), seed)
     assert list(missed) == ["stability"]
     message = missed["stability"].message
-    assert "It is small there, and not 0" in message and "overflow" not in message
+    assert "The right value there is not 0" in message and "overflow" not in message
 
 
 @pytest.mark.parametrize("assignment", ASSIGNMENTS, ids=IDS)
@@ -152,3 +154,42 @@ def test_extremes_come_near_each_that_is_declared(assignment, seed):
     for extreme in stage.extremes["z"]:
         near = values / extreme
         assert ((near > (0.9 if abs(extreme) == 800 else 0.75)) & (near <= 1)).any()
+
+
+def cut_at(limit):
+    class ReLU(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, z):
+            ctx.save_for_backward(z)
+            return torch.relu(z)
+
+        @staticmethod
+        def backward(ctx, g):
+            (z,) = ctx.saved_tensors
+            return g * (z > 0) * (z < limit)
+
+    return ReLU
+
+
+@pytest.mark.parametrize("signature", ["z[N K] -> a", "z[] -> a", "z[K] -> a"])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_an_activation_of_ones_own_is_tried_far_out_too(signature, seed):
+    own = declared("Own", [stage("ReLU", signature, torch.relu)])
+    relu = cut_at(6)
+    report = judge(own, Workbench({"ReLU": relu}), seed=seed).report
+    assert {each.id: each.outcome for each in report.checks}["relu/gradient/z"] == "failed"
+
+
+@pytest.mark.parametrize("limit", [6, 10, 20, 100])
+@pytest.mark.parametrize("seed", SEEDS[:4])
+def test_the_classifiers_relu_is_not_cut_off(limit, seed):
+    report = judge(load_assignment("classifier"), Workbench({"ReLU": cut_at(limit)}), seed=seed)
+    found = {each.id: each.outcome for each in report.report.checks}
+    caught = "relu/gradient/z" if limit <= 10 else "relu/stability"
+    assert found[caught] == "failed"
+
+
+def test_where_a_stage_is_not_finite_far_out_it_is_tried_near():
+    steep = stage("Steep", "z[N K] -> a", lambda z: torch.exp(torch.exp(torch.exp(z.abs()))))
+    numbers = numbers_of([make_case(steep, 3, {"N": 2, "K": 3}, index) for index in range(4)])
+    assert numbers.isfinite().all() and numbers.abs().max() < 6

@@ -66,6 +66,16 @@ def test_right_work_gets_full_marks_and_its_check_calls_do_nothing(zygote):
     assert definition.failed == ()
 
 
+def test_what_is_drawn_at_random_is_the_same_in_every_child(zygote):
+    drawing = sigmoid_doing("raise ValueError(drawn)")
+    head = "\nimport random, numpy\ndrawn = random.random(), numpy.random.rand(), torch.rand(1)\n"
+    said = {
+        message(graded(zygote, *RIGHT[:2], head, drawing)[0], "sigmoid/gradient/z")
+        for _ in range(2)
+    }
+    assert len(said) == 1 and ": (0." in said.pop()
+
+
 @pytest.mark.parametrize(
     ("statement", "said"),
     [

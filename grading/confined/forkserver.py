@@ -165,6 +165,8 @@ class Supervisor:
         code = 1
         try:
             child.silence()
+            # Python seeds `random` anew in every fork.
+            child.seed()
             self._connection.detach()
             child.serve(self._locks.close_in(wire, wanted.memory_mib, wanted.cpu_seconds))
             code = 0

@@ -128,7 +128,7 @@ def _far_out(got: float | None) -> str:
     if not math.isfinite(got):
         return tr("Does an exponential overflow to inf, so that inf / inf gives nan?")
     if got == 0:
-        return tr("It is small there, and not 0: does your formula stop somewhere?")
+        return tr("The right value there is not 0: does your formula stop somewhere?")
     return tr("Is something cut off or approximated there?")
 
 
