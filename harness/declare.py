@@ -6,9 +6,11 @@ The file defines ``ASSIGNMENT``::
     ASSIGNMENT = assignment("Rectifiers", [relu])
 """
 
+import ast
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from keyword import iskeyword
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,7 +24,7 @@ from harness.course.signature import read_signature
 from harness.course.stage import Mistake, Stage
 from harness.course.tasks import task_of
 from harness.course.tracing import caller, place_outside, trace
-from harness.errors import DeclarationError
+from harness.errors import DeclarationError, did_you_mean
 from harness.judging.validation import visible_mistakes
 from harness.mistakes import mistakes_in, with_own_mistakes
 from harness.training.table import Source, Start, Training
@@ -289,43 +291,68 @@ def detective(
         If anything of it cannot be used.
     """
     try:
-        if not name.isidentifier():
-            raise ValueError(f"{name!r} cannot be a name in Python")
+        _require_name(name, of)
         known = {each.name: each for each in mistakes_in(of)} if of.gradients else {}
-        read = [_wrong(of, each, known) for each in shown]
+        read = [_wrong(of, each, known) for each in _listed("shown", shown)]
         if hidden is None:
             others = [each for each in visible_mistakes(of) if each.name not in shown]
             kept: Sequence[Mistake | None] = others
+        elif isinstance(hidden, int):
+            kept = [None] * hidden
         else:
-            kept = (
-                [None] * hidden
-                if isinstance(hidden, int)
-                else [_wrong(of, each, known) for each in hidden]
-            )
+            kept = [_wrong(of, each, known) for each in _listed("hidden", hidden)]
         if not read and not kept:
             raise ValueError("no wrong backward is known: give shown, or hidden")
-        if not 1 <= cases <= 20:
-            raise ValueError("from 1 to 20 cases can count")
-        for each in right:
-            _require_inputs(of, each)
-        return Detective(name, of, tuple(read), tuple(kept), tuple(right), cases, _place())
-    except ValueError as error:
+        given = [each.gradients for each in (*read, *kept) if each]
+        if twice := next((each for at, each in enumerate(given) if each in given[:at]), None):
+            raise ValueError(f"the wrong backward {dict(twice)} is given twice")
+        if type(cases) is not int or not 1 <= cases <= 20:
+            raise ValueError("cases must be a whole number from 1 to 20")
+        others_right = [_gradients(of, each) for each in _listed("right", right)]
+        return Detective(name, of, tuple(read), tuple(kept), tuple(others_right), cases, _place())
+    except (ValueError, TypeError) as error:
         raise DeclarationError(f"{_place()}: {name}: {error}") from None
 
 
+def _require_name(name: object, of: object) -> None:
+    if not isinstance(of, Stage):
+        raise TypeError(f"{of!r} is not a stage: declare one with stage(...) or pair(...)")
+    if not isinstance(name, str) or not name.isidentifier() or iskeyword(name):
+        raise ValueError(f"{name!r} cannot be the name of a function in Python")
+    if name in ("check", of.name):
+        raise ValueError(f"{name} is the name of something else in the handout: choose another")
+
+
+def _listed(option: str, given: object) -> Sequence[Any]:
+    if not isinstance(given, list | tuple):
+        raise TypeError(f"{option} must be a list, not {type(given).__name__}")
+    return given
+
+
 def _wrong(of: Stage, wrong: Wrong, known: Mapping[str, Mistake]) -> Mistake:
-    if isinstance(wrong, str):
-        if wrong not in known:
-            raise ValueError(f"no mistake of {of.name} is called {wrong!r}: give its gradients")
-        return known[wrong]
-    _require_inputs(of, wrong)
-    return Mistake("wrong", wrong, hint="")
+    if not isinstance(wrong, str):
+        return Mistake("wrong", _gradients(of, wrong), hint="")
+    if wrong not in known:
+        meant = did_you_mean(wrong, known) or " Give its gradients."
+        raise ValueError(f"no mistake of {of.name} is called {wrong!r}.{meant}")
+    return known[wrong]
 
 
-def _require_inputs(of: Stage, gradients: Mapping[str, str]) -> None:
+def _gradients(of: Stage, gradients: object) -> Mapping[str, str]:
+    """Return gradients by input. Raise ValueError or TypeError unless they are expressions."""
+    if not isinstance(gradients, Mapping) or not gradients:
+        raise TypeError(f'{gradients!r} is not a dictionary such as {{"z": "g"}}')
     single = {name for name in of.differentiable if not of.inputs[name].several}
-    if unknown := sorted(set(gradients) - single):
-        raise ValueError(f"{unknown[0]} is not an input of {of.name} with a gradient of its own")
+    for name, expression in gradients.items():
+        if name not in single:
+            raise ValueError(f"{name} is not an input of {of.name} with a gradient of its own")
+        if not isinstance(expression, str):
+            raise TypeError(f"{expression!r} is not an expression in quotes")
+        try:
+            ast.parse(expression, mode="eval")
+        except SyntaxError as error:
+            raise ValueError(f"{expression!r} cannot be read: {error.msg}") from None
+    return gradients
 
 
 def assignment(

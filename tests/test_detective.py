@@ -456,15 +456,33 @@ class TestDeclaring:
             ({"shown": [{"w": "g"}]}, "w is not an input of ReLU"),
             ({"shown": [UPSIDE], "right": [{"zed": "g"}]}, "zed is not an input of ReLU"),
             ({"hidden": []}, "no wrong backward is known"),
-            ({"cases": 0}, "from 1 to 20 cases can count"),
-            ({"name": "two words"}, "cannot be a name"),
+            ({"cases": 0}, "cases must be a whole number from 1 to 20"),
+            ({"cases": 2.5}, "cases must be a whole number from 1 to 20"),
+            ({"cases": True}, "cases must be a whole number from 1 to 20"),
+            ({"name": "two words"}, "cannot be the name of a function"),
+            ({"name": "class"}, "cannot be the name of a function"),
+            ({"name": 5}, "cannot be the name of a function"),
+            ({"name": "check"}, "choose another"),
+            ({"name": "ReLU"}, "choose another"),
+            ({"shown": "upstream-squared"}, "shown must be a list, not str"),
+            ({"shown": None}, "shown must be a list, not NoneType"),
+            ({"shown": [3]}, "3 is not a dictionary"),
+            ({"shown": [{}]}, "is not a dictionary such as"),
+            ({"shown": ["upstream-sqared"]}, "Did you mean upstream-squared?"),
+            ({"shown": [{"z": "g *"}]}, r"'g \*' cannot be read"),
+            ({"shown": [{"z": None}]}, "None is not an expression"),
+            ({"shown": [UPSIDE, UPSIDE]}, "is given twice"),
+            ({"shown": [UPSIDE], "hidden": [UPSIDE]}, "is given twice"),
+            ({"shown": [UPSIDE], "right": "g"}, "right must be a list, not str"),
+            ({"shown": [UPSIDE], "right": ["g"]}, "'g' is not a dictionary"),
+            ({"shown": [UPSIDE], "of": "ReLU"}, "'ReLU' is not a stage"),
         ],
     )
     def test_what_cannot_be_declared_says_why_and_where(
         self, how: dict[str, Any], says: str
     ) -> None:
         with pytest.raises(DeclarationError, match=rf"test_detective\.py, line \d+: .*{says}"):
-            detective(how.pop("name", "cases"), RELU, **how)
+            detective(how.pop("name", "cases"), how.pop("of", RELU), **how)
 
     @pytest.mark.parametrize(
         ("how", "says"),
