@@ -162,16 +162,16 @@ UNUSABLE: dict[str, tuple[object, str]] = {
         "z has a number that is not finite.",
     ),
     "infinity": ([{**GOOD, "g": [[math.inf] * 3]}], "g has a number that is not finite."),
-    "a huge integer": ([{**GOOD, "z": [[10**400]]}], "not list."),
-    "complex numbers": ([{**GOOD, "z": [[1j]]}], "not list."),
+    "a huge integer": ([{**GOOD, "z": [[10**400]]}], "(list)."),
+    "complex numbers": ([{**GOOD, "z": [[1j]]}], "(list)."),
     "a ragged list": (
         [{**GOOD, "z": [[1.0], [1.0, 2.0]]}],
-        "lists of numbers of equal length, not",
+        "with rows of equal length",
     ),
-    "endless nesting": ([{**GOOD, "z": _endless()}], "not list."),
-    "words": ([{**GOOD, "z": "1, 2"}], "not 1, 2."),
-    "an object": ([{**GOOD, "z": object()}], "not object."),
-    "sparse": ([{**GOOD, "z": torch.eye(2).to_sparse()}], "not Tensor."),
+    "endless nesting": ([{**GOOD, "z": _endless()}], "(list)."),
+    "words": ([{**GOOD, "z": "1, 2"}], "(1, 2)."),
+    "an object": ([{**GOOD, "z": object()}], "(object)."),
+    "sparse": ([{**GOOD, "z": torch.eye(2).to_sparse()}], "(Tensor)."),
     "another shape": ([{**GOOD, "z": 1.0}], "Case 1: z has shape (), and must have (N, K)."),
     "g of another shape": (
         [{**GOOD, "g": 1.0}],
@@ -263,7 +263,8 @@ class TestTelling:
     def test_what_exposes_nothing_says_what_it_gave(self) -> None:
         report = judged([{"z": [[1.0]], "g": [[1.0]]}], detective("cases", RELU, shown=[SQUARED]))
         assert check_of(report, "shown/1").message == (
-            "In the only case that counts it passes for right. In case 1 that is ∂C/∂z = 1."
+            "This backward passes in the only case that counts. In case 1 it returns the right "
+            "∂C/∂z, 1."
         )
 
     def test_hidden_backwards_are_told_by_number_only(self) -> None:

@@ -165,7 +165,7 @@ class Supervisor:
         code = 1
         try:
             child.silence()
-            # Python seeds `random` anew in every fork.
+            # Python seeds `random` by chance in every fork.
             child.seed()
             self._connection.detach()
             child.serve(self._locks.close_in(wire, wanted.memory_mib, wanted.cpu_seconds))

@@ -67,7 +67,10 @@ def _numbers(name: str, value: Returned) -> Tensor:
             raise Unusable(
                 tr("{name} has more than {most} numbers.").format(name=name, most=NUMBERS)
             )
-        text = tr("{name} must be a number, or lists of numbers of equal length, not {kind}.")
+        text = tr(
+            "{name} must be a number, or a tensor or lists of real numbers with rows of equal "
+            "length; this cannot be read as such ({kind})."
+        )
         raise Unusable(text.format(name=name, kind=kind))
     if not bool(value.isfinite().all()):
         raise Unusable(tr("{name} has a number that is not finite.").format(name=name))

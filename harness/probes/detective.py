@@ -59,13 +59,13 @@ def exposed(context: DetectiveContext, wrong: Mistake | None, *, shown: bool) ->
         at, trouble = found
         text = tr("Case {number} exposes it: {trouble}.")
         return text.format(number=at, trouble=trouble) if shown else ""
-    where = tr("In the only case that counts it passes for right.")
+    where = tr("This backward passes in the only case that counts.")
     if len(fair_ones) > 1:
-        where = tr("In each of the {count} cases that count it passes for right.")
+        where = tr("This backward passes in all {count} cases that count.")
     name, right = next(iter(fair_ones[0].right.items()))
     detail = ""
     if shown and right.numel() == 1 and name in wrong.gradients:
-        text = tr("In case {number} that is ∂C/∂{name} = {value}.")
+        text = tr("In case {number} it returns the right ∂C/∂{name}, {value}.")
         at, value = fair_ones[0].number, number(float(right))
         detail = text.format(number=at, name=name, value=value)
     raise Failed(

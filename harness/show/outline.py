@@ -202,7 +202,8 @@ def _waits(report: Report, title: str, checks: list[Check]) -> Iterable[Wait]:
     for root, labels in waiting.items():
         stage = _stage_name(report, root)
         alone = stage in (title, "") or root == GRADING
-        needs = check_label(root) if alone else f"{check_label(root)} of {stage}"
+        label = next((_label(each) for each in report.checks if each.id == root), check_label(root))
+        needs = label if alone else f"{label} of {stage}"
         yield Wait(needs, tuple(labels) if len(checks) > 1 else ())
 
 
