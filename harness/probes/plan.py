@@ -235,7 +235,8 @@ def _of_chain(assignment: Assignment, checks: list[Planned]) -> Iterator[Planned
         "training",
         tr("A network learns {name} with your functions").format(name=assignment.task.name),
     )
-    after = tuple(x.id for x in checks if x.id.endswith(("/precision", "/subsets", "/purity")))
+    causes = "/precision", "/subsets", "/purity", "/special", "/stability"
+    after = tuple(check.id for check in checks if check.id.endswith(causes))
     yield Planned(id, None, title, worth.get(id, 0.0), Session.train, needs, after=after)
 
 
