@@ -6,6 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from selenium.webdriver.support.ui import WebDriverWait
+
+from grading.pages.names import page_address
 from screenshots.browser import LAPTOP, PHONE, picture_of, resize
 from screenshots.lab import ROOT
 from screenshots.studio import Studio, shot
@@ -28,7 +31,11 @@ def class_page(studio: Studio) -> bytes:
 def student_page(studio: Studio) -> bytes:
     """Take a student's page on a phone."""
     resize(studio.chrome, PHONE)
-    studio.chrome.get((_report(studio) / "students" / f"{STUDENT}.html").as_uri())
+    address = f"{(_report(studio) / 'page.html').as_uri()}#student/{page_address(STUDENT)}"
+    studio.chrome.get(address)
+    WebDriverWait(studio.chrome, 20).until(lambda chrome: chrome.find_elements("tag name", "h1"))
+    # As it is when it has been sent.
+    studio.chrome.execute_script("document.getElementById('bar').hidden = true")
     shown = picture_of(studio.chrome, studio.chrome.find_element("css selector", "body"), margin=0)
     resize(studio.chrome, LAPTOP)
     return shown

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
-from grading.pages.folder import make_report
+from grading.pages.folder import REPORT, make_report
+from grading.pages.names import page_address
+from grading.pages.packs import pack_at, unpacked
 from grading.results.lines import Result, Seconds, publish
 from harness.course.report import Check, Diagnosis, Flag
 from harness.course.settings import Settings
@@ -65,3 +67,9 @@ def published(folder, results):
 
 def report_on(folder):
     return make_report(folder, lambda wanted: ThreadPoolExecutor(1))
+
+
+def pages_of(folder, submission):
+    """The pages of a submission in a folder of results."""
+    name, _, key = page_address(submission).partition("/")
+    return unpacked(pack_at(folder / REPORT, name))[key]

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from grading.pages import student_page
+from grading.pages.names import page_address
+from harness.course.settings import Settings
 from tests.published import (
     ATTACK,
     FLAG,
@@ -49,14 +52,19 @@ def names(page):
     return [each.text for each in page.find_elements("css selector", "#rows tbody .person")]
 
 
+def shown(page):
+    """The page of a submission, once it is there: packs take a moment to open."""
+    WebDriverWait(page, 20).until(lambda _: page.find_elements("css selector", "#page h1"))
+    return page.find_element("id", "page")
+
+
 def test_text_of_students_does_not_act(page):
     page.find_element("id", "q").send_keys("script")
     assert names(page) == [ATTACK]
     assert page.title != "owned"
     page.find_element("css selector", "#rows tbody .person").click()
-    assert page.title != "owned" and ATTACK in page.page_source.replace("&lt;", "<").replace(
-        "&gt;", ">"
-    )
+    assert shown(page).find_element("tag name", "h1").text == ATTACK
+    assert page.title != "owned"
 
 
 def test_a_number_leads_to_the_submissions_behind_it_and_back(page):
@@ -95,8 +103,62 @@ def test_all_rows_can_be_shown(page):
 def test_a_students_page_opens_from_its_row(page):
     page.find_element("id", "q").send_keys("wrong-1")
     page.find_element("css selector", "#rows tbody .for-student a").click()
-    words = page.find_element("tag name", "body").text
+    words = shown(page).text
     assert "1 of 2 points" in words and "behaves like g ⊙ z" in words and SECRET not in words
+    assert page.title.startswith("wrong-1 ·")
+
+
+def test_the_pages_of_a_submission_and_of_the_class_lead_to_each_other(page):
+    page.find_element("id", "q").send_keys("wrong-1")
+    page.find_element("css selector", "#rows tbody .person").click()
+    assert SECRET in shown(page).text
+    page.find_element("link text", "The page for the student").click()
+    WebDriverWait(page, 20).until(lambda _: SECRET not in shown(page).text)
+    page.find_element("link text", "The page for staff").click()
+    WebDriverWait(page, 20).until(lambda _: SECRET in shown(page).text)
+    assert not page.find_element("id", "bar").is_displayed()
+    page.back()
+    WebDriverWait(page, 20).until(lambda _: SECRET not in shown(page).text)
+    page.forward()
+    WebDriverWait(page, 20).until(lambda _: SECRET in shown(page).text)
+    page.find_element("link text", "The class").click()
+    assert "The class at a glance" in page.find_element("tag name", "h1").text
+
+
+def test_a_students_page_can_be_saved_as_a_file_that_needs_no_other(page, tmp_path):
+    page.execute_cdp_cmd(
+        "Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path)}
+    )
+    page.find_element("id", "q").send_keys("wrong-1")
+    page.find_element("css selector", "#rows tbody .for-student a").click()
+    shown(page)
+    page.find_element("link text", "Save as a file").click()
+    file = tmp_path / "wrong-1.html"
+    WebDriverWait(page, 20).until(lambda _: file.exists())
+    assert file.read_text() == student_page(result_of("wrong-1", RIGHT, wrong_line()), Settings())
+
+
+def test_a_page_that_is_missing_says_what_makes_it_again(page, address):
+    viewer = address.replace("index.html", "page.html")
+    for where, said in (
+        ("#staff/00/nobody", "it is not in the report"),
+        ("#staff/zz/nobody", "opens from the page of the class"),
+        ("#staff/00/constructor", "it is not in the report"),
+        ("", "opens from the page of the class"),
+    ):
+        page.get("about:blank")
+        page.get(viewer + where)
+        assert said in page.find_element("css selector", ".note").text, where
+
+
+def test_a_page_whose_pack_is_missing_says_what_makes_it_again(chrome, tmp_path):
+    published(tmp_path, [result_of("alice", RIGHT)])
+    viewer = report_on(tmp_path).with_name("page.html").as_uri()
+    (pack,) = (tmp_path / "report" / "pages").iterdir()
+    pack.unlink()
+    chrome.get(f"{viewer}#staff/{page_address('alice')}")
+    note = WebDriverWait(chrome, 20).until(lambda _: chrome.find_elements("class name", "note"))
+    assert "`backprop report` makes it again" in note[0].text
 
 
 @pytest.mark.parametrize("width", [320, 1280])

@@ -171,9 +171,9 @@ def test_a_disk_that_is_full_leaves_nothing_half_written_behind(tmp_path):
 
 
 def test_what_killed_runs_had_begun_to_write_goes_and_other_files_stay():
-    report = OUT / "report" / "students"
+    report = OUT / "report" / "pages"
     report.mkdir(parents=True, exist_ok=True)
-    theirs = [OUT / ".results.jsonl.new", OUT / f".{FILE}.new", report / ".alice.html.new"]
+    theirs = [OUT / ".results.jsonl.new", OUT / f".{FILE}.new", report / ".7f.js.new"]
     others = [OUT / ".notes.new", report / ".Notes.new"]
     for path in (*theirs, *others):
         path.write_bytes(b"half")

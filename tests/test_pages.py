@@ -5,25 +5,33 @@ from __future__ import annotations
 import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from grading.pages import folder, page_name, student_page
+from benchmarks.mix import make_mix
+from grading.pages import folder, page_name, staff, student_page
 from grading.pages.folder import CHUNK, make_report
+from grading.pages.names import page_address
+from grading.pages.packs import unpacked
 from grading.pages.staff import staff_page
 from grading.results.lines import Given, Overridden
+from harness.candidate.workbench import Workbench
+from harness.course.assignments import load_assignment
 from harness.course.report import Advice, Flag
 from harness.course.settings import FEEDBACK_LEVELS, Settings
 from harness.errors import UserError
+from harness.judging.judge import judge
 from tests.published import (
     ATTACK,
     FLAG,
     RIGHT,
     SECRET,
     check_line,
+    pages_of,
     published,
     report_on,
     result_of,
@@ -65,10 +73,22 @@ def test_a_name_that_looks_like_another_ones_file_gets_its_own(name):
     assert page_name(name) != f"{name}.html"
 
 
+def judged(code):
+    names = {"__name__": "submission"}
+    with suppress(SyntaxError):
+        exec(code, names)
+    return judge(load_assignment("many-neurons"), Workbench(names)).report
+
+
+def pack(submission):
+    return f"report/pages/{page_address(submission).partition('/')[0]}.js"
+
+
 def everything(out):
     return {
         path.relative_to(out).as_posix(): (path.read_bytes(), path.stat().st_mtime_ns)
-        for path in sorted((out / "report").rglob("*.html"))
+        for path in sorted((out / "report").rglob("*.*"))
+        if path.suffix in (".html", ".js")
     }
 
 
@@ -140,9 +160,10 @@ def test_pages_that_a_class_may_see_do_not_tell_the_seed(tmp_path):
     run.write_text(re.sub(r'"seed": *0', '"seed": 8922843687356885', run.read_text()))
     report_on(tmp_path)
     seeds = ("8922843687356885", "77001")  # the run's, and that of a check's case
-    pages = [tmp_path / "report" / "index.html", *(tmp_path / "report" / "students").iterdir()]
-    assert len(pages) == 2 and seeds[0] in run.read_text()
-    assert [page for page in pages if any(seed in page.read_text() for seed in seeds)] == []
+    index = (tmp_path / "report" / "index.html").read_text()
+    pages = [index, pages_of(tmp_path, "alice").student]
+    assert seeds[0] in run.read_text() and seeds[1] in pages_of(tmp_path, "alice").staff
+    assert [page for page in pages if any(seed in page for seed in seeds)] == []
 
 
 def test_a_report_that_is_right_is_left_alone_and_a_change_changes_its_pages_only(tmp_path):
@@ -156,7 +177,40 @@ def test_a_report_that_is_right_is_left_alone_and_a_change_changes_its_pages_onl
     report_on(tmp_path)
     after = everything(tmp_path)
     changed = {name for name in after if after[name] != before.get(name)}
-    assert changed == {"report/index.html", "report/staff/bob.html", "report/students/bob.html"}
+    assert changed == {"report/index.html", "report/page.html", pack("bob")}
+    assert SECRET in pages_of(tmp_path, "bob").staff
+
+
+def test_a_change_makes_no_page_again_that_shares_its_pack(tmp_path, monkeypatch):
+    names = [f"s{number}" for number in range(CHUNK)]
+    published(tmp_path, [result_of(name, RIGHT) for name in names])
+    monkeypatch.setattr(folder, "page_address", lambda name: f"00/{name}")
+    report_on(tmp_path)
+    made = []
+    monkeypatch.setattr(
+        staff, "staff_page", lambda result, _: made.append(result.submission) or "new"
+    )
+    results = [result_of(name, RIGHT) for name in names if name != "s7"]
+    published(tmp_path, [*results, result_of("s7", wrong_line())])
+    report_on(tmp_path)
+    kept = unpacked(tmp_path / "report" / "pages" / "00.js")
+    assert made == ["s7"] and kept["s7"].staff == "new"
+    assert kept.keys() == set(names) and "WeightedSum" in kept["s8"].staff
+
+
+@pytest.mark.slow
+def test_the_report_on_ten_thousand_stays_below_a_hundred_megabytes(tmp_path):
+    """A thousand take a tenth: sizes grow in proportion, or less."""
+    reports = [judged(each.code) for each in make_mix(40)]
+    results = [
+        result_of(f"student-{number}", *reports[number % len(reports)].checks)
+        for number in range(1000)
+    ]
+    published(tmp_path, results)
+    report_on(tmp_path)
+    files = [each.stat() for each in (tmp_path / "report").rglob("*") if each.is_file()]
+    assert sum(-(-each.st_size // 4096) * 4096 for each in files) < 10_000_000
+    assert len(files) < 300
 
 
 @pytest.mark.parametrize("name", ["show/report.css", "expressions/table.toml", "show/marks.py"])
@@ -179,27 +233,69 @@ def test_a_checkout_with_other_code_or_data_makes_every_page_again(tmp_path, mon
 def test_pages_of_who_is_gone_go_and_what_others_put_there_stays(tmp_path):
     published(tmp_path, [result_of("alice", RIGHT), result_of("bob", RIGHT)])
     report_on(tmp_path)
-    mine = tmp_path / "report" / "staff" / "notes.html"
+    mine = tmp_path / "report" / "pages" / "notes.html"
     mine.write_text("mine")
     published(tmp_path, [result_of("alice", RIGHT)])
     report_on(tmp_path)
     assert set(everything(tmp_path)) == {
         "report/index.html",
-        "report/staff/alice.html",
-        "report/staff/notes.html",
-        "report/students/alice.html",
+        "report/page.html",
+        "report/pages/notes.html",
+        pack("alice"),
     }
     assert mine.read_text() == "mine"
 
 
-def test_a_page_that_was_damaged_or_deleted_is_made_again(tmp_path):
+def test_a_pack_keeps_the_others_when_one_goes(tmp_path, monkeypatch):
+    monkeypatch.setattr(folder, "page_address", lambda name: f"00/{name}")
+    published(tmp_path, [result_of("alice", RIGHT), result_of("bob", RIGHT)])
+    report_on(tmp_path)
     published(tmp_path, [result_of("alice", RIGHT)])
     report_on(tmp_path)
-    page = tmp_path / "report" / "students" / "alice.html"
-    whole = page.read_bytes()
-    page.unlink()
+    assert unpacked(tmp_path / "report" / "pages" / "00.js").keys() == {"alice"}
+
+
+def test_pages_of_earlier_versions_go_and_what_others_put_there_stays(tmp_path):
+    published(tmp_path, [result_of("alice", RIGHT)])
+    report = tmp_path / "report"
+    for part in ("students", "staff"):
+        (report / part).mkdir(parents=True)
+        (report / part / "alice.html").write_text("old")
+    (report / "staff" / "notes.html").write_text("mine")
+    (report / ".pages.json").write_text('{"index": "1", "pages": {"alice.html": "2"}}')
     report_on(tmp_path)
-    assert page.read_bytes() == whole
+    assert set(everything(tmp_path)) == {
+        "report/index.html",
+        "report/page.html",
+        "report/staff/notes.html",
+        pack("alice"),
+    }
+    assert not (report / "students").exists()
+
+
+@pytest.mark.parametrize("name", ["index.html", "page.html", "pages"])
+def test_what_was_deleted_is_made_again(tmp_path, name):
+    published(tmp_path, [result_of("alice", RIGHT)])
+    report_on(tmp_path)
+    before = {each: data for each, (data, _) in everything(tmp_path).items()}
+    path = tmp_path / "report" / name
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    report_on(tmp_path)
+    assert {each: data for each, (data, _) in everything(tmp_path).items()} == before
+
+
+def test_pages_in_a_damaged_pack_are_made_again_with_the_one_that_changes(tmp_path, monkeypatch):
+    monkeypatch.setattr(folder, "page_address", lambda name: f"00/{name}")
+    published(tmp_path, [result_of("alice", RIGHT), result_of("bob", RIGHT)])
+    report_on(tmp_path)
+    pack = tmp_path / "report" / "pages" / "00.js"
+    whole = unpacked(pack)
+    for damaged in (b"", pack.read_bytes()[:-9], b'pack("00","AAAA");\n', b'pack("00","A");\n'):
+        pack.write_bytes(damaged)
+        assert unpacked(pack) == {}
+    published(tmp_path, [result_of("alice", RIGHT), result_of("bob", wrong_line())])
+    report_on(tmp_path)
+    assert unpacked(pack)["alice"] == whole["alice"]
 
 
 class StopsAfterOneTask(ThreadPoolExecutor):
@@ -222,10 +318,13 @@ def test_a_stop_leaves_whole_pages_and_the_next_run_mends_the_report(tmp_path):
     stopped = everything(tmp_path)
     assert stopped.keys() == before.keys()
     assert stopped["report/index.html"] == before["report/index.html"]
-    assert all(page.endswith(b"</html>") for page, _ in stopped.values())
+    packs = [name for name in before if "/pages/" in name]
+    assert all(unpacked(tmp_path / name) for name in packs)
+    assert 0 < sum(stopped[name] != before[name] for name in packs) < len(packs)
     report_on(tmp_path)
     after = everything(tmp_path)
-    assert all(after[name][0] != before[name][0] for name in before)
+    assert all(after[name][0] != before[name][0] for name in packs)
+    assert all(SECRET in pages_of(tmp_path, name).staff for name in names)
 
 
 def test_a_report_that_cannot_be_written_is_one_sentence(tmp_path):

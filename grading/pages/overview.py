@@ -1,7 +1,5 @@
 """Gather what the page of a class says, from one result after the other. Needs no torch."""
 
-import base64
-import hashlib
 import statistics
 from collections import Counter
 from collections.abc import Sequence
@@ -13,8 +11,8 @@ from urllib.parse import urlencode
 import msgspec
 from markupsafe import Markup
 
-from grading.pages.names import page_name
-from grading.pages.render import asset, render
+from grading.pages.names import page_address
+from grading.pages.render import allowed, asset, render
 from grading.results.lines import Result, Status, mistakes_of
 from grading.results.record import Run
 from harness.course.numbers import decimal
@@ -33,7 +31,7 @@ Mistake = tuple[str, str, str, str]
 
 @dataclass(frozen=True)
 class Case:
-    """A submission as an example of something, with the page that says more."""
+    """A submission as an example of something, with where the page is that says more."""
 
     name: str
     page: str
@@ -78,7 +76,7 @@ class Overview:
 
     def add(self, result: Result) -> None:
         """Take the result of one submission."""
-        case = Case(visible_line(result.submission), page_name(result.submission))
+        case = Case(visible_line(result.submission), page_address(result.submission))
         self.max_score = max(self.max_score, result.max_score)
         self.statuses[result.status] += 1
         if result.mark is not None:
@@ -101,7 +99,7 @@ class Overview:
         self.rows.append(
             [
                 case.name,
-                "" if case.page == f"{case.name}.html" else case.page,
+                case.page,
                 STATUSES.index(result.status),
                 result.mark,
                 "".join(str(outcomes.get(id, "-")) for id in self.checks),
@@ -115,14 +113,12 @@ class Overview:
     def page(self, title: str, formulas: Sequence[str]) -> str:
         """Return the page as HTML. ``formulas`` are those of ``common``, set as mathematics."""
         script = asset("class.js")
-        digest = hashlib.sha256(script.encode()).digest()
         common = self.common()
         return render(
             "class.html",
             style=asset("page.css") + asset("class.css"),
             script=script,
-            # What allows this script, and no other, to run in the page.
-            script_hash=Markup(f"sha256-{base64.b64encode(digest).decode()}"),
+            script_hash=allowed(script),
             data=Markup(_embedded(self._data())),
             title=title,
             overview=self,

@@ -1,5 +1,7 @@
 """Turn templates into pages: whatever is put into one is text, and is shown in full."""
 
+import base64
+import hashlib
 from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files
@@ -49,6 +51,12 @@ def streamed(template: str, package: str, /, **values: object) -> Iterator[str]:
 def asset(name: str) -> Markup:
     """Return a style sheet or script of this package, to include in a page."""
     return Markup(files("grading.pages").joinpath("templates", name).read_text(encoding="utf-8"))
+
+
+def allowed(script: str) -> Markup:
+    """Return what allows this script, and no other, to run in a page."""
+    digest = hashlib.sha256(script.encode()).digest()
+    return Markup(f"sha256-{base64.b64encode(digest).decode()}")
 
 
 def _shown(value: object) -> object:

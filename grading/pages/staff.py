@@ -7,7 +7,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 from grading.pages.mathematics import set_formula
-from grading.pages.names import page_name
+from grading.pages.names import page_address
 from grading.pages.render import asset, render
 from grading.results.lines import Result, report_of
 from harness.course.assignments import load_assignment
@@ -22,7 +22,7 @@ from harness.show.outline import MARKS, verdict
 def staff_page(result: Result, out: Path) -> str:
     """Return the page as HTML that needs no other file; ``out`` is where the run wrote.
 
-    Loads torch.
+    Its links lead to pages of the same report. Loads torch.
     """
     assignment = load_assignment(result.assignment)
     report = for_student(report_of(result), Settings(feedback="solution"))
@@ -39,7 +39,7 @@ def staff_page(result: Result, out: Path) -> str:
         marks=MARKS,
         words={outcome: look.word for outcome, look in LOOKS.items()},
         replay=_replay(result, out) if trouble else "",
-        student=f"../students/{page_name(result.submission)}",
+        student=f"page.html#student/{page_address(result.submission)}",
     )
 
 

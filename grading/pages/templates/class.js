@@ -14,8 +14,7 @@
   const mistakeAt = new Map(data.mistakes.map((mistake, at) => [mistake.key, at]));
 
   const rows = data.rows.map(([name, page, status, score, outcomes, mistakes, flags, seconds, reason]) => ({
-    name, status: data.statuses[status], score, outcomes, mistakes, flags, seconds, reason,
-    page: encodeURIComponent(page || `${name}.html`),
+    name, page, status: data.statuses[status], score, outcomes, mistakes, flags, seconds, reason,
     passed: outcomes.split("0").length - 1,
     found: plain(name),
   }));
@@ -130,7 +129,7 @@
   }
 
   function drawn(row) {
-    const name = element("th", "", link(row.name, `staff/${row.page}`, "person"));
+    const name = element("th", "", link(row.name, `page.html#staff/${row.page}`, "person"));
     name.scope = "row";
     const score = row.score === null ? "open" : String(Math.round(row.score * 100) / 100);
     return element("tr", "", name,
@@ -139,7 +138,7 @@
       element("td", "problem", firstProblem(row)),
       element("td", "flag", row.flags.length ? `⚑ ${row.flags.join(", ")}` : ""),
       element("td", "figure time", row.seconds.toFixed(2)),
-      element("td", "for-student", link("page", `students/${row.page}`)));
+      element("td", "for-student", link("page", `page.html#student/${row.page}`)));
   }
 
   function show(count) {
