@@ -21,7 +21,7 @@ from grading.pages.student import student_page
 from grading.results.lines import decode_result, encode_result, publish
 from grading.results.record import Run, find_record
 from grading.runs.overrides import override
-from grading.runs.preview import compared, print_moves
+from grading.runs.preview import print_moves
 from grading.runs.run import Options, grade_folder
 from grading.runs.summary import Counts, print_summary
 from grading.submissions.reading import Submission
@@ -69,7 +69,7 @@ def test_the_summary_and_a_preview_tell_it_from_a_fault_of_the_grader(dora):
     console = Console(file=text, width=300)
     print_summary(console, [dora], Path("out"), Counts(1, 0, 0))
     zero = structs.replace(dora, status="unreadable", score=0.0)
-    print_moves(console, compared(([zero], {}), [dora], {}))
+    print_moves(console, ([zero], {}), ([dora], {}))
     said = text.getvalue()
     assert (
         "You have to decide what counts for 1 submission: dora." in said

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,7 +24,7 @@ from harness.course.settings import SETTINGS_FILE
 from harness.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
-    from grading.results.lines import Result
+    from grading.results.record import LazyResults
 
 
 def given_folder(context: click.Context, parameter: click.Parameter, value: str) -> Path:
@@ -111,7 +111,7 @@ def tell_of_settings(assignment: str, folder: Path | None = None) -> None:
         click.echo(f"No {where}: the declared settings of {assignment} are used.", err=True)
 
 
-def read_results(folder: Path) -> Sequence[Result]:
+def read_results(folder: Path) -> LazyResults:
     """Return the results of the run in a folder, with the points that count."""
     from grading.results import record
     from grading.results.lines import as_marked

@@ -17,6 +17,7 @@ from grading.cli.common import (
     tell_of_settings,
     write,
 )
+from grading.errors import refusals
 from harness.course.numbers import plural
 from harness.errors import UserError
 
@@ -184,7 +185,7 @@ def nbgrader(results: Path, url: str | None, course: str) -> None:
     import msgspec
 
     from grading.nbgrader.gradebook import export_marks
-    from grading.results.record import read_run
+    from grading.results.record import LazyResults, read_run
     from harness.course.assignments import choose_course, source_of
 
     choose_course(None)
@@ -192,8 +193,10 @@ def nbgrader(results: Path, url: str | None, course: str) -> None:
     found = read_results(results)
     # nbgrader knows an assignment by its folder.
     name = source_of(found[0].assignment).name
-    found = [msgspec.structs.replace(each, assignment=name) for each in found]
-    written = export_marks(url, found, read_run(results).missing, course_id=course)
+    renamed = LazyResults(
+        found.names, lambda each: msgspec.structs.replace(found.named(each), assignment=name)
+    )
+    written = export_marks(url, renamed, read_run(results).missing, course_id=course)
     for line in written.sentences():
         click.echo(line)
 
@@ -229,14 +232,16 @@ def feedback(results: Path, out: Path) -> None:
     Moodle or Brightspace was graded, the pages are named as its upload of feedback files expects.
     """
     from grading.exports.feedback import feedback_name, upload_of
-    from grading.exports.files import zipped
+    from grading.exports.files import write_zip
     from grading.pages import student_page
+    from grading.results.lines import replaced
     from grading.results.record import read_run
 
     found = read_results(results)
     run = read_run(results)
     upload = upload_of(found, run.platform)
     pages = ((feedback_name(each, upload), student_page(each, run.settings)) for each in found)
-    write(zipped(pages), out)
+    with refusals(out, "written"), replaced(out) as file:
+        write_zip(file, pages)
     named = f", named for {upload}'s upload" if upload else ""
     click.echo(f"Wrote {out}: {plural(len(found), 'page')}{named}.")

@@ -4,6 +4,7 @@ import io
 import zipfile
 from collections.abc import Collection, Iterable
 from importlib.resources import files
+from typing import IO
 
 from harness.course.report import Check
 from harness.drawing.visible import visible
@@ -24,13 +25,20 @@ def filled(template: str, **values: str) -> str:
 def zipped(entries: Iterable[tuple[str, str | bytes]], programs: Collection[str] = ()) -> bytes:
     """Return a zip of the entries, by name; those named in ``programs`` can be executed."""
     data = io.BytesIO()
-    with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as file:
+    write_zip(data, entries, programs)
+    return data.getvalue()
+
+
+def write_zip(
+    file: IO[bytes], entries: Iterable[tuple[str, str | bytes]], programs: Collection[str] = ()
+) -> None:
+    """Write what `zipped` returns, one entry after the other."""
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in entries:
             info = zipfile.ZipInfo(name, NO_TIME)
             info.compress_type = zipfile.ZIP_DEFLATED
             info.external_attr = (0o755 if name in programs else 0o644) << 16
-            file.writestr(info, content)
-    return data.getvalue()
+            archive.writestr(info, content)
 
 
 def message_of(check: Check) -> str:

@@ -88,19 +88,21 @@ def _gradebook(results: Sequence[Result], column: str, most: str, path: Path) ->
     who = [place for place, heading in enumerate(head) if heading in WHO]
     blank = [POINTS_POSSIBLE, *[""] * (len(who) - 1), most]
     roster = read_roster(path)
-    marks = _marks(results, roster, path)
+    marks = {
+        row: mark_cell(results[place].score)
+        for row, place in _places(results, roster, path).items()
+    }
     body = [
-        [*(rows[one.row - 1][place] for place in who), _cell(marks.get(one.row), rows, one, at)]
+        [*(rows[one.row - 1][place] for place in who), _cell(marks.get(one.row, ""), rows, one, at)]
         for one in roster.people
         if any(rows[one.row - 1][place].strip() for place in who[1:])
     ]
     return _table([[*(head[place] for place in who), head[at]], blank, *body])
 
 
-def _cell(result: Result | None, rows: Sequence[Sequence[str]], one: Person, at: int) -> str:
+def _cell(mark: str, rows: Sequence[Sequence[str]], one: Person, at: int) -> str:
     """Return the new mark, or what is there: no mark, or that somebody is excused."""
     row = rows[one.row - 1]
-    mark = mark_cell(result.score) if result else ""
     before = row[at] if at < len(row) else ""
     return before if before.strip().upper() == EXCUSED else mark or before
 
@@ -149,9 +151,8 @@ def _worksheet(results: Sequence[Result], column: str, path: Path) -> str:
             f"{listed(head, len(head))}."
         )
     small = [heading.casefold() for heading in head]
-    marks = _marks(results, read_roster(path), path)
-    for line, result in marks.items():
-        row = rows[line - 1]
+    for line, at in _places(results, read_roster(path), path).items():
+        result, row = results[at], rows[line - 1]
         if result.score is None:
             continue
         # Beside the marks, in all languages.
@@ -168,20 +169,20 @@ def _worksheet(results: Sequence[Result], column: str, path: Path) -> str:
     return _for_moodle(rows)
 
 
-def _marks(results: Iterable[Result], roster: Roster, path: Path) -> dict[int, Result]:
-    """Return the results of each person, by the row that they have in a platform's table."""
-    found: dict[int, Result] = {}
+def _places(results: Sequence[Result], roster: Roster, path: Path) -> dict[int, int]:
+    """Return which result each person has, by the row that they have in a platform's table."""
+    found: dict[int, int] = {}
     unknown: list[str] = []
-    for result in results:
+    for place, result in enumerate(results):
         people = [roster.find_any(name) for name in result.students or [result.submission]]
         for one in people:
             if one is None:
                 unknown.append(result.submission)
             elif one.row in found:
-                both = f"{found[one.row].submission} and {result.submission}"
+                both = f"{results[found[one.row]].submission} and {result.submission}"
                 raise UserError(f"{visible_line(both)} are both {one.label}'s: keep one.")
             else:
-                found[one.row] = result
+                found[one.row] = place
     if unknown:
         raise UserError(
             f"{path} has no student for {len(unknown)} of the submissions, such as "

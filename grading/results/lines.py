@@ -172,17 +172,20 @@ def shares(total: float, weights: Sequence[float]) -> list[float]:
 def publish(folder: Path, results: Collection[Result], run: dict[str, Any]) -> None:
     """Write ``results.jsonl``, ``grades.csv`` and ``run.json``, each replaced in one step.
 
-    The results are in the order of their names; only one at a time is held in memory. Students in
+    The results are in the order of their names; only one at a time is held in memory, and all are
+    read before a file is replaced, so that they may come from the files themselves. Students in
     ``run["missing"]`` have a row without a mark in the table.
     """
-    with replaced(folder / LINES) as file:
-        file.writelines(encode_result(result) + b"\n" for result in results)
-    with replaced(folder / GRADES) as file:
-        table = io.TextIOWrapper(file, encoding="utf-8", newline="")
+    with (
+        replaced(folder / RUN) as facts,
+        replaced(folder / GRADES) as grades,
+        replaced(folder / LINES) as lines,
+    ):
+        facts.write(msgspec.json.format(msgspec.json.encode(run), indent=2) + b"\n")
+        lines.writelines(encode_result(result) + b"\n" for result in results)
+        table = io.TextIOWrapper(grades, encoding="utf-8", newline="")
         csv.writer(table, lineterminator="\n").writerows(_grades(results, run.get("missing", ())))
         table.detach()
-    with replaced(folder / RUN) as file:
-        file.write(msgspec.json.format(msgspec.json.encode(run), indent=2) + b"\n")
 
 
 def _grades(results: Collection[Result], missing: Iterable[str]) -> Iterator[list[str]]:

@@ -15,7 +15,7 @@ from msgspec import UNSET
 
 from grading.errors import refusals
 from grading.results.lines import RUN, Given, Overridden, Result, publish, replaced
-from grading.results.record import hint, read_results, read_run
+from grading.results.record import LazyResults, hint, read_results, read_run
 from grading.runs.journal import only_run_in
 from harness.drawing.visible import visible
 from harness.errors import UserError
@@ -111,7 +111,10 @@ def override(
     read_run(folder)
     with only_run_in(folder):
         results = read_results(folder)
-        result = _named(results, name, folder)
+        if name not in results.names:
+            near = hint(name, results.names)
+            raise UserError(f"{folder} has no submission called {visible(name)}: {near}")
+        result = results.named(name)
         before = read_overrides(folder)
         kept = [each for each in before if (each.submission, each.check) != (name, check)]
         what = f"{check} of {visible(name)}" if check else visible(name)
@@ -140,15 +143,16 @@ def _worth(result: Result, check: str | None) -> float:
 
 
 def _publish(
-    folder: Path, results: Sequence[Result], overrides: Sequence[Override], name: str
+    folder: Path, results: LazyResults, overrides: Sequence[Override], name: str
 ) -> Result:
-    """Write the overrides, then the results with them."""
-    applied = [Overrides(overrides).applied(result) for result in results]
+    """Write the overrides, then the results with them; return that of one submission."""
+    applied = Overrides(overrides).applied
     with refusals(folder, "read or written"):
         run = json.loads((folder / RUN).read_bytes())
+        result = applied(results.named(name))
         write_overrides(folder, overrides)
-        publish(folder, applied, run)
-    return _named(applied, name, folder)
+        publish(folder, LazyResults(results.names, lambda name: applied(results.named(name))), run)
+    return result
 
 
 def write_overrides(folder: Path, overrides: Iterable[Override]) -> None:
@@ -157,10 +161,3 @@ def write_overrides(folder: Path, overrides: Iterable[Override]) -> None:
     with replaced(folder / FILE) as file:
         data = msgspec.json.encode(_File(1, in_order))
         file.write(msgspec.json.format(data, indent=2) + b"\n")
-
-
-def _named(results: Sequence[Result], name: str, folder: Path) -> Result:
-    named = {result.submission: result for result in results}
-    if name not in named:
-        raise UserError(f"{folder} has no submission called {visible(name)}: {hint(name, named)}")
-    return named[name]

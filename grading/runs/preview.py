@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ from grading.errors import listed, refusal
 from grading.results.lines import LINES, RUN, Result, as_marked
 from grading.results.record import readable_results
 from harness.drawing.visible import visible_line
+
+# A table of so many rows is printed at once.
+ROWS = 200
 
 
 @dataclass(frozen=True)
@@ -32,17 +36,40 @@ class Move:
 
 @dataclass
 class Moves:
-    """What publishing would change; ``causes`` are changes to how all is graded."""
+    """What publishing would change; ``same`` is how many keep their mark and its maximum."""
 
-    causes: list[str] = field(default_factory=list)
-    moved: list[Move] = field(default_factory=list)
     new: list[str] = field(default_factory=list)
     gone: list[str] = field(default_factory=list)
+    up: int = 0
+    down: int = 0
+    other_maximum: int = 0
     same: int = 0
 
     def any(self) -> bool:
         """Return whether a mark or its maximum would change, or a mark come or go."""
-        return bool(self.moved or self.new or self.gone)
+        return bool(self.new or self.gone or self.up or self.down or self.other_maximum)
+
+    def between(self, before: Iterable[Result], after: Iterable[Result]) -> Iterator[Move]:
+        """Count what changes from one to the other, and yield the moves, in the order of names.
+
+        Both are in that order. Few results are in memory at any time.
+        """
+        for was, new in _side_by_side(before, after):
+            if was is None and new is not None:
+                self.new.append(new.submission)
+            elif was is not None and new is None:
+                self.gone.append(was.submission)
+            elif was is None or new is None:
+                continue
+            elif (was.mark, was.max_score) == (new.mark, new.max_score):
+                self.same += 1
+            else:
+                rise = _rank(new.mark) - _rank(was.mark)
+                self.up += rise > 0
+                self.down += rise < 0
+                self.other_maximum += rise == 0
+                most = was.max_score, new.max_score
+                yield Move(new.submission, was.mark, new.mark, most, _reasons(was, new))
 
 
 def published(folder: Path) -> tuple[Sequence[Result], dict[str, Any], list[str]]:
@@ -71,31 +98,6 @@ def published(folder: Path) -> tuple[Sequence[Result], dict[str, Any], list[str]
     if lines and trouble:
         troubles.append(f"{trouble} Changes to the grading are unknown.")
     return results, run, troubles
-
-
-def compared(
-    before: tuple[Iterable[Result], Mapping[str, Any]],
-    after: Iterable[Result],
-    facts: Mapping[str, Any],
-) -> Moves:
-    """Return the changes from the results ``before`` to those ``after``, made as ``facts`` say.
-
-    Both are in the order of their names.
-    """
-    moves = Moves(causes=changed(before[1], facts) if before[1] else [])
-    for was, new in _side_by_side(before[0], after):
-        if was is None and new is not None:
-            moves.new.append(new.submission)
-        elif was is not None and new is None:
-            moves.gone.append(was.submission)
-        elif was is None or new is None:
-            continue
-        elif (was.mark, was.max_score) != (new.mark, new.max_score):
-            most = was.max_score, new.max_score
-            moves.moved.append(Move(new.submission, was.mark, new.mark, most, _reasons(was, new)))
-        else:
-            moves.same += 1
-    return moves
 
 
 def _side_by_side(
@@ -171,36 +173,55 @@ def _change(before: float | None, after: float | None, most: tuple[float, float]
     return f"{old} of {most[0]:g} → {new} of {most[1]:g}"
 
 
-def print_moves(console: Console, moves: Moves) -> None:
-    """Print the causes, a row with the reasons for each mark that changes, and the totals."""
-    if moves.causes:
+def print_moves(
+    console: Console,
+    before: tuple[Iterable[Result], Mapping[str, Any]],
+    after: tuple[Iterable[Result], Mapping[str, Any]],
+) -> Moves:
+    """Print what changes between two runs, and return it.
+
+    That is what has changed in the grading, a row with the reasons for each mark that moves, and
+    the totals. A run is its results, in the order of names, and what run.json says.
+    """
+    causes = changed(before[1], after[1]) if before[1] else []
+    if causes:
         console.print("The grading has changed:")
-        for cause in moves.causes:
-            console.print(f"  {visible_line(cause)}", markup=False, highlight=False, soft_wrap=True)
-    if moves.moved:
-        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-        table.add_column("submission", no_wrap=True)
-        table.add_column("mark", no_wrap=True)
-        table.add_column("why", overflow="fold")
-        for move in moves.moved:
-            why = "\n".join(map(visible_line, move.why))
-            change = _change(move.before, move.after, move.most)
-            table.add_row(Text(visible_line(move.submission)), change, Text(why))
-        console.print(table)
+    for cause in causes:
+        console.print(f"  {visible_line(cause)}", markup=False, highlight=False, soft_wrap=True)
+    moves = Moves()
+    _print_rows(console, moves.between(before[0], after[0]))
     for names, what in ((moves.new, "new"), (moves.gone, "gone")):
         if names:
             text = f"{len(names)} {what}: {listed(names)}"
             console.print(text, markup=False, highlight=False)
-    up = sum(_rank(move.after) > _rank(move.before) for move in moves.moved)
-    down = sum(_rank(move.after) < _rank(move.before) for move in moves.moved)
-    same = len(moves.moved) - up - down
+    same = moves.other_maximum
     maxima = f", and {same} keep their mark with a different maximum" if same else ""
     console.print(
-        f"{up + down} marks would change ({up} up, {down} down), {moves.same} stay{maxima}. "
-        "Nothing was published: to publish, run the command without --preview; nothing is graded "
-        "twice.",
+        f"{moves.up + moves.down} marks would change ({moves.up} up, {moves.down} down), "
+        f"{moves.same} stay{maxima}. Nothing was published: to publish, run the command without "
+        "--preview; nothing is graded twice.",
         highlight=False,
     )
+    return moves
+
+
+def _print_rows(console: Console, moved: Iterator[Move]) -> None:
+    """Print the moves, some rows at a time: a table is in memory as a whole."""
+    widths = [0, 0]
+    while rows := list(islice(moved, ROWS)):
+        cells = [
+            (visible_line(each.submission), _change(each.before, each.after, each.most))
+            for each in rows
+        ]
+        head = not any(widths)
+        widths = [max(widths[at], *(len(row[at]) for row in cells)) for at in (0, 1)]
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=head)
+        table.add_column("submission", no_wrap=True, min_width=widths[0])
+        table.add_column("mark", no_wrap=True, min_width=widths[1])
+        table.add_column("why", overflow="fold")
+        for (name, change), move in zip(cells, rows, strict=True):
+            table.add_row(Text(name), change, Text("\n".join(map(visible_line, move.why))))
+        console.print(table)
 
 
 def _rank(score: float | None) -> float:

@@ -24,7 +24,7 @@ from grading.results.versions import versions
 from grading.runs.journal import Journal, Keys
 from grading.runs.output import open_journal, seed_for
 from grading.runs.overrides import Overrides, read_overrides
-from grading.runs.preview import compared, print_moves, published
+from grading.runs.preview import print_moves, published
 from grading.runs.shards import Shard
 from grading.runs.signals import Stopped, stoppable, unstoppable
 from grading.runs.start import check_declared, progress, warn_not_isolated, worker_count
@@ -101,10 +101,9 @@ def preview_folder(folder: Path, assignment: str, out: Path, options: Options) -
     """
     with stoppable(), _finished(folder, assignment, out, options, publishes=False) as run:
         results, facts, troubles = published(out)
-        moves = compared((results, facts), run.results(), run.facts())
         for line in troubles:
             click.echo(line, err=True)
-        print_moves(Console(), moves)
+        moves = print_moves(Console(), (results, facts), (run.results(), run.facts()))
         return run.is_complete(), moves.any()
 
 
