@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 import re
+from itertools import combinations, pairwise
 from pathlib import Path
+from unittest.mock import patch
 
 import jsonschema
 import pytest
@@ -15,9 +18,19 @@ from hypothesis import strategies as st
 
 from grading.attacks import files
 from grading.cli import main
-from grading.parsing.features import details_of
+from grading.parsing.features import Details, details_of
 from grading.parsing.source import File
-from grading.similarity.groups import group_lines, groups, similar_in
+from grading.similarity import groups as similarity
+from grading.similarity.groups import (
+    COUNTED,
+    EXPECTED,
+    LEAST_CLASS,
+    _features,
+    _likely,
+    group_lines,
+    groups,
+    similar_in,
+)
 
 COURSE = Path(__file__).parents[1]
 MANY = "many-neurons"
@@ -61,7 +74,7 @@ def work(error, sigmoid, total, name="g", comment=""):
 
 
 def details(**texts):
-    return {name: details_of([File(f"{name}.py", text.encode())]) for name, text in texts.items()}
+    return [(name, details_of([File(f"{name}.py", text.encode())])) for name, text in texts.items()]
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +99,65 @@ def honest(seed, count):
 @given(st.integers(), st.sampled_from([2, 5, 12, 30]))
 def test_a_class_that_solves_a_short_exercise_honestly_is_not_pointed_at(handout, seed, count):
     assert groups(details(**honest(seed, count)), handout) == []
+
+
+CHOICES = {
+    "file": st.sampled_from("abcdef"),
+    "text": st.sampled_from("tuvwxyz"),
+    "units": st.dictionaries(
+        st.sampled_from(["u1", "u2", "u3", "u4"]), st.sampled_from([("f", 20), ("f", 20)])
+    ),
+    "comments": st.lists(st.sampled_from(["one", "as Ann told me here", "no"]), unique=True),
+    "names": st.lists(st.sampled_from(["alpha", "beta", "gamma"]), unique=True),
+    "strings": st.lists(st.sampled_from(["some text", "other text"]), unique=True),
+}
+
+
+def plainly(read, handout):
+    """What `groups` finds, by comparing all pairs, each with all in memory."""
+    given = set(_features(handout))
+    own = {name: _features(each).keys() - given for name, each in read}
+    own = {name: own[name] for name in sorted(own) if any(kind == "unit" for kind, _ in own[name])}
+    having = {}
+    for name, features in own.items():
+        for feature in features:
+            having.setdefault(feature, []).append(name)
+    found = []
+    for pair in combinations(own, 2):
+        both = own[pair[0]] & own[pair[1]]
+        files = [each for each in both if each[0] == "file"]
+        if not (
+            any(pair in pairwise(having[each]) for each in files)
+            or any(len(having[each]) <= similarity.MOST_SHARING for each in both - {*files})
+        ):
+            continue
+        likely = {each: _likely(each, 20, len(having[each]), len(own)) for each in both - {*files}}
+        surprise = 0.0
+        for kind, most in COUNTED.items():
+            ranked = sorted(value for each, value in likely.items() if each[0] == kind)
+            surprise -= sum(map(math.log10, ranked[:most]))
+        chance = 0.0 if files else float(f"{math.comb(len(own), 2) * 10**-surprise:.2g}")
+        telling = {"file", "comment", *(["unit"] if len(own) >= LEAST_CLASS else [])}
+        if chance < EXPECTED and any(kind in telling for kind, _ in both):
+            found.append((chance, *pair))
+    joined = []
+    for chance, *pair in sorted(found):
+        apart = [group for group in joined if not group[0] & {*pair}]
+        near = [group for group in joined if group[0] & {*pair}]
+        least = min([chance, *(group[1] for group in near)])
+        joined = [*apart, ({*pair}.union(*(group[0] for group in near)), least)]
+    return sorted((sorted(names), chance) for names, chance in joined)
+
+
+@settings(max_examples=200)
+@given(st.lists(st.builds(Details, **CHOICES), min_size=2, max_size=14), st.builds(Details))
+def test_an_index_finds_what_comparing_all_pairs_finds(works, handed_out):
+    read = [(f"s{number}", each) for number, each in enumerate(works)]
+    with patch.object(similarity, "MOST_SHARING", 3):
+        found = groups(read, handed_out)
+        expected = plainly(read, handed_out)
+    assert [each.chance for each in found] == sorted(each.chance for each in found)
+    assert sorted((each.submissions, each.chance) for each in found) == expected
 
 
 ODD = (
@@ -138,7 +210,7 @@ def test_docstrings_annotations_and_layout_change_nothing(handout):
     bare = "def f(x):\n    return x + 1\n"
     dressed = "def better(value: int) -> int:\n    'Adds.'\n\n    return (value +\n        1)\n"
     other = "def f(x):\n    return x + 2\n"
-    read = details(bare=bare, dressed=dressed, other=other)
+    read = dict(details(bare=bare, dressed=dressed, other=other))
     assert read["bare"].units.keys() == read["dressed"].units.keys()
     assert read["bare"].units.keys() != read["other"].units.keys()
 

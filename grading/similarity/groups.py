@@ -5,11 +5,15 @@ same: what many have, or was in the handout, says nothing, and a group is report
 like it is unlikely by chance in a class of this size.
 """
 
+from __future__ import annotations
+
 import math
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from array import array
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations, pairwise
+from functools import cached_property
 from pathlib import Path
 
 from grading.errors import hinted, refusal
@@ -92,7 +96,6 @@ def _similar_among(
     entries: Sequence[Entry], assignment: str, handout: Path
 ) -> tuple[list[Group], dict[str, str]]:
     latest = [(attempts_of(each, assignment) or [each])[-1] for each in entries]
-    read: dict[str, Details] = {}
     unread: dict[str, str] = {}
     # No code is run: any isolation level will do.
     with open_spawner() as spawner, Reader(spawner) as reader:
@@ -100,12 +103,15 @@ def _similar_among(
             given = _details_of(Entry("handout", (str(handout),)), assignment, reader)
         except Unreadable as why:
             raise UserError(hinted(f"The handout {handout} cannot be read: {why}")) from None
-        for entry, one in zip(entries, latest, strict=True):
-            try:
-                read[entry.name] = _details_of(one, assignment, reader)
-            except Unreadable as why:
-                unread[entry.name] = str(why)
-    return groups(read, given), unread
+
+        def read() -> Iterator[tuple[str, Details]]:
+            for entry, one in zip(entries, latest, strict=True):
+                try:
+                    yield entry.name, _details_of(one, assignment, reader)
+                except Unreadable as why:
+                    unread[entry.name] = str(why)
+
+        return groups(read(), given), unread
 
 
 def _details_of(entry: Entry, assignment: str, reader: Reader) -> Details:
@@ -119,28 +125,111 @@ def _details_of(entry: Entry, assignment: str, reader: Reader) -> Details:
     return reader.details(files, sought(assignment, entry.file))
 
 
-def groups(read: Mapping[str, Details], handout: Details) -> list[Group]:
-    """Return the groups among submissions, the least likely by chance first."""
-    given = set(_features(handout))
-    own: dict[str, dict[Feature, int]] = {}
-    having: defaultdict[Feature, list[str]] = defaultdict(list)
-    for name, details in read.items():
-        features = {each: size for each, size in _features(details).items() if each not in given}
-        # At least one function is not as it was handed out.
-        if any(kind == "unit" for kind, _ in features):
-            own[name] = features
-            for feature in features:
-                having[feature].append(name)
-    called = {
-        ("unit", digest): name for each in read.values() for digest, (name, _) in each.units.items()
-    }
-    closest: list[tuple[float, str, str, list[Shared]]] = []
-    for one, other in sorted(_candidates(having)):
-        chance, shared = _judged(own[one], own[other], having, called, len(own))
-        telling = (*TELLING, "unit") if len(own) >= LEAST_CLASS else TELLING
-        if chance < EXPECTED and any(each.kind in telling for each in shared):
-            closest.append((chance, one, other, shared))
-    return _joined(sorted(closest, key=lambda pair: pair[:3]))
+def groups(read: Iterable[tuple[str, Details]], handout: Details) -> list[Group]:
+    """Return the groups among submissions, given by name, the least likely by chance first."""
+    index = Index(handout)
+    for name, details in read:
+        index.add(name, details)
+    return _joined(index)
+
+
+class Index:
+    """Who shares which features.
+
+    Features are numbers, and pairs are compared as they come: of a large class neither all details
+    nor all pairs are in memory.
+    """
+
+    def __init__(self, handout: Details) -> None:
+        self._given = set(_features(handout))
+        self._numbers: dict[Feature, int] = {}
+        self._sizes = array("I")
+        self._called: dict[int, str] = {}
+        self._own: dict[str, array[int]] = {}
+
+    def add(self, name: str, details: Details) -> None:
+        """Take the details of a submission, unless its functions are all as handed out."""
+        features = _features(details)
+        own = features.keys() - self._given
+        if not any(kind == "unit" for kind, _ in own):
+            return
+        numbers = array("I")
+        for feature in own:
+            number = self._numbers.setdefault(feature, len(self._numbers))
+            if number == len(self._sizes):
+                self._sizes.append(features[feature])
+            if feature[0] == "unit":
+                self._called[number] = details.units[feature[1]][0]
+            numbers.append(number)
+        self._own[name] = numbers
+
+    def pairs(self) -> Iterator[tuple[float, str, str]]:
+        """Yield how many pairs to expect by chance, and the pair, where that is few."""
+        telling = (*TELLING, "unit") if len(self._own) >= LEAST_CLASS else TELLING
+        for one, other in self._candidates():
+            chance, shared = self.judged(one, other)
+            if chance < EXPECTED and any(each.kind in telling for each in shared):
+                yield chance, one, other
+
+    def _candidates(self) -> Iterator[tuple[str, str]]:
+        """Yield the pairs to compare: those that share what few others have, or whole files."""
+        names = self._names
+        for at, name in enumerate(names):
+            found: set[int] = set()
+            for number in self._own[name]:
+                having = self._having.get(number, ())
+                later = having[bisect_right(having, at) :]
+                if self._features[number][0] == "file":
+                    found.update(later[:1])
+                elif len(having) <= MOST_SHARING:
+                    found.update(later)
+            yield from ((name, names[other]) for other in found)
+
+    def judged(self, one: str, other: str) -> tuple[float, list[Shared]]:
+        """Return how many pairs that share as much to expect by chance, and what they share."""
+        both = set(self._own[one]).intersection(self._own[other])
+        files = [number for number in both if self._features[number][0] == "file"]
+        rare = {number: self._rarity(number) for number in both.difference(files)}
+        counted: Counter[str] = Counter()
+        surprise = 0.0
+        shared = [Shared("file", "", len(self._having[file]) - 2) for file in files]
+        for number in sorted(rare, key=lambda each: (-rare[each], self._features[each])):
+            kind, what = self._features[number]
+            counted[kind] += 1
+            if counted[kind] <= COUNTED[kind]:
+                surprise += rare[number]
+                others = len(self._having[number]) - 2
+                what = self._called.get(number, "" if kind == "text" else what)
+                shared.append(Shared(kind, what, others))
+        if files:
+            return 0.0, shared
+        return float(f"{math.comb(len(self._own), 2) * 10**-surprise:.2g}"), shared
+
+    def _rarity(self, number: int) -> float:
+        having, size = len(self._having[number]), self._sizes[number]
+        return -math.log10(_likely(self._features[number], size, having, len(self._own)))
+
+    @cached_property
+    def _names(self) -> list[str]:
+        return sorted(self._own)
+
+    @cached_property
+    def _features(self) -> list[Feature]:
+        return list(self._numbers)
+
+    @cached_property
+    def _having(self) -> dict[int, array[int]]:
+        """Those who have each feature that not only one has, as places among the names."""
+        counts = array("I", bytes(len(self._sizes) * self._sizes.itemsize))
+        for numbers in self._own.values():
+            for number in numbers:
+                counts[number] += 1
+        found: dict[int, array[int]] = {}
+        for at, name in enumerate(self._names):
+            for number in self._own[name]:
+                if counts[number] > 1:
+                    found.setdefault(number, array("I")).append(at)
+        return found
 
 
 def _features(details: Details) -> dict[Feature, int]:
@@ -149,46 +238,6 @@ def _features(details: Details) -> dict[Feature, int]:
     kinds = {"comment": details.comments, "name": details.names, "string": details.strings}
     found |= {(kind, text): 0 for kind, texts in kinds.items() for text in texts}
     return found | {("file", details.file): 0, ("text", details.text): 0}
-
-
-def _candidates(having: Mapping[Feature, Sequence[str]]) -> set[tuple[str, str]]:
-    """Return the pairs to compare: those that share what few others have, or whole files."""
-    found: set[tuple[str, str]] = set()
-    for (kind, _), names in having.items():
-        if kind == "file":
-            found |= set(pairwise(sorted(names)))
-        elif 2 <= len(names) <= MOST_SHARING:
-            found |= set(combinations(sorted(names), 2))
-    return found
-
-
-def _judged(
-    one: Mapping[Feature, int],
-    other: Mapping[Feature, int],
-    having: Mapping[Feature, Sequence[str]],
-    called: Mapping[Feature, str],
-    count: int,
-) -> tuple[float, list[Shared]]:
-    """Return how many pairs that share as much to expect by chance, and what they share."""
-    both = one.keys() & other.keys()
-    files = [feature for feature in both if feature[0] == "file"]
-    rare = {
-        feature: -math.log10(_likely(feature, one[feature], len(having[feature]), count))
-        for feature in both.difference(files)
-    }
-    counted: Counter[str] = Counter()
-    surprise = 0.0
-    shared = [Shared("file", "", len(having[file]) - 2) for file in files]
-    for feature in sorted(rare, key=lambda each: (-rare[each], each)):
-        kind, what = feature
-        counted[kind] += 1
-        if counted[kind] <= COUNTED[kind]:
-            surprise += rare[feature]
-            others = len(having[feature]) - 2
-            shared.append(Shared(kind, called.get(feature, "" if kind == "text" else what), others))
-    if files:
-        return 0.0, shared
-    return float(f"{math.comb(count, 2) * 10**-surprise:.2g}"), shared
 
 
 def _likely(feature: Feature, size: int, having: int, count: int) -> float:
@@ -204,21 +253,24 @@ def _likely(feature: Feature, size: int, having: int, count: int) -> float:
     return min(1.0, max(seen, FLOORS[kind]))
 
 
-def _joined(pairs: Sequence[tuple[float, str, str, list[Shared]]]) -> list[Group]:
+def _joined(index: Index) -> list[Group]:
     """Join pairs with a member in common to groups, with the evidence of the closest pair."""
     group_of: dict[str, int] = {}
     members: dict[int, set[str]] = {}
-    evidence: dict[int, tuple[float, list[Shared]]] = {}
-    for number, (chance, one, other, shared) in enumerate(pairs):
+    closest: dict[int, tuple[str, str]] = {}
+    for number, (_, one, other) in enumerate(sorted(index.pairs())):
         joined = {one, other}
         first = number
         for old in {group_of[name] for name in (one, other) if name in group_of}:
             joined |= members.pop(old)
             first = min(first, old)
         members[first] = joined
-        evidence.setdefault(first, (chance, shared))
+        closest.setdefault(first, (one, other))
         group_of |= dict.fromkeys(joined, first)
-    return [Group(sorted(members[number]), *evidence[number]) for number in sorted(members)]
+    return [
+        Group(sorted(members[number]), *index.judged(*closest[number]))
+        for number in sorted(members)
+    ]
 
 
 def group_lines(groups: Sequence[Group], unread: Mapping[str, str]) -> Iterator[str]:
