@@ -187,9 +187,12 @@ def test_a_change_makes_no_page_again_that_shares_its_pack(tmp_path, monkeypatch
     monkeypatch.setattr(folder, "page_address", lambda name: f"00/{name}")
     report_on(tmp_path)
     made = []
-    monkeypatch.setattr(
-        staff, "staff_page", lambda result, _: made.append(result.submission) or "new"
-    )
+
+    def page(result, _out):
+        made.append(result.submission)
+        return "new"
+
+    monkeypatch.setattr(staff, "staff_page", page)
     results = [result_of(name, RIGHT) for name in names if name != "s7"]
     published(tmp_path, [*results, result_of("s7", wrong_line())])
     report_on(tmp_path)

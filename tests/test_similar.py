@@ -6,6 +6,7 @@ import json
 import math
 import random
 import re
+from collections import defaultdict
 from itertools import combinations, pairwise
 from pathlib import Path
 from unittest.mock import patch
@@ -25,6 +26,7 @@ from grading.similarity.groups import (
     COUNTED,
     EXPECTED,
     LEAST_CLASS,
+    Feature,
     _features,
     _likely,
     group_lines,
@@ -118,10 +120,10 @@ def plainly(read, handout):
     given = set(_features(handout))
     own = {name: _features(each).keys() - given for name, each in read}
     own = {name: own[name] for name in sorted(own) if any(kind == "unit" for kind, _ in own[name])}
-    having = {}
+    having: defaultdict[Feature, list[str]] = defaultdict(list)
     for name, features in own.items():
         for feature in features:
-            having.setdefault(feature, []).append(name)
+            having[feature].append(name)
     found = []
     for pair in combinations(own, 2):
         both = own[pair[0]] & own[pair[1]]
@@ -140,12 +142,12 @@ def plainly(read, handout):
         telling = {"file", "comment", *(["unit"] if len(own) >= LEAST_CLASS else [])}
         if chance < EXPECTED and any(kind in telling for kind, _ in both):
             found.append((chance, *pair))
-    joined = []
-    for chance, *pair in sorted(found):
-        apart = [group for group in joined if not group[0] & {*pair}]
-        near = [group for group in joined if group[0] & {*pair}]
+    joined: list[tuple[set[str], float]] = []
+    for chance, *names in sorted(found):
+        near = [group for group in joined if group[0].intersection(names)]
+        together = {*names}.union(*(group[0] for group in near))
         least = min([chance, *(group[1] for group in near)])
-        joined = [*apart, ({*pair}.union(*(group[0] for group in near)), least)]
+        joined = [*(group for group in joined if group not in near), (together, least)]
     return sorted((sorted(names), chance) for names, chance in joined)
 
 

@@ -30,7 +30,7 @@ from grading.results.lines import (
 )
 from grading.results.record import find_record
 from grading.runs.overrides import FILE, Override, Overrides, override, read_overrides
-from grading.runs.preview import compared, print_moves
+from grading.runs.preview import ROWS, Moves, changed, print_moves
 from grading.runs.run import Options, grade_folder, preview_folder
 from grading.submissions.intake import take_in
 from grading.submissions.people import Person, Roster, read_roster
@@ -533,8 +533,7 @@ def test_a_moved_maximum_is_counted_apart_from_a_moved_mark():
     old = [result(name, check(id="a"), check("failed", id="b")) for name in ("alice", "bob")]
     worth_more = [msgspec.structs.replace(old[0], max_score=5.0), old[1]]
     text = io.StringIO()
-    moves = compared((old, {}), worth_more, {})
-    print_moves(Console(file=text, width=200), moves)
+    moves = print_moves(Console(file=text, width=200), (old, {}), (worth_more, {}))
     said = text.getvalue()
     assert moves.any() and "1.5 of 10 → 1.5 of 5" in said
     assert (
@@ -543,9 +542,19 @@ def test_a_moved_maximum_is_counted_apart_from_a_moved_mark():
     )
 
 
+def test_a_preview_of_many_moves_has_one_header_and_a_row_for_each():
+    old = [result(f"s{number:04}", check(id="a")) for number in range(2 * ROWS + 1)]
+    new = [msgspec.structs.replace(each, score=2.5) for each in old]
+    text = io.StringIO()
+    print_moves(Console(file=text, width=80), (old, {}), (new, {}))
+    said = text.getvalue()
+    assert said.count("submission ") == 1 and said.count("\ns") == len(old)
+    assert f"{len(old)} marks would change ({len(old)} up, 0 down)" in said
+
+
 def test_a_changed_declaration_is_told_without_its_digest():
-    moves = compared(([], {"declaration": "a" * 64}), [], {"declaration": "b" * 64})
-    assert moves.causes == ["declaration: it has changed"]
+    causes = changed({"declaration": "a" * 64}, {"declaration": "b" * 64})
+    assert causes == ["declaration: it has changed"]
 
 
 def test_a_preview_names_the_checks_that_move_a_mark():
@@ -557,7 +566,7 @@ def test_a_preview_names_the_checks_that_move_a_mark():
         replace(check(id="b"), points=2.0, max_points=2.0),
         check(id="c"),
     )
-    (move,) = compared(([old], {}), [new], {}).moved
+    (move,) = Moves().between([old], [new])
     assert move.why == [
         "a: 1.5 → 0, passed → failed",
         "b: 0 of 1.5 → 2 of 2, failed → passed",
