@@ -11,7 +11,6 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import pytest
 import torch
@@ -20,7 +19,6 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
-from grading.confined import wire
 from grading.nbgrader.handout import module_text
 from grading.parsing.source import read_source
 from grading.sandbox import open_spawner
@@ -47,6 +45,7 @@ from harness.judging.validation import validate
 from harness.notebook import Handout
 from harness.probes import plan
 from harness.show import report_html, report_text
+from tests import wired
 from tests.own_course import declare
 
 ROOT = Path(__file__).parent.parent
@@ -399,9 +398,7 @@ def test_whatever_is_returned_crosses_the_wire_and_is_judged(returned: object) -
 
     class Far:
         def perform(self, operations: Sequence[ops.Operation]) -> list[ops.Reply]:
-            asked = map(wire.decode_operation, map(wire.encode_operation, operations))
-            replies = map(wire.encode_reply, bench.perform([*asked]))
-            return [*map(wire.decode_reply, map(msgspec.Raw, replies))]
+            return wired.answered(bench.perform(wired.asked(operations)))
 
         def renew(self) -> Far:
             return self

@@ -35,6 +35,7 @@ from harness.candidate.workbench import Workbench
 from harness.course.settings import Limits
 from harness.judging.judge import judge
 from harness.many_neurons import MANY_NEURONS
+from tests import wired
 from tests.test_remote import RIGHT, graded, source
 
 LIMITS = Limits(call_seconds=0.3, submission_seconds=20.0)
@@ -79,9 +80,8 @@ class ScriptedChild:
                     channel.send(wire.encode(Defined(request.call, [], "")))
                     continue
                 assert isinstance(request, Perform)
-                done = workbench.perform(list(map(wire.decode_operation, request.operations)))
-                replies = list(map(wire.encode_reply, done))
-                frame = wire.answers(request.call, 0, replies)
+                done = workbench.perform(list(wire.operations_of(request)))
+                frame = wired.answers(request.call, 0, done)
                 altered = mutate(LENGTH.pack(len(frame)) + frame)
                 sock.sendall(altered)
                 if altered[: LENGTH.size] != LENGTH.pack(len(frame)) or len(altered) < len(frame):

@@ -81,8 +81,7 @@ def defining(request):
 
 def running(stage):
     def when(request):
-        asked = request.operations if isinstance(request, Perform) else []
-        operations = map(wire.decode_operation, asked)
+        operations = wire.operations_of(request) if isinstance(request, Perform) else []
         return any(isinstance(each, Forward) and each.stage == stage for each in operations)
 
     return when

@@ -34,6 +34,7 @@ from harness.candidate.operations import (
 )
 from harness.candidate.workbench import Workbench
 from harness.course.settings import Limits, Settings
+from tests import wired
 from tests.test_remote import MANY_NEURONS, RIGHT
 
 pytestmark = pytest.mark.slow
@@ -231,16 +232,15 @@ class ScriptedChild:
                     wire.encode(Started(call, 0, "line 1")),
                     wire.encode(Defined(call, [], "")),
                 ]
-            case Perform(call, operations):
-                done = self._workbench.perform(list(map(wire.decode_operation, operations)))
-                replies = list(map(wire.encode_reply, done))
-                frames = [wire.answers(call, 0, replies)]
+            case Perform(call):
+                done = self._workbench.perform(list(wire.operations_of(request)))
+                frames = [wired.answers(call, 0, done)]
         return b"".join(LENGTH.pack(len(frame)) + frame for frame in frames)
 
 
 def _names(request):
     if isinstance(request, Perform):
-        return {type(each).__name__.removesuffix("Data") for each in request.operations}
+        return {type(each).__name__ for each in wire.operations_of(request)}
     return {type(request).__name__}
 
 

@@ -11,20 +11,19 @@ from types import ModuleType
 from typing import Any
 from unittest import TestCase
 
-import msgspec
 import pytest
 import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from grading.confined import wire
-from harness.candidate.operations import Operation, Reply
+from harness.candidate.operations import Reply
 from harness.candidate.values import same
 from harness.candidate.workbench import Workbench
 from harness.course.inputs import Given, Input, Kind, Real, Sizes
 from harness.course.stage import Stage
 from harness.declare import assignment
 from harness.judging.judge import judge
+from tests import wired
 
 pytestmark = pytest.mark.proof
 
@@ -44,10 +43,7 @@ class Wired(Workbench):
     """Everything that goes in and comes out crosses the wire."""
 
     def perform(self, operations: Any) -> list[Reply]:
-        sent = [msgspec.Raw(bytes(wire.encode_operation(each))) for each in operations]
-        received: list[Operation] = [wire.decode_operation(each) for each in sent]
-        replies = super().perform(received)
-        return [wire.decode_reply(msgspec.Raw(wire.encode_reply(each))) for each in replies]
+        return wired.answered(super().perform(wired.asked(operations)))
 
 
 def kind_of(value: Tensor) -> Kind:

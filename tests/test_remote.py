@@ -8,17 +8,17 @@ import textwrap
 import time
 
 import pytest
+from torch import Tensor
 
 from benchmarks.meter import descendants
 from grading.attacks import FOLDER, read
-from grading.confined import wire
+from grading.confined import tensors
 from grading.parsing.source import Cell, Source
 from grading.sandbox import SpawnerError
 from grading.sandbox.fresh import FreshProcesses
 from grading.sandbox.remote import RemoteCandidate
 from grading.sandbox.zygote import Zygote
 from grading.workers.grader import advice_on
-from harness.candidate.operations import Reply
 from harness.course.assignments import load_assignment
 from harness.course.settings import Limits
 from harness.judging.judge import judge
@@ -284,15 +284,21 @@ NOT_ASKED_FOR = "sent an answer that nobody asked for"
         ("['Output', [None], False, ['', 0]]", ANOTHER_KIND),
         ("['Unchanged', [], [], True]", ANOTHER_KIND),
         ("['Unchanged', [], []]", MALFORMED),
-        ("['Chained', [], 0.0, None]", ANOTHER_KIND),
+        ("['Chained', {}, 0.0, None]", ANOTHER_KIND),
         ("['Lost', 'its process']", MALFORMED),
         ("['Returns', [], ['', 0]], first=99", NOT_ASKED_FOR),
         ("['Returns', [], ['', 0]], call=99", "answered another call"),
         ("None, type='defined', failed=[], unusable=''", NOT_ASKED_FOR),
         ("None, type='started', index=0, place=''", NOT_ASKED_FOR),
         ("None, type='nonsense'", "wrote to the grader's own channel"),
-        ("['Returns', [['float64', [9], b'']], ['', 0]]", MALFORMED),
-        ("['Returns', [['float64', [1], bytes(8), [1]]], ['', 0]]", MALFORMED),
+        ("['Returns', [[0, 0]], ['', 0]]", MALFORMED),
+        ("['Returns', [[0, 0]], ['', 0]], stacks=[['float64', [9], 1, b'']]", MALFORMED),
+        ("['Returns', [[0, 0]], ['', 0]], stacks=[['float64', [1], 1, bytes(8), [1]]]", MALFORMED),
+        ("['Returns', [[0, 0]] * 2, ['', 0]], stacks=[['float64', [1], 1, bytes(8)]]", MALFORMED),
+        (
+            "['Returns', [[0, 0]]], stacks=[['float99', [1], 1, bytes(8)]]",
+            "the grader's own channel",
+        ),
         ("['Returns', [None] * 101, ['', 0]]", MALFORMED),
     ],
 )
@@ -350,16 +356,16 @@ def test_a_system_that_cannot_fork_has_fresh_processes():
 
 
 def test_replies_that_are_kept_for_the_next_submission_are_never_altered(zygote, monkeypatch):
-    kept: dict[bytes, Reply] = {}
-    decoded = wire._same_reply
+    kept: dict[tuple[str, tuple[int, ...], bytes], Tensor] = {}
+    made = tensors._same
 
-    def kept_too(data: bytes) -> Reply:
-        kept[data] = decoded(data)
-        return kept[data]
+    def kept_too(dtype: tensors.Dtype, shape: tuple[int, ...], data: bytes) -> Tensor:
+        kept[dtype, shape, data] = made(dtype, shape, data)
+        return kept[dtype, shape, data]
 
-    monkeypatch.setattr(wire, "_same_reply", kept_too)
+    monkeypatch.setattr(tensors, "_same", kept_too)
     for change in ("pass", "g = g * 2", "g = g[:1]", "return g", "g.mul_(0)"):
         graded(zygote, HEAD, WEIGHTED_SUM, sigmoid_doing(change), SQUARED_ERROR)
     assert len(kept) > 200
-    for data, reply in kept.items():
-        assert wire.encode_reply(reply) == data
+    for (_, shape, data), value in kept.items():
+        assert value.shape == shape and value.numpy().tobytes() == data

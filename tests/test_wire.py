@@ -29,31 +29,68 @@ from harness.candidate.operations import (
     Seen,
 )
 from harness.candidate.values import same
+from tests.wired import answered, answers, asked
 
 DTYPES = ["float64", "float32", "float16", "bfloat16", "int64", "uint8", "bool", "complex64"]
 
 
 @given(st.lists(st.integers(0, 4), max_size=4), st.sampled_from(DTYPES), st.integers(0, 2**31))
-def test_tensors_survive(shape, dtype, seed):
+def test_tensors_survive_both_ways(shape, dtype, seed):
     generator = torch.Generator().manual_seed(seed)
-    value = (10 * torch.randn(shape, generator=generator)).to(getattr(torch, dtype))
-    back = tensors.tensor_of(tensors.tensor_data(value))
-    assert back.dtype == value.dtype and back.shape == value.shape
-    assert torch.equal(back, value)
+    several = (10 * torch.randn((3, *shape), generator=generator)).to(getattr(torch, dtype))
+    for given_tensors in (several[:1], several):
+        sent = tuple(given_tensors.unbind())
+        (backward,), (returns,) = asked([Backward(1, sent)]), answered([Returns(sent)])
+        for values in (backward.upstream, returns.values):
+            for back, value in zip(values, sent, strict=True):
+                assert back.dtype == value.dtype and back.shape == value.shape
+                assert torch.equal(back, value)
+                assert back.stride() == value.stride() or not value.numel()
 
 
 def test_layout_survives():
     value = torch.arange(12.0).reshape(3, 4)
     for each in (value.T, value[:, ::2], value[:1].expand(5, 4), torch.ones(()).expand(3, 2)):
-        back = tensors.tensor_of(tensors.tensor_data(each))
-        assert torch.equal(back, each)
+        ((back, again, other),) = (op.upstream for op in asked([Backward(1, (each, each, -each))]))
+        assert torch.equal(back, each) and torch.equal(again, each) and torch.equal(other, -each)
         assert back.stride() == each.stride() or each.numel() == back.numel() == 1
 
 
 def test_nan_and_infinity_survive():
     value = torch.tensor([float("nan"), float("inf"), -0.0])
-    back = tensors.tensor_of(tensors.tensor_data(value))
-    assert torch.equal(back.view(torch.int32), value.view(torch.int32))
+    (backward,), (returns,) = asked([Backward(1, (value,))]), answered([Returns((value,))])
+    for back in (*backward.upstream, *returns.values):
+        assert torch.equal(back.view(torch.int32), value.view(torch.int32))
+
+
+def test_values_that_torch_has_not_worked_out_yet_survive():
+    lazy = torch.tensor([1 + 2j, 3 - 4j]).conj()
+    for values in ((lazy,), (lazy, lazy), (lazy.imag,), (lazy.imag, torch.ones(2))):
+        (backward,), (returns,) = asked([Backward(1, values)]), answered([Returns(values)])
+        assert all(map(torch.equal, backward.upstream, values))
+        assert all(map(torch.equal, returns.values, values))
+
+
+def test_tensors_of_any_layout_are_answered_row_major():
+    image = torch.randn(2, 3, 4, 5).to(memory_format=torch.channels_last)
+    for values in ((image,), (image, image), (image[0], image[1]), (image.mT, image.mT)):
+        (returns,) = answered([Returns(values)])
+        for back, value in zip(returns.values, values, strict=True):
+            assert torch.equal(back, value) and back.is_contiguous()
+
+
+def test_an_input_that_comes_again_is_sent_once_and_a_reply_never_comes_twice():
+    x = torch.ones(3, 4, dtype=torch.float64)
+    operations = [Forward(at, "Sigmoid", (x, x), (True, True)) for at in range(5)]
+    (stack,) = wire.performing(1, operations, at_once=False).stacks
+    assert stack.count == 1
+    message: Any = wire.decode_from_child(answers(1, 0, [Returns((x, x))]))
+    assert [stack.count for stack in message.stacks] == [2]
+
+
+def test_who_keeps_a_tensor_of_a_reply_does_not_keep_the_others():
+    (returns,) = answered([Returns(tuple(torch.ones(100, 1000)))])
+    assert {each.untyped_storage().nbytes() for each in returns.values} == {4000}
 
 
 def test_operations_survive():
@@ -65,10 +102,7 @@ def test_operations_survive():
         Descend(0.25, {"z": 2 * x}),
         Observe("Sigmoid", (x,), (False,), (3 * x,), (True,)),
     ]
-    request = wire.Perform(7, list(map(wire.encode_operation, operations)), at_once=False)
-    back = wire.decode_request(wire.encode(request))
-    assert isinstance(back, wire.Perform) and back.call == 7
-    made: list[Any] = list(map(wire.decode_operation, back.operations))
+    made: list[Any] = asked(operations)
     forward, backward, chain, descend, testify = made
     assert forward.inputs[0].stride() == x.T.stride()
     assert torch.equal(backward.upstream[0], x) and backward.upstream[1] is None
@@ -77,12 +111,6 @@ def test_operations_survive():
     assert testify.stage == "Sigmoid"
     assert (testify.requires_grad, testify.required) == ((False,), (True,))
     assert torch.equal(testify.inputs[0], x) and torch.equal(testify.upstream[0], 3 * x)
-
-
-def sent_and_received(replies) -> list[Any]:
-    encoded = list(map(wire.encode_reply, replies))
-    message: Any = wire.decode_from_child(wire.answers(1, 0, encoded))
-    return list(map(wire.decode_reply, message.replies))
 
 
 shapes = st.lists(st.integers(0, 4), max_size=4)
@@ -97,12 +125,14 @@ any_tensor = st.builds(
 
 
 @given(st.dictionaries(st.text(max_size=3), any_tensor, max_size=5))
-def test_bundles_of_tensors_survive(given_tensors):
+def test_tensors_by_name_survive_both_ways(given_tensors):
     turned = {name: value.mT if value.dim() > 1 else value for name, value in given_tensors.items()}
-    back = tensors.unbundled(tensors.bundles(turned))
-    assert back.keys() == turned.keys()
-    for name, value in turned.items():
-        assert back[name].dtype == value.dtype and torch.equal(back[name], value)
+    chain, descend = asked([Chain((), turned, ()), Descend(0.5, turned)])
+    (chained,) = answered([Chained(turned, 0.0, None)])
+    for back in (chain.tensors, descend.tensors, chained.outputs):
+        assert back.keys() == turned.keys()
+        for name, value in turned.items():
+            assert back[name].dtype == value.dtype and torch.equal(back[name], value)
 
 
 @given(
@@ -116,7 +146,7 @@ def test_answers_that_wait_for_each_other_arrive_in_order(costs, outputs):
         else Chained(outputs, cost, torch.full((3,), cost, dtype=torch.float64))
         for cost in costs
     ]
-    for back, reply in zip(sent_and_received(replies), replies, strict=True):
+    for back, reply in zip(answered(replies), replies, strict=True):
         assert type(back) is type(reply)
         if isinstance(reply, Chained) and reply.gradient is not None:
             assert repr(back.cost) == repr(reply.cost)
@@ -162,10 +192,9 @@ def test_values_of_every_kind_survive(inputs, named):
     ]
     if max(map(depth, (*inputs, *named.values())), default=0) > tensors.MOST_DEPTH:
         with pytest.raises(ProtocolError):
-            list(map(wire.encode_operation, operations))
+            asked(operations)
         return
-    made: list[Any] = list(map(wire.decode_operation, map(wire.encode_operation, operations)))
-    forward, observe, chain = made
+    forward, observe, chain = asked(operations)
     assert are_alike(forward.inputs, inputs) and are_alike(observe.inputs, inputs)
     assert chain.given.keys() == named.keys()
     assert all(are_alike(chain.given[name], value) for name, value in named.items())
@@ -174,7 +203,7 @@ def test_values_of_every_kind_survive(inputs, named):
 @pytest.mark.parametrize("value", ["x" * 1001, (0,) * 101, ((((),),),)])
 def test_values_over_the_caps_are_not_sent(value):
     with pytest.raises(ProtocolError):
-        wire.encode_operation(Forward(1, "Conv2d", (value,), (False,)))
+        asked([Forward(1, "Conv2d", (value,), (False,))])
 
 
 @pytest.mark.parametrize(
@@ -187,28 +216,22 @@ def test_values_over_the_caps_are_not_sent(value):
         {"kind": "list"},
         {},
         b"bytes",
-        ["float64", [2], b""],
-        ["complex32", [0], b""],
+        [0, 1],
+        [1, 0],
+        [0, -1],
         [0],
     ],
 )
 def test_malformed_values_are_refused(sent):
     data = msgspec.msgpack.encode(("Forward", 1, "Conv2d", [sent], [True]))
+    stacks = [tensors.Stack("float64", (), 1, memoryview(b"\0" * 8))]
     with pytest.raises(ProtocolError):
-        wire.decode_operation(msgspec.Raw(data))
-
-
-def test_the_steps_of_a_training_are_made_plain_once():
-    step = Descend(0.5, {"x": torch.ones(3)})
-    assert wire.encode_operation(step) is wire.encode_operation(step)
-    assert wire.encode_operation(step) is not wire.encode_operation(
-        Descend(0.5, {"x": torch.zeros(3)})
-    )
+        list(wire.operations_of(wire.Perform(1, [msgspec.Raw(data)], False, stacks)))
 
 
 def test_replies_tell_tensor_none_and_other_apart():
     reply = Returns((torch.ones(2), None, Other("list")))
-    (back,) = sent_and_received([reply])
+    (back,) = answered([reply])
     assert torch.equal(back.values[0], torch.ones(2))
     assert back.values[1] is None and back.values[2] == Other("list")
 
@@ -216,18 +239,18 @@ def test_replies_tell_tensor_none_and_other_apart():
 def test_introspection_survives_but_for_the_code_which_stands_in_the_source():
     seen = Seen("aten.mul", "line 3", "a * b")
     told = Observed((seen,), (), (seen, seen), (), "MulBackward0", True, (torch.ones(2), None))
-    (back,) = sent_and_received([told])
+    (back,) = answered([told])
     sent = Seen("aten.mul", "line 3")
     assert (back.named, back.packed, back.dispatched) == ((sent,), (sent, sent), ())
     assert (back.built_in, back.on_ctx) == ("MulBackward0", True)
     assert torch.equal(back.second[0], torch.ones(2)) and back.second[1] is None
-    (refusing,) = sent_and_received([Observed(second=None)])
+    (refusing,) = answered([Observed(second=None)])
     assert refusing.second is None
 
 
 def test_introspection_without_end_is_cut_off_or_refused():
     seen = Seen("x" * 10_000, "line 3")
-    (cut,) = sent_and_received([Observed((seen,) * 10_000, built_in="x" * 10_000)])
+    (cut,) = answered([Observed((seen,) * 10_000, built_in="x" * 10_000)])
     assert len(cut.named) == wire.MOST_SEEN
     assert len(cut.named[0].what) == len(cut.built_in) == wire.MOST_LETTERS
     longer = "x" * (wire.MOST_LETTERS + 1)
@@ -244,17 +267,18 @@ def test_introspection_without_end_is_cut_off_or_refused():
         ("Forward", 1, "Sigmoid", [], []),
         ("Output", [1.0], False, ("", 0)),
         ("Output", [{"kind": 1}], False, ("", 0)),
-        ("Output", [["float99", [0], b""]], False, ("", 0)),
+        ("Output", [[0, 0]], False, ("", 0)),
         ("Output", [None] * 101, True, ("", 0)),
         ("Output", None, False, ("", 0)),
         ("Returns", [None] * 101, ("", 0)),
         ("Returns", [[[[None]]]], ("", 0)),
         ("Returns", [None], ("", "many")),
         ("Unchanged", [1], [], True),
-        ("Chained", [["float64", {}, b""]] * 13, 0.0, None),
-        ("Chained", [["float64", {str(name): [0] for name in range(10_001)}, b""]], 0.0, None),
-        ("Chained", [], "0", None),
-        ("Chained", [], 0.0, {"kind": "list"}),
+        ("Chained", {"a": [0, 0]}, 0.0, None),
+        ("Chained", {str(name): [0, 0] for name in range(tensors.MOST_NAMES + 1)}, 0.0, None),
+        ("Chained", [], 0.0, None),
+        ("Chained", {}, "0", None),
+        ("Chained", {}, 0.0, {"kind": "list"}),
         ("Raised", "ValueError", "text"),
         ("Raised",),
         (),
@@ -269,87 +293,86 @@ def test_replies_of_another_form_are_refused(data):
     assert refused_as(data)
 
 
-def refused(*reply) -> bool:
-    return refused_as(msgspec.msgpack.encode(reply))
+def refused(*reply, stacks=()) -> bool:
+    return refused_as(msgspec.msgpack.encode(reply), stacks)
 
 
-def refused_as(data: bytes) -> bool:
+def refused_as(data: bytes, stacks=()) -> bool:
     try:
-        wire.decode_reply(msgspec.Raw(data))
+        list(wire.replies_of(wire.Answers(1, 0, [msgspec.Raw(data)], list(stacks))))
     except ProtocolError:
         return True
     return False
 
 
-@pytest.mark.parametrize(
-    "data",
-    [
-        tensors.TensorData("float64", (2,), memoryview(b"\0" * 8)),
-        tensors.TensorData("float64", (-1,), memoryview(b"")),
-        tensors.TensorData(
-            "float64",
-            (-1, -2),
-            memoryview(b"\0" * 16),
-        ),
-        tensors.TensorData("float64", (1,) * 40, memoryview(b"\0" * 8)),
-        tensors.TensorData(
-            "float64",
-            (0, 2**62, 2**62),
-            memoryview(b""),
-        ),
-        tensors.TensorData(
-            "float64",
-            (2**70, 0),
-            memoryview(b""),
-        ),
-    ],
-)
-def test_malformed_tensors_are_refused(data):
-    with pytest.raises(ProtocolError):
-        tensors.tensor_of(data)
+MALFORMED = [
+    tensors.Stack("float64", (2,), 1, memoryview(b"\0" * 8)),
+    tensors.Stack("float64", (2,), 2, memoryview(b"\0" * 16)),
+    tensors.Stack("float64", (-1,), 1, memoryview(b"")),
+    tensors.Stack("float64", (-1, -2), 1, memoryview(b"\0" * 16)),
+    tensors.Stack("float64", (-1,), 0, memoryview(b"")),
+    tensors.Stack("float64", (1,) * 40, 1, memoryview(b"\0" * 8)),
+    tensors.Stack("float64", (0, 2**62, 2**62), 1, memoryview(b"")),
+    tensors.Stack("float64", (2**70, 0), 1, memoryview(b"")),
+    tensors.Stack("float64", (1,), 1, memoryview(b"\0" * 7)),
+]
 
 
-@pytest.mark.parametrize(
-    "bundle",
-    [
-        tensors.Bundle("float64", {"x": (2,), "y": (1,)}, memoryview(b"\0" * 16)),
-        tensors.Bundle("float64", {"x": (3,), "y": (-1,)}, memoryview(b"\0" * 16)),
-        tensors.Bundle("float64", {}, memoryview(b"\0" * 8)),
-        tensors.Bundle("float64", {"x": (0, 2**62, 2**62)}, memoryview(b"")),
-        tensors.Bundle("float64", {"x": (1,)}, memoryview(b"\0" * 7)),
-    ],
-)
-def test_malformed_bundles_are_refused(bundle):
+@pytest.mark.parametrize("answered", [False, True])
+@pytest.mark.parametrize("stack", MALFORMED)
+def test_malformed_tensors_are_refused(stack, answered):
     with pytest.raises(ProtocolError):
-        tensors.unbundled([bundle])
+        tensors.Unpacking([stack], answered=answered)
 
 
 @given(
-    st.dictionaries(st.text(max_size=2), st.lists(st.integers(-2, 2**64), max_size=4).map(tuple)),
+    st.lists(st.integers(-2, 2**64), max_size=4).map(tuple),
+    st.integers(0, 2**64),
     st.sampled_from(DTYPES),
     st.binary(max_size=64),
 )
-def test_any_bundle_is_tensors_or_refused(sizes, dtype, data):
+def test_any_stack_is_tensors_or_refused(shape, count, dtype, data):
     try:
-        back = tensors.unbundled([tensors.Bundle(dtype, sizes, memoryview(data))])
+        made = tensors.Unpacking(
+            [tensors.Stack(dtype, shape, count, memoryview(data))], answered=True
+        )
     except ProtocolError:
         return
-    assert {name: tuple(value.shape) for name, value in back.items()} == sizes
+    for index in range(count):
+        assert made.at(tensors.At(0, index)).shape == shape
+        with pytest.raises(ProtocolError):
+            made.at(tensors.At(0, index))
+    with pytest.raises(ProtocolError):
+        made.at(tensors.At(0, count))
+
+
+def test_tensors_without_values_cannot_be_too_many():
+    empty = memoryview(b"")
+    stacks = [tensors.Stack("float64", (0,), tensors.MOST_TENSORS, empty)]
+    tensors.Unpacking(stacks, answered=True)
+    with pytest.raises(ProtocolError):
+        tensors.Unpacking([*stacks, tensors.Stack("bool", (0,), 1, empty)], answered=True)
 
 
 def test_a_child_cannot_lay_its_tensors_out():
-    for strides in (None, [2**40]):
-        tensor = ["float64", [2], b"\0" * 16, strides]
+    for strides in (None, (2**40,)):
+        stacks = [tensors.Stack("float64", (2,), 1, memoryview(b"\0" * 16), strides)]
         assert (
-            refused("Returns", [tensor], ("", 0))
-            == refused("Chained", [], 0.0, tensor)
+            refused("Returns", [[0, 0]], ("", 0), stacks=stacks)
+            == refused("Chained", {}, 0.0, [0, 0], stacks=stacks)
             == bool(strides)
         )
 
 
+def test_a_child_cannot_send_a_tensor_once_and_have_it_looked_at_often():
+    stacks = [tensors.Stack("float64", (2,), 1, memoryview(b"\0" * 16))]
+    assert not refused("Returns", [[0, 0], None], ("", 0), stacks=stacks)
+    assert refused("Returns", [[0, 0], [0, 0]], ("", 0), stacks=stacks)
+
+
 def test_answers_without_replies_are_refused():
     with pytest.raises(ProtocolError):
-        wire.decode_from_child(wire.answers(1, 0, []))
+        wire.decode_from_child(answers(1, 0, []))
 
 
 @pytest.mark.parametrize(

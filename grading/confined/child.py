@@ -136,16 +136,15 @@ def _define(channel: Channel, request: Define) -> Mapping[str, object]:
 
 
 def _perform(channel: Channel, request: Perform, workbench: Workbench) -> None:
-    kept: list[bytes] = []
+    kept = wire.Replies()
     sent = time.monotonic()
     last = len(request.operations) - 1
-    for index, data in enumerate(request.operations):
-        reply = workbench.perform_one(wire.decode_operation(data))
-        kept.append(wire.encode_reply(reply))
+    for index, operation in enumerate(wire.operations_of(request)):
+        kept.add(workbench.perform_one(operation))
         late = time.monotonic() - sent > KEEP_SECONDS
-        if request.at_once or late or index == last or sum(map(len, kept)) > KEEP_BYTES:
-            channel.send(wire.answers(request.call, index + 1 - len(kept), kept))
-            kept = []
+        if request.at_once or late or index == last or kept.size > KEEP_BYTES:
+            channel.send(kept.answers(request.call, index + 1 - len(kept)))
+            kept = wire.Replies()
             sent = time.monotonic()
 
 

@@ -1,21 +1,23 @@
 """What goes over the wire: typed messages of plain data. Nothing that arrives is executed.
 
 Operations and replies are the dataclasses of `harness.candidate.operations`. On the wire each is an
-array of its class's name and its fields, which `_FORMS` bounds by their types.
+array of its class's name and its fields, which `_FORMS` bounds by their types. The tensors of all
+that are sent together come beside them: see `grading.confined.tensors`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from functools import lru_cache
+from operator import attrgetter
 from typing import Annotated, Any, NamedTuple, Union, get_args, get_type_hints
-from weakref import WeakKeyDictionary
 
 import msgspec
-from msgspec.structs import astuple
+from msgspec.structs import astuple, replace
 from torch import Tensor
 
 from grading.confined import tensors
 from grading.confined.channel import ProtocolError
+from grading.confined.tensors import Answered, Asked, Stack, Unpacking
 from grading.parsing.choosing import Sought
 from grading.parsing.features import Details
 from grading.parsing.source import CODE_LIMIT, Source
@@ -29,8 +31,8 @@ MOST_VALUES = 100  # that one backward returns
 # Of introspection: pieces of each kind, and letters of each word.
 MOST_SEEN = 100
 MOST_LETTERS = 100
-# Replies of so many bytes are kept for when the same ones come again.
-SMALL_REPLY = 2048
+# Answers of so many bytes are kept for when the same ones come again.
+SMALL_ANSWERS = 64 * 1024
 
 Frame = bytes | memoryview
 
@@ -57,7 +59,7 @@ class Define(msgspec.Struct, frozen=True, tag="define"):
 
 
 class Perform(msgspec.Struct, frozen=True, tag="perform"):
-    """Do the operations in order, each of them for `decode_operation`.
+    """Do the operations in order, with these tensors: `operations_of` returns them.
 
     Replies to quick ones can wait for each other, unless each is wanted ``at_once``.
     """
@@ -65,6 +67,7 @@ class Perform(msgspec.Struct, frozen=True, tag="perform"):
     call: int
     operations: list[msgspec.Raw]
     at_once: bool
+    stacks: list[Stack]
 
 
 Request = Parse | Define | Perform
@@ -115,12 +118,13 @@ class Defined(msgspec.Struct, frozen=True, tag="defined"):
 class Answers(msgspec.Struct, frozen=True, tag="answers"):
     """The replies to some operations of a call that follow each other, from ``first`` on.
 
-    Each is for `decode_reply`.
+    `replies_of` returns them, with these tensors.
     """
 
     call: int
     first: int
     replies: Annotated[list[msgspec.Raw], msgspec.Meta(min_length=1, max_length=MOST_REPLIES)]
+    stacks: list[Stack] = []
 
 
 FromChild = Parsed | Started | Defined | Answers
@@ -134,11 +138,6 @@ _REPLIES = tuple(each for each in get_args(ops.Reply) if each is not ops.Lost)
 _MALFORMED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
-def answers(call: int, first: int, replies: Sequence[bytes]) -> bytes:
-    """Return `Answers` as bytes, of replies that have been encoded one by one."""
-    return encode(Answers(call, first, list(map(msgspec.Raw, replies))))
-
-
 def decode_from_child(frame: Frame) -> FromChild:
     """Return a message from a child. Raise ProtocolError for anything but a well-formed one."""
     try:
@@ -147,26 +146,45 @@ def decode_from_child(frame: Frame) -> FromChild:
         raise ProtocolError(str(error)) from None
 
 
+# Of a value, given the tensors of the message first: `Asked`, `Answered` or `Unpacking`.
+_Convert = Callable[[Any, Any], Any]
+
+
 class _Form(NamedTuple):
     """A field's type on the wire, and what turns its value into that and back."""
 
     type: Any
-    to_wire: Callable[[Any], Any] | None = None
-    from_wire: Callable[[Any], Any] | None = None
+    to_wire: _Convert | None = None
+    from_wire: _Convert | None = None
 
 
-def _each(convert: Callable[[Any], Any], most: int | None = None) -> Callable[[Any], Any]:
+def _each(convert: _Convert, most: int | None = None) -> _Convert:
     """Return what converts every value of the first ``most``, and leaves None alone."""
-    return lambda values: None if values is None else tuple(map(convert, values[:most]))
+    return lambda beside, values: (
+        None if values is None else tuple([convert(beside, value) for value in values[:most]])
+    )
+
+
+def _named(convert: _Convert) -> _Convert:
+    """Return what converts every value of a mapping."""
+    return lambda beside, values: {name: convert(beside, value) for name, value in values.items()}
+
+
+def _or_none(convert: _Convert) -> _Convert:
+    """Return what converts a value, and leaves None alone."""
+    return lambda beside, value: None if value is None else convert(beside, value)
 
 
 Word = Annotated[str, msgspec.Meta(max_length=MOST_LETTERS)]
 _Values = Annotated[list[tensors.ReturnedData], msgspec.Meta(max_length=MOST_VALUES)]
 _Lines = Annotated[list[tuple[Word, Word]], msgspec.Meta(max_length=MOST_SEEN)]
 _Settings = Annotated[dict[str, tensors.ValueData], msgspec.Meta(max_length=tensors.MOST_NAMES)]
-_returned = _each(tensors.returned_data, MOST_VALUES), _each(tensors.returned_of)
-
+_Named = Annotated[dict[str, tensors.At], msgspec.Meta(max_length=tensors.MOST_NAMES)]
 _Case = Annotated[dict[Word, tensors.ReturnedData], msgspec.Meta(max_length=MOST_VALUES)]
+
+_returned = tensors.returned_data, tensors.returned_of
+_several_returned = _each(tensors.returned_data, MOST_VALUES), _each(tensors.returned_of)
+_settings = _named(tensors.value_data), _named(tensors.value_of)
 
 # By the type of a field. Those of other types are sent as they are.
 _FORMS: dict[Any, _Form] = {
@@ -175,40 +193,33 @@ _FORMS: dict[Any, _Form] = {
         _each(tensors.value_data),
         _each(tensors.value_of),
     ),
-    get_type_hints(ops.Chain)["given"]: _Form(
-        _Settings,
-        lambda given: {name: tensors.value_data(value) for name, value in given.items()},
-        lambda given: {name: tensors.value_of(data) for name, data in given.items()},
-    ),
+    get_type_hints(ops.Chain)["given"]: _Form(_Settings, *_settings),
     get_type_hints(ops.Build)["settings"]: _Form(
         Annotated[list[_Settings], msgspec.Meta(max_length=tensors.MOST_ITEMS)],
-        _each(lambda given: {name: tensors.value_data(each) for name, each in given.items()}),
-        _each(lambda given: {name: tensors.value_of(data) for name, data in given.items()}),
+        *map(_each, _settings),
     ),
     tuple[Tensor | None, ...]: _Form(
-        Annotated[list[tensors.TensorData | None], msgspec.Meta(max_length=tensors.MOST_ITEMS)],
-        _each(lambda value: None if value is None else tensors.asked_data(value)),
-        _each(lambda data: None if data is None else tensors.tensor_of(data)),
+        Annotated[list[tensors.At | None], msgspec.Meta(max_length=tensors.MOST_ITEMS)],
+        _each(_or_none(Asked.case)),
+        _each(_or_none(Unpacking.at)),
     ),
-    Mapping[str, Tensor]: _Form(tensors.Bundles, tensors.bundles, tensors.unbundled),
-    Tensor | None: _Form(
-        tensors.TensorData | None,
-        lambda value: None if value is None else tensors.tensor_data(value),
-        tensors.returned_of,
+    Mapping[str, Tensor]: _Form(
+        _Named, _named(lambda beside, value: beside.at(value)), _named(Unpacking.at)
     ),
-    ops.Returned: _Form(tensors.ReturnedData, tensors.returned_data, tensors.returned_of),
-    tuple[ops.Returned, ...]: _Form(_Values, *_returned),
-    tuple[ops.Returned, ...] | None: _Form(_Values | None, *_returned),
+    Tensor | None: _Form(tensors.At | None, _or_none(Answered.at), _or_none(Unpacking.at)),
+    ops.Returned: _Form(tensors.ReturnedData, *_returned),
+    tuple[ops.Returned, ...]: _Form(_Values, *_several_returned),
+    tuple[ops.Returned, ...] | None: _Form(_Values | None, *_several_returned),
     get_type_hints(ops.Collected)["cases"]: _Form(
         Annotated[list[_Case], msgspec.Meta(max_length=MOST_VALUES)],
-        _each(lambda case: {name: tensors.returned_data(each) for name, each in case.items()}),
-        _each(lambda case: {name: tensors.returned_of(data) for name, data in case.items()}),
+        _each(_named(tensors.returned_data)),
+        _each(_named(tensors.returned_of)),
     ),
     # Without the code, which is in the source.
     tuple[ops.Seen, ...]: _Form(
         _Lines,
-        _each(lambda seen: (seen.what[:MOST_LETTERS], seen.place), MOST_SEEN),
-        _each(lambda line: ops.Seen(*line)),
+        _each(lambda _, seen: (seen.what[:MOST_LETTERS], seen.place), MOST_SEEN),
+        _each(lambda _, line: ops.Seen(*line)),
     ),
 }
 
@@ -221,31 +232,41 @@ class _Kind:
         names = [each.name for each in fields(made)]
         used = [forms.get(name) or _FORMS.get(hints[name], _Form(hints[name])) for name in names]
         sent = [(name, form.type) for name, form in zip(names, used, strict=True)]
-        self._made, self._tag, self._names = made, made.__name__, names
+        self._made, self._tag = made, made.__name__
+        # Of one name, it would not return a tuple.
+        self._values = attrgetter("__class__", *names)
         self._to = [(index, form.to_wire) for index, form in enumerate(used) if form.to_wire]
         self._back = [(index, form.from_wire) for index, form in enumerate(used) if form.from_wire]
         self.struct = msgspec.defstruct(self._tag, sent, tag=True, array_like=True, frozen=True)
 
-    def encoded(self, value: object) -> bytes:
-        """Return the value as bytes."""
-        items = [self._tag, *(getattr(value, name) for name in self._names)]
+    def plain(self, value: object, beside: Asked | Answered) -> list[Any]:
+        """Return the value as plain data."""
+        items = list(self._values(value))
+        items[0] = self._tag
         for index, convert in self._to:
-            items[index + 1] = convert(items[index + 1])
-        return encode(items)
+            items[index + 1] = convert(beside, items[index + 1])
+        return items
 
-    def decoded(self, sent: msgspec.Struct) -> Any:
-        """Return the value of what was sent. Raise ProtocolError for a malformed tensor in it."""
+    def decoded(self, sent: msgspec.Struct, unpacking: Unpacking) -> Any:
+        """Return the value of what was sent. Raise ProtocolError for a missing tensor in it."""
         items = list(astuple(sent))
         for index, convert in self._back:
-            items[index] = convert(items[index])
+            items[index] = convert(unpacking, items[index])
         return self._made(*items)
 
 
 _KINDS = {made: _Kind(made) for made in (*get_args(ops.Operation), *_REPLIES)}
-_KINDS[ops.Observed] = _Kind(ops.Observed, built_in=_Form(Word, lambda name: name[:MOST_LETTERS]))
+_KINDS[ops.Observed] = _Kind(
+    ops.Observed, built_in=_Form(Word, lambda _, name: name[:MOST_LETTERS])
+)
 _KINDS[ops.Raised] = _Kind(
     ops.Raised,
-    names=_Form(_Lines, lambda names: names[:MOST_SEEN], lambda lines: tuple(map(tuple, lines))),
+    names=_Form(
+        _Lines, lambda _, names: names[:MOST_SEEN], lambda _, lines: tuple(map(tuple, lines))
+    ),
+)
+_KINDS[ops.Descend] = _Kind(
+    ops.Descend, tensors=_Form(_Named, _named(Asked.step), _named(Unpacking.at))
 )
 _kinds_sent = {kind.struct: kind for kind in _KINDS.values()}
 
@@ -256,47 +277,90 @@ def _decoder(*kinds: type[Any]) -> msgspec.msgpack.Decoder[Any]:
 
 _operations = _decoder(*get_args(ops.Operation))
 _replies = _decoder(*_REPLIES)
-_descents: WeakKeyDictionary[ops.Descend, msgspec.Raw] = WeakKeyDictionary()
 
 
-def encode_operation(operation: ops.Operation) -> msgspec.Raw:
-    """Return an operation as bytes for `Perform`."""
-    if not isinstance(operation, ops.Descend):
-        return msgspec.Raw(_KINDS[type(operation)].encoded(operation))
-    # Made once: the steps of a training are the same for every candidate.
-    if operation not in _descents:
-        _descents[operation] = msgspec.Raw(_KINDS[ops.Descend].encoded(operation))
-    return _descents[operation]
+def performing(call: int, operations: Sequence[ops.Operation], *, at_once: bool) -> Perform:
+    """Return the request for the operations."""
+    beside = Asked()
+    asked: list[Any] = [_KINDS[type(each)].plain(each, beside) for each in operations]
+    return Perform(call, asked, at_once, beside.stacks())
 
 
-def decode_operation(data: msgspec.Raw) -> ops.Operation:
-    """Return an operation that `Perform` asks for. Raise ProtocolError for a malformed one."""
-    operation: ops.Operation = _decoded(_operations, data)
-    return operation
+def operations_of(request: Perform) -> Iterator[ops.Operation]:
+    """Yield what is asked for. Raise ProtocolError for an operation that is malformed."""
+    unpacking = Unpacking(request.stacks, answered=False)
+    for data in request.operations:
+        yield _decoded(_operations, data, unpacking)
 
 
-def encode_reply(reply: ops.Reply) -> bytes:
-    """Return a reply as bytes for `answers`."""
-    return _KINDS[type(reply)].encoded(reply)
+class Replies:
+    """Replies that wait for each other to be sent; ``size`` is that of all of them in bytes."""
+
+    def __init__(self) -> None:
+        self._beside = Answered()
+        self._encoded: list[msgspec.Raw] = []
+        self._letters = 0
+
+    @property
+    def size(self) -> int:
+        """How many bytes they take up, more or less."""
+        return self._beside.size + self._letters
+
+    def __len__(self) -> int:
+        return len(self._encoded)
+
+    def add(self, reply: ops.Reply) -> None:
+        """Add a reply, whose tensors nobody alters from now on."""
+        data = encode(_KINDS[type(reply)].plain(reply, self._beside))
+        self._encoded.append(msgspec.Raw(data))
+        self._letters += len(data)
+
+    def answers(self, call: int, first: int) -> bytes:
+        """Return `Answers` as bytes."""
+        return encode(Answers(call, first, self._encoded, self._beside.stacks()))
 
 
-def decode_reply(data: msgspec.Raw) -> ops.Reply:
-    """Return a reply from a child. Raise ProtocolError for anything but a well-formed one."""
-    small = len(memoryview(data)) <= SMALL_REPLY
-    reply: ops.Reply = _same_reply(bytes(data)) if small else _decoded(_replies, data)
-    return reply
+def replies_of(message: Answers) -> Iterator[ops.Reply]:
+    """Yield the replies of a child. Raise ProtocolError for anything but a well-formed one."""
+    encoded = tuple(map(bytes, message.replies))
+    size = sum(map(len, encoded)) + sum(len(stack.data) for stack in message.stacks)
+    if size > SMALL_ANSWERS:
+        yield from _unpacked(encoded, message.stacks)
+        return
+    stacks = tuple([replace(stack, data=bytes(stack.data)) for stack in message.stacks])
+    replies, wrong = _same_replies(encoded, stacks)
+    yield from replies
+    if wrong:
+        raise ProtocolError(wrong)
 
 
 # Right answers are the same to the last bit in submission after submission, and many wrong ones
 # too. Replies are never altered, so they can be shared.
-@lru_cache(maxsize=4096)
-def _same_reply(data: bytes) -> Any:
-    return _decoded(_replies, data)
+@lru_cache(maxsize=256)
+def _same_replies(
+    encoded: tuple[bytes, ...], stacks: tuple[Stack, ...]
+) -> tuple[list[ops.Reply], str]:
+    """Return the replies up to a malformed one, and what is wrong with that."""
+    replies: list[ops.Reply] = []
+    try:
+        for reply in _unpacked(encoded, stacks):
+            replies.append(reply)  # noqa: PERF402 - those before a malformed one count
+    except ProtocolError as error:
+        return replies, str(error) or "malformed"
+    return replies, ""
 
 
-def _decoded(decoder: msgspec.msgpack.Decoder[Any], data: bytes | msgspec.Raw) -> Any:
+def _unpacked(encoded: Sequence[bytes], stacks: Sequence[Stack]) -> Iterator[ops.Reply]:
+    unpacking = Unpacking(stacks, answered=True)
+    for data in encoded:
+        yield _decoded(_replies, data, unpacking)
+
+
+def _decoded(
+    decoder: msgspec.msgpack.Decoder[Any], data: bytes | msgspec.Raw, unpacking: Unpacking
+) -> Any:
     try:
         sent = decoder.decode(data)
-        return _kinds_sent[type(sent)].decoded(sent)
+        return _kinds_sent[type(sent)].decoded(sent, unpacking)
     except _MALFORMED as error:
         raise ProtocolError(str(error)) from None

@@ -10,12 +10,10 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import TypeVar
 
-import msgspec
-
 from grading.confined import wire
 from grading.confined.channel import ChannelClosed, ChannelTimeout, ProtocolError
 from grading.confined.spawner import Child, Closing, Spawner
-from grading.confined.wire import Answers, Define, Defined, FromChild, Perform, Request, Started
+from grading.confined.wire import Answers, Define, Defined, FromChild, Request, Started
 from grading.parsing.source import Source
 from grading.sandbox.budget import GLANCE_SECONDS, PATIENCE, Budget
 from grading.sandbox.redaction import Redactor, plain
@@ -275,8 +273,7 @@ class RemoteCandidate(Closing):
     def _answers(
         self, child: Child, operations: Sequence[ops.Operation], at_once: bool
     ) -> Iterator[ops.Reply]:
-        asked = list(map(wire.encode_operation, operations))
-        request = Perform(next(self._numbers), asked, at_once)
+        request = wire.performing(next(self._numbers), operations, at_once=at_once)
         waiting = iter(operations)
         expected = 0
         for message in self._ask(child, request, len(operations)):
@@ -285,14 +282,15 @@ class RemoteCandidate(Closing):
             expected += len(message.replies)
             if expected > len(operations):
                 raise ChildLost("sent more answers than were asked for")
-            for data in message.replies:
-                yield self._reply(data, next(waiting))
+            replies = wire.replies_of(message)
+            for operation in itertools.islice(waiting, len(message.replies)):
+                yield self._reply(replies, operation)
 
-    def _reply(self, data: msgspec.Raw, operation: ops.Operation) -> ops.Reply:
+    def _reply(self, replies: Iterator[ops.Reply], operation: ops.Operation) -> ops.Reply:
         if isinstance(operation, ops.Chain):
             self._outputs = frozenset(operation.outputs)
         try:
-            reply = wire.decode_reply(data)
+            reply = next(replies)
         except ProtocolError:
             # Not how: the way could spell hidden inputs.
             raise ChildLost("sent a malformed answer") from None
