@@ -27,6 +27,10 @@ def answers(call: int, first: int, replies: Sequence[Reply]) -> bytes:
 
 def answered(replies: Sequence[Reply]) -> list[Any]:
     """The replies as the judge gets them."""
-    message = wire.decode_from_child(answers(1, 0, replies))
-    assert isinstance(message, wire.Answers)
-    return list(wire.replies_of(message))
+    back: list[Any] = []
+    for first in range(0, len(replies), wire.MOST_REPLIES):
+        part = replies[first : first + wire.MOST_REPLIES]
+        message = wire.decode_from_child(answers(1, first, part))
+        assert isinstance(message, wire.Answers)
+        back += wire.replies_of(message)
+    return back

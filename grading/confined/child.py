@@ -142,7 +142,8 @@ def _perform(channel: Channel, request: Perform, workbench: Workbench) -> None:
     for index, operation in enumerate(wire.operations_of(request)):
         kept.add(workbench.perform_one(operation))
         late = time.monotonic() - sent > KEEP_SECONDS
-        if request.at_once or late or index == last or kept.size > KEEP_BYTES:
+        full = kept.size > KEEP_BYTES or len(kept) == wire.MOST_REPLIES
+        if request.at_once or late or full or index == last:
             channel.send(kept.answers(request.call, index + 1 - len(kept)))
             kept = wire.Replies()
             sent = time.monotonic()
