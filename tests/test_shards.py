@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -11,18 +12,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from grading.cli import main
-from grading.results.lines import RUN, encode_result, publish
+from grading.results.lines import LINES, RUN, encode_result, publish
 from grading.results.record import read_results
 from grading.runs.journal import FILE as JOURNAL
 from grading.runs.journal import only_run_in
 from grading.runs.merge import merge
 from grading.runs.overrides import override
+from grading.runs.run import Options, grade_folder
 from grading.runs.shards import Shard
 from harness.course.settings import Settings
 from harness.errors import UserError
 from tests.published import RIGHT, result_of
 from tests.test_cli import WRONG, backprop
 from tests.test_remote import RIGHT as RIGHT_CODE
+from tests.test_resume import FakeGrader, in_place, submit
 
 NAMES = ["ada", "ben", "cleo", "dora", "emil", "fay"]
 
@@ -47,6 +50,7 @@ def graded(folder, number, of=2, names=NAMES, **facts):
     """Results of a shard as a run would have published them."""
     folder = folder / str(number)
     folder.mkdir(parents=True)
+    held = [name for name in names if Shard(number, of).holds(name) or names is not NAMES]
     run = {
         "schema": 1,
         "assignment": "many-neurons",
@@ -55,9 +59,10 @@ def graded(folder, number, of=2, names=NAMES, **facts):
         "isolation": "full",
         "versions": {"torch": "2"},
         "shard": f"{number}/{of}",
+        "submissions": len(held),
+        "listing": "a",
         **facts,
     }
-    held = [name for name in names if Shard(number, of).holds(name) or names is not NAMES]
     publish(folder, [result_of(name, RIGHT) for name in held], run)
     (folder / JOURNAL).write_bytes(b"")
     return folder
@@ -70,6 +75,26 @@ class TestMerge:
         assert [each.submission for each in read_results(tmp_path / "all")] == NAMES
         run = json.loads((tmp_path / "all" / RUN).read_text())
         assert run["seed"] == 7 and "shard" not in run
+        assert (run["submissions"], run["listing"]) == (6, "a")
+
+    def test_a_line_that_is_lost_is_noticed(self, tmp_path):
+        parts = [graded(tmp_path, 1), graded(tmp_path, 2)]
+        lines = (parts[0] / LINES).read_bytes().splitlines(keepends=True)
+        (parts[0] / LINES).write_bytes(b"".join(lines[:-1]))
+        with pytest.raises(UserError, match=r"1 has results of 3 of its 4 submissions: run"):
+            merge(parts, tmp_path / "all")
+        assert not (tmp_path / "all").exists()
+
+    def test_what_an_earlier_version_graded_is_merged_and_not_called_whole(self, tmp_path, capsys):
+        parts = [graded(tmp_path, 1), graded(tmp_path, 2)]
+        facts = json.loads((parts[0] / RUN).read_text())
+        del facts["submissions"], facts["listing"]
+        (parts[0] / RUN).write_text(json.dumps(facts))
+        merge(parts, tmp_path / "all")
+        said = capsys.readouterr().err
+        assert f"{parts[0]} does not say how many submissions" in said and str(parts[1]) not in said
+        run = json.loads((tmp_path / "all" / RUN).read_text())
+        assert "submissions" not in run and "listing" not in run
 
     def test_the_weakest_isolation_is_on_record(self, tmp_path):
         parts = [
@@ -100,6 +125,8 @@ class TestMerge:
             ({"shard": "2/3"}, r"shard 1/2 and .* shard 2/3"),
             ({"shard": "1/2"}, r"both hold shard 1/2"),
             ({"shard": "x"}, r"whole class"),
+            ({"listing": "b"}, r"2 is a shard of other submissions than .*1: the class"),
+            ({"submissions": 4}, r"2 has results of 2 of its 4 submissions: .* shard 2/2 again"),
             ({"names": [*NAMES]}, r"both have a submission called"),
         ],
     )
@@ -129,6 +156,39 @@ class TestMerge:
         assert (parts[0] / RUN).read_bytes() == before
 
 
+class TestRuns:
+    @pytest.fixture(autouse=True)
+    def _class(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        in_place(monkeypatch, FakeGrader())
+        submit(tmp_path / "in", **dict.fromkeys(NAMES, "1"))
+
+    def grade(self, number, out=None, **options):
+        shard = Shard(number, 2) if number else None
+        asked = Options(shard=shard, seed=7, **options)
+        grade_folder(Path("in"), "many-neurons", Path(out or str(number)), asked)
+
+    def test_all_of_one_class_are_merged(self):
+        self.grade(1)
+        self.grade(2)
+        merge([Path("1"), Path("2")], Path("all"))
+        self.grade(0, "whole")
+        assert Path("all", RUN).read_bytes() == Path("whole", RUN).read_bytes()
+
+    def test_of_a_class_that_has_changed_in_between_they_are_refused(self):
+        self.grade(1)
+        submit(Path("in"), zoe="1")
+        self.grade(2)
+        with pytest.raises(UserError, match="2 is a shard of other submissions than 1"):
+            merge([Path("1"), Path("2")], Path("all"))
+
+    def test_one_of_which_only_a_part_is_graded_is_refused(self):
+        self.grade(1, only=["ada"])
+        self.grade(2)
+        with pytest.raises(UserError, match=r"1 has results of 1 of its 4 .* without --only"):
+            merge([Path("1"), Path("2")], Path("all"))
+
+
 @pytest.mark.proof
 def test_shards_are_graded_as_the_class_is_and_merged_need_no_grading(tmp_path):
     class_ = tmp_path / "class"
@@ -143,8 +203,9 @@ def test_shards_are_graded_as_the_class_is_and_merged_need_no_grading(tmp_path):
     run = backprop("merge", *parts, "--out", "all", cwd=tmp_path)
     assert run.returncode == 0 and "3 submissions" in run.stdout, run.stderr
     shards, whole = read_results(tmp_path / "all"), tmp_path / "whole"
-    seed = json.loads((tmp_path / "all" / RUN).read_text())["seed"]
-    run = backprop(*asked, "--seed", seed, "--out", whole, cwd=tmp_path)
+    facts = json.loads((tmp_path / "all" / RUN).read_text())
+    run = backprop(*asked, "--seed", facts["seed"], "--out", whole, cwd=tmp_path)
+    assert json.loads((whole / RUN).read_text()) == facts and facts["submissions"] == 3
     assert _untimed(shards) == _untimed(read_results(whole)), run.stderr
     again = backprop(*asked, "--out", "all", cwd=tmp_path)
     assert "0 graded, 3 unchanged" in again.stdout, again.stderr

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import click
 
 from grading.errors import listed, refusals
 from grading.results.lines import RUN, Result, publish, replaced
@@ -37,7 +40,8 @@ def merge(folders: Sequence[Path], out: Path) -> Collection[Result]:
 
     What is merged needs no grading again: the journals are merged too. Overrides are kept; those
     in ``out`` replace a shard's. Raise UserError if one of the shards is missing or being graded,
-    if they were graded in different ways, or if a file cannot be read or written.
+    lacks submissions, is of another class or was graded in another way, or if a file cannot be read
+    or written.
     """
     if out.resolve() in {folder.resolve() for folder in folders}:
         raise UserError(f"{out} is one of the shards: give --out another folder.")
@@ -45,6 +49,7 @@ def merge(folders: Sequence[Path], out: Path) -> Collection[Result]:
         parts = [_read(folder, stack) for folder in folders]
         _require_whole(parts)
         _require_alike(parts)
+        _require_one_class(parts)
         places = _places(parts)
         out.mkdir(parents=True, exist_ok=True)
         stack.enter_context(only_run_in(out))
@@ -115,12 +120,38 @@ def _require_alike(parts: Sequence[_Part]) -> None:
             )
 
 
+def _require_one_class(parts: Sequence[_Part]) -> None:
+    """Raise UserError for a shard of a class that had other submissions than that of the others."""
+    listings = [part.facts.get("listing") for part in parts]
+    usual, _ = Counter(filter(None, listings)).most_common(1)[0] if any(listings) else (None, 0)
+    for part, listing in zip(parts, listings, strict=True):
+        if listing is None:
+            click.echo(
+                f"{part.folder} does not say how many submissions it has to have: an earlier "
+                "version graded it. See that none is missing.",
+                err=True,
+            )
+        elif listing != usual:
+            other = parts[listings.index(usual)].folder
+            raise UserError(
+                f"{part.folder} is a shard of other submissions than {other}: the class has "
+                "changed in between, or it is another one. Run the commands of all shards again, "
+                "with the same folder of submissions."
+            )
+
+
 def _places(parts: Sequence[_Part]) -> dict[str, Callable[[str], Result]]:
-    """Return what reads the result of each submission. Raise UserError if one has two."""
+    """Return what reads the result of each submission. Raise UserError if one has two or none."""
     places: dict[str, Callable[[str], Result]] = {}
     owner: dict[str, Path] = {}
     for part in parts:
         results = read_results(part.folder, may_be_empty=True)
+        most = part.facts.get("submissions", len(results))
+        if len(results) != most:
+            raise UserError(
+                f"{part.folder} has results of {len(results)} of its {most} submissions: run the "
+                f"command of shard {part.shard} again, without --only."
+            )
         for name in results.names:
             if name in owner:
                 raise UserError(
@@ -135,6 +166,11 @@ def _facts(parts: Sequence[_Part]) -> dict[str, Any]:
     """Return what ``run.json`` says of all: the weakest isolation, and who is always missing."""
     facts = {name: value for name, value in parts[0].facts.items() if name != "shard"}
     facts["isolation"] = max((part.facts["isolation"] for part in parts), key=LEVELS.index)
+    if all("submissions" in part.facts for part in parts):
+        facts["submissions"] = sum(part.facts["submissions"] for part in parts)
+    else:
+        facts.pop("submissions", None)
+        facts.pop("listing", None)
     if any(part.facts.get("as_root") for part in parts):
         facts["as_root"] = True
     return facts

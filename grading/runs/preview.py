@@ -121,7 +121,8 @@ def _side_by_side(
 def changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     """Return what differs between two records of how something was graded."""
     was, now = _flat({**before, "missing": 0}), _flat({**after, "missing": 0})
-    ignored = ("isolation", "as_root", "schema", "missing", "not_on_roster")
+    whose = ("missing", "not_on_roster", "submissions", "listing")
+    ignored = ("isolation", "as_root", "schema", *whose)
     # Nobody reads a digest.
     words = {"declaration": "declaration: it has changed"}
     return [

@@ -25,7 +25,7 @@ from grading.runs.journal import Journal, Keys
 from grading.runs.output import open_journal, seed_for
 from grading.runs.overrides import Overrides, read_overrides
 from grading.runs.preview import print_moves, published
-from grading.runs.shards import Shard
+from grading.runs.shards import Shard, listing_digest
 from grading.runs.signals import Stopped, stoppable, unstoppable
 from grading.runs.start import check_declared, progress, warn_not_isolated, worker_count
 from grading.runs.submissions import Folder, open_folder
@@ -309,6 +309,8 @@ class _Run:
             ),
             **({"as_root": True} if self._any_as_root() else {}),
             "versions": versions(),
+            "submissions": len(self.students),
+            "listing": listing_digest(each.name for each in self.intake.entries),
         }
         if self.options.shard:
             facts["shard"] = str(self.options.shard)

@@ -1,6 +1,7 @@
 """Parts of a class that runs of their own grade, on any machine, to be merged afterwards."""
 
 import hashlib
+from collections.abc import Iterable
 from typing import NamedTuple
 
 
@@ -17,6 +18,12 @@ class Shard(NamedTuple):
         """Return whether the submission called ``name`` is in this part."""
         digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()
         return int.from_bytes(digest[:8]) % self.of == self.number - 1
+
+
+def listing_digest(names: Iterable[str]) -> str:
+    """Return a digest of the names of a whole class, by which its parts know that they fit."""
+    listing = "\0".join(sorted(names))
+    return hashlib.sha256(listing.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def read_shard(text: str) -> Shard:
