@@ -15,11 +15,18 @@ from pathlib import Path
 import msgspec
 import pytest
 from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
 
 from grading.cli import main
-from grading.results.lines import encode_result
+from grading.parsing.source import File
+from grading.results.lines import Seconds, encode_result
 from grading.results.record import read_results
+from grading.submissions.reading import Entry
+from grading.workers import on_cluster
+from grading.workers.jobs import Graded
 from tests.test_cli import WRONG, backprop
+from tests.test_exports import check, result
 from tests.test_remote import RIGHT
 
 HERE = Path(__file__).parent
@@ -170,6 +177,25 @@ class TestAddress:
         assert "The scheduler at tcp://127.0.0.1:9 cannot be reached" in said
 
 
+# As the system gives those of files, whatever bytes they have.
+NAMES = st.binary().map(os.fsdecode)
+
+
+class TestBytes:
+    @given(name=NAMES, file=NAMES, data=st.binary())
+    def test_any_name_and_any_bytes_arrive_as_they_were(self, name, file, data):
+        entry = Entry(name, (), file=file, names=(file,))
+        work = on_cluster.Work(entry, [File(file, data)], name, False)
+        assert on_cluster.decode(on_cluster.Work, on_cluster.encode(work)) == work
+
+    @given(NAMES, st.floats(0, 1))
+    def test_so_does_what_is_graded(self, text, seconds):
+        graded = result(text, check("failed", text))
+        graded = msgspec.structs.replace(graded, seconds=Seconds(seconds, seconds))
+        reply = on_cluster.Reply(Graded(graded, again=False), trouble=text)
+        assert on_cluster.decode(on_cluster.Reply, on_cluster.encode(reply)) == reply
+
+
 @pytest.fixture(scope="module")
 def local(tmp_path_factory):
     """The sample class as this machine grades it."""
@@ -233,6 +259,18 @@ class TestRuns:
         assert run.returncode == 1, run.stderr
         assert results["deadly"].status == "grader_error" and results["deadly"].score is None
         assert (results["zoe"].score, results["ada"].score) == (10, 6)
+
+    def test_names_that_are_not_utf_8_are_graded_as_here(self, tmp_path):
+        class_ = tmp_path / "class"
+        (class_ / "bob").mkdir(parents=True)
+        for name in (b"bad\xff.py", b"bob/m\xfcller.py"):
+            Path(os.fsdecode(bytes(class_) + b"/" + name)).write_text("".join(RIGHT))
+        asked = "grade", class_, "--assignment", "many-neurons", "--seed", 7
+        for out, more in (("here", ()), ("there", ("--scheduler", "local:1"))):
+            run = backprop(*asked, "--out", out, *more, cwd=tmp_path)
+            assert run.returncode == 0, run.stderr
+        here, there = (read_results(tmp_path / out) for out in ("here", "there"))
+        assert untimed(there) == untimed(here) and [each.score for each in there] == [10, 10]
 
     def test_where_no_worker_can_grade_the_first_reason_is_told(self, tmp_path):
         with (

@@ -314,7 +314,7 @@ class Cluster:
 
     def _returned(self) -> Iterator[tuple[Entry, Graded | None, str]]:
         """Yield what workers have finished: the entry, graded, or why it is to be tried again."""
-        from grading.workers.on_cluster import decode_reply
+        from grading.workers.on_cluster import Reply, decode
 
         for address, worker in list(self._workers.items()):
             if worker.joining and worker.joining.done():
@@ -330,7 +330,7 @@ class Cluster:
                     # Whether its worker is gone, is found out in the next round.
                     worker.work[future] = entry
                 else:
-                    reply = decode_reply(told)
+                    reply = decode(Reply, told)
                     if reply.graded is None and worker.fit:
                         self._join(address)
                     yield entry, reply.graded, reply.trouble

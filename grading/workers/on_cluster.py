@@ -5,11 +5,13 @@ What comes and goes is plain bytes. A process that cannot grade as the run requi
 
 from __future__ import annotations
 
+import json
 import tempfile
 import time
 from contextlib import ExitStack
 from pathlib import Path, PurePosixPath
 from threading import Lock
+from typing import TypeVar
 
 import msgspec
 from distributed import get_worker
@@ -55,10 +57,17 @@ class Reply(msgspec.Struct, frozen=True):
     trouble: str = ""
 
 
-encode = msgspec.msgpack.Encoder().encode
-_decode_orders = msgspec.msgpack.Decoder(Orders).decode
-_decode_work = msgspec.msgpack.Decoder(Work).decode
-decode_reply = msgspec.msgpack.Decoder(Reply).decode
+_T = TypeVar("_T")
+
+
+def encode(data: Orders | Work | Reply) -> bytes:
+    """Return data as JSON in ASCII, which can say the names of files that are not UTF-8 too."""
+    return json.dumps(msgspec.to_builtins(data)).encode("ascii")
+
+
+def decode(kind: type[_T], data: bytes) -> _T:
+    """Return what `encode` has encoded. Raise ValueError if it is no ``kind``."""
+    return msgspec.convert(json.loads(data), kind)
 
 
 class Site:
@@ -116,7 +125,7 @@ def join(orders: bytes) -> str:
         for run, site in list(_sites.items()):
             if time.monotonic() - site.used > IDLE_SECONDS:
                 _leave(run)
-        told = _decode_orders(orders)
+        told = decode(Orders, orders)
         if reason := _unfit(told):
             return reason
         _leave(told.run)
@@ -134,7 +143,7 @@ def grade(run: str, work: bytes) -> bytes:
         if (site := _sites.get(run)) is None:
             return encode(Reply())
         try:
-            return encode(Reply(site.grade(_decode_work(work))))
+            return encode(Reply(site.grade(decode(Work, work))))
         except Exception as error:
             # It is told as text: what a worker raises is not decoded elsewhere.
             _leave(run)
