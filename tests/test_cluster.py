@@ -157,6 +157,7 @@ class TestAddress:
             ("8786", "not a scheduler's address"),
             ("ucx://127.0.0.1:8786", "not a scheduler's address"),
             ("local:many", "not a scheduler's address"),
+            ("", "--scheduler' is empty"),
             ("local:0", "not a scheduler's address"),
         ],
     )

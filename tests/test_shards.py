@@ -39,7 +39,7 @@ class TestShard:
         sizes = [sum(Shard(k, 4).holds(f"student{n}") for n in range(4000)) for k in (1, 2, 3, 4)]
         assert min(sizes) > 900
 
-    @pytest.mark.parametrize("text", ["0/3", "4/3", "1/0", "1", "a/b", "1/2/3", "-1/3"])
+    @pytest.mark.parametrize("text", ["", "0/3", "4/3", "1/0", "1", "a/b", "1/2/3", "-1/3"])
     def test_what_is_none_is_refused(self, text):
         asked = ["grade", ".", "--assignment", "one-neuron", "--out", "x", f"--shard={text}"]
         run = CliRunner().invoke(main, asked)
@@ -143,10 +143,32 @@ class TestMerge:
         with pytest.raises(UserError, match=r"missing: 2/4, 4/4"):
             merge(parts, tmp_path / "all")
 
-    def test_a_shard_that_is_being_graded_is_waited_for(self, tmp_path):
+    @pytest.mark.parametrize("first", [False, True])
+    def test_a_shard_that_is_being_graded_is_waited_for(self, tmp_path, first):
         parts = [graded(tmp_path, 1), graded(tmp_path, 2)]
+        if first:
+            (parts[1] / RUN).unlink()
         with only_run_in(parts[1]), pytest.raises(UserError, match="Another run is writing"):
             merge(parts, tmp_path / "all")
+
+    def test_one_whose_grading_was_interrupted_is_to_be_graded_to_the_end(self, tmp_path):
+        parts = [graded(tmp_path, 1), graded(tmp_path, 2)]
+        (parts[1] / RUN).unlink()
+        with pytest.raises(UserError, match=r"2 is not graded to the end: run the same"):
+            merge(parts, tmp_path / "all")
+
+    def test_one_that_is_given_twice_is_named(self, tmp_path):
+        parts = [graded(tmp_path, 1), graded(tmp_path, 2)]
+        with pytest.raises(UserError, match=r"1 is given twice"):
+            merge([*parts, tmp_path / "2/../1"], tmp_path / "all")
+
+    def test_results_are_not_put_among_submissions(self, tmp_path):
+        parts = [graded(tmp_path, 1), graded(tmp_path, 2)]
+        submit(tmp_path / "in", ada="1")
+        before = sorted((tmp_path / "in").iterdir())
+        with pytest.raises(UserError, match="in holds other files and no results"):
+            merge(parts, tmp_path / "in")
+        assert sorted((tmp_path / "in").iterdir()) == before
 
     def test_a_shard_is_not_overwritten(self, tmp_path):
         parts = [graded(tmp_path, 1), graded(tmp_path, 2)]
@@ -174,6 +196,16 @@ class TestRuns:
         merge([Path("1"), Path("2")], Path("all"))
         self.grade(0, "whole")
         assert Path("all", RUN).read_bytes() == Path("whole", RUN).read_bytes()
+
+    @pytest.mark.parametrize(("first", "then"), [(1, 2), (1, 0), (0, 1)])
+    def test_results_of_others_are_not_replaced(self, first, then):
+        self.grade(first, "out")
+        before = Path("out", RUN).read_bytes()
+        held = f"shard {first}/2" if first else "a whole class"
+        with pytest.raises(UserError, match=f"out holds the results of {held}: give"):
+            self.grade(then, "out")
+        assert Path("out", RUN).read_bytes() == before
+        self.grade(first, "out")
 
     def test_of_a_class_that_has_changed_in_between_they_are_refused(self):
         self.grade(1)

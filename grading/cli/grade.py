@@ -50,11 +50,20 @@ def given_shard(
 ) -> Shard | None:
     """Return the shard that is given on the command line, if any. Refuse what is none."""
     try:
-        return read_shard(value) if value else None
+        return None if value is None else read_shard(value)
     except ValueError:
         raise click.BadParameter(
             f"{value!r} is not part K of N parts: give numbers such as 1/40, up to 40/40."
         ) from None
+
+
+def given_address(
+    context: click.Context, parameter: click.Parameter, value: str | None
+) -> str | None:
+    """Return the scheduler's address, if one is given. Raise UserError if it is empty."""
+    if value == "":
+        raise UserError(f"{parameter.get_error_hint(context)} is empty: give an address.")
+    return value
 
 
 @click.command()
@@ -104,8 +113,8 @@ def given_shard(
 )
 @click.option(
     "--scheduler",
-    default="",
     metavar="ADDRESS",
+    callback=given_address,
     help="Grade on the cluster of a dask scheduler, such as tls://host:8786; local:4 starts four "
     "workers here to try it.",
 )

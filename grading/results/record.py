@@ -36,6 +36,7 @@ class Run(msgspec.Struct, frozen=True):
     missing: list[str] = []
     as_root: bool = False
     platform: str = ""
+    shard: str = ""
 
 
 @dataclass(frozen=True)

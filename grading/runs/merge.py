@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import click
 
 from grading.errors import listed, refusals
-from grading.results.lines import RUN, Result, publish, replaced
+from grading.results.lines import LINES, RUN, Result, publish, replaced
 from grading.results.record import LazyResults, read_results, read_run
 from grading.runs import journal as journals
 from grading.runs.journal import only_run_in
@@ -43,9 +43,8 @@ def merge(folders: Sequence[Path], out: Path) -> Collection[Result]:
     lacks submissions, is of another class or was graded in another way, or if a file cannot be read
     or written.
     """
-    if out.resolve() in {folder.resolve() for folder in folders}:
-        raise UserError(f"{out} is one of the shards: give --out another folder.")
     with ExitStack() as stack, refusals(out, "written"):
+        _require_apart(folders, out)
         parts = [_read(folder, stack) for folder in folders]
         _require_whole(parts)
         _require_alike(parts)
@@ -71,10 +70,29 @@ def merge(folders: Sequence[Path], out: Path) -> Collection[Result]:
     return results
 
 
+def _require_apart(folders: Sequence[Path], out: Path) -> None:
+    """Raise UserError if a folder is given twice, or ``out`` holds anything but results."""
+    real = [folder.resolve() for folder in folders]
+    for at, folder in enumerate(folders):
+        if real[at] in real[:at]:
+            raise UserError(f"{folder} is given twice: give each shard once.")
+    if out.resolve() in real:
+        raise UserError(f"{out} is one of the shards: give --out another folder.")
+    # What a merge that was killed leaves begins with a dot.
+    held = {each.name for each in out.iterdir() if each.name[0] != "."} if out.is_dir() else set()
+    if held and not held & {LINES, RUN, journals.FILE}:
+        raise UserError(f"{out} holds other files and no results: give --out a folder of its own.")
+
+
 def _read(folder: Path, stack: ExitStack) -> _Part:
     """Return what is in a shard's folder, and keep runs out of it."""
+    if (folder / journals.FILE).exists():
+        stack.enter_context(only_run_in(folder))
+        if not (folder / RUN).exists():
+            raise UserError(
+                f"{folder} is not graded to the end: run the same `backprop grade` command again."
+            )
     read_run(folder)
-    stack.enter_context(only_run_in(folder))
     facts = json.loads((folder / RUN).read_bytes())
     try:
         return _Part(folder, facts, read_shard(facts["shard"]))

@@ -13,6 +13,7 @@ from grading.results.versions import versions
 from grading.runs import journal as journals
 from grading.runs.journal import Journal, only_run_in
 from grading.runs.overrides import FILE as OVERRIDES
+from grading.runs.shards import Shard
 from grading.workers.seeds import kept_seed
 from harness.errors import UserError
 
@@ -23,10 +24,11 @@ PUBLIC_SEED = 0
 
 
 @contextmanager
-def open_journal(out: Path) -> Iterator[Journal]:
+def open_journal(out: Path, shard: Shard | None) -> Iterator[Journal]:
     """Yield the journal in ``out``, which is created if needed, and keep other runs out.
 
-    Raise UserError if the folder cannot be written, or another run is writing to it.
+    Raise UserError if the folder cannot be written, another run is writing to it, or it holds the
+    results of anything but the ``shard``, or the class without one.
     """
     with refusals(out, "written"):
         if out.exists() and not out.is_dir():
@@ -36,6 +38,7 @@ def open_journal(out: Path) -> Iterator[Journal]:
             if (out / name).is_dir():
                 raise UserError(f"{out / name} is a folder: move it away, or give another --out.")
     with only_run_in(out):
+        _require_same(out, shard)
         with refusals(out, "written"):
             for name in (LINES, GRADES, RUN, OVERRIDES, journals.FILE):
                 unfinished(out / name).unlink(missing_ok=True)
@@ -46,6 +49,17 @@ def open_journal(out: Path) -> Iterator[Journal]:
         finally:
             with refusals(out, "written"):
                 journal.close()
+
+
+def _require_same(out: Path, shard: Shard | None) -> None:
+    """Raise UserError if ``out`` has results that this run would replace by those of others."""
+    held = wanted = str(shard or "")
+    # A run.json that cannot be read is replaced.
+    with suppress(UserError):
+        held = read_run(out).shard
+    if held != wanted:
+        whose = f"shard {held}" if held else "a whole class"
+        raise UserError(f"{out} holds the results of {whose}: give another --out.")
 
 
 def seed_for(out: Path, wanted: int | None, *, keep: bool) -> int:

@@ -66,7 +66,7 @@ class Options:
     file: str = ""
     platform: str = ""
     shard: Shard | None = None
-    scheduler: str = ""
+    scheduler: str | None = None
 
 
 def grade_folder(folder: Path, assignment: str, out: Path, options: Options) -> bool:
@@ -119,7 +119,7 @@ def _finished(
         named = {each.name for each in folder.wanted(intake.entries, options.only)}
         shard = options.shard
         entries = [each for each in intake.entries if shard is None or shard.holds(each.name)]
-        journal = stack.enter_context(open_journal(out))
+        journal = stack.enter_context(open_journal(out, shard))
         for line in (*(roster.notes if roster else ()), *intake.lines()):
             click.echo(line)
         students = {
