@@ -158,6 +158,7 @@ class TestAddress:
             ("ucx://127.0.0.1:8786", "not a scheduler's address"),
             ("local:many", "not a scheduler's address"),
             ("", "--scheduler' is empty"),
+            ("local:1000", "local:1000 is more than this machine bears: give local:"),
             ("local:0", "not a scheduler's address"),
         ],
     )

@@ -21,7 +21,7 @@ from tests.users import needs
 pytestmark = pytest.mark.skipif(not can_fork(), reason="only Linux runs have these processes")
 
 
-def workers(running):
+def workers(running, named=b"multiprocessing.forkserver"):
     """The processes of a run that are forked, with the one that they are forked from."""
     found = []
     for pid in left_behind(running.pid):
@@ -29,7 +29,7 @@ def workers(running):
             line = Path(f"/proc/{pid}/cmdline").read_bytes()
         except OSError:
             continue
-        if b"multiprocessing.forkserver" in line:
+        if named in line:
             found.append(int(pid))
     return found
 
@@ -45,6 +45,51 @@ def running(tmp_path):
         for pid in workers(process):
             os.kill(pid, signal.SIGKILL)
         process.kill()
+
+
+def interrupt(process, times=1):
+    """Press Ctrl-C, which reaches every process of the terminal."""
+    for _ in range(times):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGINT)
+        time.sleep(0.2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("named", "library", "scheduler"),
+    [
+        (b"multiprocessing.forkserver", b"libtorch", ()),
+        (b"spawn_main", b"", ("--scheduler", "local:1")),
+    ],
+)
+def test_ctrl_c_while_helpers_are_starting_shows_nothing_of_them(
+    tmp_path, named, library, scheduler
+):
+    def loading(pid):
+        with contextlib.suppress(OSError):
+            return library in Path(f"/proc/{pid}/maps").read_bytes()
+
+    submit(tmp_path / "in", ada="", ben="")
+    with start(tmp_path, *scheduler) as process:
+        while process.poll() is None and not any(map(loading, workers(process, named))):
+            time.sleep(0.01)
+        interrupt(process)
+        _, said = process.communicate(timeout=300)
+    assert process.returncode == 128 + signal.SIGINT
+    assert "Stopped with 0 of 2 graded" in said and "Traceback" not in said, said
+
+
+@pytest.mark.slow
+def test_more_of_it_ends_a_run_at_once_and_says_so(tmp_path):
+    submit(tmp_path / "in", ada="", ben="")
+    with start(tmp_path) as process:
+        while process.poll() is None and not workers(process):
+            time.sleep(0.01)
+        interrupt(process, times=3)
+        _, said = process.communicate(timeout=300)
+    assert process.returncode == 128 + signal.SIGINT
+    assert "Stopped at once" in said and "Traceback" not in said, said
 
 
 @pytest.mark.proof

@@ -131,7 +131,7 @@ def grade(folder: Path, assignment: str, out: Path, preview: bool, **options: An
     change.
     """
     from grading.runs.run import Options, grade_folder, preview_folder
-    from grading.runs.signals import Stopped
+    from grading.runs.signals import Stopped, exit_stopped
 
     tell_of_settings(assignment)
     moves = False
@@ -141,8 +141,7 @@ def grade(folder: Path, assignment: str, out: Path, preview: bool, **options: An
         else:
             complete = grade_folder(folder, assignment, out, Options(**options))
     except Stopped as stop:
-        click.echo(stop.said, err=True)
-        sys.exit(stop.exit_code)
+        exit_stopped(stop)
     sys.exit(1 if not complete else 3 if moves else 0)
 
 

@@ -1,10 +1,14 @@
 """Stop a run cleanly when a person or the system asks for it."""
 
+import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
+
+import click
 
 SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
@@ -25,9 +29,19 @@ class Stopped(BaseException):
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """Raise Stopped in the block on Ctrl-C, SIGTERM and SIGHUP; a second one ends the process."""
+    """Raise Stopped in the block on Ctrl-C, SIGTERM and SIGHUP; a second one ends all at once."""
     with _handled_by(_stop):
         yield
+
+
+def exit_stopped(stop: Stopped) -> NoReturn:
+    """End the process with what it says last; further signals bring no traceback."""
+    for each in SIGNALS:
+        signal.signal(each, signal.SIG_IGN)
+    click.echo(stop.said, err=True)
+    for each in SIGNALS:
+        signal.signal(each, signal.SIG_DFL)
+    sys.exit(stop.exit_code)
 
 
 @contextmanager
@@ -55,5 +69,11 @@ def _handled_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[No
 def _stop(number: int, _frame: FrameType | None) -> NoReturn:
     for each in SIGNALS:
         if signal.getsignal(each) is _stop:
-            signal.signal(each, signal.SIG_DFL)
+            signal.signal(each, _end)
     raise Stopped(number)
+
+
+def _end(number: int, _frame: FrameType | None) -> NoReturn:
+    # Whatever is being printed at the moment is left as it is.
+    os.write(2, b"\nStopped at once; what has been graded is kept.\n")
+    os._exit(128 + number)

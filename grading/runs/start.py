@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from grading.errors import not_isolated
 from grading.workers.capacity import available_mib, cores, needed_mib, workers_that_fit
+from grading.workers.helpers import undisturbed
 from grading.workers.jobs import Job
 from harness.course.assignments import (
     current_course,
@@ -61,7 +62,9 @@ def check_declared(job: Job) -> None:
     with ProcessPoolExecutor(
         1, context, initializer=use_course, initargs=(current_course(),)
     ) as process:
-        process.submit(_plan, job.assignment, job.settings).result()
+        with undisturbed():
+            planned = process.submit(_plan, job.assignment, job.settings)
+        planned.result()
 
 
 def _plan(assignment: str, settings: Settings) -> None:

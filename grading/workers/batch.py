@@ -24,7 +24,7 @@ from grading.results.lines import Result
 from grading.sandbox import Isolation
 from grading.sandbox.temporary import room
 from grading.submissions.reading import Entry
-from grading.workers.helpers import GRACE_SECONDS, in_time, wake
+from grading.workers.helpers import GRACE_SECONDS, in_time, undisturbed, wake
 from grading.workers.jobs import WARM, Graded, Job, decode_graded
 from harness.course.assignments import current_course, use_course
 
@@ -155,7 +155,7 @@ def start_early(job: Job) -> None:
         added = {name: value for name, value in told.items() if name not in os.environ}
         os.environ.update(added)
         try:
-            forkserver.ensure_running()
+            _ensure_running()
         finally:
             for name in added:
                 del os.environ[name]
@@ -177,8 +177,15 @@ def executor(workers: int, door: socket.socket | None = None) -> Iterator[Execut
     Those that grade get children through ``door``. All know this process's course.
     """
     others = set(multiprocessing.active_children())
+    context = _context()
+    if isinstance(context, ForkServerContext):
+        _ensure_running()
+        # A stop while that one is still loading finds no pool that is half started.
+        first = context.Process(target=int)
+        first.start()
+        first.join()
     pool = ProcessPoolExecutor(
-        workers, _context(), initializer=_start_worker, initargs=(door, current_course())
+        workers, context, initializer=_start_worker, initargs=(door, current_course())
     )
     try:
         yield pool
@@ -187,12 +194,17 @@ def executor(workers: int, door: socket.socket | None = None) -> Iterator[Execut
             pool.shutdown(cancel_futures=True)
 
 
+def _ensure_running() -> None:
+    with undisturbed():
+        forkserver.ensure_running()
+
+
 def _context() -> BaseContext:
     room()
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["grading.workers.warm"])
+    context.set_forkserver_preload(["grading.workers.calm", "grading.workers.warm"])
     return context
 
 

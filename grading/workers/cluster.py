@@ -16,7 +16,7 @@ from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -28,6 +28,8 @@ from grading.results.lines import Result, Seconds
 from grading.results.versions import own_source, versions
 from grading.sandbox import Isolation
 from grading.submissions.reading import Entry, read_files
+from grading.workers.capacity import cores
+from grading.workers.helpers import undisturbed
 from grading.workers.jobs import Graded, Job
 from harness.course.assignments import (
     SOURCE,
@@ -53,7 +55,9 @@ FETCH_SECONDS = 5.0
 # How often workers may die or fail over one submission before it is left for the end.
 TRIES = 2
 _T = TypeVar("_T")
-LOCAL = re.compile(r"local(?::([1-9]\d*))?")
+LOCAL = re.compile(r"local(?::([1-9]\d{0,5}))?")
+# More of them on this machine, of which four are always possible, would only wait for each other.
+WORKERS_PER_CORE = 2
 # What the client calls a connection that it has given up.
 CLOSED = ("closing", "closed")
 
@@ -68,6 +72,8 @@ def open_cluster(address: str, job: Job, levels: Sequence[Isolation]) -> Iterato
     here = LOCAL.fullmatch(address)
     if not here:
         _require_private(address)
+    elif int(here[1] or 1) > (most := max(4, WORKERS_PER_CORE * cores())):
+        raise UserError(f"{address} is more than this machine bears: give local:{most} at most.")
     try:
         import distributed
     except ImportError:
@@ -78,15 +84,18 @@ def open_cluster(address: str, job: Job, levels: Sequence[Isolation]) -> Iterato
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     warnings.filterwarnings("ignore", "Sending large graph", UserWarning)
     if here:
-        local = distributed.LocalCluster(
-            n_workers=int(here[1]) if here[1] else None,
-            threads_per_worker=1,
-            memory_limit=0,
-            host="127.0.0.1",
-            dashboard_address=None,
-            silence_logs=logging.CRITICAL,
-        )
-        with local, distributed.Client(local) as client:
+        with ExitStack() as stack:
+            with undisturbed():
+                local = distributed.LocalCluster(
+                    n_workers=int(here[1]) if here[1] else None,
+                    threads_per_worker=1,
+                    memory_limit=0,
+                    host="127.0.0.1",
+                    dashboard_address=None,
+                    silence_logs=logging.CRITICAL,
+                    preload=["grading.workers.calm"],
+                )
+                client = stack.enter_context(distributed.Client(stack.enter_context(local)))
             yield from _joined(client, address, job, levels)
     else:
         with _connected(address) as client:

@@ -1,4 +1,4 @@
-"""The processes that help a run: ending them in time."""
+"""The processes that help a run: starting them undisturbed, and ending them in time."""
 
 import contextlib
 import os
@@ -7,11 +7,30 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 # How long helpers have to end by themselves, and how often stopped ones are continued.
 GRACE_SECONDS = 5.0
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Keep Ctrl-C, which reaches all processes of a terminal, from those started in the block.
+
+    Here it waits for the end of the block; there, until they import `grading.workers.calm`.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    # Started in the block, it would unblock the signal.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager
