@@ -19,10 +19,10 @@ from harness.cases.cases import NEAR_LIMITS, Case, case_of, fresh_cases, more_nu
 from harness.course.report import Diagnosis
 from harness.course.settings import Settings
 from harness.course.stage import Stage
+from harness.expressions.limits import near_limits
 from harness.expressions.notation import BEHAVES, RIGHT, as_written, plain
 from harness.formulas.identify import formulas_for
 from harness.formulas.known import NamedFormula, known_formulas
-from harness.formulas.limits import near_limits
 from harness.formulas.observed import observed
 from harness.formulas.same import close, value_of
 from harness.formulas.samples import EXACT, Sample, reproduces, same_values
@@ -217,7 +217,7 @@ def _asked(stage: Stage, name: str, formula: NamedFormula) -> str:
     first = hint(formula.mistake, formula.hint)
     if formula.instead:
         other = hint(*formula.instead)
-        first = tr("{hint} If they are in order, look at the sign: {other}").format(
+        first = tr("{hint} If the returns are in order, look at the sign. {other}").format(
             hint=first, other=other
         )
     hints = list(dict.fromkeys((first, *(hint(*each) for each in formula.also))))
