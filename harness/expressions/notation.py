@@ -104,6 +104,7 @@ class Typeset:
     pieces: Formula
     binds: int = NAME
     axes: tuple[str, ...] = ()
+    is_sum: bool = False
 
     def within(self, binds: int) -> Formula:
         """Return it with brackets if its operator binds less than that."""
@@ -181,7 +182,12 @@ class Writer:
             case ast.Add() | ast.Sub() as added:
                 sign = Piece(" + " if isinstance(added, ast.Add) else " − ")
                 return Typeset((*left.pieces, sign, *right.added()), SUM, axes)
+            case ast.Mult() if right.pieces == upright("1") and right.axes:
+                # Ones only give a product their shape.
+                return replace(left, axes=axes)
             case ast.Mult() | ast.Div() as times:
+                if left.is_sum and right.axes:
+                    left = left.between("(", ")")
                 sign = Piece(" / " if isinstance(times, ast.Div) else self.times(left, right))
                 return Typeset((*left.within(PRODUCT), sign, *right.within(POWER)), PRODUCT, axes)
             case ast.MatMult():
@@ -223,7 +229,7 @@ class Writer:
         if method == "mean":
             sizes = [piece for each in over for piece in (Piece(" / "), *symbol(each))]
             pieces = (*pieces, *sizes)
-        return Typeset(pieces, PRODUCT, kept)
+        return Typeset(pieces, PRODUCT, kept, is_sum=True)
 
 
 def _applied(function: str, to: Typeset) -> Typeset:
