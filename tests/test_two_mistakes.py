@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import tomllib
+from pathlib import Path
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -83,6 +86,22 @@ def test_two_mistakes_are_two_and_the_graver_comes_first(
     assert f" {len(mistakes)}. " in known.hint
 
 
+SINGLE = tomllib.loads((Path(__file__).parent / "single_slips.toml").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(
+    "wrong", SINGLE["wrong"], ids=lambda each: " ".join(each["gradients"].values())
+)
+def test_a_slip_is_told_once_in_its_simplest_form(wrong):
+    known = read(wrong["assignment"], wrong["stage"], wrong["gradients"])
+    first = known[next(iter(wrong["gradients"]))]
+    stage = load_assignment(wrong["assignment"]).stage(wrong["stage"])
+    assert plain(as_written(stage, first.formula)) == wrong["shown"]
+    assert [first.mistake, *first.also] == wrong["mistakes"]
+    assert wrong["asks"] in first.hint
+    assert wrong["never"] not in first.hint
+
+
 def test_a_wrong_sign_that_may_be_swapped_returns_asks_about_both():
     for wrong in (
         {"a": "-g * 2 * (a - y)", "y": "g * 2 * (a - y)"},
@@ -90,7 +109,7 @@ def test_a_wrong_sign_that_may_be_swapped_returns_asks_about_both():
     ):
         for known in read(ONE, "SquaredError", wrong).values():
             assert known.mistake == "order-of-returns"
-            assert "If they are in order, look at the sign:" in known.hint
+            assert "If the returns are in order, look at the sign." in known.hint
     alone = read(ONE, "SquaredError", {"a": "-g * 2 * (a - y)"})["a"]
     assert "order" not in alone.hint
 

@@ -2,7 +2,7 @@
 
 import ast
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
@@ -178,12 +178,18 @@ OPERATORS: dict[type[ast.operator], tuple[ast.operator, ...]] = {
 
 COMPARISONS = (ast.Gt(), ast.Lt(), ast.GtE(), ast.LtE(), ast.Eq(), ast.NotEq())
 
-# What is done to a name, and to an upstream.
+# What is done to a name, to a quantity only, to an upstream, and to a difference.
 TO_A_NAME = {"sign added": "-{}", "squared": "{} ** 2", "absolute value": "abs({})"}
+TO_A_QUANTITY = {"cubed": "{} ** 3"}
 TO_AN_UPSTREAM = {
     "upstream missing": "ones_like({})",
     "upstream clipped": "{}.clamp(-1, 1)",
     "upstream in float32": "{}.float()",
+}
+TO_A_DIFFERENCE = {
+    "squared": "({}) ** 2",
+    "absolute value": "abs({})",
+    "something done to a difference": "({}).clamp(-1, 1)",
 }
 
 
@@ -198,6 +204,8 @@ def _in_any_formula(node: ast.expr) -> Iterator[Change]:
             for other in OPERATORS.get(type(op), ()):
                 yield "another operator", ast.BinOp(left, other, right)
             yield "sign added", ast.UnaryOp(ast.USub(), node)
+            if isinstance(op, ast.Sub):
+                yield from _done_to(ast.unparse(node), TO_A_DIFFERENCE)
         case ast.Compare(left=left, ops=[_], comparators=comparators):
             for sign in COMPARISONS:
                 yield "another comparison", ast.Compare(left, [sign], comparators)
@@ -209,10 +217,15 @@ def _in_any_formula(node: ast.expr) -> Iterator[Change]:
                 yield "another constant", ast.Constant(value)
         case ast.Name(id=name):
             is_upstream = re.fullmatch(r"g|g_\w+", name)
-            for how, pattern in {**TO_A_NAME, **(TO_AN_UPSTREAM if is_upstream else {})}.items():
-                yield how, ast.parse(pattern.format(name), mode="eval").body
+            yield from _done_to(name, TO_A_NAME)
+            yield from _done_to(name, TO_AN_UPSTREAM if is_upstream else TO_A_QUANTITY)
         case ast.Call():
             yield from _calls(node)
+
+
+def _done_to(text: str, patterns: Mapping[str, str]) -> Iterator[Change]:
+    for how, pattern in patterns.items():
+        yield how, ast.parse(pattern.format(text), mode="eval").body
 
 
 def _brackets(node: ast.BinOp) -> Iterator[Change]:

@@ -29,8 +29,9 @@ def cut_formulas(stage: Stage, name: str, samples: Sequence[Sample]) -> Iterator
         texts = [f"({true}).clamp(-{limit}, {limit})", f"{limit} * tanh({true})"]
     signs = re.sub(r"\bg\b", "sign(g)", true)
     steepest = max(samples, key=lambda sample: largest(sample.upstream))
-    value = value_at(stage, signs, steepest)
-    factors = [] if value is None or value.shape != steepest.got.shape else [steepest.got / value]
+    seen = samples if stage.is_scalar else [steepest]
+    pairs = [(value_at(stage, signs, sample), sample.got) for sample in seen]
+    factors = [got / x for x, got in pairs if x is not None and x.shape == got.shape]
     if limit := _limit(factors):
         texts.append(re.sub(r"\bg\b", f"g.clamp(-{limit}, {limit})", true))
     yield from (text for text in texts if reproduces(stage, text, samples, 3 * EXACT))

@@ -34,7 +34,6 @@ from harness.formulas.samples import (
 from harness.formulas.search import Sketch, peelings, sketches, sums_of_terms, unmasked
 from harness.formulas.simple import length, simplest
 from harness.formulas.upstream import is_blind, uses_upstream, without_upstream
-from harness.language import tr
 from harness.mistakes import general_hint
 
 # How many of the simplest finds are tried at every sample, and how many of the less likely ones.
@@ -51,23 +50,11 @@ OTHER = ("another-formula", hint_for(""))
 ADDED = ("something-added", hint_for("added"))
 # What is said first where the upstream is nowhere in a formula.
 MISSING = "upstream-missing"
-FACTOR = (
-    "off-by-a-factor",
-    tr(
-        "All is right but for a factor. Where does yours come from: a power, an average, "
-        "a step size?"
-    ),
-)
-ANOTHER_FACTOR = (
-    FACTOR[0],
-    tr("There is a wrong factor, too. Where does it come from: a power, an average, a step size?"),
-)
-CUT = (
-    "cut-off",
-    tr(
-        "Your result is cut off somewhere. Does the slope of this stage jump, or stop, at a number?"
-    ),
-)
+FACTOR = ("off-by-a-factor", hint_for("all but a factor"))
+DIVISOR = (FACTOR[0], hint_for("all but a divisor"))
+ANOTHER_FACTOR = (FACTOR[0], hint_for("a factor, too"))
+CUT = ("cut-off", hint_for("cut off"))
+ANOTHER_LIMIT = ("another-constant", hint_for("another constant"))
 
 
 def formulas_for(stage: Stage, name: str, samples: Sequence[Sample]) -> Iterator[NamedFormula]:
@@ -83,7 +70,7 @@ def formulas_for(stage: Stage, name: str, samples: Sequence[Sample]) -> Iterator
         each for each in chain(search.blind(), search.run()) if len(each.expression) <= LONGEST
     )
     for formula in islice(found, TRIES):
-        yield replace(formula, expression=search.shortest(formula.expression))
+        yield search.told(formula)
 
 
 # The cache compares stages and tensors by identity; cases are made once.
@@ -158,6 +145,18 @@ class _Search:
                 also = ((found.mistake, found.hint), *found.also)
                 yield replace(found, mistake=MISSING, hint=hint, also=also)
 
+    def told(self, formula: NamedFormula) -> NamedFormula:
+        """Return a formula in its simplest form, which may tell that less is wrong with it."""
+        text, also = self.shortest(formula.expression), formula.also
+        told = replace(formula, expression=text)
+        if also[1:] and text in self._stage.quantities:
+            # It has hardly been made by three slips.
+            return replace(told, also=(OTHER,))
+        wrong, right = (re.sub(r"-?[\d.]+", "0", each) for each in (text, self._true))
+        if formula.mistake == CUT[0] and wrong == right:
+            return NamedFormula(text, *ANOTHER_LIMIT)
+        return told
+
     def shortest(self, expression: str) -> str:
         """Return the shortest expression with the values of one that gives what came back."""
         if expression == "None":
@@ -211,6 +210,7 @@ class _Search:
         yield from (each for each in pairs if self._fits(each.expression))
         woven = point.near(self._whole, self._name, wanted, interwoven)
         yield from (each for each in woven if self._fits(each.expression))
+        yield from self._divided()
         true = [NamedFormula(self._true, *FACTOR)] if self._true else []
         for known in (*true, *candidates[:TRIES]):
             if found := self._scaled(known.expression):
@@ -221,6 +221,17 @@ class _Search:
                     known, expression=scaled, mistake=mistake, hint=hint, also=tuple(also)
                 )
 
+    def _divided(self) -> Iterator[NamedFormula]:
+        """Yield the true gradient with another size, or what is made of sizes, below it."""
+        sizes = {*self._stage.dimensions}
+        *_, bare, size = ["", *re.split(r" / (\w+)$", self._true)[:2]]
+        if size in sizes and (found := self._scaled(bare)):
+            whole, factor = found
+            names = {*re.findall(r"[^\W\d]\w*", factor.below)}
+            is_number = factor.above or re.match(r"\(?\d", factor.below)
+            if names and names <= sizes and not is_number:
+                yield NamedFormula(whole, *DIVISOR)
+
     def _exact(self, candidates: Sequence[NamedFormula]) -> Iterator[NamedFormula]:
         """Yield those that reproduce every sample.
 
@@ -228,7 +239,9 @@ class _Search:
         """
         right = (known for known in candidates if self._fits(known.expression))
         for known in right:
-            if known.with_it and known.forward is None and self._fits(f"-({self._true})"):
+            others = self._whole.gradients
+            swapped = any(known.expression == others.get(name) for name, _ in known.with_it)
+            if swapped and known.forward is None and self._fits(f"-({self._true})"):
                 signs = (each for each in candidates if each.is_alone and each.taught)
                 sign = next((each for each in signs if self._fits(each.expression)), None)
                 if sign:
@@ -370,7 +383,9 @@ class _Search:
         if (ratios := self._ratios(expression)) is None:
             return None
         factors = self._all_factors
-        finds = (factors.find, factors.find_limit, factors.find_sum)
+        # A single number has no norm.
+        limit = () if self._stage.is_scalar else (factors.find_limit,)
+        finds = (factors.find, *limit, factors.find_sum)
         for factor in (find(ratios) for find in finds):
             right = self._if_right(factor.times(expression)) if factor else None
             if factor and right:

@@ -89,7 +89,11 @@ def _neighbours(stage: Stage, name: str) -> Iterator[tuple[str, str]]:
             yield f"gradient of {other}", expression
     for quantity in quantities:
         if re.search(rf"\b{quantity}\b", true):
+            compared = re.search(rf"\b{quantity} [<>]", true)
             for pattern in rules["done_to"]:
+                if compared and ">" in pattern:
+                    # A condition is not compared again: that would be another constant.
+                    continue
                 changed = re.sub(rf"\b{quantity}\b", pattern.format(quantity), true)
                 yield f"something done to {quantity}", changed
                 if back := rules["back_through"].get(pattern):

@@ -17,7 +17,7 @@ from harness.formulas.factors import constant_text
 # A number and the factors above and below a fraction's line.
 Product = tuple[Fraction, list[ast.expr], list[ast.expr]]
 # The methods of which a factor that is a number can stand outside.
-_LINEAR = ("sum", "mean", "reshape", "expand", "expand_as", "flip", "roll", "double")
+_LINEAR = ("sum", "mean", "norm", "reshape", "expand", "expand_as", "flip", "roll", "double")
 _ONE = Fraction(1)
 # How many characters more torch may need for what is shorter to read.
 MORE = 8
@@ -70,6 +70,9 @@ def _parts(node: ast.expr) -> Iterator[Change]:
         case ast.Call(args=args):
             yield from (("", each) for each in args)
     match node:
+        case ast.Call(ast.Attribute(inner, "norm"), []):
+            # That of a single number.
+            yield "", ast.Call(ast.Name("abs"), [inner], [])
         case ast.Call(function, args, [_, *_]):
             yield "", ast.Call(function, args, [])
         case ast.Attribute(ast.BinOp(left, ast.MatMult(), right), "T"):
@@ -119,6 +122,10 @@ class _Rules:
         """Yield names in the place of an operation: one may have its value."""
         if isinstance(node, ast.BinOp | ast.Call):
             yield from (("", name) for name in self._names)
+        match node:
+            case ast.Call(ast.Attribute(attr="sum"), []):
+                # Probabilities add up to the number of samples.
+                yield from (("", ast.Name(each)) for each in self._numbers)
 
     def products(self, node: ast.expr) -> Iterator[Change]:
         """Yield a product with one number and one sign, without what cancels."""
