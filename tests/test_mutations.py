@@ -124,12 +124,13 @@ def test_what_is_nearly_right_or_raises_is_not_the_same(expression):
 
 
 @pytest.mark.parametrize(("assignment", "stage"), STAGES)
-def test_few_variants_are_the_same_and_those_are_by_commuting(assignment, stage):
+def test_few_variants_are_the_same_as_the_true_gradient(assignment, stage):
     for name in stage.differentiable:
         variants = variants_of(stage, name)
         same = [each for each in variants if same_as_true(stage, name, each.expression)]
         assert len(variants) >= 25
-        assert len(same) <= max(4, len(variants) // 15)  # of a label there is another dimension, -1
+        # Operands are swapped, |a| is a, z³ > 0 where z > 0, and a label's axis 1 is −1, too.
+        assert len(same) <= max(4, len(variants) // 10)
 
 
 SOLVED = '''
