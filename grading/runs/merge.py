@@ -39,9 +39,8 @@ def merge(folders: Sequence[Path], out: Path) -> Collection[Result]:
     """Publish the results of all shards of a class in ``out``, and return them.
 
     What is merged needs no grading again: the journals are merged too. Overrides are kept; those
-    in ``out`` replace a shard's. Raise UserError if one of the shards is missing, incomplete or being
-    graded, belongs to another class or was graded in another way, or if a file cannot be read or
-    written.
+    in ``out`` replace a shard's. Raise UserError if a shard is missing, incomplete or being graded,
+    belongs to another class or was graded in another way, or if a file cannot be read or written.
     """
     with ExitStack() as stack, refusals(out, "written"):
         _require_apart(folders, out)
