@@ -229,3 +229,18 @@ class TestRecord:
     def test_an_open_mark_has_nothing_to_replay(self, course, copied):
         change(copied / "results.jsonl", name="bob", status="grader_error")
         assert "run `backprop grade` again" in self.refusal(copied, course)
+
+
+def test_the_cases_of_a_detective_are_shown_once(tmp_path):
+    handed_in = tmp_path / "handed-in"
+    handed_in.mkdir()
+    sample = ROOT / "tests/sample_class/detective/submissions/wrong-upstream-of-one.py"
+    (handed_in / "ada.py").write_bytes(sample.read_bytes())
+    options = "--assignment", "detective", "--out", "marks", "--seed", 5
+    graded = backprop("grade", "handed-in", *options, cwd=tmp_path)
+    assert graded.returncode == 0, graded.stderr
+    shown = backprop("replay", "marks", "ada", "--submissions", "handed-in", cwd=tmp_path)
+    assert shown.returncode == 0, shown.stderr
+    failed = {line.split("/")[0] for line in shown.stdout.splitlines() if line.startswith("✗")}
+    assert len(failed) > 1 and shown.stdout.count("Case 1\n") == len(failed)
+    assert "  z  (" in shown.stdout and "  g  (" in shown.stdout

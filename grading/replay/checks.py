@@ -1,6 +1,6 @@
 """Run the failed checks on record again, and keep what they saw."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from grading.parsing.source import Unreadable
@@ -10,6 +10,7 @@ from grading.sandbox import Spawner
 from grading.sandbox.reader import Reader
 from grading.sandbox.remote import RemoteCandidate, with_second_try
 from grading.submissions.reading import sought
+from harness.candidate.operations import Returned
 from harness.course.assignment import Assignment
 from harness.course.assignments import load_assignment, module_of
 from harness.course.report import Check, Report
@@ -20,11 +21,15 @@ from harness.judging.judge import judge
 
 @dataclass(frozen=True)
 class Replay:
-    """A check on record, its outcome now, and what it saw now of the case on record."""
+    """A check on record, its outcome now, and what it saw now of the case on record.
+
+    ``cases`` are those of a detective's function.
+    """
 
     recorded: Check
     now: Check
     moments: Sequence[Moment]
+    cases: Sequence[Mapping[str, Returned]] = ()
 
     @property
     def same(self) -> bool:
@@ -46,7 +51,8 @@ def replay_checks(record: Record, spawner: Spawner) -> tuple[Replay, ...]:
         try:
             now, facts = made[check.id], check.case
             moments = transcript.moments(check.id, facts) if facts else []
-            replays.append(Replay(check, now, moments))
+            cases = transcript.cases.get(check.stage or "", ())
+            replays.append(Replay(check, now, moments, cases))
         except LookupError:
             raise UserError(
                 f"The inputs of {check.id} cannot be reproduced with this version; regrade "

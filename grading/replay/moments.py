@@ -1,6 +1,6 @@
 """What a student's stage was given, what it returned and what is right, as text for staff."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -27,6 +27,17 @@ def moment_lines(moments: Sequence[Moment]) -> Iterator[Text]:
         which = f", call {calls.index(moment.forward.handle) + 1}" if several else ""
         yield Text(f"{moment.stage.name}.{phase}{which}", style="bold")
         for line in _told(moment):
+            yield Text(line, no_wrap=True, overflow="ignore")
+
+
+def case_lines(cases: Sequence[Mapping[str, ops.Returned]]) -> Iterator[Text]:
+    """Yield the lines of each case that a detective's function returned, as it was read."""
+    for at, case in enumerate(cases, start=1):
+        yield Text(f"Case {at}", style="bold")
+        for name, value in case.items():
+            kind = visible(value.kind) if isinstance(value, ops.Other) else "None"
+            told = visible(name)
+            line = named(told, value) if isinstance(value, Tensor) else f"  {told}  {kind}"
             yield Text(line, no_wrap=True, overflow="ignore")
 
 

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from grading.replay.checks import Replay
-from grading.replay.moments import moment_lines
+from grading.replay.moments import case_lines, moment_lines
 from grading.results.record import Record
 from grading.results.versions import versions
 from harness.drawing.visible import visible
@@ -47,6 +47,8 @@ def _blocks(record: Record, replays: Sequence[Replay]) -> Iterator[RenderableTyp
             yield Text("Same call as in the check above.")
         else:
             yield from moment_lines(each.moments)
+        if not (before and before.cases is each.cases):
+            yield from case_lines(each.cases)
         before = each
 
 

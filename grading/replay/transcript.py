@@ -91,6 +91,8 @@ class Transcript:
         self._batches = 0
         self._forwards: dict[int, ops.Forward] = {}
         self._moments: list[Moment] = []
+        # What a detective's function returned, by its name.
+        self.cases: dict[str, Sequence[Mapping[str, ops.Returned]]] = {}
 
     def begin(self, check: str) -> None:
         """Note which check asks from now on."""
@@ -101,6 +103,8 @@ class Transcript:
         replies = self._candidate.perform(operations)
         self._batches += 1
         for operation, reply in zip(operations, replies, strict=True):
+            if isinstance(operation, ops.Collect) and isinstance(reply, ops.Collected):
+                self.cases[operation.stage] = reply.cases
             if isinstance(operation, ops.Forward):
                 self._forwards[operation.handle] = operation
             if isinstance(operation, ops.Forward | ops.Backward):
