@@ -137,15 +137,18 @@ def pairs_of(stage: Stage, name: str) -> Iterator[tuple[NamedFormula, NamedFormu
 def _case(stage: Stage, solution: Solution, mistake: Mistake, read: Sequence[Diagnosis]) -> Case:
     """Return the case for a mistake as it was read, or as it is where nothing was."""
     found = {each.gradient.removeprefix("grad_"): each for each in read}
-    repairs = {each.name: each.repair for each in mistakes_in(stage)}
+    every = {each.name: each for each in mistakes_in(stage)}
     wrong = {**stage.gradients, **mistake.gradients}
     right, said = dict(wrong), list[str]()
     for name, formula in mistake.gradients.items():
         diagnosis = found.get(name)
         named = (diagnosis.mistake, *diagnosis.also) if diagnosis else (mistake.name,)
-        steps = [repairs[each][name] for each in named if name in repairs.get(each, {})]
-        # What was read may be a simpler form, in which a step finds nothing.
-        for text in (*([diagnosis.formula] if diagnosis else []), formula):
+        known = [every[each] for each in named if each in every and name in every[each].repair]
+        steps = [each.repair[name] for each in known]
+        # What was read may be a simpler form, in which a step finds nothing: N for ones.sum(0).
+        texts = [diagnosis.formula] if diagnosis else []
+        texts += [formula, *(each.gradients[name] for each in known if len(named) == 1)]
+        for text in texts:
             right[name] = undone(stage, name, text, steps, wrong)
             if right[name] != text:
                 break
