@@ -95,7 +95,7 @@ def gradient_off(
 def question(off: Difference) -> str:
     """Return a question that leads from a wrong special value to what makes it wrong."""
     if math.isfinite(off.got):
-        return tr("It has to hold there too: does your code treat such values differently?")
+        return tr("The formula has to hold there too: do you treat such values differently?")
     return tr("Is something divided there by 0, or by a difference that is 0?")
 
 
