@@ -15,7 +15,7 @@ import pytest
 from grading.sandbox import can_fork, temporary
 from grading.workers import helpers
 from tests.test_remote import RIGHT
-from tests.test_resume import journalled, left_behind, start, submit
+from tests.test_resume import all_gone, journalled, left_behind, start, submit
 from tests.users import needs
 
 pytestmark = pytest.mark.skipif(not can_fork(), reason="only Linux runs have these processes")
@@ -112,7 +112,7 @@ def test_helpers_that_are_stopped_do_not_hold_a_run_that_is_interrupted(running)
     assert running.returncode == 128 + signal.SIGINT, said
     # Two minutes went by once; the rest is for a busy machine.
     assert time.monotonic() - began < 60
-    assert not left_behind(running.pid)
+    assert all_gone(running.pid)
 
 
 def test_a_worker_that_does_not_end_is_killed(monkeypatch):
