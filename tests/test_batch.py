@@ -125,7 +125,7 @@ def workers():
 def students():
     """The process ids of what the warm process's supervisors have started."""
     here = set(descendants(os.getpid())) - OTHERS
-    forks = [pid for pid in here if "confined.forkserver" in command(pid)]
+    forks = [pid for pid in here if "grading.confined" in command(pid)]
     return [pid for pid in forks if parent(parent(pid)) in forks]
 
 

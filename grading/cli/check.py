@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from grading.cli.common import COURSE, JSON, PATH, UNUSABLE, beside, tell_of_settings, write_json
+from grading.cli.common import (
+    COURSE,
+    JSON,
+    PATH,
+    UNUSABLE,
+    beside,
+    loading,
+    tell_of_settings,
+    write_json,
+)
 from grading.confined.software import MissingPackage
 from grading.errors import sentence
 from grading.sandbox import Spawner, open_spawner
@@ -66,7 +75,8 @@ def check(
             tell(current.name, current.folder)
             opened = spawner(tuple(current.settings.packages))
             # The students' side and this one load torch at the same time.
-            from grading.selfcheck.check import check_stages
+            with loading():
+                from grading.selfcheck.check import check_stages
 
             return _shown(check_stages(current, stages, opened), json_file)
 

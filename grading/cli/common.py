@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Iterable, Iterator
@@ -144,6 +145,17 @@ def write_json(data: object, out: Path) -> None:
 
     indented = msgspec.json.format(msgspec.json.encode(data), indent=2) + b"\n"
     write(indented, None if out == STANDARD_OUTPUT else out)
+
+
+@contextmanager
+def loading() -> Iterator[None]:
+    """Look for no garbage while the block imports what stays: in torch that takes 0.1 s."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @contextmanager

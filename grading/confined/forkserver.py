@@ -11,12 +11,10 @@ import os
 import select
 import signal
 import socket
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
 import torch
 
 from grading.confined import child, locks, orders, scratch
@@ -53,6 +51,7 @@ def main(control: int, entrance: int) -> None:
     child.prepare(None if setup.isolation == "minimal" else Finder(setup.software))
     gc.collect()
     gc.freeze()
+    gc.enable()
     supervisors = set[int]()
     while owner not in (readable := select.select([owner, door], [], [], TIDY_SECONDS)[0]):
         if door in readable:
@@ -238,8 +237,3 @@ def _warm() -> None:
             Observe("Twice", (ones,), (True,), (upstream,), (True,)),
         ]
     )
-
-
-if __name__ == "__main__":
-    with contextlib.suppress(msgspec.DecodeError, KeyboardInterrupt):
-        main(int(sys.argv[1]), int(sys.argv[2]))

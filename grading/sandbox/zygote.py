@@ -206,7 +206,7 @@ class _Warm:
         around = around_all(environment, software) if isolation == "full" else []
         # No other installed package may add anything to a process that is locked.
         alone = [] if isolation == "minimal" else ["-S", "-P"]
-        command = [*around, sys.executable, *alone, "-m", "grading.confined.forkserver"]
+        command = [*around, sys.executable, *alone, "-m", "grading.confined"]
         self._scratch = SCRATCH if isolation == "full" else _scratch_folder()
         self.as_root = False
         self._software = software
