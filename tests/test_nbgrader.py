@@ -124,6 +124,11 @@ def test_every_command_of_the_guide_works_as_written(course):
     assert steps >= {"generate_assignment", "validate", "submit", "collect", "zip_collect"}
 
 
+def test_commands_that_neither_release_nor_grade_do_without_torch():
+    code = "import sys, grading.nbgrader.plugin; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_marks_are_those_of_backprop_grade_and_every_student_has_a_line(course, results, late):
     assert sorted(results) == sorted([*ORDINARY, *HOSTILE, late])
     for student, result in results.items():

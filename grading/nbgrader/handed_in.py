@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from logging import Logger
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from nbformat import NotebookNode
@@ -20,8 +20,10 @@ from nbgrader.api import Gradebook, MissingEntry
 from grading.nbgrader.notebooks import of_reason, of_source, read_submitted
 from grading.parsing.choosing import Ambiguous, Sought, modules_for
 from grading.parsing.source import Cell, Source, Unreadable, form_of
-from grading.sandbox.reader import Reader
 from grading.submissions.reading import Entry, read_files
+
+if TYPE_CHECKING:
+    from grading.sandbox.reader import Reader
 
 # How `backprop grade` lets a person decide.
 _HOW = re.compile(r" (?=Choose one with|Grade it as)")

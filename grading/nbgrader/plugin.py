@@ -1,6 +1,7 @@
 """nbgrader's commands with the judge in the kernel's place; `nbgrader_config.py` calls `configure`.
 
-Students' code runs behind the wall of `grading.sandbox`, and nowhere near the gradebook.
+Students' code runs behind the wall of `grading.sandbox`, and nowhere near the gradebook. Every
+command of nbgrader imports this; those that neither release nor grade do without torch.
 """
 
 from __future__ import annotations
@@ -40,7 +41,6 @@ from traitlets import Enum, Integer
 
 from grading.errors import isolated, not_isolated, refusal, refused_as
 from grading.nbgrader.handed_in import HandedIn, find_work, unmark
-from grading.nbgrader.handout import write_module
 from grading.nbgrader.markdown import inert_markdown
 from grading.nbgrader.marks import Task, fill_outputs, find_task, judge_points
 from grading.nbgrader.notebooks import REASON, add_missing, fix_cells
@@ -49,7 +49,6 @@ from grading.parsing.choosing import Sought
 from grading.parsing.source import Unreadable, read_source
 from grading.results.lines import Result
 from grading.sandbox import LEVELS, LOCKED, Isolation, Spawner, SpawnerError, open_spawner
-from grading.sandbox.reader import Reader
 from grading.submissions.reading import Submission
 from grading.workers.seeds import LARGEST, kept_seed
 from harness.course.assignments import (
@@ -183,6 +182,8 @@ class SourceNotebooks(_Exporter):
 
     def prepare(self, assignments: Iterable[str]) -> None:
         """Refuse what would hand out a solution or delete a file that nothing can restore."""
+        from grading.nbgrader.handout import write_module
+
         for name in assignments:
             if self.task(name):
                 refuse_leaks(self.source(name))
@@ -242,6 +243,8 @@ class SubmittedNotebooks(_Exporter):
 
     def _find_work(self, judge: JudgeBehindWall, assignments: Iterable[str]) -> HandedIn:
         """Return which of a student's files counts, where that is not the one of the right name."""
+        from grading.sandbox.reader import Reader
+
         tasks = {name: task for name in assignments if (task := self.task(name))}
         modules = {task.assignment.name: module_of(task.assignment.name) for task in tasks.values()}
         modules |= {name: module_of(name) for name in SHIPPED}

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from grading.nbgrader.check_cells import cell_points, check_cells
-from grading.nbgrader.handout import write_module
 from grading.sandbox.temporary import room
 from harness.course.assignments import (
     DECLARATION,
@@ -45,6 +44,7 @@ def release_assignment(course: Path, name: str, *, embed: bool = False) -> list[
     module of an assignment of the course's own into the notebooks as well. Raise UserError
     if nbgrader refuses, or a file would give the solution away.
     """
+    from grading.nbgrader.handout import write_module
     from harness.judging.validation import validate
     from harness.probes import plan
 
