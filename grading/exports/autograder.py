@@ -3,6 +3,7 @@
 Called as ``python -m grading.exports.autograder ASSIGNMENT /autograder``.
 """
 
+import gc
 import json
 import os
 import sys
@@ -12,6 +13,8 @@ from pathlib import Path
 # One thread: the default is half a core.
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[_name] = "1"
+# On half a core looking for garbage takes long, and what is imported stays.
+gc.disable()
 
 import torch
 
@@ -39,6 +42,8 @@ ELSEWHERE = "Where much is at stake, regrade with `backprop grade` on another ma
 def grade(assignment_name: str, base: Path) -> None:
     """Grade ``base/submission``, and write ``base/results/results.json`` at the very end."""
     torch.set_num_threads(1)
+    gc.freeze()
+    gc.enable()
     use_course(base / "source")
     settings = settings_beside(base / "source", assignment_name)
     limits = Limits(*map(min, astuple(settings.limits), astuple(MOST)))
