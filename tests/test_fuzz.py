@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from grading.confined import orders, wire
 from grading.confined.channel import LENGTH, Channel, ChannelClosed
 from grading.confined.orders import End, Ended, Fork, Look
+from grading.confined.spawner import Spawner
 from grading.confined.wire import Define, Defined, Perform
 from grading.parsing.source import Cell, Source
 from grading.sandbox.remote import RemoteCandidate
@@ -88,7 +89,7 @@ class ScriptedChild:
                     return
 
 
-class Scripted:
+class Scripted(Spawner):
     """A spawner of such children."""
 
     def __init__(self, mutate: Mutate) -> None:
@@ -101,12 +102,6 @@ class Scripted:
 
     def close(self) -> None:
         pass
-
-    def __enter__(self) -> Scripted:
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self.close()
 
 
 def flipped(at: float, bit: int) -> Mutate:

@@ -11,6 +11,7 @@ import pytest
 
 from benchmarks.meter import descendants
 from grading.confined import wire
+from grading.confined.spawner import Spawner
 from grading.confined.wire import Define, Perform
 from grading.parsing.source import read_source
 from grading.sandbox.remote import RemoteCandidate
@@ -38,7 +39,7 @@ RIGHT_SOURCE = read_source("a.py", "".join(RIGHT).encode())
 RIGHT_WORK = Submission("alice", "", source=RIGHT_SOURCE)
 
 
-class Killing:
+class Killing(Spawner):
     """The spawner of a zygote whose children are killed from outside before a request.
 
     ``times`` children are, when they are to define classes or to run a stage's backward.
@@ -47,12 +48,6 @@ class Killing:
     def __init__(self, zygote, when, times, number=signal.SIGKILL):
         self._zygote, self._when = zygote, when
         self.left, self._number = times, number
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_error):
-        self.close()
 
     def close(self):
         pass

@@ -17,7 +17,7 @@ from grading.confined.orders import Ended
 from grading.confined.wire import Define, Defined, Parse, Parsed, Perform, Started
 from grading.parsing.choosing import source_of
 from grading.parsing.source import File, Unreadable, read_source
-from grading.sandbox import SpawnerError, budget, can_fork, reader
+from grading.sandbox import Spawner, SpawnerError, budget, can_fork, reader
 from grading.sandbox.reader import Reader
 from grading.sandbox.remote import RemoteCandidate
 from grading.submissions.reading import Submission
@@ -244,7 +244,7 @@ def _names(request):
     return {type(request).__name__}
 
 
-class Scripted:
+class Scripted(Spawner):
     """A spawner whose children are all alike, or only the first of them."""
 
     def __init__(self, clock, name, operation, phase, *, all_alike):
@@ -252,12 +252,6 @@ class Scripted:
         self._right = (clock, name, "nothing", phase)
         self._all_alike = all_alike
         self._born = 0
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_error):
-        self.close()
 
     def close(self):
         pass

@@ -17,6 +17,7 @@ import zipfile
 
 import msgspec
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -27,12 +28,14 @@ from grading.confined.orders import Ended
 from grading.confined.wire import Parse
 from grading.parsing.features import Details, details_of
 from grading.parsing.source import CELLS_LIMIT, CODE_LIMIT, File, Source, Unreadable, read_source
-from grading.sandbox import SpawnerError, reader
+from grading.sandbox import Spawner, SpawnerError, reader
 from grading.sandbox.reader import Reader
+from grading.sandbox.remote import RemoteCandidate
 from grading.submissions.reading import Entry, read_submission
 from grading.workers.grader import grade_submission
+from harness.candidate.operations import Forward, Output
 from harness.course.assignments import load_assignment
-from harness.course.settings import Settings
+from harness.course.settings import Limits, Settings
 from tests.test_remote import RIGHT
 from tests.test_source import code, notebook
 
@@ -41,7 +44,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="children are fo
 CODE = File("work.py", b"import torch\n\n\nclass Sigmoid:\n    pass  # my own\n")
 
 
-class Counting:
+class Counting(Spawner):
     """A spawner that counts the children it makes, and has ``each`` done to every one."""
 
     def __init__(self, spawner, each=lambda: None):
@@ -54,14 +57,14 @@ class Counting:
         self._each()
         return made
 
+    def lasting_child(self, memory_mib, cpu_seconds):
+        made = self._spawner.lasting_child(memory_mib, cpu_seconds)
+        self.made += 1
+        self._each()
+        return made
+
     def close(self):
         pass
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_error):
-        self.close()
 
 
 def killing(times, before):
@@ -97,6 +100,41 @@ def test_code_read_behind_the_wall_is_the_same_and_one_child_reads_all(zygote):
             one.source([File("a.py", b"")])
         assert one.source([CODE]).cells
     assert spawner.made == 1
+
+
+def test_the_child_that_reads_stays_while_others_run_what_it_has_read(zygote):
+    spawner = Counting(zygote)
+    with Reader(spawner) as one:
+        for _ in range(3):
+            with RemoteCandidate(zygote, one.source([CODE]), Limits()) as remote:
+                assert not remote.definition.unusable
+    assert spawner.made == 1
+
+
+KEEPS_A_FILE = """
+import tempfile
+import torch
+
+with tempfile.NamedTemporaryFile("w", delete=False) as kept:
+    kept.write("seven")
+
+class Sigmoid(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, z):
+        return z + len(open(kept.name).read())
+"""
+
+
+def test_temporary_files_stay_where_the_child_that_reads_comes_and_goes(zygote):
+    z = torch.zeros(2, dtype=torch.float64)
+    source = read_source("a.py", KEEPS_A_FILE.encode())
+    with RemoteCandidate(zygote, source, Limits()) as remote:
+        assert not remote.definition.unusable
+        with Reader(zygote) as one:
+            assert one.source([CODE]).cells
+        (reply,) = remote.perform([Forward(1, "Sigmoid", (z,), (False,))])
+    assert isinstance(reply, Output) and isinstance(reply.values[0], torch.Tensor)
+    assert reply.values[0].tolist() == [5.0, 5.0]
 
 
 def test_a_file_name_that_is_no_text_is_escaped(zygote):
@@ -244,7 +282,7 @@ class Scripted(Counting):
         super().__init__(None)
         self._answer = answer
 
-    def child(self, memory_mib, cpu_seconds, modules=()):
+    def lasting_child(self, memory_mib, cpu_seconds):
         self.made += 1
         return ScriptedChild(self._answer)
 

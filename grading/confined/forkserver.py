@@ -12,7 +12,7 @@ import select
 import signal
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
@@ -106,12 +106,13 @@ class Supervisor:
         assert made.folder is not None
         self._folder = made.folder
         self._pids: dict[int, int] = {}
+        self._lasting: set[int] = set()
         self._excess: dict[int, str] = {}
 
     def serve(self) -> None:
         """Carry out orders until the other side closes the connection."""
         while True:
-            if self._pids:
+            if self._running():
                 self._look_into_folder()
                 if not select.select([self._connection], [], [], LOOK_SECONDS)[0]:
                     continue
@@ -127,7 +128,11 @@ class Supervisor:
                     self._tell(Seen(_cpu_seconds(self._pids[number])))
                 case End(number, grace):
                     self._tell(self._end(number, grace))
-        self._stop_all()
+        self._stop(self._pids)
+
+    def _running(self) -> list[int]:
+        """Return the numbers of the children that run a student's code."""
+        return [number for number in self._pids if number not in self._lasting]
 
     def _tell(self, news: orders.News) -> None:
         self._connection.send(orders.encode(news))
@@ -140,22 +145,25 @@ class Supervisor:
         gc.freeze()
         self._tell(Loaded())
 
-    def _stop_all(self) -> None:
-        """End every child that still runs."""
-        for pid in self._pids.values():
+    def _stop(self, numbers: Iterable[int]) -> None:
+        """End the children with these numbers if they still run."""
+        for pid in map(self._pids.__getitem__, numbers):
             os.kill(pid, signal.SIGKILL)
             os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
 
     def _look_into_folder(self) -> None:
         """Kill the child if its temporary files are too many or too large."""
         if excess := scratch.excess(self._folder):
-            self._excess |= dict.fromkeys(self._pids, excess)
-            self._stop_all()
+            self._excess |= dict.fromkeys(self._running(), excess)
+            self._stop(self._running())
 
     def _fork(self, wanted: Fork, wire: socket.socket) -> None:
-        # They share a folder: one is gone, with all it has written, before the next starts.
-        self._stop_all()
-        scratch.empty(self._folder)
+        if wanted.lasting:
+            self._lasting.add(wanted.number)
+        else:
+            # They share a folder: one is gone, with all it has written, before the next starts.
+            self._stop(self._running())
+            scratch.empty(self._folder)
         if pid := os.fork():
             wire.close()
             self._pids[wanted.number] = pid
@@ -185,7 +193,9 @@ class Supervisor:
             _, status, usage = os.wait4(pid, 0)
         del self._pids[number]
         self._end_orphans()
-        scratch.empty(self._folder)
+        if number not in self._lasting:
+            scratch.empty(self._folder)
+        self._lasting.discard(number)
         return Ended(
             not reaped,
             os.WEXITSTATUS(status) if os.WIFEXITED(status) else None,

@@ -48,11 +48,15 @@ class Loaded(msgspec.Struct, frozen=True, tag="loaded"):
 
 
 class Fork(msgspec.Struct, frozen=True, tag="fork"):
-    """Fork the child ``number`` for the socket that comes along with this packet."""
+    """Fork the child ``number`` for the socket that comes along with this packet.
+
+    A ``lasting`` one runs beside those that come after it, and ends none.
+    """
 
     number: int
     memory_mib: int
     cpu_seconds: int
+    lasting: bool = False
 
 
 class Look(msgspec.Struct, frozen=True, tag="look"):

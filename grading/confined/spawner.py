@@ -54,3 +54,10 @@ class Spawner(Closing, Protocol):
         Raise SpawnerError if it cannot be started.
         """
         ...
+
+    def lasting_child(self, memory_mib: int, cpu_seconds: float) -> Child:
+        """Return a new child that does not end when another starts. Raise as `child` does.
+
+        It never runs a student's code.
+        """
+        return self.child(memory_mib, cpu_seconds)

@@ -29,7 +29,7 @@ _FROM_OUTSIDE = {getattr(signal, name) for name in OUTSIDE if hasattr(signal, na
 
 
 class Reader(Closing):
-    """Reads submissions in one child of a spawner after the other."""
+    """Reads submissions in a child of a spawner, which others that run code leave alone."""
 
     def __init__(self, spawner: Spawner, memory_mib: int = MEMORY_MIB) -> None:
         self._spawner = spawner
@@ -83,7 +83,7 @@ class Reader(Closing):
     def _asked(self, files: Sequence[File], sought: Sought, compared: bool) -> Parsed:
         """Return what a child answers. Raise _Lost if it does not."""
         if self._child is None:
-            self._child = self._spawner.child(self._memory_mib, MOST_SECONDS)
+            self._child = self._spawner.lasting_child(self._memory_mib, MOST_SECONDS)
         child = self._child
         self._number += 1
         names = [shown_name(file.name) for file in files]

@@ -82,9 +82,16 @@ class Connection(Spawner):
         if missing:
             self.ask(orders.Load(missing), orders.Loaded)
             self._loaded |= set(missing)
+        return self._forked(memory_mib, cpu_seconds, lasting=False)
+
+    def lasting_child(self, memory_mib: int, cpu_seconds: float) -> ForkedChild:
+        """Return a new child that runs beside the others. Raise as `child` does."""
+        return self._forked(memory_mib, cpu_seconds, lasting=True)
+
+    def _forked(self, memory_mib: int, cpu_seconds: float, *, lasting: bool) -> ForkedChild:
         mine, theirs = socket.socketpair()
         number = next(self._numbers)
-        order = orders.encode(orders.Fork(number, memory_mib, math.ceil(cpu_seconds)))
+        order = orders.encode(orders.Fork(number, memory_mib, math.ceil(cpu_seconds), lasting))
         try:
             with theirs:
                 socket.send_fds(self._socket, [order], [theirs.fileno()])
@@ -161,9 +168,16 @@ class Zygote(Spawner):
         self, memory_mib: int, cpu_seconds: float, modules: Sequence[str] = ()
     ) -> ForkedChild:
         """Return a new child; the first call waits until the process is warm."""
+        return self._connected().child(memory_mib, cpu_seconds, modules)
+
+    def lasting_child(self, memory_mib: int, cpu_seconds: float) -> ForkedChild:
+        """Return a new child that runs beside the others, as `child` does."""
+        return self._connected().lasting_child(memory_mib, cpu_seconds)
+
+    def _connected(self) -> Connection:
         if self._connection is None:
             self._connection = Connection(self.door)
-        return self._connection.child(memory_mib, cpu_seconds, modules)
+        return self._connection
 
     def restart(self) -> None:
         """Replace the warm process by a new one, at the level already in use."""
