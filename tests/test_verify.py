@@ -27,7 +27,7 @@ from grading.workers.batch import grade_entries
 from grading.workers.jobs import Job
 from harness.candidate.workbench import Workbench
 from harness.course.assignments import load_assignment
-from harness.course.report import Check
+from harness.course.report import Check, Flag, Report
 from harness.course.settings import Limits, Settings
 from harness.declare import stage
 from harness.errors import UserError
@@ -159,6 +159,14 @@ def test_a_hint_leads_to_full_marks_and_one_that_leads_elsewhere_is_named():
     assert [each.outcome for each in hints] == ["right", "off"]
     assert hints[1].case.text == "∂C/∂z = g * a: multiply by a"
     assert "does not get full marks" in hints[1].why
+
+
+@pytest.mark.parametrize(("kind", "outcome"), [("hint", "right"), ("control", "off")])
+def test_a_hint_may_ask_autograd_for_a_gradient_that_is_not_declared(kind, outcome):
+    flags = [Flag("delegates-to-autograd", "Sigmoid", "torch.autograd.grad")]
+    right = result_of("a", Report("many-neurons", ()))
+    result = msgspec.structs.replace(right, flags=flags)
+    assert verdict_on(Case("a", kind, ".py", b""), result).outcome == outcome
 
 
 @pytest.mark.proof

@@ -59,7 +59,11 @@ def _fault(case: Case, result: Result, failed: tuple[str, ...]) -> str:
         return _fault_of_mutant(case, result, failed)
     if case.kind == "handout":
         return f"gets {result.score:g} points as it is" if result.score else ""
-    return _short_of_full(result, failed)
+    # A class made of a hint asks autograd for the gradients that its stage does not declare.
+    flagged = result.flags and case.kind != "hint"
+    return _short_of_full(result, failed) or (
+        f"is flagged: {result.flags[0].evidence}" if flagged else ""
+    )
 
 
 def _short_of_full(result: Result, failed: tuple[str, ...]) -> str:
@@ -69,8 +73,6 @@ def _short_of_full(result: Result, failed: tuple[str, ...]) -> str:
         return f"does not get full marks, as {_listed(failed)} failed: {said}"
     if result.score != result.max_score:
         return f"gets {result.score} of {result.max_score} points, and no check failed"
-    if result.flags:
-        return f"is flagged: {result.flags[0].evidence}"
     return ""
 
 
