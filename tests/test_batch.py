@@ -7,6 +7,8 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import Executor, Future
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,7 @@ from benchmarks.meter import descendants
 from grading.results.lines import Result
 from grading.sandbox.zygote import Zygote
 from grading.submissions.reading import Entry
-from grading.workers import worker
+from grading.workers import batch, worker
 from grading.workers.batch import grade_entries
 from grading.workers.jobs import Job, decode_graded
 from harness.course.settings import Limits, Settings
@@ -115,6 +117,29 @@ def test_the_main_process_of_a_batch_needs_no_torch():
     imports = "import sys; import grading.workers.batch, grading.runs.run"
     code = f"{imports}; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+class AtOnce(Executor):
+    """Calls when it is asked to."""
+
+    def submit(self, fn, /, *args, **kwargs):
+        future: Future[bytes] = Future()
+        future.set_result(fn(*args, **kwargs))
+        return future
+
+
+def test_few_submissions_of_a_large_class_wait_at_a_time():
+    asked = []
+
+    def call(number):
+        asked.append(number)
+        return partial(bytes, number)
+
+    done = set()
+    for future in batch._as_completed(AtOnce(), map(call, range(1000)), 8):
+        done.add(len(future.result()))
+        assert len(asked) <= len(done) + 8
+    assert done == {*range(1000)}
 
 
 def workers():

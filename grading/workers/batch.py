@@ -8,10 +8,12 @@ from __future__ import annotations
 import multiprocessing
 import os
 import socket
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from functools import partial
+from itertools import islice
 from multiprocessing import forkserver
 from multiprocessing.context import BaseContext, ForkServerContext
 from pathlib import Path
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 # How many times in a row everything may break without one submission done, before the rest are
 # tried one by one; and how many times each of those is.
 TRIES = 2
+# How many submissions wait for each worker, so that none waits for this process.
+QUEUED = 4
 # The C library gives large tensors back as soon as they are freed, rather than keep their memory.
 FRUGAL = {"MALLOC_MMAP_THRESHOLD_": "262144", "MALLOC_ARENA_MAX": "1"}
 
@@ -126,16 +130,15 @@ class Pool:
         zygote = self._zygote
         door = zygote.door if zygote else None
         with executor(min(self._workers, len(entries)), door) as workplaces:
-            futures = {workplaces.submit(_grade_entry, entry, job, second) for entry in entries}
             level: Isolation = zygote.isolation if zygote else "minimal"
             as_root = zygote is not None and zygote.as_root
+            ahead = QUEUED * self._workers
+            calls = (partial(_grade_entry, entry, job, second) for entry in entries)
             try:
-                for future in _as_completed(futures):
+                for future in _as_completed(workplaces, calls, ahead):
                     graded = decode_graded(future.result())
                     yield msgspec.structs.replace(graded, isolation=level, as_root=as_root)
             except BaseException:
-                for future in futures:
-                    future.cancel()
                 # Workers that wait for a student's answer stop waiting.
                 if zygote is not None:
                     zygote.close()
@@ -161,13 +164,20 @@ def start_early(job: Job) -> None:
                 del os.environ[name]
 
 
-def _as_completed(waiting: set[Future[bytes]]) -> Iterator[Future[bytes]]:
-    """Yield futures as they complete, and wake what is stopped while none does."""
+def _as_completed(
+    workplaces: Executor, calls: Iterator[Callable[[], bytes]], ahead: int
+) -> Iterator[Future[bytes]]:
+    """Yield the calls' futures as they complete, and wake what is stopped while none does.
+
+    So many are waiting at most: waiting for one of a hundred thousand looks at all of them.
+    """
+    waiting = {workplaces.submit(call) for call in islice(calls, ahead)}
     while waiting:
         done, waiting = wait(waiting, GRACE_SECONDS, FIRST_COMPLETED)
         if not done:
             wake()
         yield from done
+        waiting |= {workplaces.submit(call) for call in islice(calls, ahead - len(waiting))}
 
 
 @contextmanager
