@@ -372,5 +372,5 @@ def test_every_known_mistake_and_a_sample_of_formulas_is_rejected(layers, name):
     for mutant in mistakes:
         found = failures(of(layers, mutant.data))
         assert set(mutant.claims) <= set(found) if mutant.claims else found, mutant.name
-    for mutant in formulas[::9]:
+    for mutant in formulas[::27]:
         assert failures(of(layers, mutant.data)), mutant.name
