@@ -15,26 +15,23 @@ from rich.table import Table
 from benchmarks.machines import BACKPROP
 from benchmarks.meter import Command, Usage, measure
 from benchmarks.mix import make_mix
+from grading.sandbox import LOCKED
 
 NAME = "many-neurons"
 TORCH = "import torch"
-LEVELS = ("full", "partial")
+FILE = "right.py"
 
 
-def commands(folder: Path, file: str, turn: int) -> dict[str, Command]:
-    """What is measured in a round, beside importing torch, which is its unit."""
+def commands(folder: Path, turn: int) -> dict[str, Command]:
+    """What is measured in a round: importing torch, which is the unit, and the commands."""
     asked = [BACKPROP, "grade", str(folder), "--assignment", NAME, "--seed=1", "--workers=1"]
-    graded = {
-        f"backprop grade, isolation {level}": [
-            *asked, f"--isolation={level}", f"--out={folder}-{turn}-{level}"
-        ]
-        for level in LEVELS
-    }  # fmt: skip
     every = {
         TORCH: [sys.executable, "-c", "import torch"],
-        "backprop check": [BACKPROP, "check", str(folder / file), "--assignment", NAME],
-        **graded,
+        "backprop check": [BACKPROP, "check", str(folder / FILE), "--assignment", NAME],
     }
+    for level in LOCKED:
+        out = f"--out={folder}-{turn}-{level}"
+        every[f"backprop grade, isolation {level}"] = [*asked, f"--isolation={level}", out]
     return {name: Command(argv, str(folder)) for name, argv in every.items()}
 
 
@@ -50,9 +47,9 @@ def main(rounds: int) -> None:
         folder, log = Path(name, "class"), Path(name, "log")
         folder.mkdir()
         right = next(each for each in make_mix(2, 0) if each.right)
-        (folder / "right.py").write_text(right.code, encoding="utf-8")
+        (folder / FILE).write_text(right.code, encoding="utf-8")
         for turn in range(rounds):
-            for what, command in commands(folder, "right.py", turn).items():
+            for what, command in commands(folder, turn).items():
                 usage = measure([command], log)
                 if any(usage.codes):
                     said = log.read_text(encoding="utf-8")[-2000:]

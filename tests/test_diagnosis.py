@@ -300,7 +300,7 @@ ODD = {
     "five axes": "g[None, None, None]",
     "a column": "g[:, :1]",
     "large": "zeros(300, 400)",
-    "larger": "ones(300, 300)",
+    "larger": "ones(1000, 1000)",
     "sparse": "g.to_sparse()",
     "seventy axes": "g.reshape([1] * 62 + [*g.shape])",
     "without numbers": "g.to('meta')",

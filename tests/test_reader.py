@@ -249,11 +249,12 @@ def test_a_kill_from_outside_is_made_up_for_once_and_is_nobodys_mark(zygote):
 
 
 class ScriptedChild:
-    """A child that answers each request as it is told to."""
+    """A child that answers so many requests as it is told to, and ends."""
 
-    def __init__(self, answer):
+    def __init__(self, answer, requests=1):
         mine, theirs = socket.socketpair()
         self.channel = Channel(mine)
+        self._requests = requests
         self._thread = threading.Thread(target=self._serve, args=(theirs, answer))
         self._thread.start()
 
@@ -268,13 +269,12 @@ class ScriptedChild:
     def _serve(self, sock, answer):
         channel = Channel(sock)
         with sock, contextlib.suppress(ChannelClosed, OSError):
-            while True:
+            for _ in range(self._requests):
                 request = wire.decode_request(channel.receive(wire.REQUEST_LIMIT))
                 assert isinstance(request, Parse)
                 for _ in request.names:
                     channel.receive(wire.REQUEST_LIMIT)
                 sock.sendall(answer(request.call))
-                return
 
 
 class Scripted(Counting):
@@ -296,6 +296,38 @@ def parsed(**keys):
 
 
 CELL = {"name": "a.py", "text": "x"}
+
+
+class Filling(Counting):
+    """A spawner of children that say that the second file, or every one, is too large."""
+
+    def __init__(self, every=False):
+        super().__init__(None)
+        self._every = every
+
+    def lasting_child(self, memory_mib, cpu_seconds):
+        self.made += 1
+        read = []
+
+        def answer(call):
+            read.append(call)
+            if self._every or len(read) > 1:
+                return parsed(reason="too large", exhausted=True)(call)
+            return parsed(source={"cells": [CELL], "notebook": False})(call)
+
+        return ScriptedChild(answer, requests=3)
+
+
+def test_a_file_is_too_large_only_if_it_is_for_a_child_that_has_read_no_other():
+    spawner = Filling()
+    with Reader(spawner) as one:
+        assert one.source([CODE]).cells
+        assert one.source([CODE]).cells
+    assert spawner.made == 2
+    spawner = Filling(every=True)
+    with Reader(spawner) as one, pytest.raises(Unreadable, match="too large"):
+        one.source([CODE])
+    assert spawner.made == 1
 
 
 @pytest.mark.parametrize(

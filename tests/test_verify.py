@@ -161,12 +161,38 @@ def test_a_hint_leads_to_full_marks_and_one_that_leads_elsewhere_is_named():
     assert "does not get full marks" in hints[1].why
 
 
-@pytest.mark.parametrize(("kind", "outcome"), [("hint", "right"), ("control", "off")])
-def test_a_hint_may_ask_autograd_for_a_gradient_that_is_not_declared(kind, outcome):
-    flags = [Flag("delegates-to-autograd", "Sigmoid", "torch.autograd.grad")]
+@pytest.mark.parametrize(
+    ("kind", "delegates", "flag", "outcome"),
+    [
+        ("hint", True, "delegates-to-autograd", "right"),
+        ("hint", True, "finite-differences", "off"),
+        ("hint", False, "delegates-to-autograd", "off"),
+        ("control", False, "delegates-to-autograd", "off"),
+    ],
+)
+def test_a_case_may_ask_autograd_for_a_gradient_that_is_not_declared(
+    kind, delegates, flag, outcome
+):
+    flags = [Flag(flag, "Sigmoid", "torch.autograd.grad")]
     right = result_of("a", Report("many-neurons", ()))
     result = msgspec.structs.replace(right, flags=flags)
-    assert verdict_on(Case("a", kind, ".py", b""), result).outcome == outcome
+    case = Case("a", kind, ".py", b"", delegates=delegates)
+    assert verdict_on(case, result).outcome == outcome
+
+
+def test_the_case_of_a_hint_says_whether_it_asks_autograd():
+    whole = MANY.stage("WeightedSum")
+    (known,) = [each for each in whole.mistakes if each.name == "bias-averaged"]
+    part = replace(whole, gradients={name: whole.gradients[name] for name in ("w", "b")})
+    for weighted_sum, asks in ((whole, False), (part, True)):
+        declared = replace(MANY, stages=(replace(weighted_sum, mistakes=(known,)),))
+        (mutant,) = [
+            each
+            for each in mistakes_of(declared.stages[0], RIGHT)
+            if each.name.endswith(known.name)
+        ]
+        (hint,) = hints_of(declared, RIGHT, [Verdict(mutant, (), "rejected")])
+        assert hint.delegates == asks == (b"autograd.grad" in hint.data)
 
 
 @pytest.mark.proof

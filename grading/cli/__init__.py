@@ -47,7 +47,7 @@ class _Commands(click.Group):
 def main() -> None:
     """Check and grade backward passes that students wrote."""
     _fill_closed_streams()
-    # A last look for garbage among all that torch has made would take 0.3 s.
+    # At exit, collecting what torch has allocated would take 0.3 s.
     atexit.register(gc.freeze)
     # A console that cannot show ∂ or ✓ shows a question mark rather than a traceback.
     for stream in (sys.stdout, sys.stderr):

@@ -113,7 +113,8 @@ def _parsed(channel: Channel, request: Parse) -> Parsed:
         undecided = isinstance(reason, Ambiguous)
         return Parsed(request.call, reason=str(reason), undecided=undecided)
     except (MemoryError, RecursionError):
-        return Parsed(request.call, reason="The file is too large or too deeply nested to read.")
+        text = "The file is too large or too deeply nested to read."
+        return Parsed(request.call, reason=text, exhausted=True)
 
 
 def _define(channel: Channel, request: Define) -> Mapping[str, object]:

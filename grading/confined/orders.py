@@ -50,7 +50,7 @@ class Loaded(msgspec.Struct, frozen=True, tag="loaded"):
 class Fork(msgspec.Struct, frozen=True, tag="fork"):
     """Fork the child ``number`` for the socket that comes along with this packet.
 
-    A ``lasting`` one runs beside those that come after it, and ends none.
+    A ``lasting`` child keeps running when others are forked, and ends none.
     """
 
     number: int

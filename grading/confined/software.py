@@ -198,7 +198,7 @@ class _Installed:
         self.metadata = Path(str(made._path))  # type: ignore[attr-defined]
         record = made.read_text("RECORD") or ""
         named = (line.split(",")[0].strip('"') for line in record.splitlines())
-        # A package has ten thousand files in a few hundred folders; two levels of them are enough.
+        # torch has ten thousand files; the first two levels of their paths are enough.
         paths = map(PurePosixPath, {"/".join(each.split("/", 2)[:2]) for each in named})
         self._tops = {_top(path) for path in paths if path.parts[:1] not in ((), ("..",), ("/",))}
         self.names = {name for name in map(_module_name, self._tops) if name}

@@ -76,7 +76,8 @@ Request = Parse | Define | Perform
 class Parsed(msgspec.Struct, frozen=True, tag="parsed"):
     """The code of a submission, or what is compared of it; without any, ``reason`` says why.
 
-    ``undecided``: a person has to decide, for that reason.
+    ``undecided``: a person has to decide, for that reason. ``exhausted``: there was too little
+    memory or stack.
     """
 
     call: int
@@ -84,6 +85,7 @@ class Parsed(msgspec.Struct, frozen=True, tag="parsed"):
     details: Details | None = None
     reason: str = ""
     undecided: bool = False
+    exhausted: bool = False
 
 
 class Started(msgspec.Struct, frozen=True, tag="started"):

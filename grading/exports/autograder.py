@@ -13,7 +13,7 @@ from pathlib import Path
 # One thread: the default is half a core.
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[_name] = "1"
-# On half a core looking for garbage takes long, and what is imported stays.
+# Garbage collection would slow down the imports, and what they load stays.
 gc.disable()
 
 import torch
@@ -32,6 +32,9 @@ from harness.course.assignments import load_assignment, use_course
 from harness.course.settings import Limits, settings_beside
 from harness.errors import UserError
 
+gc.freeze()
+gc.enable()
+
 # Gradescope kills everything after ten minutes or above 768 MB and loses the results; it gives half
 # a core. The judge and the wall need 400 MiB themselves. A submission that only waits, twice over,
 # takes up to 2 * (2.5 * submission_seconds + 8 * call_seconds) by the clock.
@@ -42,19 +45,18 @@ ELSEWHERE = "Where much is at stake, regrade with `backprop grade` on another ma
 def grade(assignment_name: str, base: Path) -> None:
     """Grade ``base/submission``, and write ``base/results/results.json`` at the very end."""
     torch.set_num_threads(1)
-    gc.freeze()
-    gc.enable()
     use_course(base / "source")
     settings = settings_beside(base / "source", assignment_name)
     limits = Limits(*map(min, astuple(settings.limits), astuple(MOST)))
     settings = replace(settings, limits=limits)
     entry = Entry("submission", (str(base / "submission"),))
-    with Zygote(LEVELS, settings.packages) as spawner, Reader(spawner, limits.memory_mib) as reader:
+    with Zygote(LEVELS, settings.packages) as spawner:
         if spawner.isolation == "minimal":
             # Standard output is shown to staff only.
             print(not_isolated("the autograder's files", ELSEWHERE))
         judge_known(spawner)
-        submission = read_submission(entry, assignment_name, reader.source)
+        with Reader(spawner, limits.memory_mib) as reader:
+            submission = read_submission(entry, assignment_name, reader.source)
         # Attempts are unlimited: what one reveals of its hidden inputs must not help the next.
         seed = keyed_seed((base / "source" / SECRET_FILE).read_bytes(), submission.digest)
         result = grade_alone(submission, load_assignment(assignment_name), settings, seed, spawner)

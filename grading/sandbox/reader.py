@@ -29,7 +29,7 @@ _FROM_OUTSIDE = {getattr(signal, name) for name in OUTSIDE if hasattr(signal, na
 
 
 class Reader(Closing):
-    """Reads submissions in a child of a spawner, which others that run code leave alone."""
+    """Reads submissions in a child process that stays while others run code."""
 
     def __init__(self, spawner: Spawner, memory_mib: int = MEMORY_MIB) -> None:
         self._spawner = spawner
@@ -61,6 +61,7 @@ class Reader(Closing):
 
     def _parsed(self, files: Sequence[File], sought: Sought, *, compared: bool) -> Parsed:
         for last in (False, True):
+            is_new = self._child is None
             try:
                 answer = self._asked(files, sought, compared)
             except _Lost as lost:
@@ -72,6 +73,10 @@ class Reader(Closing):
                     raise Unreadable(
                         f"The file could not be read: the process that reads it {lost}."
                     ) from None
+                continue
+            if answer.exhausted and not is_new:
+                # Files that it read before may have left it too little memory.
+                self.close()
                 continue
             if sum(len(file.data) for file in files) > LARGE:
                 self.close()

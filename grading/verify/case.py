@@ -24,7 +24,8 @@ class Case:
     ``text`` describes it: its expression or its change. A mutant has a ``stage`` (a slug) and
     ``claims``, the ids of checks that must fail; for a mutant made by rule, at least one of them.
     ``same`` says why a mutant is equivalent to the solution after all. ``is_general`` tells a
-    mistake that any stage can have. A "hint" is a mistake undone as its hint says.
+    mistake that any stage can have. A "hint" is a mistake undone as its hint says. A case that
+    ``delegates`` asks autograd for what its stage declares no gradient of, and is flagged for that.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Case:
     claims: tuple[str, ...] = ()
     same: str | None = None
     is_general: bool = False
+    delegates: bool = False
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from grading.verify.case import Case, Solution
 from grading.verify.optimizers import class_text
 from grading.verify.pairs import around
 from grading.verify.verdicts import Verdict
-from grading.verify.writing import stage_text
+from grading.verify.writing import asks_solution, stage_text
 from harness.course.assignment import Assignment
 from harness.course.report import Diagnosis
 from harness.course.stage import Mistake, Stage
@@ -73,8 +73,9 @@ def hints_of_pairs(stage: Stage, solution: Solution) -> Iterator[Case]:
                 right = undone(stage, name, formula, steps, stage.gradients)
                 told = f"hint {stage.slug}/{name}/{one.mistake}+{other.mistake}"
                 text = f"∂C/∂{name} = {formula}: {'; '.join(steps)}"
+                asks = asks_solution(stage, stage.gradients)
                 data = made(((name, right),))
-                yield Case(told, "hint", solution.suffix, data, text, stage.slug)
+                yield Case(told, "hint", solution.suffix, data, text, stage.slug, delegates=asks)
 
 
 def _data(stage: Stage, solution: Solution, gradients: tuple[tuple[str, str], ...]) -> bytes:
@@ -155,4 +156,5 @@ def _case(stage: Stage, solution: Solution, mistake: Mistake, read: Sequence[Dia
         said.append(f"∂C/∂{name} = {formula}: {'; '.join(steps) or 'nothing'}")
     name, text = f"hint {stage.slug}/{mistake.name}", "; ".join(said)
     data = _data(stage, solution, tuple(right.items()))
-    return Case(name, "hint", solution.suffix, data, text, stage.slug)
+    asks = asks_solution(stage, right)
+    return Case(name, "hint", solution.suffix, data, text, stage.slug, delegates=asks)

@@ -6,8 +6,9 @@ from typing import Any, Literal
 
 from grading.results.lines import Result
 from grading.verify.case import MUTANTS, Case
-from harness.course.report import Check, Diagnosis
+from harness.course.report import Check, Diagnosis, FlagKind
 
+DELEGATES: FlagKind = "delegates-to-autograd"
 Outcome = Literal["right", "rejected", "equivalent", "off"]
 
 
@@ -59,11 +60,7 @@ def _fault(case: Case, result: Result, failed: tuple[str, ...]) -> str:
         return _fault_of_mutant(case, result, failed)
     if case.kind == "handout":
         return f"gets {result.score:g} points as it is" if result.score else ""
-    # A class made of a hint asks autograd for the gradients that its stage does not declare.
-    flagged = result.flags and case.kind != "hint"
-    return _short_of_full(result, failed) or (
-        f"is flagged: {result.flags[0].evidence}" if flagged else ""
-    )
+    return _short_of_full(result, failed) or _flagged(case, result)
 
 
 def _short_of_full(result: Result, failed: tuple[str, ...]) -> str:
@@ -73,6 +70,13 @@ def _short_of_full(result: Result, failed: tuple[str, ...]) -> str:
         return f"does not get full marks, as {_listed(failed)} failed: {said}"
     if result.score != result.max_score:
         return f"gets {result.score} of {result.max_score} points, and no check failed"
+    return ""
+
+
+def _flagged(case: Case, result: Result) -> str:
+    for flag in result.flags:
+        if not (case.delegates and flag.kind == DELEGATES):
+            return f"is flagged: {flag.evidence}"
     return ""
 
 

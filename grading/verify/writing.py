@@ -31,7 +31,7 @@ def stage_text(
     if given := given_of(stage):
         called += f"\n        ctx.given = ({given})"
         steps.insert(0, f"({given}) = ctx.given")
-    if set(stage.differentiable) - set(filled):
+    if asks_solution(stage, filled):
         upstreams = ", ".join(stage.upstreams)
         steps.append(f"solved = solved_backward(({arguments_of(stage)},), ({upstreams},))")
     own = ast.parse("\n".join([*steps, textwrap.dedent(code)]))
@@ -51,6 +51,11 @@ def stage_text(
         gradients=", ".join(returned(stage, filled)),
         code=textwrap.indent(code.strip() or "pass", "    "),
     )
+
+
+def asks_solution(stage: Stage, gradients: Mapping[str, str]) -> bool:
+    """Return whether a class with these gradients asks the solution for others, by autograd."""
+    return bool({*stage.differentiable} - {*gradients})
 
 
 def arguments_of(stage: Stage) -> str:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 # How many times in a row everything may break without one submission done, before the rest are
 # tried one by one; and how many times each of those is.
 TRIES = 2
-# How many submissions wait for each worker, so that none waits for this process.
+# How many submissions to queue for each worker, so that none of them is ever idle.
 QUEUED = 4
 # The C library gives large tensors back as soon as they are freed, rather than keep their memory.
 FRUGAL = {"MALLOC_MMAP_THRESHOLD_": "262144", "MALLOC_ARENA_MAX": "1"}
@@ -169,7 +169,7 @@ def _as_completed(
 ) -> Iterator[Future[bytes]]:
     """Yield the calls' futures as they complete, and wake what is stopped while none does.
 
-    So many are waiting at most: waiting for one of a hundred thousand looks at all of them.
+    At most ``ahead`` are submitted and not done: `wait` looks at each of them every time.
     """
     waiting = {workplaces.submit(call) for call in islice(calls, ahead)}
     while waiting:

@@ -273,7 +273,7 @@ def _same(one: ast.expr, other: ast.expr) -> bool:
 # Trees that are compared are never changed, and a part of one is compared with many.
 @lru_cache(maxsize=8192)
 def _text(node: ast.AST) -> str:
-    """Return what `ast.dump` tells of a tree; that of its parts is cached too."""
+    """Return a text that equal trees have in common; those of their parts are cached too."""
     told = (
         f"[{','.join(map(_value_text, value))}]" if isinstance(value, list) else _value_text(value)
         for name, value in ast.iter_fields(node)
@@ -287,7 +287,7 @@ def _value_text(value: object) -> str:
 
 
 def _copied(value: Any) -> Any:
-    """Return a copy of a tree or a part of one, as `copy.deepcopy` does in ten times as long."""
+    """Return a copy of a syntax tree or a part of one, without its line numbers."""
     if isinstance(value, list):
         return [_copied(each) for each in value]
     if isinstance(value, ast.AST):
