@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.meter import descendants
+from grading.confined.spawner import SpawnerError
 from grading.results.lines import Result
 from grading.sandbox.zygote import Zygote
 from grading.submissions.reading import Entry
@@ -74,6 +75,16 @@ def test_a_zygote_that_is_killed_loses_no_submission(tmp_path, zygote):
     results = graded_while(tmp_path, zygote, kill_the_zygote)
     assert {result.score for result in results} == {10.0}
     assert zygote.isolation in ("full", "partial")
+
+
+def test_a_zygote_that_dies_as_it_is_restarted_can_be_restarted_again(zygote):
+    level = zygote.isolation
+    zygote.restart()
+    zygote._warm._process.kill()
+    with pytest.raises(SpawnerError):
+        zygote.wait()
+    zygote.restart()
+    assert zygote.isolation == level
 
 
 def test_no_process_is_left_when_a_batch_is_given_up(tmp_path, zygote):

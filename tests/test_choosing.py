@@ -248,6 +248,7 @@ def test_files_of_other_kinds_are_submissions_with_a_reason(tmp_path):
             "gina/report.pdf": "%PDF",
             "hugo.zip": zipped({"inner.zip": zipped({"a.py": WORK})}),
             "ines.zip": zipped({"work.7z": b"7z"}),
+            "jana.zip": zipped({"a\x1b[31m\n.txt": b""}),
             "README.md": "Graded by Friday",
             ".DS_Store": b"x",
         },
@@ -262,6 +263,7 @@ def test_files_of_other_kinds_are_submissions_with_a_reason(tmp_path):
     assert "frank has no ending" in said.pop("frank")
     assert "report.pdf is not a .py file" in said.pop("gina")
     assert "inner.zip in hugo.zip is a zip too" in said.pop("hugo")
+    assert r"a\x1b[31m\n.txt is not a .py file" in said.pop("jana")
     assert "work.7z is an archive" in said.pop("ines")
     assert not said and not any(each.undecided for each in found.values())
 

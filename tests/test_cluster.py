@@ -22,9 +22,13 @@ from grading.cli import main
 from grading.parsing.source import File
 from grading.results.lines import Seconds, encode_result
 from grading.results.record import read_results
-from grading.submissions.reading import Entry
+from grading.sandbox import LOCKED
+from grading.submissions.reading import Entry, find_submissions
 from grading.workers import on_cluster
-from grading.workers.jobs import Graded
+from grading.workers.cluster import open_cluster
+from grading.workers.jobs import Graded, Job
+from harness.course.settings import Settings
+from harness.errors import UserError
 from tests.test_cli import WRONG, backprop
 from tests.test_exports import check, result
 from tests.test_remote import RIGHT
@@ -248,6 +252,19 @@ class TestRuns:
         run = backprop(*again, cwd=tmp_path)
         assert f"{48 - kept} graded, {kept} unchanged" in run.stdout, run.stderr
         assert untimed(read_results(out)) == untimed(local)
+
+    def test_a_client_that_has_given_up_says_that_the_scheduler_is_gone(self, tmp_path):
+        for name in ("ada", "zoe"):
+            (tmp_path / f"{name}.py").write_text("".join(RIGHT))
+        job = Job("many-neurons", Settings(), 0)
+        with open_cluster("local:1", job, LOCKED) as cluster:
+            graded = cluster.grade(find_submissions(tmp_path), job)
+            assert next(graded).result.score == 10
+            cluster._client.close()
+            with pytest.raises(UserError, match="The scheduler at local:1 is gone"):
+                list(graded)
+            with pytest.raises(UserError, match="The scheduler at local:1 is gone"):
+                list(cluster.grade(find_submissions(tmp_path), job))
 
     def test_a_submission_that_no_worker_survives_is_the_graders_fault(self, tmp_path):
         class_ = tmp_path / "class"

@@ -46,6 +46,11 @@ def test_nothing_that_parses_is_an_error_with_the_line():
         run("x = 1\nx = = 2", notebook=False)
 
 
+def test_code_that_exhausts_the_parser_is_called_nested_too_deeply():
+    with pytest.raises(NothingParses, match=r"Error at line 1: .*nested"):
+        run("x = " + "-" * 200_000 + "1", notebook=False)
+
+
 def test_exits_and_hostile_messages_are_only_failures():
     hostile = "class E(Exception):\n    def __str__(self): raise ValueError\nraise E"
     _, failed = run("import sys\nsys.exit('bye')", hostile, "exit_code = 3")

@@ -189,7 +189,8 @@ def _unparsed(cell: Cell, text: str, error: Exception) -> Statement:
     said = describe(error)
     line = error.lineno if isinstance(error, SyntaxError) and error.lineno else 1
     defines = re.findall(r"^[^\S\n]*class[^\S\n]+(\w+)", text, flags=re.MULTILINE)
-    return Statement(place_of(cell.name, line), said.kind, said.text, defines)
+    why = said.text or "it is too large or nested too deeply to be parsed"
+    return Statement(place_of(cell.name, line), said.kind, why, defines)
 
 
 def _nothing(*_args: object, **_options: object) -> None:

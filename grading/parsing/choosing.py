@@ -26,7 +26,7 @@ from grading.parsing.source import (
     read_source,
     stem_of,
 )
-from grading.parsing.zips import contents, last_name, nothing, short, shown_name, unpacked
+from grading.parsing.zips import contents, last_name, nothing, short_path, shown_name
 
 # Of all files of a submission, unpacked; and how many are told when a person has to choose.
 TOTAL_LIMIT = 64 * 1024 * 1024
@@ -165,7 +165,7 @@ def source_of(files: Sequence[File], sought: Sought = ANYTHING) -> Source:
         )
     return msgspec.structs.replace(
         source,
-        file=_shown(chosen.path) if len(found) > 1 or named else "",
+        file=short_path(chosen.path) if len(found) > 1 or named else "",
         passed_over=tuple(last_name(each.path) for each in passed_over[:MOST_TOLD]),
         modules=modules_for(source, chosen.path, {each.path: each.read for each in found}),
     )
@@ -282,7 +282,7 @@ def _listed(files: Sequence[File]) -> list[_Found]:
             continue
         above = f"{file.name}/" if len(files) > 1 else ""
         for name in inside.code:
-            read = partial(unpacked, last_name(file.name), file.data, name)
+            read = partial(inside.unpacked, name)
             found.append(_Found(f"{above}{name}", partial(counted, read)))
         notes += inside.notes
     if not found:
@@ -294,13 +294,8 @@ def _raise(why: Unreadable) -> bytes:
     raise why
 
 
-def _shown(path: str) -> str:
-    """Return a path as people read and name it."""
-    return short(shown_name(path))
-
-
 def _is_named(found: _Found, sought: Sought) -> bool:
-    known = (shown_name(found.path), _shown(found.path), last_name(found.path))
+    known = (shown_name(found.path), short_path(found.path), last_name(found.path))
     return bool(sought.file) and sought.file in known
 
 
@@ -332,7 +327,7 @@ def _chosen(found: list[_Found], sought: Sought) -> tuple[_Found, list[_Found]]:
 
 
 def _listing(found: Sequence[_Found]) -> str:
-    names = [_shown(each.path) for each in found[:MOST_TOLD]]
+    names = [short_path(each.path) for each in found[:MOST_TOLD]]
     more = [f"{len(found) - MOST_TOLD} more"] if len(found) > MOST_TOLD else []
     return ", ".join([*names, *more])
 

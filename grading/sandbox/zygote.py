@@ -131,6 +131,8 @@ class Zygote(Spawner):
         self._software = Software.installed(packages)
         self._warm: _Warm | None = None
         self._ready = False
+        # The level at which it has been warm: it works on this machine, whatever fails later.
+        self._works: Isolation | None = None
         self._connection: Connection | None = None
         self.refused: dict[Isolation, str] = {}
         self._start()
@@ -157,6 +159,7 @@ class Zygote(Spawner):
             try:
                 self._warm.wait()
                 self._ready = True
+                self._works = self._levels[0]
             except SpawnerError as error:
                 self._refuse(str(error))
         if self._warm is None:
@@ -180,9 +183,12 @@ class Zygote(Spawner):
         return self._connection
 
     def restart(self) -> None:
-        """Replace the warm process by a new one, at the level already in use."""
+        """Replace the warm process by a new one, at the level already in use.
+
+        Where that fails once, as a process is killed, it can be restarted again.
+        """
         self.close()
-        self._levels = self._levels[:1]
+        self._levels = [self._works] if self._works else self._levels[:1]
         self._start()
 
     def close(self) -> None:

@@ -163,8 +163,12 @@ class Cluster:
     """The workers of a scheduler, as they come and go, for one run."""
 
     def __init__(self, client: Client, address: str, job: Job, levels: Sequence[Isolation]) -> None:
+        from distributed.client import ClosedClientError
+
         from grading.workers.on_cluster import Orders, encode
 
+        # What it raises for anything that is asked of it once it has given up its scheduler.
+        self._closed = ClosedClientError
         self._client = client
         self._address = address
         self._job = job
@@ -203,6 +207,8 @@ class Cluster:
                         raise BrokenProcessPool(trouble)
                     else:
                         yield Graded(_open(entry, job), again=True)
+        except self._closed as error:
+            raise self._gone(error) from None
         finally:
             self._drop()
 
@@ -215,12 +221,12 @@ class Cluster:
 
         from grading.workers import on_cluster
 
-        left = [
-            self._submit(address, on_cluster.leave, self._run)
-            for address, worker in self._workers.items()
-            if worker.fit
-        ]
-        with suppress(OSError, TimeoutError, CancelledError, RuntimeError):
+        with suppress(OSError, TimeoutError, CancelledError, RuntimeError, self._closed):
+            left = [
+                self._submit(address, on_cluster.leave, self._run)
+                for address, worker in self._workers.items()
+                if worker.fit
+            ]
             wait(left, timeout=10)
 
     def _submit(self, address: str, function: Any, *arguments: Any) -> Future[Any]:
@@ -288,20 +294,23 @@ class Cluster:
     def _there(self) -> set[str]:
         """Return the addresses of the workers. Raise UserError if the scheduler is gone."""
         try:
-            if self._client.status in CLOSED:
-                raise OSError("the connection is closed")
             scheduler: Any = self._client.scheduler
+            if self._client.status in CLOSED or scheduler is None:
+                raise OSError("the connection is closed")
             found = self._client.sync(scheduler.identity, callback_timeout=CONNECT_SECONDS)
         except OSError as error:
             closed = self._client.status in CLOSED
             if not closed and time.monotonic() - self._reached < GONE_SECONDS:
                 return set(self._workers)
-            raise UserError(
-                f"The scheduler at {self._address} is gone ({error}). What has been graded is "
-                "kept: run the same command again once it is back, or without --scheduler."
-            ) from None
+            raise self._gone(error) from None
         self._reached = time.monotonic()
         return set(found["workers"])
+
+    def _gone(self, error: Exception) -> UserError:
+        return UserError(
+            f"The scheduler at {self._address} is gone ({error}). What has been graded is "
+            "kept: run the same command again once it is back, or without --scheduler."
+        )
 
     def _join(self, address: str) -> None:
         from grading.workers import on_cluster
@@ -372,7 +381,7 @@ class Cluster:
         futures = [future for each in self._workers.values() for future in each.work]
         for worker in self._workers.values():
             worker.work.clear()
-        with suppress(OSError, RuntimeError):
+        with suppress(OSError, RuntimeError, self._closed):
             self._client.cancel(futures)
 
 
