@@ -17,11 +17,14 @@ from harness.formulas.samples import Sample
 from harness.mistakes import mistakes_in
 from tests.diagnosing import (
     FRESH,
+    OWN,
     STAGES,
     candidate_for,
     fresh_candidate,
     gradient_checks,
     is_named_so,
+    own_candidate,
+    own_checks,
     reproduces,
 )
 from tests.right import SquaredError, with_backward, with_forward
@@ -184,6 +187,19 @@ def test_a_mistake_of_forward_too_is_not_named_for_a_multiple_where_forward_is_r
     )
     assert check["z"].diagnosis.mistake != "identity-forward-and-backward"
     assert "comes out as it was" not in check["z"].message
+
+
+def test_a_formula_is_not_sought_where_it_is_right_by_chance():
+    """Without smoothing, which the first inputs have, labels stand rightly for the targets."""
+    formula = "g * (p - one_hot(y, K)) / N"
+    (labels,) = (
+        each
+        for each in OWN
+        if each["stage"] == "SmoothedCrossEntropy" and each["formula"] == {"s": formula}
+    )
+    found = own_checks(*own_candidate(labels))["s"].diagnosis
+    assert found and found.formula == formula
+    assert found.mistake != "another-formula"
 
 
 def test_leading_axes_of_size_one_are_part_of_the_formula():

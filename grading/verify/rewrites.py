@@ -2,14 +2,17 @@
 
 import ast
 from collections.abc import Callable, Iterator, Sequence
-from copy import deepcopy
+from copy import copy, deepcopy
 from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
+from textwrap import indent
 
 from harness.expressions import variants
 
 Change = tuple[str, ast.AST | None]
+# Stands for a statement while the text around it is made.
+_HERE = "_statement_"
 Rule = Callable[[ast.AST, frozenset[str]], Iterator[Change]]
 
 
@@ -37,19 +40,48 @@ def rewrites_of(solved: ast.ClassDef | ast.Module, *, shaped: bool) -> tuple[Rew
         if not isinstance(function, ast.FunctionDef):
             continue
         names = _names_in(function)
-        for node in _inside(function):
-            for how, new in (change for rule in rules for change in rule(node, names)):
-                line = getattr(node, "lineno", function.lineno) - first
-                text = _with_change(solved, node, new)
-                found.setdefault(text, f"{function.name}, line {line}: {how}")
-    found.pop(ast.unparse(solved), None)
+        for statement in _statements_of(function):
+            place = _Place.of(statement, function, solved)
+            unchanged = place.filled(statement)
+            for node in ast.walk(statement):
+                for how, new in (change for rule in rules for change in rule(node, names)):
+                    line = getattr(node, "lineno", function.lineno) - first
+                    text = place.filled(_with_change(statement, node, new))
+                    if text != unchanged:
+                        found.setdefault(text, f"{function.name}, line {line}: {how}")
     return tuple(Rewrite(how, text) for text, how in found.items() if _compiles(text))
 
 
-def _inside(function: ast.FunctionDef) -> list[ast.AST]:
-    """Return all nodes of the function's body except its docstring."""
-    body = function.body[1:] if ast.get_docstring(function) else function.body
-    return [node for statement in body for node in ast.walk(statement)]
+@dataclass(frozen=True)
+class _Place:
+    """The text around a statement of a function: it is the same for all that may stand there."""
+
+    before: str
+    after: str
+    is_only_one: bool
+
+    @classmethod
+    def of(
+        cls, statement: ast.stmt, function: ast.FunctionDef, solved: ast.ClassDef | ast.Module
+    ) -> "_Place":
+        marked, whole = copy(function), copy(solved)
+        here: ast.stmt = ast.Expr(ast.Name(_HERE))
+        marked.body = [here if each is statement else each for each in function.body]
+        whole.body = [marked if each is function else each for each in solved.body]
+        before, _, after = ast.unparse(whole).partition(_HERE)
+        return cls(before, after, len(function.body) == 1)
+
+    def filled(self, statement: ast.stmt | None) -> str:
+        """Return the whole with a statement there, or without any."""
+        above, _, indentation = self.before.rpartition("\n")
+        if statement is None:
+            return f"{self.before}pass{self.after}" if self.is_only_one else above + self.after
+        return f"{above}\n{indent(ast.unparse(statement), indentation)}{self.after}"
+
+
+def _statements_of(function: ast.FunctionDef) -> list[ast.stmt]:
+    """Return the statements of the function's body except its docstring."""
+    return function.body[1:] if ast.get_docstring(function) else function.body
 
 
 def _names_in(function: ast.FunctionDef) -> frozenset[str]:
@@ -63,15 +95,17 @@ def _names_in(function: ast.FunctionDef) -> frozenset[str]:
     return frozenset({each.arg for each in arguments if each.arg != "ctx"} | stored)
 
 
-def _with_change(solved: ast.ClassDef | ast.Module, old: ast.AST, new: ast.AST | None) -> str:
-    changed = variants.replaced(solved, old, new)
+def _with_change(statement: ast.stmt, old: ast.AST, new: ast.AST | None) -> ast.stmt | None:
+    changed: ast.stmt | None = variants.replaced(statement, old, new)
+    if changed is None:
+        return None
     for node in ast.walk(changed):
         for name in ("body", "orelse", "finalbody"):
             if isinstance(block := getattr(node, name, None), list):
                 setattr(node, name, [each for each in block if each is not None])
         if isinstance(node, ast.FunctionDef | ast.If | ast.For | ast.With) and not node.body:
             node.body = [ast.Pass()]
-    return ast.unparse(ast.fix_missing_locations(changed))
+    return ast.fix_missing_locations(changed)
 
 
 def _compiles(text: str) -> bool:
