@@ -101,6 +101,7 @@ def test_no_process_is_left_when_a_batch_is_given_up(tmp_path, zygote):
     zygote.restart()
 
 
+@pytest.mark.proof
 def test_a_child_that_only_waits_is_tried_again_alone(tmp_path, zygote):
     sleepy = (HEAD, WEIGHTED_SUM, sigmoid_doing("time.sleep(60)"), SQUARED_ERROR)
     job = Job("many-neurons", Settings(limits=Limits(call_seconds=0.5)), 0)

@@ -175,7 +175,7 @@ class TestAddress:
         )
         assert run.exit_code == 2 and said in " ".join(run.output.split())
 
-    @pytest.mark.slow
+    @pytest.mark.proof
     def test_a_scheduler_that_is_not_there_is_told(self, tmp_path):
         with grading(tmp_path, "tcp://127.0.0.1:9", tmp_path / "out") as run:
             said = run.communicate()[1]

@@ -151,7 +151,7 @@ def test_a_killed_run_leaves_no_folder_behind_the_next(tmp_path, monkeypatch, le
     assert list(folder.iterdir()) == [somebodys]
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_temporary_files_that_go_away_end_a_run_without_a_traceback(tmp_path, monkeypatch):
     folder = tmp_path / "temporary"
     folder.mkdir()

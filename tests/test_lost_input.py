@@ -161,6 +161,7 @@ def locked(course):
         (folder / name).chmod(0o755)
 
 
+@pytest.mark.proof
 def test_what_may_not_be_read_leaves_its_own_mark_open_and_no_other(locked):
     code, _, errors = ended(grade(locked, prefix=as_ordinary_user()))
     assert code == 1, errors

@@ -160,6 +160,7 @@ class TestFinding:
         said = backprop("verify", "--course", course / "solutions", cwd=course, code=2)
         assert "is not a course's folder: it holds no folder solutions." in said
 
+    @pytest.mark.proof
     def test_a_course_among_the_submissions_is_never_used(self, course):
         submissions = course.parent / "class"
         declare(submissions, "net-one", "raise RuntimeError")

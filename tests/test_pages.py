@@ -201,7 +201,7 @@ def test_a_change_makes_no_page_again_that_shares_its_pack(tmp_path, monkeypatch
     assert kept.keys() == set(names) and "WeightedSum" in kept["s8"].staff
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_the_report_on_ten_thousand_stays_below_a_hundred_megabytes(tmp_path):
     """A thousand take a tenth: sizes grow in proportion, or less."""
     reports = [judged(each.code) for each in make_mix(40)]
