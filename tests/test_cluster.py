@@ -253,6 +253,12 @@ class TestRuns:
         assert f"{48 - kept} graded, {kept} unchanged" in run.stdout, run.stderr
         assert untimed(read_results(out)) == untimed(local)
 
+    def test_two_clusters_of_one_machine_are_not_in_each_others_way(self):
+        job = Job("many-neurons", Settings(), 0)
+        # A warning, of a port that is taken for instance, is an error here.
+        with open_cluster("local:1", job, LOCKED), open_cluster("local:1", job, LOCKED):
+            pass
+
     def test_a_client_that_has_given_up_says_that_the_scheduler_is_gone(self, tmp_path):
         # Of four, two have not been handed out when the first is graded.
         for name in ("ada", "bob", "eve", "zoe"):

@@ -92,6 +92,8 @@ def open_cluster(address: str, job: Job, levels: Sequence[Isolation]) -> Iterato
                     memory_limit=0,
                     host="127.0.0.1",
                     dashboard_address=None,
+                    # Any port that is free: there are pages of its own even without a dashboard.
+                    scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
                     silence_logs=logging.CRITICAL,
                     preload=["grading.workers.calm"],
                 )
