@@ -26,6 +26,7 @@ from hypothesis import strategies as st
 from grading.cli import main
 from grading.exports.classroom import classroom_report, encoded_report, workflow
 from grading.exports.feedback import feedback_name, upload_of
+from grading.exports.gradescope import gradescope_results
 from grading.exports.junit import junit
 from grading.exports.marks import CANVAS, POINTS_POSSIBLE, canvas, moodle
 from grading.results.lines import Result, Seconds, Status, publish
@@ -65,6 +66,16 @@ def result(name="alice", *checks, status: Status = "graded", reason=None):
         digest="",
         seconds=Seconds(0.25, 0.2),
     )
+
+
+def test_what_a_check_waits_for_is_called_as_its_class_is_written():
+    relu = check("failed", id="relu/gradient/z", stage="ReLU")
+    waits = Check("training", None, "training", "not_run", 0.0, 1.0, "relu/gradient/z")
+    told = result("alice", relu, waits)
+    said = "waits for ∂C/∂z of ReLU"
+    assert said in b"".join(junit([told])).decode()
+    assert gradescope_results(told)["tests"][1]["output"] == said
+    assert classroom_report(told)["tests"][1]["message"] == said
 
 
 CLASS = [

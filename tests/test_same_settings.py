@@ -11,10 +11,12 @@ import sys
 import zipfile
 from html import unescape
 
+import msgspec
 import pytest
 import yaml
 
 from grading.sandbox import can_fork
+from harness.course.report import Check
 from harness.show.outline import needed
 from tests.nbgrader_class import solved
 from tests.own_course import backprop
@@ -147,12 +149,13 @@ def test_every_way_to_a_mark_gives_the_same_marks_and_words(course):
     course, folder, name = course
     line = graded(course, name)
     checks = line["checks"]
+    known = msgspec.convert(checks, list[Check])
     told = [
         (
-            each["points"],
-            f"waits for {needed(each['waits_for'])}" if each["waits_for"] else each["message"],
+            each.points,
+            f"waits for {needed(each.waits_for, known)}" if each.waits_for else each.message,
         )
-        for each in checks
+        for each in known
     ]
     assert 0 < line["score"] < line["max_score"] and any(each["message"] for each in checks)
     assert 3.5 in {each["max_points"] for each in checks}

@@ -41,8 +41,8 @@ def write_zip(
             archive.writestr(info, content)
 
 
-def message_of(check: Check) -> str:
-    """Return what a student reads of a check: its message, or which check it depends on."""
+def message_of(check: Check, checks: Iterable[Check]) -> str:
+    """Return what a student reads of one of the checks: its message, or which it depends on."""
     if check.outcome == "not_run":
-        return f"waits for {needed(check.waits_for or '')}"
+        return f"waits for {needed(check.waits_for or '', checks)}"
     return visible(check.message)

@@ -4,6 +4,7 @@ The formats are those of Gradescope's autograder specifications: a zip with ``se
 ``run_autograder`` at its root, and a ``results.json``.
 """
 
+from collections.abc import Sequence
 from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
@@ -87,11 +88,13 @@ def gradescope_results(result: Result) -> dict[str, Any]:
         "test_name_format": "text",
         "visibility": "visible",
         "stdout_visibility": "hidden",
-        "tests": [_test(number, check) for number, check in enumerate(result.checks, 1)],
+        "tests": [
+            _test(number, check, result.checks) for number, check in enumerate(result.checks, 1)
+        ],
     }
 
 
-def _test(number: int, check: Check) -> dict[str, Any]:
+def _test(number: int, check: Check, checks: Sequence[Check]) -> dict[str, Any]:
     title = f"{check.stage}: {check.title}" if check.stage else check.title
     return {
         "score": check.points,
@@ -99,6 +102,6 @@ def _test(number: int, check: Check) -> dict[str, Any]:
         "status": "passed" if check.outcome == "passed" else "failed",
         "name": visible_line(title),
         "number": str(number),
-        "output": message_of(check),
+        "output": message_of(check, checks),
         "visibility": "visible",
     }

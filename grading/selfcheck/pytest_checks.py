@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,6 +71,11 @@ class Checks:
         if isinstance(self._report, str):
             raise NotPassed(self._report)
         return next(check for check in self._report.checks if check.id == item.name)
+
+    @property
+    def made(self) -> Sequence[Check]:
+        """The results of all checks that have been made."""
+        return self._report.checks if isinstance(self._report, Report) else ()
 
     def _judged(self, chosen: set[str]) -> Report | str:
         """Return the report on the chosen checks, or why there is none."""
@@ -189,7 +194,7 @@ class CheckItem(pytest.Item):
         check = self.checks.result(self)
         self.user_properties[1] = (POINTS, check.points)
         if check.outcome == "not_run":
-            pytest.skip(f"waits for {needed(check.waits_for or '')}")
+            pytest.skip(f"waits for {needed(check.waits_for or '', self.checks.made)}")
         if check.outcome != "passed":
             start = "Does not hold" if check.outcome == "failed" else "Could not be checked"
             raise NotPassed(visible(check.message or f"{start}: {check.title}"))

@@ -120,7 +120,7 @@ def next_step(report: Report) -> str:
         if check.outcome == "not_run" and check.waits_for != GRADING:
             root = _root(report, check)
             return tr("Next: {fix}; check({stage_name}) says more.").format(
-                fix=_fix(report, root), stage_name=_stage_name(report, root)
+                fix=_fix(report, root), stage_name=_stage_name(report.checks, root)
             )
     ends = (each.stage is None or _slug(each.id) == "chain" for each in report.checks)
     if any(ends) or any(check.id.endswith(("/update", "/cases")) for check in report.checks):
@@ -151,10 +151,13 @@ def check_label(id: str, title: str = "") -> str:
     return visible(SHORT.get(rest, rest) or slug)
 
 
-def needed(id: str) -> str:
-    """Return a check that another one waits for: ``∂C/∂z of Sigmoid`` for its id."""
-    stage = "" if _slug(id) in ("chain", "training") else _class_name(_slug(id))
-    return f"{check_label(id)} of {visible(stage)}" if stage else check_label(id)
+def needed(id: str, checks: Iterable[Check]) -> str:
+    """Return a check that another one waits for: ``∂C/∂z of Sigmoid`` for its id.
+
+    ``checks`` are those of the report, which know how the class is written.
+    """
+    stage = _stage_name(checks, id)
+    return f"{check_label(id)} of {stage}" if stage else check_label(id)
 
 
 def _title(check: Check) -> str:
@@ -200,7 +203,7 @@ def _waits(report: Report, title: str, checks: list[Check]) -> Iterable[Wait]:
         if check.outcome == "not_run":
             waiting.setdefault(_root(report, check), []).append(_label(check))
     for root, labels in waiting.items():
-        stage = _stage_name(report, root)
+        stage = _stage_name(report.checks, root)
         alone = stage in (title, "") or root == GRADING
         label = next((_label(each) for each in report.checks if each.id == root), check_label(root))
         needs = label if alone else f"{label} of {stage}"
@@ -220,7 +223,7 @@ def _root(report: Report, check: Check) -> str:
 
 
 def _fix(report: Report, id: str) -> str:
-    label, stage = check_label(id), _stage_name(report, id)
+    label, stage = check_label(id), _stage_name(report.checks, id)
     if "/gradient/" in id:
         return tr("get {label} of {stage} right").format(label=label, stage=stage)
     if id.endswith("/forward"):
@@ -235,9 +238,9 @@ def _fix(report: Report, id: str) -> str:
     )
 
 
-def _stage_name(report: Report, id: str) -> str:
+def _stage_name(checks: Iterable[Check], id: str) -> str:
     """Return the class that a check is about; "" for the chain and the training."""
-    for check in report.checks:
+    for check in checks:
         if check.stage and _slug(check.id) == _slug(id):
             return visible(check.stage)
         if check.id == f"chain/{_slug(id)}":
