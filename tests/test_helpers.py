@@ -126,8 +126,8 @@ def test_a_worker_that_does_not_end_is_killed(monkeypatch):
     assert process.exitcode == -signal.SIGKILL
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("level", [pytest.param("full", marks=pytest.mark.proof), "partial"])
+@pytest.mark.proof
+@pytest.mark.parametrize("level", ["full", "partial"])
 def test_a_killed_run_leaves_no_folder_behind_the_next(tmp_path, monkeypatch, level):
     """Not even where the process that would clean up after it was killed too."""
     if level == "full":

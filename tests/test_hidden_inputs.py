@@ -98,7 +98,7 @@ def test_not_even_a_number_of_one_seed_is_asked_with_another(assignment, names):
     assert not one & other
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_the_order_of_the_sizes_is_the_seeds():
     assignment = load_assignment("many-neurons")
     checks = [check.id for check in plan(assignment, Settings()) if check.stage]

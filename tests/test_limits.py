@@ -283,7 +283,13 @@ def test_whatever_ends_a_child_each_operation_has_a_reply(
             assert isinstance(reply, Lost)
 
 
-@pytest.mark.parametrize("all_alike", [False, True], ids=["the first child", "every child"])
+@pytest.mark.parametrize(
+    "all_alike",
+    [
+        pytest.param(False, id="the first child"),
+        pytest.param(True, id="every child", marks=pytest.mark.proof),
+    ],
+)
 @pytest.mark.parametrize("phase", PHASES)
 @pytest.mark.parametrize("name", FAULTS)
 def test_whatever_ends_a_child_that_reads_a_file_is_code_or_has_a_reason(

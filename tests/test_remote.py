@@ -347,6 +347,7 @@ def test_lines_of_errors_are_the_students_own(zygote):
     assert f"at line {line}" in said and "`None.oops;" in said
 
 
+@pytest.mark.proof
 def test_a_system_that_cannot_fork_has_fresh_processes():
     with FreshProcesses() as spawner:
         assert graded(spawner, *RIGHT)[0].passed

@@ -41,11 +41,17 @@ FILES = [
     for assignment in ASSIGNMENTS
     for path in submissions(assignment)
 ]
-# The classes are graded side by side.
-GROUP = {assignment: pytest.mark.xdist_group(f"class-{assignment}") for assignment in ASSIGNMENTS}
-GRADED = [pytest.param(assignment, marks=GROUP[assignment]) for assignment in ASSIGNMENTS]
+# The classes are graded side by side; that of the optimizers, which takes long, among the proofs.
+MARKS = {
+    assignment: [
+        pytest.mark.xdist_group(f"class-{assignment}"),
+        *([pytest.mark.proof] if assignment == "optimizers" else []),
+    ]
+    for assignment in ASSIGNMENTS
+}
+GRADED = [pytest.param(assignment, marks=MARKS[assignment]) for assignment in ASSIGNMENTS]
 ENTRIES = [
-    pytest.param(assignment, stem, id=f"{assignment}-{stem}", marks=GROUP[assignment])
+    pytest.param(assignment, stem, id=f"{assignment}-{stem}", marks=MARKS[assignment])
     for assignment, entries in EXPECTED.items()
     for stem in entries
 ]

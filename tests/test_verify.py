@@ -134,7 +134,7 @@ def test_mistakes_and_formulas_are_rejected_by_the_check_that_claims_them(stage)
     assert off(mutants_near(MANY, stage, RIGHT)) == {}
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_a_mutant_that_survives_is_named():
     """Without extreme values there is no check of stability, and overflow goes unseen."""
     blind = replace(MANY.stage("Sigmoid"), extremes={})
