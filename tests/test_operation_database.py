@@ -181,8 +181,8 @@ def outcome(name: str, op: Any) -> str:
 
 
 def test_whatever_can_be_declared_is_judged_and_right(monkeypatch):
-    # Samples and operations are seeded by it, thousands of times; torch's own also notes the stack
-    # each time, for a GPU that might come.
+    # Samples and operations call it thousands of times, and without a GPU torch's own formats the
+    # stack each time, in case one is initialized later.
     monkeypatch.setattr(torch, "manual_seed", torch.default_generator.manual_seed)
     said = {name: outcome(name, op) for name, op in operations()}
     counts = Counter(each.partition(" ")[0] for each in said.values())

@@ -41,7 +41,7 @@ FILES = [
     for assignment in ASSIGNMENTS
     for path in submissions(assignment)
 ]
-# The classes are graded side by side; that of the optimizers, which takes long, among the proofs.
+# The classes are graded side by side. That of the optimizers takes long: it is a proof.
 MARKS = {
     assignment: [
         pytest.mark.xdist_group(f"class-{assignment}"),

@@ -131,7 +131,7 @@ class Zygote(Spawner):
         self._software = Software.installed(packages)
         self._warm: _Warm | None = None
         self._ready = False
-        # The level at which it has been warm: it works on this machine, whatever fails later.
+        # The level that has worked on this machine, whatever fails later.
         self._works: Isolation | None = None
         self._connection: Connection | None = None
         self.refused: dict[Isolation, str] = {}
@@ -185,7 +185,7 @@ class Zygote(Spawner):
     def restart(self) -> None:
         """Replace the warm process by a new one, at the level already in use.
 
-        Where that fails once, as a process is killed, it can be restarted again.
+        If the new one is killed before it is warm, call it again.
         """
         self.close()
         self._levels = [self._works] if self._works else self._levels[:1]

@@ -54,7 +54,7 @@ def rewrites_of(solved: ast.ClassDef | ast.Module, *, shaped: bool) -> tuple[Rew
 
 @dataclass(frozen=True)
 class _Place:
-    """The text around a statement of a function: it is the same for all that may stand there."""
+    """The text around one statement of a function, which any other statement can replace."""
 
     before: str
     after: str

@@ -92,7 +92,7 @@ def open_cluster(address: str, job: Job, levels: Sequence[Isolation]) -> Iterato
                     memory_limit=0,
                     host="127.0.0.1",
                     dashboard_address=None,
-                    # Any port that is free: there are pages of its own even without a dashboard.
+                    # The scheduler serves HTTP even without a dashboard: any free port will do.
                     scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
                     silence_logs=logging.CRITICAL,
                     preload=["grading.workers.calm"],
@@ -169,7 +169,7 @@ class Cluster:
 
         from grading.workers.on_cluster import Orders, encode
 
-        # What it raises for anything that is asked of it once it has given up its scheduler.
+        # What the client raises for every request once it has given up the scheduler.
         self._closed = ClosedClientError
         self._client = client
         self._address = address

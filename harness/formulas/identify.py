@@ -66,7 +66,7 @@ def formulas_for(stage: Stage, name: str, samples: Sequence[Sample]) -> Iterator
     if len(right) == len(samples):
         return
     if not stage.is_scalar:
-        # Where a wrong formula has the right values, it is least told from others.
+        # Begin where the values are wrong: elsewhere the true gradient fits as well.
         samples = [*samples[len(right) :], *right]
     places = tuple((sample.inputs, sample.upstream) for sample in samples)
     search = _Search(stage, completed(stage, name, places), name, samples)
