@@ -321,6 +321,16 @@ class TestModulesBeside:
             source_of_zip(zipped(bomb))
 
 
+def test_a_link_is_never_read_in_the_place_of_a_file_of_the_same_path():
+    buffer, link = io.BytesIO(), zipfile.ZipInfo("a.py")
+    link.external_attr = 0o120777 << 16
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr(link, "elsewhere.py")
+        with pytest.warns(UserWarning, match="Duplicate name"):
+            archive.writestr("a.py", WORK)
+    assert source_of_zip(buffer.getvalue()).cells[0].text == WORK
+
+
 def source_of_zip(data):
     from grading.parsing.source import File
 
