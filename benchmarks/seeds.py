@@ -180,7 +180,14 @@ def checks_of(name: str, stage: str = "", *, training: bool, values: bool = Fals
         wanted = (f"{slug}/", f"chain/{slug}", "chain/whole", "training")
     own = [each for each in checks if each.id.startswith(wanted)]
     ids = {each.id for each in own}
-    return tuple(replace(each, needs=tuple(id for id in each.needs if id in ids)) for each in own)
+    return tuple(
+        replace(
+            each,
+            needs=tuple(id for id in each.needs if id in ids),
+            after=tuple(id for id in each.after if id in ids),
+        )
+        for each in own
+    )
 
 
 def prepare() -> None:

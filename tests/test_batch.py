@@ -41,6 +41,13 @@ def zygote():
         yield running
 
 
+def test_workers_see_no_gpu(monkeypatch):
+    # For each GPU that it sees, autograd starts a thread, and no worker could use autograd.
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    with batch.executor(1) as workers:
+        assert workers.submit(os.getenv, "CUDA_VISIBLE_DEVICES").result() == ""
+
+
 def entries(folder, *names, code=RIGHT):
     for name in names:
         (folder / f"{name}.py").write_text("".join(code))

@@ -194,6 +194,25 @@ class TestShape:
         assert done["gradient/b"] == "failed"
         assert "where a tensor belongs" in check_of(report, "weighted-sum/gradient/b").message
 
+    @pytest.mark.parametrize(
+        ("make", "said"),
+        [
+            (
+                lambda g: g.sum(0).to("meta"),
+                "returned a meta tensor for b where a tensor belongs. Return it on the device",
+            ),
+            (
+                lambda g: g.sum(0).to_sparse(),
+                "returned a sparse tensor for b where a tensor belongs. .to_dense()",
+            ),
+            (lambda g: g.sum(0) * 1j, "returned complex numbers for b, which is real"),
+        ],
+    )
+    def test_an_unusual_tensor_is_wrong_with_the_reason(self, make, said):
+        done, report = self.of_bias(make)
+        assert (done["gradient/w"], done["gradient/b"]) == ("passed", "failed")
+        assert said in check_of(report, "weighted-sum/gradient/b").message
+
     def test_none_for_a_required_input_is_wrong(self):
         done, _ = self.of_bias(lambda g: None)
         assert done["gradient/b"] == "failed"

@@ -11,7 +11,7 @@ from grading.confined.definitions import run_definitions
 from grading.parsing.source import Cell, Source
 from grading.sandbox.redaction import Redactor
 from grading.sandbox.remote import RemoteCandidate
-from harness.candidate.operations import Observe, Observed, Seen
+from harness.candidate.operations import Observe, Observed, Other, Returns, Seen
 from harness.candidate.workbench import Workbench
 from harness.course.assignments import load_assignment
 from harness.course.settings import Limits, Settings
@@ -668,6 +668,21 @@ def test_introspection_is_told_in_words_of_the_source():
     )
     assert said.dispatched == (Seen("aten.sigmoid_backward", "line 1", "first"),)
     assert said.built_in == "function"
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        ("sparse tensor", "sparse tensor"),
+        ("float8_e4m3fn tensor", "float8_e4m3fn tensor"),
+        ("0123 tensor", "tensor of another kind or size than the engine takes"),
+        ("sparse tensor of 0123", "tensor of another kind or size than the engine takes"),
+        ("0123", "object"),
+    ],
+)
+def test_what_is_returned_in_place_of_a_tensor_is_told_in_known_words(kind, told):
+    words = Redactor(Source((Cell("submission.py", "first"),), notebook=False))
+    assert words.own(Returns((Other(kind),))) == Returns((Other(told),))
 
 
 @pytest.mark.parametrize("code", DELEGATING.values(), ids=DELEGATING)

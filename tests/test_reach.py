@@ -157,6 +157,46 @@ def test_extremes_come_near_each_that_is_declared(assignment, seed):
         assert ((near > (0.9 if abs(extreme) == 800 else 0.75)) & (near <= 1)).any()
 
 
+SHIFTS = {
+    "the maximum of all": lambda z: z.max(),
+    "the maximum of another axis": lambda z: z.max(0, keepdim=True).values,
+    "the least": lambda z: z.min(1, keepdim=True).values,
+    "the maximum with another sign": lambda z: (-z).max(1, keepdim=True).values,
+    "the mean": lambda z: z.mean(1, keepdim=True),
+    "the first": lambda z: z[:, :1],
+    "the last": lambda z: z[:, -1:],
+}
+
+
+def shifted_by(shift):
+    """Cross-entropy whose backward subtracts a shift before it takes exponentials."""
+
+    class CrossEntropy(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, z, y):
+            ctx.save_for_backward(z, y)
+            return torch.nn.functional.cross_entropy(z, y)
+
+        @staticmethod
+        def backward(ctx, g):
+            z, y = ctx.saved_tensors
+            powers = (z - shift(z)).exp()
+            p = powers / powers.sum(1, keepdim=True)
+            return g * (p - torch.nn.functional.one_hot(y, z.shape[1])) / len(y), None
+
+    return CrossEntropy
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("name", [*SHIFTS, "the maximum of each row"])
+def test_a_softmax_is_stable_only_if_the_maximum_of_each_row_is_subtracted(name, seed):
+    shift = SHIFTS.get(name, lambda z: z.max(1, keepdim=True).values)
+    only = ["cross-entropy/stability"]
+    candidate = Workbench({"CrossEntropy": shifted_by(shift)})
+    report = judge(load_assignment("classifier"), candidate, seed=seed, only=only).report
+    assert report.passed == (name not in SHIFTS)
+
+
 def cut_at(limit):
     class ReLU(torch.autograd.Function):
         @staticmethod

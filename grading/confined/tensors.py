@@ -224,7 +224,7 @@ def returned_data(answered: Answered, value: Returned) -> ReturnedData:
     if value.nbytes > TENSOR_LIMIT:
         return Other(f"tensor of {value.numel()} numbers")
     if value.dtype not in _NAMES:
-        return Other(f"{value.dtype} tensor")
+        return Other(f"{_dtype_name(value)} tensor")
     return answered.at(value)
 
 

@@ -44,7 +44,16 @@ _ABSENT = re.compile(
 TORCHS_OPTIMIZERS = frozenset(torch.optim.__all__)
 _FOLDERS = re.compile(r"(?<![\w.])/(?:[^\s/'\"()<>:]+/)+")
 _TENSOR = re.compile(r"(?:bfloat|bool|complex|float|u?int)\d* \((?:\d{1,6},? ?){0,8}\)")
-_TENSORS = re.compile(r"(?:(?:sparse|meta|cuda|\w{1,12}) )?tensor\b")
+_TENSORS = re.compile(r"(?:(\w{1,20}) )?tensor\b( of .*)?")
+# What is told of a tensor that is not an ordinary one: its device, its layout, or its dtype.
+_OF_TENSORS = frozenset(
+    {"cuda", "meta", "mps", "xpu", "mkldnn", "nested", "quantized", "sparse"}
+    | {
+        str(each).removeprefix("torch.")
+        for each in vars(torch).values()
+        if isinstance(each, torch.dtype)
+    }
+)
 
 
 def plain(text: str) -> str:
@@ -156,6 +165,8 @@ class Redactor:
     def _value(self, value: ops.Returned) -> ops.Returned:
         if not isinstance(value, ops.Other):
             return value
-        if _TENSORS.match(value.kind):
+        if tensor := _TENSORS.fullmatch(value.kind):
+            if tensor[1] in _OF_TENSORS and not tensor[2]:
+                return value
             return replace(value, kind="tensor of another kind or size than the engine takes")
         return replace(value, kind=self.name(value.kind, "object"))

@@ -69,7 +69,15 @@ def snapshot(value: object) -> Returned:
         return value.detach().clone()
     # A subclass may answer through __torch_function__; the data underneath is what counts.
     with torch._C.DisableTorchFunctionSubclass():
-        plain = torch.Tensor.as_subclass(torch.Tensor.detach(value), Tensor)
-        if plain.layout != torch.strided or plain.device.type != "cpu":
-            return Other(f"{plain.device.type} tensor of layout {plain.layout}")
-        return plain.clone()
+        if value.device.type != "cpu":
+            return Other(f"{value.device.type} tensor")
+        if value.layout != torch.strided or value.is_nested or value.is_quantized:
+            return Other(_unlike_most(value))
+        return torch.Tensor.as_subclass(torch.Tensor.detach(value), Tensor).clone()
+
+
+def _unlike_most(value: Tensor) -> str:
+    """Return what to call a tensor that is not an ordinary array of numbers."""
+    if value.is_nested or value.is_quantized:
+        return f"{'nested' if value.is_nested else 'quantized'} tensor"
+    return f"{'mkldnn' if value.is_mkldnn else 'sparse'} tensor"

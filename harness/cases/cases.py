@@ -283,19 +283,43 @@ def extreme_cases(stage: Stage, seed: int, sizes: Sizes) -> tuple[Case, ...]:
 def _extremes(
     values: tuple[float, ...], shape: tuple[int, ...], generator: torch.Generator
 ) -> Iterator[Tensor]:
-    """Yield tensors of one shape that hold numbers near each of the values, no larger, shuffled.
+    """Yield tensors of one shape that hold numbers near each of the values, no larger.
 
     The outermost are kept to within a tenth: what overflows at 800 need not do so at 600.
     """
     if not values:
         return
+    low, high = min(values), max(values)
+    shuffled = _repeated(torch.tensor(values, dtype=torch.float64), shape, generator)
+    for near in (shuffled, *_slices(low, high, shape, generator)):
+        room = torch.where((near == low) | (near == high), 0.1, 0.25)
+        off = room * torch.rand(near.shape, generator=generator, dtype=torch.float64)
+        yield from near * (1 - off)
+
+
+def _slices(
+    low: float, high: float, shape: tuple[int, ...], generator: torch.Generator
+) -> Iterator[Tensor]:
+    """Yield tensors whose slices along an axis are low, high, or low but for one entry.
+
+    A sum of exponentials along that axis overflows or underflows in one of them, unless the maximum
+    of each slice is subtracted first. There are such tensors for each axis.
+    """
+    for axis, length in enumerate(shape):
+        if length > 1 and low < high:
+            slices = torch.full((length + 2, length), low, dtype=torch.float64)
+            slices.fill_diagonal_(high)[-1] = high
+            others = shape[:axis] + shape[axis + 1 :]
+            yield _repeated(slices, others, generator).movedim(-1, axis + 1)
+
+
+def _repeated(rows: Tensor, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    """Return as many tensors of one shape as hold each of the rows at least once, shuffled."""
     count = torch.Size(shape).numel()
-    tensors = -(-len(values) // count)
-    near = torch.tensor(values, dtype=torch.float64).repeat(-(-tensors * count // len(values)))
-    near = near[torch.randperm(tensors * count, generator=generator)]
-    room = torch.where((near == min(values)) | (near == max(values)), 0.1, 0.25)
-    off = room * torch.rand(tensors * count, generator=generator, dtype=torch.float64)
-    yield from (near * (1 - off)).reshape(tensors, *shape)
+    tensors = -(-len(rows) // count)
+    places = torch.arange(tensors * count) % len(rows)
+    places = places[torch.randperm(tensors * count, generator=generator)]
+    return rows[places].reshape(tensors, *shape, *rows.shape[1:])
 
 
 @cached

@@ -225,6 +225,12 @@ def _judge_with_engine(call: Call, name: str, at: int, got: Tensor) -> None:
     assert isinstance(given, Tensor)
     stage = call.context.stage
     backward = stage.phase("backward")
+    if got.is_complex():
+        text = tr(
+            "{backward} returned complex numbers for {name}, which is real: .real returns the real "
+            "part."
+        )
+        raise _failed(call, name, text.format(backward=backward, name=name))
     came = tr("{backward} returned shape {got} for {name}, which has shape {given}").format(
         backward=backward, got=shape(got), name=name, given=shape(given)
     )
