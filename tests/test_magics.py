@@ -105,6 +105,7 @@ def names_after(run):
         names["raised"] = type(error).__name__
     names.pop("__builtins__", None)
     names.pop("get_ipython", None)
+    names.pop("__doc__", None)  # a text alone at the top
     return {name: value for name, value in names.items() if name != "out"}
 
 

@@ -4,7 +4,7 @@ import re
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from harness.candidate.workbench import Workbench
@@ -121,6 +121,7 @@ pieces = st.builds(
 )
 
 
+@example([Piece("00000\U000e0100", False, "line")])  # the last one is escaped: 10 letters
 @given(st.lists(pieces, min_size=1, max_size=20))
 def test_any_formula_keeps_to_its_lines_and_their_width(formula):
     lines = broken(tuple(formula), WIDEST, MOST_LINES)

@@ -189,7 +189,8 @@ def _unparsed(cell: Cell, text: str, error: Exception) -> Statement:
     said = describe(error)
     line = error.lineno if isinstance(error, SyntaxError) and error.lineno else 1
     defines = re.findall(r"^[^\S\n]*class[^\S\n]+(\w+)", text, flags=re.MULTILINE)
-    why = said.text or "it is too large or nested too deeply to be parsed"
+    exhausted = isinstance(error, MemoryError | RecursionError)
+    why = "it is too large or nested too deeply to be parsed" if exhausted else said.text
     return Statement(place_of(cell.name, line), said.kind, why, defines)
 
 

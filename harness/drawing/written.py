@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
-from harness.drawing.mathematics import SMALL, Block, set_formula, width_of
-from harness.drawing.svg import BAD, SIZE, box, caption
+from harness.drawing.mathematics import Block, set_formula, width_of
+from harness.drawing.svg import BAD, box, caption
 from harness.drawing.widths import sans_width
 from harness.expressions.notation import Formula, Piece, upright
 
@@ -80,13 +80,14 @@ def _split(formula: Formula, width: float) -> Iterator[Piece]:
     """Yield the pieces, cut after every space; what is wider than a line is cut anywhere."""
     for piece in formula:
         for word in piece.text.replace(" ", " \0").split("\0"):
-            size = SIZE if piece.place == "line" else SMALL * SIZE
-            # No letter is wider than its size.
-            room = max(int(width / size), 1)
-            whole = width_of((replace(piece, text=word),)) <= width
-            step = max(len(word), 1) if whole else room
-            for start in range(0, len(word), step):
-                yield replace(piece, text=word[start : start + step])
+            start = 0
+            for end in range(2, len(word) + 1):
+                # A character that is escaped is as wide as several.
+                if width_of((replace(piece, text=word[start:end]),)) > width:
+                    yield replace(piece, text=word[start : end - 1])
+                    start = end - 1
+            if word:
+                yield replace(piece, text=word[start:])
 
 
 def _cut(line: Formula, width: float) -> Formula:

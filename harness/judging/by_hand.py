@@ -152,7 +152,10 @@ def line_of(stage: Stage, case: Case, at: int, *, by_engine: bool) -> str:
     one = f"[{output}]" if len(stage.outputs) > 1 else ""
     index = f"[{at}]" if len(codes) > 1 else ""
     called = f"{stage.name}.apply({', '.join(codes)}){one}"
-    return f"print(torch.no_grad()({called}.grad_fn.apply)({upstream}){index})"
+    # With its output gone, older versions of torch empty the ctx.
+    name = stage.outputs[output]
+    back = f"lambda {name}: {name}.grad_fn.apply({upstream})"
+    return f"print(torch.no_grad()({back})({called}){index})"
 
 
 def _leaf(code: str) -> str:
