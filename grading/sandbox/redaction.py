@@ -41,7 +41,7 @@ _ABSENT = re.compile(
     r"|The output has no backward: torch cannot trace it to the inputs"
     r"|There is no chain to go on from"
 )
-TORCHS_OPTIMIZERS = frozenset(torch.optim.__all__)
+TORCHS_OPTIMIZERS = frozenset(name for name in dir(torch.optim) if name[0].isupper())
 _FOLDERS = re.compile(r"(?<![\w.])/(?:[^\s/'\"()<>:]+/)+")
 _TENSOR = re.compile(r"(?:bfloat|bool|complex|float|u?int)\d* \((?:\d{1,6},? ?){0,8}\)")
 _TENSORS = re.compile(r"(?:(\w{1,20}) )?tensor\b( of .*)?")
@@ -65,6 +65,12 @@ def _printed(printed: ops.Printed) -> ops.Printed:
     """Return what was printed, as `plain` text, and a number of lines that it can have."""
     text, lines = printed
     return plain(text), max(0, min(lines, MOST_LINES))
+
+
+def _torchs_own(seen: Sequence[ops.Seen]) -> tuple[ops.Seen, ...]:
+    """Return the optimizers that torch has, once."""
+    own = (each.what for each in seen if each.what in TORCHS_OPTIMIZERS)
+    return tuple(ops.Seen(what, "") for what in dict.fromkeys(own))
 
 
 class Redactor:
@@ -95,10 +101,10 @@ class Redactor:
             case ops.Returns(values, printed):
                 return ops.Returns(tuple(map(self._value, values)), _printed(printed))
             case ops.Built(bases):
-                own = (each for each in bases if each.what in TORCHS_OPTIMIZERS)
-                return ops.Built(tuple(ops.Seen(each.what, "") for each in own))
+                return ops.Built(_torchs_own(bases))
             case ops.Stepped(parameters):
-                return replace(reply, parameters=tuple(map(self._value, parameters)))
+                values = tuple(map(self._value, parameters))
+                return replace(reply, parameters=values, bases=_torchs_own(reply.bases))
             case ops.Observed(named, dispatched, packed, differences, built_in):
                 return replace(
                     reply,

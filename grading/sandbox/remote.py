@@ -314,8 +314,9 @@ class RemoteCandidate(Closing):
                 return True
             case ops.Collect(_, most), ops.Collected(cases):
                 return len(cases) <= most + 1
-            case ops.Step(_, gradients), ops.Stepped(parameters, kept, unchanged):
-                return {len(parameters), len(kept), len(unchanged)} == {len(gradients)}
+            case ops.Step(_, gradients), ops.Stepped(parameters, kept, unchanged, trainable):
+                told = (parameters, kept, unchanged, trainable)
+                return {*map(len, told)} == {len(gradients)}
             case ops.Chain() | ops.Descend(), ops.Chained(outputs):
                 return outputs.keys() <= self._outputs
             case _:

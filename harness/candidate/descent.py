@@ -36,12 +36,15 @@ class Descent:
         self.last = now
         return ops.Stepped(
             tuple(snapshot(value) for value in self.parameters),
-            tuple(id(value) in inside and value.requires_grad for value in self.parameters),
+            tuple(id(value) in inside for value in self.parameters),
             tuple(
                 same(value.grad, g) and before
                 for value, g, before in zip(self.parameters, op.gradients, unchanged, strict=True)
             ),
+            tuple(value.requires_grad for value in self.parameters),
             grown,
+            # Some are made by the first step only.
+            _built_in(self.optimizer) if op.times > 1 else (),
         )
 
     def _repeat(self, gradients: Sequence[Tensor | None], times: int) -> int:
@@ -52,8 +55,10 @@ class Descent:
         # What is here already is not counted.
         gc.freeze()
         try:
-            for _ in range(times):
-                self._move(gradients)
+            for _ in range(times - 1):
+                # New ones each time, as another backward would leave.
+                self._move([None if each is None else each.clone() for each in gradients])
+            self._move(gradients)
             gc.collect()
             # By its type: some modules warn when an object in them is looked at.
             return sum(issubclass(type(each), Tensor) for each in gc.get_objects())

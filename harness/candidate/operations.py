@@ -259,13 +259,16 @@ class Stepped:
     """The parameters after a step.
 
     The rest is introspection: whether each is the tensor that it was, whether the gradients are
-    unchanged, and how many tensors repeated steps have left.
+    unchanged, whether each parameter still requires a gradient, and of repeated steps how many
+    tensors they have left, and which of torch's own optimizers there are now.
     """
 
     parameters: tuple[Returned, ...]
     kept: tuple[bool, ...]
     unchanged: tuple[bool, ...]
+    trainable: tuple[bool, ...]
     grown: int = 0
+    bases: tuple[Seen, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ C = TypeVar("C", bound=Hashable)
 EXAMPLE_SEED, PUBLIC_SEED, GENERIC_SEED = -1, -2, -3
 SCALES = (1.0, 1e-3, 1e3)
 # The index of the one case in float32.
-IN_FLOAT32 = -1
+IN_FLOAT32 = -2
 # The indices of cases that only the diagnosis uses.
 FRESH = (101, 102)
 NEAR_LIMITS = 201
@@ -175,7 +175,7 @@ def make_case(stage: Stage, seed: int, sizes: Sizes, index: int) -> Case:
     for attempt in range(TRIES):
         inputs = stage.sample(generator, sizes, variant)
         outputs = stage.run(inputs)
-        if (reaching := _reaching_far(stage)) and seed != EXAMPLE_SEED:
+        if (reaching := reaching_far(stage)) and seed != EXAMPLE_SEED:
             moved = reaching.sample(generator, sizes, variant)
             reached = stage.run(moved)
             if all(bool(each.isfinite().all()) for each in reached):
@@ -191,7 +191,7 @@ def make_case(stage: Stage, seed: int, sizes: Sizes, index: int) -> Case:
 
 
 @lru_cache
-def _reaching_far(stage: Stage) -> Stage | None:
+def reaching_far(stage: Stage) -> Stage | None:
     """Return an activation, such as ReLU, with inputs that reach far; None for any other stage.
 
     An activation has one input with a gradient, and its output has that shape. Far from zero its
@@ -285,14 +285,15 @@ def _extremes(
 ) -> Iterator[Tensor]:
     """Yield tensors of one shape that hold numbers near each of the values, no larger.
 
-    The outermost are kept to within a tenth: what overflows at 800 need not do so at 600.
+    The outermost are kept near: what overflows at 800 need not do so at 600, and an exponential
+    that is 0 at −750 is none at −740.
     """
     if not values:
         return
     low, high = min(values), max(values)
     shuffled = _repeated(torch.tensor(values, dtype=torch.float64), shape, generator)
     for near in (shuffled, *_slices(low, high, shape, generator)):
-        room = torch.where((near == low) | (near == high), 0.1, 0.25)
+        room = torch.where((near == low) | (near == high), 0.06, 0.25)
         off = room * torch.rand(near.shape, generator=generator, dtype=torch.float64)
         yield from near * (1 - off)
 

@@ -119,7 +119,9 @@ def _kinds(stage: Stage, ordinary: Named) -> Iterator[tuple[str, Make]]:
             partial(_equal, names=(one, other), sign=-1),
         )
     for name in (each for each in ordinary if each not in real):
-        yield tr("all entries of {name} are the same").format(name=name), partial(_same, name=name)
+        for end in (0, -1):
+            same = partial(_same, name=name, end=end)
+            yield tr("all entries of {name} are the same").format(name=name), same
     if len(real) > 1:
         yield tr("all inputs are 0"), partial(_filled, numbers=dict.fromkeys(real, 0.0))
         yield from _zeros_and_ones(stage, tuple(real))
@@ -165,9 +167,10 @@ def _small(values: Named, generator: torch.Generator, *, name: str) -> Named:
     }
 
 
-def _same(values: Named, generator: torch.Generator, *, name: str) -> Named:
-    """Return whole numbers, or a mask, that are all like the first."""
-    return {name: torch.full_like(values[name], values[name].flatten()[0].item())}
+def _same(values: Named, generator: torch.Generator, *, name: str, end: int) -> Named:
+    """Return whole numbers, or a mask, that are all like the least, or the greatest, of them."""
+    ordered = values[name].flatten().sort().values
+    return {name: torch.full_like(values[name], ordered[end].item())}
 
 
 def _in_part(ordinary: Named, values: Named, generator: torch.Generator) -> Named:

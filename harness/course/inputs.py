@@ -114,12 +114,15 @@ class Whole(Kind):
     ) -> Tensor:
         """Return numbers in range: the last and the first, then random ones, then a repeated one.
 
-        Which of these come first depends on the variant.
+        Which of these come first depends on the variant. In one of three the last is not there: how
+        many there can be is not to be read from them.
         """
         count = size_of(self.upto, sizes)
+        if variant % 3 == 2 and count > 1:
+            count -= 1
         values = torch.randint(count, shape, generator=generator)
         flat = values.view(-1)
-        ends = torch.tensor([count - 1, 0])[: flat.numel()]
+        ends = torch.tensor([count - 1, 0]).roll(variant)[: flat.numel()]
         flat[: len(ends)] = ends
         if flat.numel() > 2:
             flat[-1] = flat[int(torch.randint(flat.numel() - 1, (), generator=generator))]
@@ -128,7 +131,10 @@ class Whole(Kind):
 
 @dataclass(frozen=True)
 class Mask(Kind):
-    """True and False; at least one of either where there are two entries or more."""
+    """True and False; at least one of either where there are two entries or more.
+
+    There is a True along the last axis: where all is masked out, that is a special value.
+    """
 
     share: float = 0.5
 
@@ -137,6 +143,8 @@ class Mask(Kind):
     ) -> Tensor:
         """Return a boolean tensor of which about ``share`` is True."""
         values = torch.rand(shape, generator=generator, dtype=torch.float64) < self.share
+        if shape and shape[-1] > 1:
+            values[..., variant % shape[-1]] |= ~values.any(-1)
         flat = values.view(-1)
         if flat.numel() > 1 and bool((flat == flat[0]).all()):
             flat[variant % flat.numel()] = ~flat[0]

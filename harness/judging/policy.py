@@ -8,7 +8,7 @@ from torch import Tensor
 
 from harness.candidate.introspection.derivatives import OnceOnly, second_derivatives
 from harness.candidate.introspection.reading import FRAMES
-from harness.candidate.operations import Backward, Built, Observe, Observed, Seen
+from harness.candidate.operations import Backward, Built, Observe, Observed, Seen, Stepped
 from harness.cases.cases import Case, float32_case
 from harness.cases.compare import Tolerance, difference
 from harness.course.report import Check, Flag, FlagKind
@@ -83,9 +83,10 @@ def introspect(context: StageContext) -> Introspection | None:
 
 def built_in_optimizers(context: OptimizerContext) -> Iterator[Evidence]:
     """Yield the evidence that a student's optimizer is made of one of torch's own."""
-    built = [each.built for ran in context.answers.values() for each in ran]
+    ran = [each for several in context.answers.values() for each in several]
+    replies = [reply for each in ran for reply in (each.built, *each.steps)]
     names = dict.fromkeys(
-        each.what for reply in built if isinstance(reply, Built) for each in reply.bases
+        each.what for reply in replies if isinstance(reply, Built | Stepped) for each in reply.bases
     )
     if names:
         said = ", ".join(f"torch.optim.{name}" for name in names)

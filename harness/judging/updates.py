@@ -13,15 +13,21 @@ from harness.course.report import Check, Diagnosis
 from harness.course.settings import Settings
 from harness.language import tr
 from harness.probes.optimizers import OptimizerContext, Ran
-from harness.updates.edits import Wrong, combined, hint_of, mistakes_of
+from harness.updates.edits import Wrong, combined, conventions_of, hint_of, mistakes_of
 from harness.updates.optimizer import Optimizer
+from harness.updates.recorded import Path
 from harness.updates.rule import Rule
 from harness.updates.trajectory import Trajectory
 
 # Variants of Adam differ by 2.7e-4 at least.
 SAME = 1e-7
 # The checks whose failures are read, and the trajectories to read them from.
-READ = {"update": "example", "settings": "settings", "state": "state", "missing": "missing"}
+READ = {
+    "update": ("example", "update"),
+    "settings": ("settings",),
+    "state": ("state",),
+    "missing": ("missing",),
+}
 
 
 def diagnosis_of(context: OptimizerContext, check: Check) -> Diagnosis | None:
@@ -31,15 +37,27 @@ def diagnosis_of(context: OptimizerContext, check: Check) -> Diagnosis | None:
     """
     optimizer = context.optimizer
     kind = check.id.partition("/")[2]
-    # The first of several: where shapes differ, a mistake may raise instead.
-    ran = context.answers.get(READ.get(kind, ""), [])[:1]
-    paths = [_path_of(each) for each in ran]
-    if optimizer.rule is None or not paths or any(path is None for path in paths):
+    if optimizer.rule is None:
         return None
+    right = [optimizer.rule, *(each.rule for each in conventions_of(optimizer))]
+    # Up to the first that is wrong: with the shapes of the next, a mistake may raise instead.
+    went: list[tuple[Ran, Path]] = []
+    for ran in [each for name in READ.get(kind, ()) for each in context.answers.get(name, [])]:
+        path = _path_of(ran)
+        if path is None:
+            return None
+        went.append((ran, path))
+        if not any(_leads_there(rule, ran, path) for rule in right):
+            return _read(optimizer, kind, went)
+    return None
+
+
+def _read(optimizer: Optimizer, kind: str, went: Sequence[tuple[Ran, Path]]) -> Diagnosis | None:
+    """Return the known mistake that leads everywhere that an optimizer went, if there is one."""
     # Where the rule is right, what is wrong is a habit.
     known: Iterable[Wrong] = combined(optimizer) if kind == "update" else mistakes_of(optimizer)
     for wrong in known:
-        if all(_leads_there(wrong.rule, *each) for each in zip(ran, paths, strict=True)):
+        if all(_leads_there(wrong.rule, *each) for each in reversed(went)):
             name, hint = "+".join(wrong.names), hint_of(optimizer, wrong.names)
             return Diagnosis("p", name, str(wrong.rule), str(optimizer.rule), hint)
     return None
@@ -71,7 +89,7 @@ def _news(text: str, other: str) -> str:
     return "; ".join(each for each in lines if each not in known) or lines[-1]
 
 
-def _path_of(ran: Ran) -> Sequence[tuple[Tensor, ...]] | None:
+def _path_of(ran: Ran) -> Path | None:
     """Return where the parameters went, as far as there are any."""
     path = []
     for step in ran.steps:
@@ -84,9 +102,8 @@ def _path_of(ran: Ran) -> Sequence[tuple[Tensor, ...]] | None:
     return path
 
 
-def _leads_there(rule: Rule, ran: Ran, path: Sequence[tuple[Tensor, ...]] | None) -> bool:
+def _leads_there(rule: Rule, ran: Ran, path: Path) -> bool:
     """Return whether the rule leads to the same values, step by step."""
-    assert path is not None
     trajectory = ran.trajectory
     # Who divides by a norm may have seen to it that it is not 0.
     guarded = all(bool(each.isfinite().all()) for values in path for each in values)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache, partial
-from itertools import count, zip_longest
+from itertools import accumulate, count, zip_longest
 from typing import Any, NoReturn
 
 import torch
@@ -32,6 +32,10 @@ ROUNDINGS = 64 * EPSILON
 # After so many steps tensors are counted; so many may have come, as state that each step replaces.
 MANY, SPARE = 500, 50
 ONE, TWO, THREE = ((3, 2),), ((3, 2), (3, 2)), ((3, 2), (4,), (3, 2))
+# In two groups of several, and of different lengths.
+FIVE = ((3, 2),) * 5
+# Of gradients far larger and smaller than usual: some clip them, or guard against a zero.
+SCALES = (1e3, 1e-5)
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +72,10 @@ class OptimizerContext:
         """Return the answers to the trajectories of a check, whose steps take turns."""
         builds = [self.build(each) for each in trajectories]
         scripts = [
-            [ops.Step(build.handle, step.gradients, step.settings) for step in each.steps]
+            [
+                ops.Step(build.handle, step.gradients, step.settings, step.times)
+                for step in each.steps
+            ]
             for build, each in zip(builds, trajectories, strict=True)
         ]
         turns = [each for turn in zip_longest(*scripts) for each in turn if each is not None]
@@ -128,13 +135,14 @@ def update(context: OptimizerContext) -> None:
         context.drawn(f"update/{1 + number}", at=at, large=large)
         for number, (at, large) in enumerate(purposes)
     ]
+    others += [context.drawn(f"update/{each:g}", scale=each, large=False) for each in SCALES]
     where = tr("With another optimizer, after a first one that goes the right way: ")
     _hold(context, context.run("update", others), VALUES, where)
 
 
 def settings(context: OptimizerContext) -> None:
     """Check that each group has its own hyperparameters, and that they can change on the way."""
-    ran = context.run("settings", [context.drawn("settings", *TWO, groups=2)])
+    ran = context.run("settings", [context.drawn("settings", *FIVE, groups=2)])
     detail = tr("Does step() read the hyperparameters of the group that it works on, at each step?")
     _hold(
         context,
@@ -147,7 +155,7 @@ def settings(context: OptimizerContext) -> None:
 
 def state(context: OptimizerContext) -> None:
     """Check that parameters and optimizers do not disturb each other."""
-    several = [context.drawn("state/0", *TWO), context.drawn("state/1", *THREE)]
+    several = [context.drawn("state/0", *TWO), context.drawn("state/1", *THREE, rests=True)]
     detail = tr("Does each parameter have a state of its own, and each optimizer?")
     if (rule := context.optimizer.rule) and not rule.state:
         detail = tr("Does step() do the same with each parameter, and with all of them together?")
@@ -155,7 +163,7 @@ def state(context: OptimizerContext) -> None:
         context,
         context.run("state", several),
         VALUES,
-        tr("With three parameters in two optimizers: "),
+        tr("With several parameters in two optimizers: "),
         detail,
     )
 
@@ -189,8 +197,8 @@ def purity(context: OptimizerContext) -> None:
             raise context.failed(
                 tr("step() changes a gradient, p.grad."),
                 tr(
-                    "Others may read it later. Which operation is in place, on p.grad or on what "
-                    "`state[…] = p.grad` keeps of it?"
+                    "Others may read it later. Does step() clear it, or is an operation in place, "
+                    "on p.grad or on what `state[…] = p.grad` keeps of it?"
                 ),
             )
         if not all(step.kept):
@@ -201,21 +209,19 @@ def purity(context: OptimizerContext) -> None:
                     "itself."
                 ),
             )
+        if not all(step.trainable):
+            raise context.failed(
+                tr("After step(), a parameter's requires_grad is False."),
+                tr("The next backward gives it no gradient. torch.no_grad() leaves it as it is."),
+            )
 
 
 def memory(context: OptimizerContext) -> None:
-    """Check that many steps need no more memory than one."""
-    trajectory = context.drawn("memory")
-    build = context.build(trajectory)
-    gradients = trajectory.steps[0].gradients
-    built, *steps = context.candidate.perform(
-        [
-            build,
-            ops.Step(build.handle, gradients),
-            ops.Step(build.handle, gradients, times=MANY),
-        ]
-    )
-    _, many = stepped(context, Ran(trajectory, built, tuple(steps)))
+    """Check that many steps lead where they should, and need no more memory than one."""
+    (ran,) = context.run("memory", [_with_many_steps(context.drawn("memory"))])
+    where = tr("The first step is repeated {count} times: ").format(count=MANY)
+    _hold(context, [ran], SINGLE, where)
+    _, many, _ = stepped(context, ran)
     if many.grown > SPARE:
         raise context.failed(
             tr("{count} steps leave {grown} tensors in memory.").format(
@@ -224,6 +230,13 @@ def memory(context: OptimizerContext) -> None:
             tr("What does each step keep that the next one does not need?"),
             got=float(many.grown),
         )
+
+
+@lru_cache(maxsize=256)
+def _with_many_steps(trajectory: Trajectory) -> Trajectory:
+    """Return a trajectory whose first step is repeated, as one, before its second step."""
+    first, second, *_ = trajectory.steps
+    return replace(trajectory, steps=(first, replace(first, times=MANY), second))
 
 
 def _in_float32(trajectory: Trajectory) -> Trajectory:
@@ -321,7 +334,8 @@ def _difference(
     trajectory = ran.trajectory
     way = [_moves(trajectory.start, each) for each in right]
     size = [largest(each[at] for each in way) for at in range(len(trajectory.start))]
-    for step, (reply, values) in enumerate(zip(moved, right, strict=True), start=1):
+    taken = accumulate(each.times for each in trajectory.steps)
+    for step, reply, values in zip(taken, moved, right, strict=True):
         for at, (got, value) in enumerate(zip(reply.parameters, values, strict=True)):
             called = _called(at, values)
             assert isinstance(got, Tensor)

@@ -249,7 +249,7 @@ _OF_OPTIMIZERS: Mapping[str, tuple[str, Callable[[OptimizerContext], None]]] = {
     "missing": (tr("A parameter without a gradient stays where it is"), optimizers.missing),
     "precision": (tr("Steps keep double precision, and work in single too"), optimizers.precision),
     "purity": (tr("Gradients stay, and parameters are changed in place"), optimizers.purity),
-    "memory": (tr("Many steps need no more memory than one"), optimizers.memory),
+    "memory": (tr("Many steps stay right and need no more memory than one"), optimizers.memory),
 }
 
 

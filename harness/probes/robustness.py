@@ -1,13 +1,21 @@
 """Check what torch relies on beyond the gradients, once the gradients themselves are right."""
 
 import math
+from dataclasses import replace
 from itertools import product
 from operator import lt
 
 from torch import Tensor
 
 from harness.candidate.operations import Backward, Operation, Read, Trouble, Unchanged
-from harness.cases.cases import Case, extreme_cases, layout_cases, memory_cases, shuffled
+from harness.cases.cases import (
+    Case,
+    extreme_cases,
+    layout_cases,
+    memory_cases,
+    reaching_far,
+    shuffled,
+)
 from harness.cases.compare import DIGITS, EXTREMES, PRECISION
 from harness.course.numbers import number
 from harness.language import tr
@@ -87,11 +95,14 @@ def _outputs_are_right(context: StageContext) -> bool:
 def stability(context: StageContext) -> None:
     """Raise Failed unless values far from zero give finite, right results."""
     cases = extreme_cases(context.stage, context.seed, context.sizes_for("stability"))
+    # What is computed from several large numbers, as a difference of them, is rounded as they are.
+    mixes = reaching_far(context.stage) is None
     for call in context.ask(cases):
+        room = EXTREMES.room * (max(1.0, call.case.input_max_abs) if mixes else 1.0)
         try:
             judge_output(context, call.case, call.outputs, EXTREMES)
             for name in context.sound:
-                judge_gradient(call, name, EXTREMES)
+                judge_gradient(call, name, replace(EXTREMES, room=room))
         except Failed as failed:
             values = "; ".join(
                 tr("{name} from {min} to {max}").format(
@@ -134,7 +145,7 @@ def _far_out(got: float | None) -> str:
 
 def purity(context: StageContext) -> None:
     """Raise Failed if a call changes its inputs or the upstream gradient."""
-    for case in context.cases[1:3]:
+    for case in context.cases[1:]:
         handle = next(context.handles)
         script: list[Operation] = [context.forward_of(case, handle)]
         script += [Backward(handle, upstream) for upstream in case.upstreams]
@@ -251,7 +262,8 @@ def layout(context: StageContext) -> None:
 
 def subsets(context: StageContext) -> None:
     """Raise Failed unless each input gets its gradient whichever others need one."""
-    case = context.cases[1]
+    # The first of those in which most tensors are there.
+    case = max(context.cases[1:], key=lambda each: sum(context.stage.with_gradient(each.inputs)))
     has = context.stage.with_gradient(case.inputs)
     subsets = (
         chosen

@@ -29,19 +29,26 @@ def drawn(
     groups: int = 1,
     absent: bool = False,
     large: bool = True,
+    scale: float = 1.0,
+    rests: bool = False,
 ) -> Trajectory:
     """Return a trajectory whose settings are near those of the try with the index ``at``.
 
     The parameters take turns in the groups, and with several groups the rate changes on the way.
     With ``absent`` the first parameter has no gradient at one step, the others at some before;
-    ``large`` makes epsilon matter.
+    ``large`` makes epsilon matter. The gradients are multiplied by ``scale``, and the parameters
+    with them if it is small. If the first parameter ``rests``, its first gradient is 0.
     """
-    start = tuple(2 * _normal(generator, shape) for shape in shapes)
+    start = tuple(2 * min(1.0, scale) * _normal(generator, shape) for shape in shapes)
     count = _steps_for(optimizer.tries[at])
     zero = 2 + _below(generator, STEPS - 4)
     steps = []
     for number in range(count):
-        found = [_gradient(generator, shape, number == zero) for shape in shapes]
+        still = [number == zero or (rests and number == k == 0) for k in range(len(shapes))]
+        found = [
+            scale * _gradient(generator, shape, zero)
+            for shape, zero in zip(shapes, still, strict=True)
+        ]
         gone = [absent and (number < 3 if k else number == count - 3) for k in range(len(found))]
         pairs = zip(found, gone, strict=True)
         steps.append(Step(tuple(None if is_gone else each for each, is_gone in pairs)))

@@ -113,7 +113,7 @@ class Optimizer:
         given = ops.Build(0, self.name, trajectory.start, trajectory.groups, trajectory.settings)
         descent, _ = build(given, {self.name: as_class(self)})
         for step in trajectory.steps:
-            moved = descent.step(ops.Step(0, step.gradients, step.settings))
+            moved = descent.step(ops.Step(0, step.gradients, step.settings, step.times))
             yield tuple(each for each in moved.parameters if isinstance(each, Tensor))
 
 

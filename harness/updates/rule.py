@@ -28,7 +28,7 @@ from harness.updates.trajectory import Trajectory
 # it is updated. "still" leaves the parameters as they are.
 Habit = Literal["forgets", "shares", "counts updates", "counts steps", "late", "still"]
 _SAID: Mapping[Habit, str] = {
-    "shares": "all parameters have one state",
+    "shares": "parameters share a state",
     "counts updates": "t counts the updates of all parameters",
     "counts steps": "t counts the steps",
 }
@@ -124,9 +124,11 @@ class Rule:
         if "shares" in self.habits:
             states = [states[0]] * len(values)
         counts = [0] * len(values)
-        for number, (settings, step) in enumerate(trajectory.with_settings(), start=1):
+        number = 0
+        for settings, step in trajectory.with_settings():
             total = total_norm(step.gradients)
-            for at, g in enumerate(step.gradients):
+            number += step.times
+            for at, g in [*enumerate(step.gradients)] * step.times:
                 if g is None:
                     continue
                 if "forgets" in self.habits:

@@ -17,10 +17,14 @@ Values = tuple[Tensor, ...]
 
 @dataclass(frozen=True)
 class Step:
-    """The gradient of each parameter, None for one without; ``settings`` change those of groups."""
+    """The gradient of each parameter, None for one without; ``settings`` change those of groups.
+
+    It is taken so many ``times``, as one.
+    """
 
     gradients: tuple[Tensor | None, ...]
     settings: tuple[Settings, ...] = ()
+    times: int = 1
 
 
 # Compared by identity, so that it can be a key of what is made of it.
