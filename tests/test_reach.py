@@ -163,13 +163,14 @@ SHIFTS = {
     "the least": lambda z: z.min(1, keepdim=True).values,
     "the maximum with another sign": lambda z: (-z).max(1, keepdim=True).values,
     "the mean": lambda z: z.mean(1, keepdim=True),
+    "the maximum of the row and 0": lambda z: z.max(1, keepdim=True).values.clamp(min=0),
     "the first": lambda z: z[:, :1],
     "the last": lambda z: z[:, -1:],
 }
 
 
-def shifted_by(shift):
-    """Cross-entropy whose backward subtracts a shift before it takes exponentials."""
+def cross_entropy_from(softmax, classes=lambda z: z.shape[1]):
+    """Cross-entropy whose backward has a softmax, and one-hot labels of so many classes."""
 
     class CrossEntropy(torch.autograd.Function):
         @staticmethod
@@ -180,21 +181,48 @@ def shifted_by(shift):
         @staticmethod
         def backward(ctx, g):
             z, y = ctx.saved_tensors
-            powers = (z - shift(z)).exp()
-            p = powers / powers.sum(1, keepdim=True)
-            return g * (p - torch.nn.functional.one_hot(y, z.shape[1])) / len(y), None
+            one_hot = torch.nn.functional.one_hot(y, classes(z))
+            return g * (softmax(z) - one_hot) / len(y), None
 
     return CrossEntropy
+
+
+def shifted_by(shift):
+    """Softmax that subtracts a shift before it takes exponentials."""
+
+    def softmax(z):
+        powers = (z - shift(z)).exp()
+        return powers / powers.sum(1, keepdim=True)
+
+    return softmax
+
+
+def outcomes_of(function, seed, *only):
+    candidate = Workbench({"CrossEntropy": function})
+    ids = [f"cross-entropy/{each}" for each in only]
+    return judge(load_assignment("classifier"), candidate, seed=seed, only=ids).report
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("name", [*SHIFTS, "the maximum of each row"])
 def test_a_softmax_is_stable_only_if_the_maximum_of_each_row_is_subtracted(name, seed):
     shift = SHIFTS.get(name, lambda z: z.max(1, keepdim=True).values)
-    only = ["cross-entropy/stability"]
-    candidate = Workbench({"CrossEntropy": shifted_by(shift)})
-    report = judge(load_assignment("classifier"), candidate, seed=seed, only=only).report
+    report = outcomes_of(cross_entropy_from(shifted_by(shift)), seed, "stability")
     assert report.passed == (name not in SHIFTS)
+
+
+@pytest.mark.parametrize("seed", [*SEEDS, 10, 12, 18])
+def test_a_softmax_in_log_space_is_stable_though_large_scores_round_it(seed):
+    def softmax(z):
+        return (z - z.logsumexp(1, keepdim=True)).exp()
+
+    assert outcomes_of(cross_entropy_from(softmax), seed, "stability").passed
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_how_many_classes_there_are_is_not_to_be_read_from_the_labels(seed):
+    counted = cross_entropy_from(lambda z: z.softmax(1), lambda _: -1)
+    assert not outcomes_of(counted, seed, "gradient/z").passed
 
 
 def cut_at(limit):

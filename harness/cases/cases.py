@@ -159,6 +159,23 @@ def sizes_for(purpose: str, seed: int, stage: Stage, sizes: Sequence[Sizes]) -> 
     return tuple(shuffled(fit or sizes, seed, purpose, "sizes"))
 
 
+def covering(stage: Stage, sizes: Sequence[Sizes]) -> tuple[Sizes, ...]:
+    """Return the first of the sizes, and those with a choice that none before them has.
+
+    Choices are given values, whether an optional tensor is there, and how many tensors there are.
+    A stage that is recorded has the first only.
+    """
+    seen: set[str] = set()
+    chosen: list[Sizes] = []
+    for each in sizes:
+        named = {f"{name} {x!r}" for name, x in each.items() if not name.isidentifier()}
+        named |= {f"{name} {each[name]!r}" for name in stage.inputs if name in each}
+        if not chosen or (named - seen and not stage.recorded):
+            chosen.append(each)
+        seen |= named
+    return tuple(chosen)
+
+
 def _sides(stage: Stage, sizes: Sizes) -> list[int]:
     return [size for name, size in sizes.items() if type(size) is int and name not in stage.inputs]
 
@@ -375,9 +392,10 @@ def _transposed(value: Any, generator: torch.Generator) -> Any:
     """Return a tensor with two axes swapped in memory; anything else as it is."""
     if not isinstance(value, Tensor) or value.dim() < 2:
         return value
-    one, other = 0, 1
-    if value.dim() > 2:
-        one, other = torch.randperm(value.dim(), generator=generator)[:2].tolist()
+    # With an axis of length 1 nothing would change.
+    longer = [axis for axis, length in enumerate(value.shape) if length > 1]
+    axes = longer if len(longer) > 1 else range(value.dim())
+    one, other = (axes[at] for at in torch.randperm(len(axes), generator=generator)[:2].tolist())
     return value.transpose(one, other).contiguous().transpose(one, other)
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from harness.candidate import operations as ops
-from harness.cases.cases import Case, cases_for, sizes_for
+from harness.cases.cases import Case, cases_for, covering, sizes_for
 from harness.causes.explaining import NOWHERE, explanation, is_mixture
 from harness.causes.explaining import Call as RaisingCall
 from harness.course.inputs import Sizes
@@ -161,6 +161,10 @@ class StageContext:
     def sizes_for(self, purpose: str) -> Sizes:
         """Return the sizes that the seed chooses for the cases of a check."""
         return sizes_for(purpose, self.seed, self.stage, self.stage.sizes)[0]
+
+    def covering_sizes_for(self, purpose: str) -> tuple[Sizes, ...]:
+        """Return sizes that the seed chooses for the cases of a check, with every choice."""
+        return covering(self.stage, sizes_for(purpose, self.seed, self.stage, self.stage.sizes))
 
     @cached_property
     def example(self) -> tuple[ops.Reply, list[Call]]:

@@ -24,15 +24,19 @@ def judge_in_float32(context: StageContext, *, forward: bool) -> None:
     With ``forward``, judge the output too. A stage that raises, or returns float64, is right, and
     gets advice. The reference computes in float64, from the same values.
     """
-    case = float32_case(context.stage, context.seed, context.sizes_for("float32"))
-    (call,) = context.ask([case])
-    if not advise_on_dtype(call):
-        return
-    stage, wrong = context.stage, tr("is wrong for inputs in float32.")
+    sizes = context.covering_sizes_for("float32")
+    for call in context.ask([float32_case(context.stage, context.seed, each) for each in sizes]):
+        if advise_on_dtype(call):
+            _judge(call, forward=forward)
+
+
+def _judge(call: Call, *, forward: bool) -> None:
+    context, stage = call.context, call.context.stage
+    wrong = tr("is wrong for inputs in float32.")
     _ = call.values
     if forward:
         with restating(f"{stage.forward_name} {wrong}", _DTYPE):
-            judge_output(context, case, call.outputs, FLOAT32)
+            judge_output(context, call.case, call.outputs, FLOAT32)
     for name in context.sound:
         with restating(f"{stage.backward_name}: ∂C/∂{name} {wrong}", _DTYPE):
             judge_gradient(call, name, FLOAT32)

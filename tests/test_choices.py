@@ -1,0 +1,106 @@
+"""Checks beside the gradients meet every given value, and every number of tensors."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.autograd import Function
+
+from harness.candidate.workbench import Workbench
+from harness.declare import assignment, stage
+from harness.judging.judge import judge
+
+TOTAL = stage(
+    "Sum",
+    "x[N M K], axis, keepdim -> s",
+    torch.sum,
+    inputs={"axis": [0, 1, -1], "keepdim": [False, True]},
+)
+JOINED = stage(
+    "Concat", "axis, x*[N D] -> z", lambda axis, *x: torch.cat(x, axis), inputs={"axis": [0, 1]}
+)
+SEEDS = [*range(4), *(pytest.param(seed, marks=pytest.mark.proof) for seed in range(4, 12))]
+
+
+def failed(declared, function, seed):
+    """The checks that the function fails."""
+    report = judge(
+        assignment("Own", [declared]), Workbench({declared.name: function}), seed=seed
+    ).report
+    return {
+        each.id.partition("/")[2] for each in report.checks if each.outcome in ("failed", "error")
+    }
+
+
+class Sum(Function):
+    @staticmethod
+    def forward(ctx, x, axis, keepdim):
+        ctx.shape, ctx.axis, ctx.keepdim, ctx.dtype = x.shape, axis, keepdim, x.dtype
+        return x.sum(axis, keepdim)
+
+    @staticmethod
+    def backward(ctx, g):
+        g = g if ctx.keepdim else g.unsqueeze(ctx.axis)
+        return g.expand(ctx.shape), None, None
+
+
+class Viewed(Sum):
+    @staticmethod
+    def backward(ctx, g):
+        g = g.view(-1).view(g.shape) if ctx.keepdim else g.unsqueeze(ctx.axis)
+        return g.expand(ctx.shape), None, None
+
+
+class DoubledInFloat32(Sum):
+    @staticmethod
+    def backward(ctx, g):
+        g = g if ctx.keepdim else g.unsqueeze(ctx.axis)
+        doubled = ctx.axis == 1 and ctx.dtype == torch.float32
+        return g.expand(ctx.shape) * (2 if doubled else 1), None, None
+
+
+class Concat(Function):
+    @staticmethod
+    def forward(ctx, axis, *xs):
+        ctx.axis, ctx.lengths = axis, [x.shape[axis] for x in xs]
+        return torch.cat(xs, axis)
+
+    @staticmethod
+    def backward(ctx, g):
+        return None, *g.split(ctx.lengths, ctx.axis)
+
+
+class OnlyWanted(Concat):
+    @staticmethod
+    def backward(ctx, g):
+        parts = zip(g.split(ctx.lengths, ctx.axis), ctx.needs_input_grad[1:], strict=True)
+        return None, *(part for part, wanted in parts if wanted)
+
+
+class EmptiesOne(Concat):
+    @staticmethod
+    def forward(ctx, axis, *xs):
+        ctx.axis, ctx.lengths = axis, [x.shape[axis] for x in xs]
+        joined = torch.cat(xs, axis)
+        if len(xs) == 1:
+            xs[0].detach().zero_()
+        return joined
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize(
+    ("declared", "function", "fails"),
+    [
+        (TOTAL, Sum, set()),
+        (TOTAL, Viewed, {"layout"}),
+        (TOTAL, DoubledInFloat32, {"precision"}),
+        (JOINED, Concat, set()),
+        (JOINED, OnlyWanted, {"subsets"}),
+        (JOINED, EmptiesOne, {"purity"}),
+    ],
+    ids=lambda each: getattr(each, "__name__", None),
+)
+def test_what_goes_wrong_for_one_choice_only_fails_under_every_seed(
+    declared, function, fails, seed
+):
+    assert failed(declared, function, seed) == fails
