@@ -4,7 +4,8 @@ import ast
 import os
 import re
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -142,13 +143,8 @@ class Handout:
     def _judged(self, stages: Collection[str | None], candidate: Candidate) -> Checked:
         settings = settings_beside(Path.cwd(), self.assignment.name)
         wanted = [check.id for check in plan(self.assignment, settings) if check.stage in stages]
-        # What is judged is made on the CPU, whatever the notebook has set.
-        device = torch.get_default_device()
-        torch.set_default_device(None)
-        try:
+        with _on_the_cpu():
             judged = judge(self.assignment, candidate, settings=settings, only=wanted)
-        finally:
-            torch.set_default_device(device if device.type != "cpu" else None)
         report = for_student(judged.report, settings)
         return Checked(report, self.assignment, judged.run, judged.reference)
 
@@ -175,6 +171,21 @@ class Handout:
         for each in parts:
             _check_is_current(each.__name__)
         return {each.__name__: each for each in parts}
+
+
+@contextmanager
+def _on_the_cpu() -> Iterator[None]:
+    """Make new tensors on the CPU meanwhile, whatever the notebook has set."""
+    # torch.get_default_device fails in torch 2.4, once the device was set to None.
+    device = torch.empty(0).device
+    if device.type == "cpu":
+        yield
+        return
+    torch.set_default_device(None)
+    try:
+        yield
+    finally:
+        torch.set_default_device(device)
 
 
 def _check_is_current(name: str) -> None:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from grading.parsing.choosing import source_of
 from grading.parsing.source import FILE_LIMIT
 from grading.submissions import reading as submissions
+from grading.submissions.opening import opened
 from grading.submissions.reading import (
     Entry,
     digest_of,
@@ -281,6 +282,13 @@ class TestZips:
         many = self.written(*((f"{number}.txt", b"") for number in range(10_001)))
         monkeypatch.delattr(zipfile, "ZipFile")
         assert "more than 10000 files" in self.reason(tmp_path, many)
+
+    def test_a_member_without_a_name_is_none(self, tmp_path):
+        data = self.written(("a.py", b"x = 1\n"), ("b.py", b"y = 1\n")).replace(b"b.py", b"\0.py")
+        write(tmp_path / "alice.zip", data)
+        assert read_all(tmp_path)["alice"].source.cells[0].text == "x = 1\n"
+        with opened(tmp_path / "alice.zip") as (folder, _):
+            assert [each.name for each in folder.iterdir()] == ["a.py"]
 
     def test_a_link_inside_is_not_followed(self, tmp_path):
         link = zipfile.ZipInfo("work.py")

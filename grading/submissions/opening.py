@@ -61,7 +61,8 @@ def _unpack(path: Path, folder: Path) -> None:
 def _is_left_out(member: zipfile.ZipInfo) -> bool:
     parts = _parts(member)
     link = stat.S_ISLNK(member.external_attr >> 16)
-    return member.is_dir() or link or not parts or any(map(ignored, parts))
+    # A damaged name can be empty, which zipfile's is_dir does not expect.
+    return not parts or link or member.is_dir() or any(map(ignored, parts))
 
 
 def _parts(member: zipfile.ZipInfo) -> tuple[str, ...]:
