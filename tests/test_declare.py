@@ -165,7 +165,7 @@ def test_labels_hold_the_first_the_last_and_a_repeated_one(count, shape, variant
         drawn = kind.draw(generator, tuple(shape), {"K": count}, variant)
         found = drawn.flatten().tolist()
         assert drawn.dtype == torch.int64 and list(drawn.shape) == shape
-        # In some the last is left out: how many there are is not to be read from them.
+        # Every third variant leaves out the last.
         last = max(0, count - 2) if variant % 3 == 2 else count - 1
         assert all(0 <= each <= last for each in found)
         assert last in found or (len(found) == 1 and found == [0])

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from grading.nbgrader.handout import module_text
 from grading.verify.case import Solution, unsolved
 from grading.verify.optimizers import class_text, optimizer_controls
+from harness.candidate.values import same
 from harness.candidate.workbench import Workbench
 from harness.course.assignment import Assignment
 from harness.course.assignments import load_assignment
@@ -298,6 +299,18 @@ class TestNames:
         catalogue = catalogue_of(LIKE["Adam"])
         assert {*catalogue} - found == set()
         assert all(table["hint"] for table in catalogue.values())
+
+    @pytest.mark.parametrize("name", LIKE)
+    def test_a_step_taken_three_times_is_three_steps(self, name: str) -> None:
+        like = LIKE[name]
+        once = drawn(like, torch.Generator().manual_seed(0), ((3, 2), (3, 2)), absent=True)
+        thrice = replace(once, steps=tuple(replace(each, times=3) for each in once.steps))
+        apart = replace(once, steps=tuple(each for each in once.steps for _ in range(3)))
+        rules = [each.rule for each in (*mistakes_of(like), *conventions_of(like))]
+        for rule in filter(None, (like.rule, *rules)):
+            *_, last = rule.path(thrice)
+            *_, right = rule.path(apart)
+            assert all(map(same, last, right)), str(rule)
 
     def test_a_mistake_and_a_pair_are_named_with_their_formula(self) -> None:
         code = class_text(

@@ -101,8 +101,8 @@ def contents(name: str, data: bytes) -> Contents:
         path = _path(member)
         form = form_of(path.name)
         parts = [part for part in path.parts if part != ".."]
-        # A damaged name can be empty, which zipfile's is_dir does not expect.
-        if member.filename[-1:] in ("", "/") or any(map(ignored, parts)):
+        # Without a name, is_dir would raise.
+        if not path.parts or member.is_dir() or any(map(ignored, parts)):
             continue
         if stat.S_ISLNK(member.external_attr >> 16):
             notes.append(f"{last_name(path.name)} in {name} is a link, which is not followed.")

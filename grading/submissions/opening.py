@@ -61,7 +61,7 @@ def _unpack(path: Path, folder: Path) -> None:
 def _is_left_out(member: zipfile.ZipInfo) -> bool:
     parts = _parts(member)
     link = stat.S_ISLNK(member.external_attr >> 16)
-    # A damaged name can be empty, which zipfile's is_dir does not expect.
+    # Without a name, is_dir would raise.
     return not parts or link or member.is_dir() or any(map(ignored, parts))
 
 

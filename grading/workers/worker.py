@@ -17,7 +17,7 @@ from multiprocessing.process import BaseProcess
 # One thread: more only burn processor time at these sizes, and forks do not mix with threads.
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[_name] = "1"
-# For each GPU that it sees, autograd starts a thread, and after a fork it refuses to work.
+# Autograd starts a thread for each visible GPU, and then does not work after a fork.
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 import torch

@@ -43,7 +43,7 @@ class Descent:
             ),
             tuple(value.requires_grad for value in self.parameters),
             grown,
-            # Some are made by the first step only.
+            # Some are only made in the first step.
             _built_in(self.optimizer) if op.times > 1 else (),
         )
 

@@ -78,6 +78,5 @@ def snapshot(value: object) -> Returned:
 
 def _unlike_most(value: Tensor) -> str:
     """Return what to call a tensor that is not an ordinary array of numbers."""
-    if value.is_nested or value.is_quantized:
-        return f"{'nested' if value.is_nested else 'quantized'} tensor"
-    return f"{'mkldnn' if value.is_mkldnn else 'sparse'} tensor"
+    kinds = [each for each in ("nested", "quantized", "mkldnn") if getattr(value, f"is_{each}")]
+    return f"{[*kinds, 'sparse'][0]} tensor"

@@ -23,7 +23,7 @@ C = TypeVar("C", bound=Hashable)
 # that no candidate is judged with.
 EXAMPLE_SEED, PUBLIC_SEED, GENERIC_SEED = -1, -2, -3
 SCALES = (1.0, 1e-3, 1e3)
-# The index of the one case in float32.
+# The index of the one case in float32: an even one, as odd ones move single numbers far from 0.
 IN_FLOAT32 = -2
 # The indices of cases that only the diagnosis uses.
 FRESH = (101, 102)
@@ -302,8 +302,8 @@ def _extremes(
 ) -> Iterator[Tensor]:
     """Yield tensors of one shape that hold numbers near each of the values, no larger.
 
-    The outermost are kept near: what overflows at 800 need not do so at 600, and an exponential
-    that is 0 at −750 is none at −740.
+    The outermost are kept near: what overflows at 800 need not do so at 600, and exp is 0 at −750
+    but not at −740.
     """
     if not values:
         return

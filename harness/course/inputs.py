@@ -114,8 +114,8 @@ class Whole(Kind):
     ) -> Tensor:
         """Return numbers in range: the last and the first, then random ones, then a repeated one.
 
-        Which of these come first depends on the variant. In one of three the last is not there: how
-        many there can be is not to be read from them.
+        Which of these come first depends on the variant. Every third variant leaves out the last
+        number: how many there are cannot be read from those drawn.
         """
         count = size_of(self.upto, sizes)
         if variant % 3 == 2 and count > 1:
@@ -133,7 +133,7 @@ class Whole(Kind):
 class Mask(Kind):
     """True and False; at least one of either where there are two entries or more.
 
-    There is a True along the last axis: where all is masked out, that is a special value.
+    Each slice along the last axis has a True: slices that are masked out are special values.
     """
 
     share: float = 0.5

@@ -212,7 +212,7 @@ def purity(context: OptimizerContext) -> None:
         if not all(step.trainable):
             raise context.failed(
                 tr("After step(), a parameter's requires_grad is False."),
-                tr("The next backward gives it no gradient. torch.no_grad() leaves it as it is."),
+                tr("The next backward gives it no gradient. torch.no_grad() does not change it."),
             )
 
 
@@ -234,7 +234,7 @@ def memory(context: OptimizerContext) -> None:
 
 @lru_cache(maxsize=256)
 def _with_many_steps(trajectory: Trajectory) -> Trajectory:
-    """Return a trajectory whose first step is repeated, as one, before its second step."""
+    """Return a trajectory of two steps whose first is taken many times more in between."""
     first, second, *_ = trajectory.steps
     return replace(trajectory, steps=(first, replace(first, times=MANY), second))
 

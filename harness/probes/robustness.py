@@ -95,14 +95,15 @@ def _outputs_are_right(context: StageContext) -> bool:
 def stability(context: StageContext) -> None:
     """Raise Failed unless values far from zero give finite, right results."""
     cases = extreme_cases(context.stage, context.seed, context.sizes_for("stability"))
-    # What is computed from several large numbers, as a difference of them, is rounded as they are.
+    # A difference of large numbers is only as exact as those are.
     mixes = reaching_far(context.stage) is None
     for call in context.ask(cases):
-        room = EXTREMES.room * (max(1.0, call.case.input_max_abs) if mixes else 1.0)
+        size = max(1.0, call.case.input_max_abs) if mixes else 1.0
+        tolerance = replace(EXTREMES, room=EXTREMES.room * size)
         try:
             judge_output(context, call.case, call.outputs, EXTREMES)
             for name in context.sound:
-                judge_gradient(call, name, replace(EXTREMES, room=room))
+                judge_gradient(call, name, tolerance)
         except Failed as failed:
             values = "; ".join(
                 tr("{name} from {min} to {max}").format(
@@ -145,11 +146,15 @@ def _far_out(got: float | None) -> str:
 
 def purity(context: StageContext) -> None:
     """Raise Failed if a call changes its inputs or the upstream gradient."""
+    script: list[Operation] = []
     for case in context.cases[1:]:
         handle = next(context.handles)
-        script: list[Operation] = [context.forward_of(case, handle)]
+        script.append(context.forward_of(case, handle))
         script += [Backward(handle, upstream) for upstream in case.upstreams]
-        reply = context.candidate.perform([*script, Read(handle)])[-1]
+        script.append(Read(handle))
+    pairs = zip(script, context.candidate.perform(script), strict=True)
+    looks = [reply for operation, reply in pairs if isinstance(operation, Read)]
+    for case, reply in zip(context.cases[1:], looks, strict=True):
         if isinstance(reply, Trouble):
             context.fail(reply, "backward", case)
         assert isinstance(reply, Unchanged)

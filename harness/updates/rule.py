@@ -127,8 +127,9 @@ class Rule:
         number = 0
         for settings, step in trajectory.with_settings():
             total = total_norm(step.gradients)
-            number += step.times
             for at, g in [*enumerate(step.gradients)] * step.times:
+                if at == 0:
+                    number += 1
                 if g is None:
                     continue
                 if "forgets" in self.habits:

@@ -19,7 +19,7 @@ Values = tuple[Tensor, ...]
 class Step:
     """The gradient of each parameter, None for one without; ``settings`` change those of groups.
 
-    It is taken so many ``times``, as one.
+    The step is taken ``times`` times before anyone looks at the parameters.
     """
 
     gradients: tuple[Tensor | None, ...]
