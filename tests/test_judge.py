@@ -206,8 +206,18 @@ class TestShape:
                 "returned a sparse tensor for b where a tensor belongs. .to_dense()",
             ),
             (lambda g: g.sum(0) * 1j, "returned complex numbers for b, which is real"),
+            (lambda g: torch.nested.nested_tensor([*g]), "returned a nested tensor for b"),
+            (
+                lambda g: torch.quantize_per_tensor(g.sum(0).float(), 0.1, 0, torch.qint8),
+                "returned a quantized tensor for b",
+            ),
+            (
+                lambda g: torch.zeros(1, 1).expand(10**6, 10**6),
+                "returned a tensor of 1000000000000 numbers for b",
+            ),
         ],
     )
+    @pytest.mark.filterwarnings("ignore")  # of torch's, about kinds that are new or deprecated
     def test_an_unusual_tensor_is_wrong_with_the_reason(self, make, said):
         done, report = self.of_bias(make)
         assert (done["gradient/w"], done["gradient/b"]) == ("passed", "failed")

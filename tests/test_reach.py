@@ -157,6 +157,23 @@ def test_extremes_come_near_each_that_is_declared(assignment, seed):
         assert ((near > (0.9 if abs(extreme) == 800 else 0.75)) & (near <= 1)).any()
 
 
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_sigmoid_that_is_cut_off_far_out_is_not_stable(seed):
+    class Cut(Sigmoid):
+        @staticmethod
+        def forward(ctx, z):
+            a = torch.sigmoid(z.clamp(-30, 30))
+            ctx.save_for_backward(a)
+            return a
+
+        @staticmethod
+        def backward(ctx, g):
+            (a,) = ctx.saved_tensors
+            return g * a * (1 - a)
+
+    assert outcomes(ASSIGNMENTS[1], Cut, seed).keys() == {"stability"}
+
+
 SHIFTS = {
     "the maximum of all": lambda z: z.max(),
     "the maximum of another axis": lambda z: z.max(0, keepdim=True).values,

@@ -236,6 +236,19 @@ def test_replies_tell_tensor_none_and_other_apart():
     assert back.values[1] is None and back.values[2] == Other("list")
 
 
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (torch.ones((1,) * 20), "tensor of 20 dimensions"),
+        (torch.empty(0, 2**40), "tensor of 2 dimensions"),
+        (torch.ones(2**21), "tensor of 2097152 numbers"),
+    ],
+)
+def test_a_tensor_over_the_caps_is_told_as_one(value, told):
+    (back,) = answered([Returns((value.double(),))])
+    assert back == Returns((Other(told),))
+
+
 def test_introspection_survives_but_for_the_code_which_stands_in_the_source():
     seen = Seen("aten.mul", "line 3", "a * b")
     told = Observed((seen,), (), (seen, seen), (), "MulBackward0", True, (torch.ones(2), None))

@@ -223,6 +223,10 @@ def returned_data(answered: Answered, value: Returned) -> ReturnedData:
         return Other(value.kind[:KIND_LIMIT])
     if value.nbytes > TENSOR_LIMIT:
         return Other(f"tensor of {value.numel()} numbers")
+    try:
+        _count(tuple(value.shape))
+    except ProtocolError:
+        return Other(f"tensor of {value.dim()} dimensions")
     if value.dtype not in _NAMES:
         return Other(f"{_dtype_name(value)} tensor")
     return answered.at(value)

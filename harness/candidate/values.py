@@ -9,6 +9,9 @@ from torch import Tensor
 
 from harness.candidate.operations import Other, Returned, Value
 
+# A tensor of more is not copied.
+MOST_NUMBERS = 2**27
+
 
 class NothingToCall(Exception):
     """There is no function, or no backward, to call; the text says why."""
@@ -65,18 +68,25 @@ def snapshot(value: object) -> Returned:
         return None
     if not isinstance(value, Tensor):
         return Other(type(value).__name__)
-    if type(value) is Tensor and value.layout == torch.strided and value.device.type == "cpu":
+    if type(value) is Tensor and not _unlike_most(value):
         return value.detach().clone()
     # A subclass may answer through __torch_function__; the data underneath is what counts.
     with torch._C.DisableTorchFunctionSubclass():
-        if value.device.type != "cpu":
-            return Other(f"{value.device.type} tensor")
-        if value.layout != torch.strided or value.is_nested or value.is_quantized:
-            return Other(_unlike_most(value))
+        if kind := _unlike_most(value):
+            return Other(kind)
         return torch.Tensor.as_subclass(torch.Tensor.detach(value), Tensor).clone()
 
 
 def _unlike_most(value: Tensor) -> str:
-    """Return what to call a tensor that is not an ordinary array of numbers."""
-    kinds = [each for each in ("nested", "quantized", "mkldnn") if getattr(value, f"is_{each}")]
-    return f"{[*kinds, 'sparse'][0]} tensor"
+    """Return what to call a tensor that is not an ordinary array of numbers, "" for one that is.
+
+    Some of those cannot be copied, as an expanded one of more numbers than memory can hold.
+    """
+    if value.device.type != "cpu":
+        return f"{value.device.type} tensor"
+    for kind in ("nested", "quantized", "mkldnn"):
+        if getattr(value, f"is_{kind}"):
+            return f"{kind} tensor"
+    if value.layout != torch.strided:
+        return "sparse tensor"
+    return f"tensor of {value.numel()} numbers" if value.numel() > MOST_NUMBERS else ""

@@ -192,7 +192,7 @@ def make_case(stage: Stage, seed: int, sizes: Sizes, index: int) -> Case:
     for attempt in range(TRIES):
         inputs = stage.sample(generator, sizes, variant)
         outputs = stage.run(inputs)
-        if (reaching := reaching_far(stage)) and seed != EXAMPLE_SEED:
+        if (reaching := _reaching_far(stage)) and seed != EXAMPLE_SEED:
             moved = reaching.sample(generator, sizes, variant)
             reached = stage.run(moved)
             if all(bool(each.isfinite().all()) for each in reached):
@@ -208,7 +208,7 @@ def make_case(stage: Stage, seed: int, sizes: Sizes, index: int) -> Case:
 
 
 @lru_cache
-def reaching_far(stage: Stage) -> Stage | None:
+def _reaching_far(stage: Stage) -> Stage | None:
     """Return an activation, such as ReLU, with inputs that reach far; None for any other stage.
 
     An activation has one input with a gradient, and its output has that shape. Far from zero its
@@ -222,6 +222,25 @@ def reaching_far(stage: Stage) -> Stage | None:
         return None
     far = replace(of, kind=Real(sampler=spread_far))
     return replace(stage, inputs={**stage.inputs, of.name: far})
+
+
+@lru_cache
+def mixes_numbers(stage: Stage) -> bool:
+    """Return whether an entry of the output depends on several numbers, unlike a sigmoid's."""
+    if stage.recorded:
+        return stage.recorded.mixes
+    inputs = stage.sample(generator_for(GENERIC_SEED, stage.name, "mixes"), stage.sizes[0])
+    upstream = tuple(_of_first_entry(each) for each in stage.run(inputs))
+    gradients = stage.true_gradients(inputs, upstream)
+    return sum(int(each.count_nonzero()) for each in gradients if each is not None) > 1
+
+
+def _of_first_entry(output: Tensor) -> Tensor | None:
+    """Return the upstream of an output of which the first entry counts alone."""
+    if not output.is_floating_point():
+        return None
+    places = torch.arange(output.numel()).reshape(output.shape)
+    return (places == 0).double()
 
 
 def alone(upstream: Upstream) -> tuple[Upstream, ...]:

@@ -20,11 +20,13 @@ class NotRecorded(LookupError):
 class Recorded(ABC):
     """The answers of a forward to the public cases, in the place of its code.
 
-    ``sizes`` are those that the stage is tried at, ``axes`` the dimensions of its outputs.
+    ``sizes`` are those that the stage is tried at, ``axes`` the dimensions of its outputs. If it
+    ``mixes``, an entry of the output depends on several numbers.
     """
 
     sizes: tuple[Sizes, ...]
     axes: tuple[tuple[str, ...] | None, ...]
+    mixes: bool
 
     @abstractmethod
     def cases(self, purpose: str) -> Any:

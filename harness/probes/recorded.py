@@ -22,6 +22,7 @@ from harness.cases.cases import (
     largest,
     layout_cases,
     memory_cases,
+    mixes_numbers,
     more_numbers,
     sizes_for,
 )
@@ -51,6 +52,7 @@ class Recording(Recorded):
     def __init__(self, text: str) -> None:
         told = _read(json.loads(text))
         self.sizes, self.axes, self._cases = told["sizes"], told["axes"], told["cases"]
+        self.mixes = told.get("mixes", True)  # older handouts do not say
 
     def cases(self, purpose: str) -> Any:
         """Return what was recorded under the name of a function."""
@@ -98,7 +100,7 @@ def record(stage: Stage) -> str:
     cases["gradcheck_case"] = replace(
         gradcheck_case(stage, PUBLIC_SEED, stage.sizes), upstreams=(), gradients=()
     )
-    told = {"sizes": stage.sizes, "axes": stage.output_axes}
+    told = {"sizes": stage.sizes, "axes": stage.output_axes, "mixes": mixes_numbers(stage)}
     made = {
         purpose: _with_rooms(stage, each)
         if isinstance(each, Case)
