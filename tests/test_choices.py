@@ -104,3 +104,63 @@ def test_what_goes_wrong_for_one_choice_only_fails_under_every_seed(
     declared, function, fails, seed
 ):
     assert failed(declared, function, seed) == fails
+
+
+POOLED = stage(
+    "AvgPool2d",
+    "x[N C H W], size -> z",
+    torch.nn.functional.avg_pool2d,
+    inputs={"size": [1, 2, 3]},
+    sizes="size <= H, size <= W",
+)
+
+
+def pooling(rest):
+    """A pooling whose gradient leaves these rests of the last two axes at zero."""
+
+    class AvgPool2d(Function):
+        @staticmethod
+        def forward(ctx, x, size):
+            ctx.shape, ctx.size = x.shape, size
+            return torch.nn.functional.avg_pool2d(x, size)
+
+        @staticmethod
+        def backward(ctx, g):
+            spread = g.repeat_interleave(ctx.size, 2).repeat_interleave(ctx.size, 3)
+            rows, columns = rest(*ctx.shape[2:], ctx.size)
+            return torch.nn.functional.pad(spread, (0, columns, 0, rows)) / ctx.size**2, None
+
+    return AvgPool2d
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize(
+    ("rest", "wrong"),
+    [
+        (lambda h, w, size: (h % size, w % size), set()),
+        (lambda h, w, size: (0, w % size), {"gradient/x"}),
+        (lambda h, w, size: (h % size, 0), {"gradient/x"}),
+        (lambda h, w, size: (h % 2 * (size > 1), w % 2 * (size > 1)), {"gradient/x"}),
+    ],
+)
+def test_a_window_leaves_a_rest_of_every_axis(rest, wrong, seed):
+    assert failed(POOLED, pooling(rest), seed) & {"gradient/x"} == wrong
+
+
+def test_whole_numbers_divide_every_dimension_and_do_not():
+    for name in "NCHW":
+        for size in (2, 3):
+            rests = {each[name] % size > 0 for each in POOLED.sizes if each["size"] == size}
+            assert rests == {False, True}
+
+
+def test_sizes_keep_to_conditions_that_ask_for_whole_parts():
+    heads = stage(
+        "Heads",
+        "x[N D], heads -> z",
+        lambda x, heads: x.reshape(len(x), heads, -1).sum(1),
+        inputs={"heads": [1, 2, 3]},
+        sizes="D % heads == 0",
+    )
+    assert all(each["D"] % each["heads"] == 0 for each in heads.sizes)
+    assert {each["N"] % 3 > 0 for each in heads.sizes if each["heads"] == 3} == {False, True}

@@ -9,7 +9,7 @@ from harness.candidate.workbench import Workbench
 from harness.cases.cases import extreme_cases, make_case
 from harness.course.assignments import load_assignment
 from harness.declare import assignment as declared
-from harness.declare import stage
+from harness.declare import real, stage, target
 from harness.judging.judge import judge
 from tests.right import Sigmoid, with_backward, with_forward
 
@@ -279,3 +279,71 @@ def test_where_a_stage_is_not_finite_far_out_it_is_tried_near():
     steep = stage("Steep", "z[N K] -> a", lambda z: torch.exp(torch.exp(torch.exp(z.abs()))))
     numbers = numbers_of([make_case(steep, 3, {"N": 2, "K": 3}, index) for index in range(4)])
     assert numbers.isfinite().all() and numbers.abs().max() < 6
+
+
+def weighted_sum_cut_at(limit, name):
+    """A weighted sum, the gradient of whose other factor takes an input for at most a limit."""
+
+    class WeightedSum(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, a_prev, w, b):
+            ctx.save_for_backward(a_prev, w)
+            return a_prev @ w.T + b
+
+        @staticmethod
+        def backward(ctx, g):
+            kept = dict(zip(("a_prev", "w"), ctx.saved_tensors, strict=True))
+            kept[name] = kept[name].clamp(-limit, limit)
+            return g @ kept["w"], g.T @ kept["a_prev"], g.sum(0)
+
+    return WeightedSum
+
+
+@pytest.mark.parametrize("limit", [5, 8])
+@pytest.mark.parametrize(("name", "other"), [("a_prev", "w"), ("w", "a_prev")])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_each_input_of_a_weighted_sum_reaches_far(name, other, limit, seed):
+    candidate = Workbench({"WeightedSum": weighted_sum_cut_at(limit, name)})
+    report = judge(load_assignment("many-neurons"), candidate, seed=seed).report
+    outcomes = {each.id: each.outcome for each in report.checks}
+    assert outcomes[f"weighted-sum/gradient/{other}"] == "failed"
+    assert outcomes[f"weighted-sum/gradient/{name}"] == "passed"
+
+
+def cross_entropy_of(logits):
+    """The mean binary cross-entropy of what a function makes of the logits."""
+
+    class BCEWithLogits(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, z, y):
+            ctx.save_for_backward(z, y)
+            p = logits(z).sigmoid()
+            return -(y * p.log() + (1 - y) * (1 - p).log()).mean()
+
+        @staticmethod
+        def backward(ctx, g):
+            z, y = ctx.saved_tensors
+            return g * (logits(z).sigmoid() - y) / z.numel(), None
+
+    return BCEWithLogits
+
+
+@pytest.mark.parametrize("limit", [5, 8, None])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_logits_reach_far_where_a_formula_that_is_not_stable_is_right(limit, seed):
+    own = declared(
+        "Own",
+        [
+            stage(
+                "BCEWithLogits",
+                "z[N K], y[N K] -> C",
+                torch.nn.functional.binary_cross_entropy_with_logits,
+                inputs={"y": target(real(0, 1))},
+            )
+        ],
+    )
+    bce = cross_entropy_of((lambda z: z) if limit is None else lambda z: z.clamp(-limit, limit))
+    report = judge(own, Workbench({"BCEWithLogits": bce}), seed=seed).report
+    outcomes = {each.id.split("/", 1)[1]: each.outcome for each in report.checks}
+    expected = "passed" if limit is None else "failed"
+    assert outcomes["forward"] == outcomes["gradient/z"] == expected

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from harness.cases.kinks import REFUSALS, Slopes, is_near_kink
-from harness.course.inputs import Real, Sizes, is_real_tensor, spread_far
+from harness.cases.reach import far_from_zero
+from harness.course.inputs import Sizes, is_real_tensor
 from harness.course.sizes import fresh_sizes
 from harness.course.stage import Stage, Upstream, Values
 
@@ -191,12 +192,9 @@ def make_case(stage: Stage, seed: int, sizes: Sizes, index: int) -> Case:
     scales = shuffled(SCALES, seed, stage.name, index, "scales")
     for attempt in range(TRIES):
         inputs = stage.sample(generator, sizes, variant)
+        if seed != EXAMPLE_SEED:
+            inputs = far_from_zero(stage, generator, sizes, index, variant) or inputs
         outputs = stage.run(inputs)
-        if (reaching := _reaching_far(stage)) and seed != EXAMPLE_SEED:
-            moved = reaching.sample(generator, sizes, variant)
-            reached = stage.run(moved)
-            if all(bool(each.isfinite().all()) for each in reached):
-                inputs, outputs = moved, reached
         upstreams = tuple(
             upstream_for(generator, outputs, negative=(variant + place) % 2 == 0, scale=scale)
             for place, scale in enumerate(scales)
@@ -205,23 +203,6 @@ def make_case(stage: Stage, seed: int, sizes: Sizes, index: int) -> Case:
         if not is_near_kink(stage, inputs, upstreams[0], moves):
             break
     return case_of(stage, seed, sizes, index, inputs, (*upstreams, *alone(upstreams[0])))
-
-
-@lru_cache
-def _reaching_far(stage: Stage) -> Stage | None:
-    """Return an activation, such as ReLU, with inputs that reach far; None for any other stage.
-
-    An activation has one input with a gradient, and its output has that shape. Far from zero its
-    slope may be cut off by mistake, as ReLU6 does. A sampler that is declared decides by itself.
-    """
-    names = stage.differentiable
-    if len(names) != 1 or stage.recorded:
-        return None
-    of = stage.inputs[names[0]]
-    if of.kind != Real() or of.several or of.optional or stage.output_axes[0] != of.axes:
-        return None
-    far = replace(of, kind=Real(sampler=spread_far))
-    return replace(stage, inputs={**stage.inputs, of.name: far})
 
 
 @lru_cache

@@ -38,8 +38,9 @@ class NoSizes(ValueError):
 def derived_sizes(stage: Stage) -> tuple[Sizes, ...]:
     """Return sizes that differ, are equal, single, and larger, under the stage's conditions.
 
-    Every two choices of given values come together in some case, as far as the conditions allow;
-    optional tensors are sometimes absent, and of several tensors there are one to three. Raise
+    Every two choices of given values come together in some case, as far as the conditions allow,
+    and each whole number that is given divides every dimension in some case, and not in another.
+    Optional tensors are sometimes absent, and of several tensors there are one to three. Raise
     NoSizes if no sizes meet the conditions.
     """
     random_ = random.Random(stage.name)
@@ -62,7 +63,7 @@ def derived_sizes(stage: Stage) -> tuple[Sizes, ...]:
     if not found:
         conditions = ", ".join(stage.conditions)
         raise NoSizes(f"no sizes up to {max(DIFFERENT)} meet {conditions}")
-    return tuple(found)
+    return (*found, *_remainders(stage, rests, found, random_))
 
 
 def fits(stage: Stage, sizes: Sizes, most: int = MOST) -> bool:
@@ -189,6 +190,62 @@ def _near(
             continue
         if fits(stage, whole := {**tried, **rest}):
             return whole
+    return None
+
+
+def _remainders(
+    stage: Stage, rests: list[dict[str, Any]], found: Sequence[Sizes], random_: random.Random
+) -> list[Sizes]:
+    """Return more sizes, so that whole numbers that are given divide every dimension, and do not.
+
+    A window or a stride leaves a rest at the end of an axis then, or none.
+    """
+    more: list[Sizes] = []
+    for rest, (name, number) in product(rests, _whole_numbers(stage)):
+        if rest[name] != number:
+            continue
+        for divides in (False, True):
+            so_far = [each for each in (*found, *more) if each[name] == number]
+            missing = {
+                dimension
+                for dimension in stage.dimensions
+                if all((each[dimension] % number == 0) != divides for each in so_far)
+            }
+            if missing and (sizes := _divided(stage, rest, number, divides, missing, random_)):
+                more.append(sizes)
+    return more
+
+
+def _whole_numbers(stage: Stage) -> list[tuple[str, int]]:
+    """Return each given value that is a whole number above 1, with its name."""
+    return [
+        (name, choice)
+        for name, each in stage.inputs.items()
+        if isinstance(each.kind, Given)
+        for choice in each.kind.choices
+        if type(choice) is int and choice > 1
+    ]
+
+
+def _divided(
+    stage: Stage,
+    rest: dict[str, Any],
+    number: int,
+    divides: bool,
+    missing: set[str],
+    random_: random.Random,
+) -> Sizes | None:
+    """Return sizes of which those ``missing``, or else some of them, are divisible, or are not."""
+    numbers = range(2, max(DIFFERENT))
+    wanted = [each for each in numbers if (each % number == 0) == divides]
+    for attempt in range(TRIES):
+        few = len(missing) - attempt * len(missing) // TRIES
+        chosen = random_.sample(sorted(missing), few)
+        drawn = {
+            name: random_.choice(wanted if name in chosen else numbers) for name in stage.dimensions
+        }
+        if fits(stage, sizes := {**drawn, **rest}):
+            return sizes
     return None
 
 

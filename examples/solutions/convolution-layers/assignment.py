@@ -30,10 +30,7 @@ avg_pool = stage(
     "x[N C H W], size -> z",
     F.avg_pool2d,
     inputs={"size": [1, 2]},
-    gradients={
-        "x": "pad(repeat_interleave(repeat_interleave(g, size, 2), size, 3),"
-        " (0, W % size, 0, H % size)) / size**2"
-    },
+    gradients={"x": "pad(interpolate(g, scale_factor=size), (0, W % size, 0, H % size)) / size**2"},
     sizes="size <= H, size <= W",
 )
 
