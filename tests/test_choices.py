@@ -59,6 +59,35 @@ class DoubledInFloat32(Sum):
         return g.expand(ctx.shape) * (2 if doubled else 1), None, None
 
 
+class KeepsTheAxis(Sum):
+    axis = 0
+
+    @staticmethod
+    def forward(ctx, x, axis, keepdim):
+        KeepsTheAxis.axis = axis
+        ctx.shape, ctx.keepdim = x.shape, keepdim
+        return x.sum(axis, keepdim)
+
+    @staticmethod
+    def backward(ctx, g):
+        g = g if ctx.keepdim else g.unsqueeze(KeepsTheAxis.axis)
+        return g.expand(ctx.shape), None, None
+
+
+class DividesByZero(Sum):
+    @staticmethod
+    def forward(ctx, x, axis, keepdim):
+        ctx.save_for_backward(x)
+        ctx.axis, ctx.keepdim = axis, keepdim
+        return x.sum(axis, keepdim)
+
+    @staticmethod
+    def backward(ctx, g):
+        (x,) = ctx.saved_tensors
+        g = g if ctx.keepdim else g.unsqueeze(ctx.axis)
+        return g * x / x if ctx.axis == 1 else g.expand(x.shape), None, None
+
+
 class Concat(Function):
     @staticmethod
     def forward(ctx, axis, *xs):
@@ -94,6 +123,8 @@ class EmptiesOne(Concat):
         (TOTAL, Sum, set()),
         (TOTAL, Viewed, {"layout"}),
         (TOTAL, DoubledInFloat32, {"precision"}),
+        (TOTAL, KeepsTheAxis, {"memory"}),
+        (TOTAL, DividesByZero, {"special"}),
         (JOINED, Concat, set()),
         (JOINED, OnlyWanted, {"subsets"}),
         (JOINED, EmptiesOne, {"purity"}),

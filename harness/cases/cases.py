@@ -32,7 +32,7 @@ NEAR_LIMITS = 201
 # More cases of stages that work on single numbers.
 MORE_NUMBERS = range(301, 331)
 # Those of the calls that must not disturb each other, and of the one for torch's gradcheck.
-MEMORY = (401, 402, 403)
+MEMORY = range(401, 501)
 GRADCHECK = 501
 # The kinds of numbers that cases take turns in; a sampler may know more.
 VARIANTS = 9
@@ -169,12 +169,17 @@ def covering(stage: Stage, sizes: Sequence[Sizes]) -> tuple[Sizes, ...]:
     seen: set[str] = set()
     chosen: list[Sizes] = []
     for each in sizes:
-        named = {f"{name} {x!r}" for name, x in each.items() if not name.isidentifier()}
-        named |= {f"{name} {each[name]!r}" for name in stage.inputs if name in each}
+        named = _choices(stage, each)
         if not chosen or (named - seen and not stage.recorded):
             chosen.append(each)
         seen |= named
     return tuple(chosen)
+
+
+def _choices(stage: Stage, sizes: Sizes) -> set[str]:
+    """Return what the sizes choose beside the dimensions, in words."""
+    named = {f"{name} {x!r}" for name, x in sizes.items() if not name.isidentifier()}
+    return named | {f"{name} {sizes[name]!r}" for name in stage.inputs if name in sizes}
 
 
 def _sides(stage: Stage, sizes: Sizes) -> list[int]:
@@ -261,10 +266,24 @@ def cases_for(stage: Stage, seed: int, sizes: tuple[Sizes, ...]) -> tuple[Case, 
 
 @cached
 def memory_cases(stage: Stage, seed: int, sizes: tuple[Sizes, ...]) -> tuple[Case, ...]:
-    """Return two cases of equal sizes and, where there are any, a third of other sizes."""
-    own, *others = sizes_for("memory", seed, stage, sizes)
-    asked = [own, own, *(each for each in others if each != own)][: len(MEMORY)]
+    """Return two cases of the first sizes, and others of other sizes, where there are any.
+
+    Every choice of the first sizes is another one in some of the others.
+    """
+    asked = (*sizes[:1] * 2, *_others(stage, *sizes))
     return tuple(make_case(stage, seed, *each) for each in zip(asked, MEMORY, strict=False))
+
+
+def _others(stage: Stage, own: Sizes, *several: Sizes) -> list[Sizes]:
+    """Return other sizes: the first, and those in which one more choice differs."""
+    chosen: list[Sizes] = []
+    same = _choices(stage, own)
+    for each in several:
+        left = same & _choices(stage, each)
+        if each != own and (not chosen or left != same):
+            chosen.append(each)
+            same = left
+    return chosen
 
 
 @cached

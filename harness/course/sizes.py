@@ -91,17 +91,22 @@ def gradcheck_sizes(stage: Stage, sizes: Sequence[Sizes]) -> Sizes:
 
 def few_numbers(stage: Stage, sizes: Sizes) -> Sizes:
     """Return the sizes, or smaller ones if the tensors have many numbers then."""
-    few = stage.recorded or _numbers(stage, sizes) <= MOST_FOR_SPECIAL
-    return sizes if few else _smallest(stage)
+    if stage.recorded or _numbers(stage, sizes) <= MOST_FOR_SPECIAL:
+        return sizes
+    rest = {name: value for name, value in sizes.items() if name not in stage.dimensions}
+    return _smallest(stage, tuple(rest.items()))
 
 
 @lru_cache(maxsize=256)
-def _smallest(stage: Stage) -> Sizes:
+def _smallest(stage: Stage, rest: tuple[tuple[str, Any], ...] = ()) -> Sizes:
     """Return sizes at which gradcheck has few questions, without single ones if that is possible.
 
-    All tensors are there, and all given values have their first choice that allows it.
+    Given values and tensors are those of ``rest`` if that is possible. Otherwise all tensors are
+    there, and all given values have their first choice that allows it.
     """
     random_, rests = random.Random(stage.name), _rests(stage)
+    if rest:
+        rests = [dict(rest), *rests]
     found: list[Sizes] = []
     for attempt in range(TRIES):
         drawn: dict[str, Any] = {name: random_.choice((2, 2, 3, 1)) for name in stage.dimensions}

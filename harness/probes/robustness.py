@@ -1,6 +1,7 @@
 """Check what torch relies on beyond the gradients, once the gradients themselves are right."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
 from operator import lt
@@ -10,11 +11,13 @@ from torch import Tensor
 from harness.candidate.operations import Backward, Operation, Read, Trouble, Unchanged
 from harness.cases.cases import (
     Case,
+    covering,
     extreme_cases,
     layout_cases,
     memory_cases,
     mixes_numbers,
     shuffled,
+    sizes_for,
 )
 from harness.cases.compare import DIGITS, EXTREMES, PRECISION
 from harness.course.numbers import number
@@ -179,7 +182,15 @@ def purity(context: StageContext) -> None:
 
 def memory(context: StageContext) -> None:
     """Raise Failed if calls disturb each other, or backward cannot run twice."""
-    first, second, *others = memory_cases(context.stage, context.seed, context.stage.sizes)
+    several = sizes_for("memory", context.seed, context.stage, context.stage.sizes)
+    for own in covering(context.stage, several):
+        others = [each for each in several if each != own]
+        _judge_memory(context, memory_cases(context.stage, context.seed, (own, *others)))
+
+
+def _judge_memory(context: StageContext, cases: Sequence[Case]) -> None:
+    """Judge the first of some cases with each of the others; the second has the same sizes."""
+    first, second, *others = cases
     _judge_pair(context, first, second, "")
     try:
         for other in others:
