@@ -7,7 +7,7 @@ import torch
 from torch.autograd import Function
 
 from harness.candidate.workbench import Workbench
-from harness.declare import assignment, stage
+from harness.declare import assignment, labels, stage
 from harness.judging.judge import judge
 
 TOTAL = stage(
@@ -116,6 +116,37 @@ class EmptiesOne(Concat):
         return joined
 
 
+LOSS = stage(
+    "Loss",
+    "s[N K], y[N], reduction -> C",
+    lambda s, y, reduction: torch.nn.functional.cross_entropy(s, y, reduction=reduction),
+    inputs={"y": labels("K"), "reduction": ["mean", "sum"]},
+    extremes={"s": (-800, 800)},
+)
+
+
+class Loss(Function):
+    stable: tuple[str, ...] = ("mean", "sum")
+
+    @classmethod
+    def forward(cls, ctx, s, y, reduction):
+        ctx.save_for_backward(s, y)
+        ctx.reduction, ctx.shifts = reduction, reduction in cls.stable
+        return torch.nn.functional.cross_entropy(s, y, reduction=reduction)
+
+    @staticmethod
+    def backward(ctx, g):
+        s, y = ctx.saved_tensors
+        powers = (s - s.max(1, keepdim=True).values * ctx.shifts).exp()
+        one_hot = torch.nn.functional.one_hot(y, s.shape[1])
+        scale = len(y) if ctx.reduction == "mean" else 1
+        return g * (powers / powers.sum(1, keepdim=True) - one_hot) / scale, None, None
+
+
+class OverflowsInSums(Loss):
+    stable = ("mean",)
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize(
     ("declared", "function", "fails"),
@@ -125,6 +156,8 @@ class EmptiesOne(Concat):
         (TOTAL, DoubledInFloat32, {"precision"}),
         (TOTAL, KeepsTheAxis, {"memory"}),
         (TOTAL, DividesByZero, {"special"}),
+        (LOSS, Loss, set()),
+        (LOSS, OverflowsInSums, {"stability"}),
         (JOINED, Concat, set()),
         (JOINED, OnlyWanted, {"subsets"}),
         (JOINED, EmptiesOne, {"purity"}),

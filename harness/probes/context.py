@@ -158,11 +158,7 @@ class StageContext:
         """The public example, then the cases of the seed."""
         return cases_for(self.stage, self.seed, self.stage.sizes)
 
-    def sizes_for(self, purpose: str) -> Sizes:
-        """Return the sizes that the seed chooses for the cases of a check."""
-        return sizes_for(purpose, self.seed, self.stage, self.stage.sizes)[0]
-
-    def covering_sizes_for(self, purpose: str) -> tuple[Sizes, ...]:
+    def sizes_for(self, purpose: str) -> tuple[Sizes, ...]:
         """Return sizes that the seed chooses for the cases of a check, with every choice."""
         return covering(self.stage, sizes_for(purpose, self.seed, self.stage, self.stage.sizes))
 

@@ -24,7 +24,7 @@ def judge_in_float32(context: StageContext, *, forward: bool) -> None:
     With ``forward``, judge the output too. A stage that raises, or returns float64, is right, and
     gets advice. The reference computes in float64, from the same values.
     """
-    sizes = context.covering_sizes_for("float32")
+    sizes = context.sizes_for("float32")
     for call in context.ask([float32_case(context.stage, context.seed, each) for each in sizes]):
         if advise_on_dtype(call):
             _judge(call, forward=forward)

@@ -22,7 +22,7 @@ def special(context: StageContext) -> None:
         forward(context)
     except Failed:
         forward_is_right = False
-    sizes = [few_numbers(context.stage, each) for each in context.covering_sizes_for("special")]
+    sizes = [few_numbers(context.stage, each) for each in context.sizes_for("special")]
     made = [special_cases(context.stage, context.seed, each) for each in sizes]
     cases = [case for each in made for case in each]
     asked = shuffled(cases, context.seed, context.stage.name, "special order")
