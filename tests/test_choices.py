@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import pytest
 import torch
 from torch.autograd import Function
@@ -209,6 +211,31 @@ def pooling(rest):
 )
 def test_a_window_leaves_a_rest_of_every_axis(rest, wrong, seed):
     assert failed(POOLED, pooling(rest), seed) & {"gradient/x"} == wrong
+
+
+MAX_POOLED = stage(
+    "MaxPool2d",
+    "x[N C H W], size, stride -> z",
+    torch.nn.functional.max_pool2d,
+    inputs={"size": [2, 3], "stride": [1, 2, 3]},
+    sizes="size <= H, size <= W",
+)
+
+
+def test_every_window_with_every_stride_leaves_a_rest_and_none():
+    for size, stride in product((2, 3), (1, 2, 3)):
+        for name in "HW":
+            rests = {
+                (each[name] - size) % stride > 0
+                for each in MAX_POOLED.sizes
+                if (each["size"], each["stride"]) == (size, stride)
+            }
+            assert rests == ({False} if stride == 1 else {False, True})
+
+
+def test_a_whole_number_may_be_larger_than_any_dimension():
+    rolled = stage("Roll", "x[N D], k -> z", lambda x, k: x.roll(k, 1), inputs={"k": [1, 100]})
+    assert {each["k"] for each in rolled.sizes} == {1, 100}
 
 
 def test_whole_numbers_divide_every_dimension_and_do_not():

@@ -9,7 +9,7 @@ from harness.candidate.workbench import Workbench
 from harness.cases.cases import extreme_cases, make_case
 from harness.course.assignments import load_assignment
 from harness.declare import assignment as declared
-from harness.declare import real, stage, target
+from harness.declare import labels, stage
 from harness.judging.judge import judge
 from tests.right import Sigmoid, with_backward, with_forward
 
@@ -29,9 +29,9 @@ def outcomes(assignment, sigmoid, seed):
     }
 
 
-def numbers_of(cases):
-    """The numbers that the cases have for z."""
-    values = (case.inputs[0] for case in cases)
+def numbers_of(cases, at=0):
+    """The numbers that the cases have for an input."""
+    values = (case.inputs[at] for case in cases)
     return torch.cat([value.flatten() for value in values if isinstance(value, torch.Tensor)])
 
 
@@ -299,7 +299,7 @@ def weighted_sum_cut_at(limit, name):
     return WeightedSum
 
 
-@pytest.mark.parametrize("limit", [5, 8])
+@pytest.mark.parametrize("limit", [5, 8, 10])
 @pytest.mark.parametrize(("name", "other"), [("a_prev", "w"), ("w", "a_prev")])
 @pytest.mark.parametrize("seed", SEEDS)
 def test_each_input_of_a_weighted_sum_reaches_far(name, other, limit, seed):
@@ -310,40 +310,80 @@ def test_each_input_of_a_weighted_sum_reaches_far(name, other, limit, seed):
     assert outcomes[f"weighted-sum/gradient/{name}"] == "passed"
 
 
-def cross_entropy_of(logits):
-    """The mean binary cross-entropy of what a function makes of the logits."""
+def guarded_by(small):
+    """Cross-entropy as numpy courses write it, with a small number against log(0)."""
 
-    class BCEWithLogits(torch.autograd.Function):
+    class CrossEntropy(torch.autograd.Function):
         @staticmethod
-        def forward(ctx, z, y):
-            ctx.save_for_backward(z, y)
-            p = logits(z).sigmoid()
-            return -(y * p.log() + (1 - y) * (1 - p).log()).mean()
+        def forward(ctx, s, y):
+            p = s.softmax(1)
+            ctx.save_for_backward(p, y)
+            return -(p[torch.arange(len(y)), y] + small).log().mean()
 
         @staticmethod
         def backward(ctx, g):
-            z, y = ctx.saved_tensors
-            return g * (logits(z).sigmoid() - y) / z.numel(), None
+            p, y = ctx.saved_tensors
+            return g * (p - torch.nn.functional.one_hot(y, p.shape[1])) / len(y), None
 
-    return BCEWithLogits
+    return CrossEntropy
 
 
-@pytest.mark.parametrize("limit", [5, 8, None])
-@pytest.mark.parametrize("seed", SEEDS)
-def test_logits_reach_far_where_a_formula_that_is_not_stable_is_right(limit, seed):
+@pytest.mark.parametrize("small", [1e-8, 1e-12])
+@pytest.mark.parametrize("seed", [*SEEDS, 8, 9])
+def test_scores_stay_near_where_a_guarded_logarithm_is_right(small, seed):
     own = declared(
         "Own",
         [
             stage(
-                "BCEWithLogits",
-                "z[N K], y[N K] -> C",
-                torch.nn.functional.binary_cross_entropy_with_logits,
-                inputs={"y": target(real(0, 1))},
+                "CrossEntropy",
+                "s[N K], y[N] -> C",
+                torch.nn.functional.cross_entropy,
+                inputs={"y": labels("K")},
             )
         ],
     )
-    bce = cross_entropy_of((lambda z: z) if limit is None else lambda z: z.clamp(-limit, limit))
-    report = judge(own, Workbench({"BCEWithLogits": bce}), seed=seed).report
+    report = judge(own, Workbench({"CrossEntropy": guarded_by(small)}), seed=seed).report
     outcomes = {each.id.split("/", 1)[1]: each.outcome for each in report.checks}
-    expected = "passed" if limit is None else "failed"
-    assert outcomes["forward"] == outcomes["gradient/z"] == expected
+    assert outcomes["forward"] == outcomes["gradient/s"] == "passed"
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_what_an_attention_adds_up_reaches_far_and_what_it_compares_stays_near(seed):
+    attention = stage(
+        "Attention",
+        "q[N D], k[M D], v[M E] -> o",
+        torch.nn.functional.scaled_dot_product_attention,
+    )
+    cases = [make_case(attention, seed, each, at) for at, each in enumerate(attention.sizes)]
+    q, k, v = (numbers_of(cases, at).abs().max() for at in range(3))
+    assert v > 11 > max(q, k)
+
+
+def guarded(x, y):
+    if x.abs().max() > 9:
+        raise ValueError("x is too large")
+    return x * y
+
+
+def particular(x, y):
+    assert x.dtype == torch.float64
+    return x * y
+
+
+@pytest.mark.parametrize("reference", [guarded, particular])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_reference_may_refuse_what_is_far_or_not_in_float64(reference, seed):
+    class Product(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x, y):
+            ctx.save_for_backward(x, y)
+            return x * y
+
+        @staticmethod
+        def backward(ctx, g):
+            x, y = ctx.saved_tensors
+            return g * y, g * x
+
+    own = declared("Own", [stage("Product", "x[N K], y[N K] -> z", reference)])
+    report = judge(own, Workbench({"Product": Product}), seed=seed).report
+    assert all(check.outcome == "passed" for check in report.checks if check.stage == "Product")

@@ -23,8 +23,6 @@ class Tolerance:
 
 # Values leave room for arithmetic in float32, which is a matter of precision, not of the formula.
 VALUES = Tolerance(1e-6, 5e-7)
-# Of that room a sample takes a part only.
-STEADY = Tolerance(VALUES.relative / 4, VALUES.room / 4)
 # The reference itself is no more exact than a few roundings, as in s(1 - s) for a saturated s.
 PRECISION = Tolerance(1e-9, 16 * EPSILON)
 EXTREMES = Tolerance(1e-6, 4 * EPSILON)

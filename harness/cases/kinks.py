@@ -27,7 +27,7 @@ SAME = 1e-6
 AT_LEAST = {AT: 5e-7, NEAR: 1e-2}
 
 # What a reference raises for values that it is not defined for.
-REFUSALS = (RuntimeError, ValueError, ArithmeticError, IndexError)
+REFUSALS = (RuntimeError, ValueError, ArithmeticError, IndexError, AssertionError)
 # How far each argument moves; None for one that stays.
 Moves = tuple[Tensor | None, ...]
 

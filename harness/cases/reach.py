@@ -1,19 +1,22 @@
 """Inputs far from zero, as far as a right answer is exact there."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 
 import torch
 from torch import Tensor
 
-from harness.cases.compare import STEADY, difference
 from harness.cases.kinks import REFUSALS
 from harness.course.inputs import Real, Sizes, spread, spread_far
-from harness.course.stage import Stage, Upstream, Values
+from harness.course.stage import Stage, Values
 
 # The indices of cases in which a part of the inputs reaches far: of four inputs, one at a time.
 TURNING = range(1, 100, 2)
 TURNS = 4
+# Outputs of such a degree in an input reach far in it; at so many sizes it is looked whether.
+DEGREE = 2
+TRIED = 3
 
 
 def far_from_zero(
@@ -21,19 +24,27 @@ def far_from_zero(
 ) -> Values | None:
     """Return inputs of which one reaches far, or None where this case has none.
 
-    That of an activation does so in every case; the inputs of other stages take turns in cases of
-    ``TURNING``, as far as rounding to float32 changes nothing: a student's own formula, which
-    need not be as stable as the reference, is right there too.
+    That of an activation does so in every case. Those that a stage multiplies and adds take turns
+    in cases of ``TURNING``. Others stay near: a formula that is right, but guarded by a small
+    number as in log(p + 1e-8), is off by much more where a softmax is nearly 0.
     """
-    if is_activation(stage):
-        moved = _moving(stage, stage.differentiable).sample(generator, sizes, variant)
-        return moved if all(bool(each.isfinite().all()) for each in stage.run(moved)) else None
-    names = _movable(stage)
-    if not names or index not in TURNING:
+    names = stage.differentiable if is_activation(stage) else _taking_turns(stage, index)
+    if not names:
         return None
+    moved = _moving(stage, names).sample(generator, sizes, variant)
+    try:
+        outputs = stage.run(moved)
+    except REFUSALS:
+        return None
+    return moved if all(bool(each.isfinite().all()) for each in outputs) else None
+
+
+def _taking_turns(stage: Stage, index: int) -> tuple[str, ...]:
+    """Return the inputs whose turn it is in this case."""
+    if index not in TURNING or not (names := _movable(stage)):
+        return ()
     turns = min(TURNS, len(names))
-    moved = _moving(stage, names[index // 2 % turns :: turns]).sample(generator, sizes, variant)
-    return moved if _is_steady(stage, moved, generator) else None
+    return names[index // 2 % turns :: turns]
 
 
 @lru_cache
@@ -54,9 +65,9 @@ def is_activation(stage: Stage) -> bool:
 
 @lru_cache
 def _movable(stage: Stage) -> tuple[str, ...]:
-    """Return the inputs that may be any number; none where a single number is all they are.
+    """Return the inputs that may be any number, and in which the outputs are polynomials.
 
-    `Stage.sample` moves single numbers by itself.
+    There are none where a single number is all they are: `Stage.sample` moves those by itself.
     """
     if stage.is_scalar or stage.recorded:
         return ()
@@ -65,7 +76,41 @@ def _movable(stage: Stage) -> tuple[str, ...]:
         name
         for name, kind in kinds.items()
         if isinstance(kind, Real) and kind.is_free and kind.sampler is spread
+        if all(_is_polynomial(stage, name, sizes) for sizes in stage.sizes[:TRIED])
     )
+
+
+def _is_polynomial(stage: Stage, name: str, sizes: Sizes) -> bool:
+    """Return whether outputs are piecewise of at most second degree in an input.
+
+    Their third derivative, in random directions, is 0 then, and not merely small.
+    """
+    generator = torch.Generator().manual_seed(0)
+    inputs = stage.sample(generator, sizes)
+    with torch.enable_grad():
+        try:
+            copies, _, used = stage.graph(inputs, stage.run(inputs))
+            leaves = [
+                leaf for at in stage.places(name, copies) if isinstance(leaf := copies[at], Tensor)
+            ]
+            asked = [output for output, _ in used]
+            for _ in range(DEGREE + 1):
+                asked = _derivatives(asked, leaves, generator)
+        except REFUSALS:
+            return False
+    return not any(bool(each.count_nonzero()) for each in asked)
+
+
+def _derivatives(
+    values: Sequence[Tensor], leaves: Sequence[Tensor], generator: torch.Generator
+) -> list[Tensor]:
+    """Return the derivatives by the leaves, in random directions; none where there is no graph."""
+    used = [each for each in values if each.requires_grad]
+    if not (used and leaves):
+        return []
+    along = [torch.randn(each.shape, generator=generator, dtype=each.dtype) for each in used]
+    found = torch.autograd.grad(used, leaves, along, create_graph=True, allow_unused=True)
+    return [each for each in found if each is not None]  # type: ignore[redundant-expr]
 
 
 @lru_cache
@@ -77,40 +122,3 @@ def _moving(stage: Stage, names: tuple[str, ...]) -> Stage:
         if name in names and isinstance(each.kind, Real)
     }
     return replace(stage, inputs={**stage.inputs, **moved})
-
-
-def _is_steady(stage: Stage, inputs: Values, generator: torch.Generator) -> bool:
-    """Return whether rounding the reference to float32 changes nothing that would be noticed."""
-    upstream = tuple(
-        torch.randn(each.shape, generator=generator, dtype=torch.float64)
-        if each.is_floating_point()
-        else None
-        for each in stage.run(inputs)
-    )
-    try:
-        rounded = _answers(stage, inputs, upstream, torch.float32)
-    except REFUSALS:
-        return False
-    exact = _answers(stage, inputs, upstream, torch.float64)
-    return all(
-        bool(right.isfinite().all())
-        and got.shape == right.shape
-        and difference(got, right, STEADY, size=1.0) is None
-        for got, right in zip(rounded, exact, strict=True)
-    )
-
-
-def _answers(stage: Stage, inputs: Values, upstream: Upstream, dtype: torch.dtype) -> list[Tensor]:
-    """Return real outputs, and gradients, at values rounded to float32, computed in a dtype."""
-    rounded = tuple(
-        _rounded(each, dtype) if isinstance(each, Tensor) and each.is_floating_point() else each
-        for each in inputs
-    )
-    given = tuple(each if each is None else _rounded(each, dtype) for each in upstream)
-    outputs = [each for each in stage.run(rounded) if each.is_floating_point()]
-    gradients = stage.true_gradients(rounded, given)
-    return [*outputs, *(each for each in gradients if each is not None)]
-
-
-def _rounded(values: Tensor, dtype: torch.dtype) -> Tensor:
-    return values.float().to(dtype)

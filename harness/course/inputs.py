@@ -25,7 +25,8 @@ def spread_far(generator: torch.Generator, shape: tuple[int, ...], variant: int)
     """Return values as ``spread`` does, with every third one moved out to 4 to 12.
 
     There the slope of a sigmoid can still be distinguished from 0 when it is computed in float32.
-    Single numbers are moved out in some variants.
+    The first and the last that are moved are at least 11 away. Single numbers are moved out in
+    some variants.
     """
     values = spread(generator, shape, variant)
     room = torch.rand(shape, generator=generator, dtype=torch.float64)
@@ -33,6 +34,8 @@ def spread_far(generator: torch.Generator, shape: tuple[int, ...], variant: int)
         ends = _MAGNITUDES.get(variant, (4, 12) if variant % 2 else None)
         return values.sign() * (ends[0] + (ends[1] - ends[0]) * room) if ends else values
     moved = torch.arange(values.numel()).reshape(shape) % 3 == 0
+    farthest = moved.flatten().nonzero().flatten()[[0, -1]]
+    room.view(-1)[farthest] = (7 + room.view(-1)[farthest]) / 8
     return torch.where(moved, values.sign() * (4 + 8 * room), values)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from functools import lru_cache, partial
 from itertools import combinations, islice, product
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,8 @@ MOST, MOST_FOR_GRADCHECK, MOST_FOR_SPECIAL = 4_000, 64, 120
 # Of more combinations of given values, some are tried.
 MOST_COMBINATIONS, MOST_TURNS = 2_000, 16
 TRIES = 1_000
+# So many sizes are drawn with each choice of given values, to find rests.
+DRAWN = 24
 # The smallest sizes, and the choices of given values at each, for examples to compute by hand.
 MOST_SMALL, FEW_RESTS, MANY_DIMENSIONS = 16, 3, 6
 
@@ -63,7 +66,8 @@ def derived_sizes(stage: Stage) -> tuple[Sizes, ...]:
     if not found:
         conditions = ", ".join(stage.conditions)
         raise NoSizes(f"no sizes up to {max(DIFFERENT)} meet {conditions}")
-    return (*found, *_remainders(stage, rests, found, random_))
+    found += _remainders(stage, rests, found, random_)
+    return (*found, *_leftovers(stage, rests, found, random_))
 
 
 def fits(stage: Stage, sizes: Sizes, most: int = MOST) -> bool:
@@ -221,14 +225,72 @@ def _remainders(
     return more
 
 
+def _leftovers(
+    stage: Stage, rests: list[dict[str, Any]], found: Sequence[Sizes], random_: random.Random
+) -> list[Sizes]:
+    """Return more sizes, so that all given values meet dimensions with a rest, and without one.
+
+    A window of two, moved by two, leaves a rest of five rows, and none of four. A dimension has a
+    rest where the outputs have the same shapes if it is one smaller.
+    """
+    if not _whole_numbers(stage):
+        return []
+    drawn = [
+        sizes
+        for rest, _ in product(rests, range(DRAWN))
+        if fits(stage, sizes := {**_drawn(stage, random_), **rest})
+    ]
+    seen = {place: _cut(stage, sizes) for place, sizes in enumerate((*found, *drawn))}
+    cut = set().union(*seen.values())
+    more: list[Sizes] = []
+    for rest in rests:
+        own = {
+            at: sizes for at, sizes in enumerate((*found, *drawn)) if rest.items() <= sizes.items()
+        }
+        states = {at: {(name, name in seen[at]) for name in cut} for at in own}
+        missing = {(name, state) for name in cut for state in (False, True)}
+        missing -= set().union(*(states[at] for at in own if at < len(found)))
+        while missing and own:
+            best = max(own, key=lambda at: len(states[at] & missing))
+            if not states[best] & missing:
+                break
+            more.append(own[best])
+            missing -= states[best]
+    return more
+
+
+def _drawn(stage: Stage, random_: random.Random) -> dict[str, int]:
+    return {name: random_.randint(2, max(FRESH)) for name in stage.dimensions}
+
+
+def _cut(stage: Stage, sizes: Sizes) -> set[str]:
+    """Return the dimensions with a rest: one smaller, they lead to outputs of the same shapes."""
+    shapes = _shapes(stage, sizes)
+    smaller = {name: {**sizes, name: sizes[name] - 1} for name in stage.dimensions}
+    return {
+        name
+        for name, each in smaller.items()
+        if shapes and each[name] and fits(stage, each) and _shapes(stage, each) == shapes
+    }
+
+
+def _shapes(stage: Stage, sizes: Sizes) -> tuple[torch.Size, ...]:
+    """Return the shapes of the outputs; none where the reference refuses the sizes."""
+    # Only sizes that are declared need to suit the stage.
+    with suppress(Exception):
+        inputs = stage.sample(torch.Generator().manual_seed(0), sizes)
+        return tuple(each.shape for each in stage.run(inputs))
+    return ()
+
+
 def _whole_numbers(stage: Stage) -> list[tuple[str, int]]:
-    """Return each given value that is a whole number above 1, with its name."""
+    """Return each given value that is a whole number a dimension may have, with its name."""
     return [
         (name, choice)
         for name, each in stage.inputs.items()
         if isinstance(each.kind, Given)
         for choice in each.kind.choices
-        if type(choice) is int and choice > 1
+        if type(choice) is int and 1 < choice < max(DIFFERENT)
     ]
 
 

@@ -14,7 +14,8 @@ from torch import Tensor
 from harness.candidate.glue import run_links
 from harness.candidate.operations import Value
 from harness.cases.cases import TRIES, Case, cached, generator_for, sizes_for
-from harness.cases.compare import STEADY, VALUES, difference
+from harness.cases.compare import VALUES, Tolerance, difference
+from harness.cases.kinks import REFUSALS
 from harness.causes.explaining import Call
 from harness.course.inputs import Sizes, is_real_tensor
 from harness.course.network import Network, by_itself
@@ -24,6 +25,8 @@ from harness.language import tr
 from harness.probes.context import Errored, Failed, StageContext, for_staff, in_words
 from harness.probes.proxy import StageTrouble, proxy
 
+# VALUES leave room for float32, of which a sample takes a part only.
+STEADY = Tolerance(VALUES.relative / 4, VALUES.room / 4)
 # Larger networks are not tried with every stage in float32.
 MOST_LINKS, MOST_NUMBERS = 16, 4_000
 
@@ -92,7 +95,7 @@ class ChainCase:
             outputs = forward(*(_to(each, torch.float32) for each in values))
             return outputs if stays else _each(outputs, torch.float64)
 
-        with suppress(RuntimeError):
+        with suppress(*REFUSALS):
             return self.gradients({stage.name: rounded})
         return {}
 
