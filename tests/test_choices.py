@@ -222,6 +222,11 @@ MAX_POOLED = stage(
 )
 
 
+def test_every_dimension_is_single_where_some_window_allows_it():
+    assert all(any(each[name] == 1 for each in POOLED.sizes) for name in "NCHW")
+    assert all(each["H"] > 1 for each in MAX_POOLED.sizes)
+
+
 def test_every_window_with_every_stride_leaves_a_rest_and_none():
     for size, stride in product((2, 3), (1, 2, 3)):
         for name in "HW":

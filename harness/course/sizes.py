@@ -28,7 +28,7 @@ MOST, MOST_FOR_GRADCHECK, MOST_FOR_SPECIAL = 4_000, 64, 120
 # Of more combinations of given values, some are tried.
 MOST_COMBINATIONS, MOST_TURNS = 2_000, 16
 TRIES = 1_000
-# So many sizes are drawn with each choice of given values, to find rests.
+# So many sizes are drawn with each choice of given values, to find single ones, or rests.
 DRAWN = 24
 # The smallest sizes, and the choices of given values at each, for examples to compute by hand.
 MOST_SMALL, FEW_RESTS, MANY_DIMENSIONS = 16, 3, 6
@@ -66,6 +66,7 @@ def derived_sizes(stage: Stage) -> tuple[Sizes, ...]:
     if not found:
         conditions = ", ".join(stage.conditions)
         raise NoSizes(f"no sizes up to {max(DIFFERENT)} meet {conditions}")
+    found += _singles(stage, rests, found, random_)
     found += _remainders(stage, rests, found, random_)
     return (*found, *_leftovers(stage, rests, found, random_))
 
@@ -200,6 +201,19 @@ def _near(
         if fits(stage, whole := {**tried, **rest}):
             return whole
     return None
+
+
+def _singles(
+    stage: Stage, rests: list[dict[str, Any]], found: Sequence[Sizes], random_: random.Random
+) -> list[Sizes]:
+    """Return more sizes, so that every dimension is once 1 if that is possible."""
+    missing = [name for name in stage.dimensions if all(each[name] != 1 for each in found)]
+    more: list[Sizes] = []
+    for name, rest in product(missing, rests):
+        if all(each[name] != 1 for each in more):
+            drawn = ({**_drawn(stage, random_), name: 1, **rest} for _ in range(DRAWN))
+            more += islice((each for each in drawn if fits(stage, each)), 1)
+    return more
 
 
 def _remainders(
