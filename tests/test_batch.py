@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from concurrent.futures import Executor, Future
 from functools import partial
 from pathlib import Path
@@ -87,7 +88,11 @@ def test_a_zygote_that_is_killed_loses_no_submission(tmp_path, zygote):
 def test_a_zygote_that_dies_as_it_is_restarted_can_be_restarted_again(zygote):
     level = zygote.isolation
     zygote.restart()
-    zygote._warm._process.kill()
+    started = zygote._warm._process
+    # bubblewrap takes its child along once that has begun.
+    while not any(is_python(pid) for pid in (started.pid, *descendants(started.pid))):
+        time.sleep(0.01)
+    started.kill()
     with pytest.raises(SpawnerError):
         zygote.wait()
     zygote.restart()
@@ -175,6 +180,10 @@ def students():
 
 def parent(pid):
     return int((entry(pid, "stat") or "(gone) Z 0").rpartition(")")[2].split()[1])
+
+
+def is_python(pid):
+    return Path(command(pid).partition("\0")[0]).name.startswith("python")
 
 
 def command(pid):
