@@ -247,7 +247,7 @@ def _leftovers(
     A window of two, moved by two, leaves a rest of five rows, and none of four. A dimension has a
     rest where the outputs have the same shapes if it is one smaller.
     """
-    if not _whole_numbers(stage):
+    if not (stage.dimensions and _whole_numbers(stage)):
         return []
     drawn = [
         sizes
