@@ -67,27 +67,25 @@ class KeepsTheAxis(Sum):
     @staticmethod
     def forward(ctx, x, axis, keepdim):
         KeepsTheAxis.axis = axis
-        ctx.shape, ctx.keepdim = x.shape, keepdim
-        return x.sum(axis, keepdim)
+        return Sum.forward(ctx, x, axis, keepdim)
 
     @staticmethod
     def backward(ctx, g):
-        g = g if ctx.keepdim else g.unsqueeze(KeepsTheAxis.axis)
-        return g.expand(ctx.shape), None, None
+        ctx.axis = KeepsTheAxis.axis
+        return Sum.backward(ctx, g)
 
 
 class DividesByZero(Sum):
     @staticmethod
     def forward(ctx, x, axis, keepdim):
         ctx.save_for_backward(x)
-        ctx.axis, ctx.keepdim = axis, keepdim
-        return x.sum(axis, keepdim)
+        return Sum.forward(ctx, x, axis, keepdim)
 
     @staticmethod
     def backward(ctx, g):
         (x,) = ctx.saved_tensors
-        g = g if ctx.keepdim else g.unsqueeze(ctx.axis)
-        return g * x / x if ctx.axis == 1 else g.expand(x.shape), None, None
+        spread, *others = Sum.backward(ctx, g)
+        return spread * x / x if ctx.axis == 1 else spread, *others
 
 
 class Concat(Function):

@@ -11,7 +11,7 @@ from harness.course.assignments import load_assignment
 from harness.declare import assignment as declared
 from harness.declare import labels, stage
 from harness.judging.judge import judge
-from tests.right import Sigmoid, with_backward, with_forward
+from tests.right import Sigmoid, WeightedSum, with_backward, with_forward
 
 ASSIGNMENTS = [load_assignment("one-neuron"), load_assignment("many-neurons")]
 IDS = [assignment.name for assignment in ASSIGNMENTS]
@@ -159,19 +159,13 @@ def test_extremes_come_near_each_that_is_declared(assignment, seed):
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_sigmoid_that_is_cut_off_far_out_is_not_stable(seed):
-    class Cut(Sigmoid):
-        @staticmethod
-        def forward(ctx, z):
-            a = torch.sigmoid(z.clamp(-30, 30))
-            ctx.save_for_backward(a)
-            return a
+    def forward(ctx, z):
+        a = torch.sigmoid(z.clamp(-30, 30))
+        ctx.save_for_backward(a)
+        return a
 
-        @staticmethod
-        def backward(ctx, g):
-            (a,) = ctx.saved_tensors
-            return g * a * (1 - a)
-
-    assert outcomes(ASSIGNMENTS[1], Cut, seed).keys() == {"stability"}
+    cut = with_forward(Sigmoid, forward)
+    assert outcomes(ASSIGNMENTS[1], cut, seed).keys() == {"stability"}
 
 
 SHIFTS = {
@@ -284,19 +278,12 @@ def test_where_a_stage_is_not_finite_far_out_it_is_tried_near():
 def weighted_sum_cut_at(limit, name):
     """A weighted sum, the gradient of whose other factor takes an input for at most a limit."""
 
-    class WeightedSum(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx, a_prev, w, b):
-            ctx.save_for_backward(a_prev, w)
-            return a_prev @ w.T + b
+    def backward(ctx, g):
+        kept = dict(zip(("a_prev", "w"), ctx.saved_tensors, strict=True))
+        kept[name] = kept[name].clamp(-limit, limit)
+        return g @ kept["w"], g.T @ kept["a_prev"], g.sum(0)
 
-        @staticmethod
-        def backward(ctx, g):
-            kept = dict(zip(("a_prev", "w"), ctx.saved_tensors, strict=True))
-            kept[name] = kept[name].clamp(-limit, limit)
-            return g @ kept["w"], g.T @ kept["a_prev"], g.sum(0)
-
-    return WeightedSum
+    return with_backward(WeightedSum, backward)
 
 
 @pytest.mark.parametrize("limit", [5, 8, 10])
@@ -357,6 +344,22 @@ def test_what_an_attention_adds_up_reaches_far_and_what_it_compares_stays_near(s
     cases = [make_case(attention, seed, each, at) for at, each in enumerate(attention.sizes)]
     q, k, v = (numbers_of(cases, at).abs().max() for at in range(3))
     assert v > 11 > max(q, k)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_an_input_stays_near_if_any_choice_has_more_than_products_of_it(seed):
+    def forward(x, y, kind):
+        return (x.exp() if kind == "exp" else x) * y
+
+    gated = stage(
+        "Gated",
+        "x[N D], y[N D], kind -> z",
+        forward,
+        inputs={"kind": ["none", "left", "right", "both", "exp"]},
+    )
+    cases = [make_case(gated, seed, each, at) for at, each in enumerate(gated.sizes)]
+    x, y = (numbers_of(cases, at).abs().max() for at in range(2))
+    assert y > 11 > x
 
 
 def guarded(x, y):

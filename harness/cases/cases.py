@@ -14,7 +14,7 @@ from torch import Tensor
 from harness.cases.kinks import REFUSALS, Slopes, is_near_kink
 from harness.cases.reach import far_from_zero
 from harness.course.inputs import Sizes, is_real_tensor
-from harness.course.sizes import fresh_sizes
+from harness.course.sizes import differing, fresh_sizes
 from harness.course.stage import Stage, Upstream, Values
 
 T = TypeVar("T")
@@ -160,28 +160,6 @@ def sizes_for(purpose: str, seed: int, stage: Stage, sizes: Sequence[Sizes]) -> 
     return tuple(shuffled(fit or sizes, seed, purpose, "sizes"))
 
 
-def covering(stage: Stage, sizes: Sequence[Sizes]) -> tuple[Sizes, ...]:
-    """Return the first of the sizes, and those with a choice that none before them has.
-
-    Choices are given values, whether an optional tensor is there, and how many tensors there are.
-    A stage that is recorded has the first only.
-    """
-    seen: set[str] = set()
-    chosen: list[Sizes] = []
-    for each in sizes:
-        named = _choices(stage, each)
-        if not chosen or (named - seen and not stage.recorded):
-            chosen.append(each)
-        seen |= named
-    return tuple(chosen)
-
-
-def _choices(stage: Stage, sizes: Sizes) -> set[str]:
-    """Return what the sizes choose beside the dimensions, in words."""
-    named = {f"{name} {x!r}" for name, x in sizes.items() if not name.isidentifier()}
-    return named | {f"{name} {sizes[name]!r}" for name in stage.inputs if name in sizes}
-
-
 def _sides(stage: Stage, sizes: Sizes) -> list[int]:
     return [size for name, size in sizes.items() if type(size) is int and name not in stage.inputs]
 
@@ -265,25 +243,11 @@ def cases_for(stage: Stage, seed: int, sizes: tuple[Sizes, ...]) -> tuple[Case, 
 
 
 @cached
-def memory_cases(stage: Stage, seed: int, sizes: tuple[Sizes, ...]) -> tuple[Case, ...]:
-    """Return two cases of the first sizes, and others of other sizes, where there are any.
-
-    Every choice of the first sizes is another one in some of the others.
-    """
-    asked = (*sizes[:1] * 2, *_others(stage, *sizes))
+def memory_cases(stage: Stage, seed: int, own: Sizes) -> tuple[Case, ...]:
+    """Return two cases of the sizes, and one of each of the sizes `differing` from them."""
+    several = sizes_for("memory", seed, stage, stage.sizes)
+    asked = (own, own, *differing(stage, own, several))
     return tuple(make_case(stage, seed, *each) for each in zip(asked, MEMORY, strict=False))
-
-
-def _others(stage: Stage, own: Sizes, *several: Sizes) -> list[Sizes]:
-    """Return other sizes: the first, and those in which one more choice differs."""
-    chosen: list[Sizes] = []
-    same = _choices(stage, own)
-    for each in several:
-        left = same & _choices(stage, each)
-        if each != own and (not chosen or left != same):
-            chosen.append(each)
-            same = left
-    return chosen
 
 
 @cached

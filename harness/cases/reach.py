@@ -9,14 +9,14 @@ from torch import Tensor
 
 from harness.cases.kinks import REFUSALS
 from harness.course.inputs import Real, Sizes, spread, spread_far
+from harness.course.sizes import covering
 from harness.course.stage import Stage, Values
 
 # The indices of cases in which a part of the inputs reaches far: of four inputs, one at a time.
 TURNING = range(1, 100, 2)
 TURNS = 4
-# Outputs of such a degree in an input reach far in it; at so many sizes it is looked whether.
+# An input reaches far if the outputs have at most this degree in it.
 DEGREE = 2
-TRIED = 3
 
 
 def far_from_zero(
@@ -65,7 +65,7 @@ def is_activation(stage: Stage) -> bool:
 
 @lru_cache
 def _movable(stage: Stage) -> tuple[str, ...]:
-    """Return the inputs that may be any number, and in which the outputs are polynomials.
+    """Return the inputs that may be any number, if outputs are polynomials in them at any choice.
 
     There are none where a single number is all they are: `Stage.sample` moves those by itself.
     """
@@ -76,7 +76,7 @@ def _movable(stage: Stage) -> tuple[str, ...]:
         name
         for name, kind in kinds.items()
         if isinstance(kind, Real) and kind.is_free and kind.sampler is spread
-        if all(_is_polynomial(stage, name, sizes) for sizes in stage.sizes[:TRIED])
+        if all(_is_polynomial(stage, name, sizes) for sizes in covering(stage, stage.sizes))
     )
 
 

@@ -144,6 +144,40 @@ def fresh_sizes(stage: Stage, sizes: Sizes) -> Sizes:
     return _near(stage, wanted, rest, random.Random(stage.name)) or sizes
 
 
+def covering(stage: Stage, sizes: Sequence[Sizes]) -> tuple[Sizes, ...]:
+    """Return the first of the sizes, and those with a choice that none before them has.
+
+    Choices are given values, whether an optional tensor is there, and how many tensors there are.
+    A stage that is recorded has the first only.
+    """
+    seen: set[str] = set()
+    chosen: list[Sizes] = []
+    for each in sizes:
+        named = _choices(stage, each)
+        if not chosen or (named - seen and not stage.recorded):
+            chosen.append(each)
+        seen |= named
+    return tuple(chosen)
+
+
+def differing(stage: Stage, own: Sizes, several: Sequence[Sizes]) -> list[Sizes]:
+    """Return sizes other than ``own``: the first, and those in which one more choice differs."""
+    chosen: list[Sizes] = []
+    same = _choices(stage, own)
+    for each in several:
+        left = same & _choices(stage, each)
+        if each != own and (not chosen or left != same):
+            chosen.append(each)
+            same = left
+    return chosen
+
+
+def _choices(stage: Stage, sizes: Sizes) -> set[str]:
+    """Return what the sizes choose beside the dimensions, in words."""
+    named = {f"{name} {x!r}" for name, x in sizes.items() if not name.isidentifier()}
+    return named | {f"{name} {sizes[name]!r}" for name in stage.inputs if name in sizes}
+
+
 def _questions(stage: Stage, sizes: Sizes) -> tuple[bool, int, int]:
     """Return what is best if small: whether gradcheck asks much, single sizes, and numbers.
 

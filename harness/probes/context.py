@@ -14,11 +14,12 @@ import torch
 from torch import Tensor
 
 from harness.candidate import operations as ops
-from harness.cases.cases import Case, cases_for, covering, sizes_for
+from harness.cases.cases import Case, cases_for, sizes_for
 from harness.causes.explaining import NOWHERE, explanation, is_mixture
 from harness.causes.explaining import Call as RaisingCall
 from harness.course.inputs import Sizes
 from harness.course.numbers import number
+from harness.course.sizes import covering
 from harness.course.stage import Stage, Upstream
 from harness.language import tr
 from harness.probes.numerical import gradcheck_case

@@ -86,7 +86,7 @@ def record(stage: Stage) -> str:
 
     asked: list[tuple[Callable[..., Any], Any]] = [
         (cases_for, stage.sizes),
-        (memory_cases, sizes_for("memory", PUBLIC_SEED, stage, stage.sizes)),
+        (memory_cases, at("memory")),
         (fresh_cases, stage.sizes[0]),
         (extreme_cases, at("stability")),
         (float32_case, at("float32")),

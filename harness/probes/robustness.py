@@ -11,13 +11,11 @@ from torch import Tensor
 from harness.candidate.operations import Backward, Operation, Read, Trouble, Unchanged
 from harness.cases.cases import (
     Case,
-    covering,
     extreme_cases,
     layout_cases,
     memory_cases,
     mixes_numbers,
     shuffled,
-    sizes_for,
 )
 from harness.cases.compare import DIGITS, EXTREMES, PRECISION
 from harness.course.numbers import number
@@ -183,10 +181,8 @@ def purity(context: StageContext) -> None:
 
 def memory(context: StageContext) -> None:
     """Raise Failed if calls disturb each other, or backward cannot run twice."""
-    several = sizes_for("memory", context.seed, context.stage, context.stage.sizes)
-    for own in covering(context.stage, several):
-        others = [each for each in several if each != own]
-        _judge_memory(context, memory_cases(context.stage, context.seed, (own, *others)))
+    for own in context.sizes_for("memory"):
+        _judge_memory(context, memory_cases(context.stage, context.seed, own))
 
 
 def _judge_memory(context: StageContext, cases: Sequence[Case]) -> None:
