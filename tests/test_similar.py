@@ -134,11 +134,12 @@ def plainly(read, handout):
         ):
             continue
         likely = {each: _likely(each, 20, len(having[each]), len(own)) for each in both - {*files}}
-        surprise = 0.0
+        surprises: list[float] = []
         for kind, most in COUNTED.items():
             ranked = sorted(value for each, value in likely.items() if each[0] == kind)
-            surprise -= sum(map(math.log10, ranked[:most]))
-        chance = 0.0 if files else float(f"{math.comb(len(own), 2) * 10**-surprise:.2g}")
+            surprises += [-math.log10(value) for value in ranked[:most]]
+        expected = math.comb(len(own), 2) * 10 ** -math.fsum(surprises)
+        chance = 0.0 if files else float(f"{expected:.2g}")
         telling = {"file", "comment", *(["unit"] if len(own) >= LEAST_CLASS else [])}
         if chance < EXPECTED and any(kind in telling for kind, _ in both):
             found.append((chance, *pair))

@@ -191,19 +191,21 @@ class Index:
         files = [number for number in both if self._features[number][0] == "file"]
         rare = {number: self._rarity(number) for number in both.difference(files)}
         counted: Counter[str] = Counter()
-        surprise = 0.0
+        surprises: list[float] = []
         shared = [Shared("file", "", len(self._having[file]) - 2) for file in files]
         for number in sorted(rare, key=lambda each: (-rare[each], self._features[each])):
             kind, what = self._features[number]
             counted[kind] += 1
             if counted[kind] <= COUNTED[kind]:
-                surprise += rare[number]
+                surprises.append(rare[number])
                 others = len(self._having[number]) - 2
                 what = self._called.get(number, "" if kind == "text" else what)
                 shared.append(Shared(kind, what, others))
         if files:
             return 0.0, shared
-        return float(f"{math.comb(len(self._own), 2) * 10**-surprise:.2g}"), shared
+        # The sum is exact: its last digit would depend on the order, and may decide a rounding.
+        chance = math.comb(len(self._own), 2) * 10 ** -math.fsum(surprises)
+        return float(f"{chance:.2g}"), shared
 
     def _rarity(self, number: int) -> float:
         having, size = len(self._having[number]), self._sizes[number]
