@@ -25,7 +25,7 @@ SEEDS = [*range(4), *(pytest.param(seed, marks=pytest.mark.proof) for seed in ra
 
 
 def failed(declared, function, seed):
-    """The checks that the function fails."""
+    """The checks that the function fails; that of the chain has the stage's name."""
     report = judge(
         assignment("Own", [declared]), Workbench({declared.name: function}), seed=seed
     ).report
@@ -116,6 +116,41 @@ class EmptiesOne(Concat):
         return joined
 
 
+SCALED = stage(
+    "Scale",
+    "x[N D], w[D], b?[D] -> z",
+    lambda x, w, b: x * w if b is None else x * w + b,
+)
+
+
+class Scale(Function):
+    @staticmethod
+    def forward(ctx, x, w, b):
+        ctx.save_for_backward(x, w)
+        ctx.has_b = b is not None
+        return x * w if b is None else x * w + b
+
+    @staticmethod
+    def backward(ctx, g):
+        x, w = ctx.saved_tensors
+        return g * w, (g * x).sum(0), g.sum(0) if ctx.has_b else None
+
+
+class DoublesWithoutX(Scale):
+    @staticmethod
+    def backward(ctx, g):
+        for_x, for_w, for_b = Scale.backward(ctx, g)
+        alone = not ctx.has_b and not ctx.needs_input_grad[0]
+        return for_x, for_w * (2 if alone else 1), for_b
+
+
+class ReturnsOneForNone(Scale):
+    @staticmethod
+    def backward(ctx, g):
+        for_x, for_w, _ = Scale.backward(ctx, g)
+        return for_x, for_w, g.sum(0)
+
+
 LOSS = stage(
     "Loss",
     "s[N K], y[N], reduction -> C",
@@ -156,6 +191,9 @@ class OverflowsInSums(Loss):
         (TOTAL, DoubledInFloat32, {"precision"}),
         (TOTAL, KeepsTheAxis, {"memory"}),
         (TOTAL, DividesByZero, {"special"}),
+        (SCALED, Scale, set()),
+        (SCALED, DoublesWithoutX, {"subsets"}),
+        (SCALED, ReturnsOneForNone, {"scale"}),
         (LOSS, Loss, set()),
         (LOSS, OverflowsInSums, {"stability"}),
         (JOINED, Concat, set()),
@@ -234,6 +272,11 @@ def test_every_window_with_every_stride_leaves_a_rest_and_none():
                 if (each["size"], each["stride"]) == (size, stride)
             }
             assert rests == ({False} if stride == 1 else {False, True})
+
+
+def test_every_choice_is_tried_though_there_are_many():
+    many = stage("Shift", "x[N D], k -> z", lambda x, k: x + k, inputs={"k": [*range(-12, 13)]})
+    assert {each["k"] for each in many.sizes} == {*range(-12, 13)}
 
 
 def test_a_whole_number_may_be_larger_than_any_dimension():

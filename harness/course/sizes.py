@@ -25,7 +25,7 @@ FRESH = (4, 8, 9, 2, 6, 3, 5, 7)
 LARGER = (20, 11, 12, 9, 10)
 # All tensors of a case have at most so many numbers; gradcheck asks about every one of them.
 MOST, MOST_FOR_GRADCHECK, MOST_FOR_SPECIAL = 4_000, 64, 120
-# Of more combinations of given values, some are tried.
+# Of more combinations of given values, some are tried, and every single choice.
 MOST_COMBINATIONS, MOST_TURNS = 2_000, 16
 TRIES = 1_000
 # So many sizes are drawn with each choice of given values, to find single ones, or rests.
@@ -383,7 +383,7 @@ def _rests(stage: Stage) -> list[dict[str, Any]]:
     waiting = set().union(*pairs.values())
     chosen = [every[0]]
     waiting -= pairs[every[0]]
-    while waiting and len(chosen) < MOST_TURNS:
+    while waiting and (len(chosen) < MOST_TURNS or any(len(each) == 1 for each in waiting)):
         chosen.append(max(every, key=lambda each: len(pairs[each] & waiting)))
         waiting -= pairs[chosen[-1]]
     return [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import product
@@ -149,12 +149,29 @@ def judge_chain(
     that stands in no network is tried by itself.
     """
     context = contexts[next(iter(students))]
-    stage, seed = context.stage, context.seed
+    for alone, sizes in _networks(network, context):
+        _judge_one(alone, sizes, contexts, students)
+
+
+def _networks(network: Network | None, context: StageContext) -> Iterator[tuple[Network, Sizes]]:
+    """Yield the network in which a stage stands, or the stage by itself with every choice."""
+    stage = context.stage
     if network and stage.name in network.linked:
-        (sizes, *_) = sizes_for("chain", seed, stage, sizes_of(network))
-    else:
-        (sizes, *_) = sizes_for("chain", seed, stage, stage.sizes)
-        network = by_itself(stage, next((sizes[x] for x in sizes if x.endswith("*")), 1))
+        yield network, sizes_for("chain", context.seed, stage, sizes_of(network))[0]
+        return
+    for sizes in context.sizes_for("chain"):
+        count = next((sizes[name] for name in sizes if name.endswith("*")), 1)
+        yield by_itself(stage, count), sizes
+
+
+def _judge_one(
+    network: Network,
+    sizes: Sizes,
+    contexts: Mapping[str, StageContext],
+    students: Collection[str],
+) -> None:
+    context = contexts[next(iter(students))]
+    stage, seed = context.stage, context.seed
     if stage.recorded:
         case, right = recorded_chain(network, stage.recorded.cases("cases_for")[1])
     else:

@@ -19,6 +19,7 @@ from harness.cases.cases import (
 )
 from harness.cases.compare import DIGITS, EXTREMES, PRECISION
 from harness.course.numbers import number
+from harness.course.sizes import covering
 from harness.language import tr
 from harness.probes.context import Call, Errored, Failed, StageContext, noting, restating
 from harness.probes.float32 import judge_in_float32
@@ -276,18 +277,25 @@ def layout(context: StageContext) -> None:
 
 def subsets(context: StageContext) -> None:
     """Raise Failed unless each input gets its gradient whichever others need one."""
-    # The first of those in which most tensors are there.
-    case = max(context.cases[1:], key=lambda each: sum(context.stage.with_gradient(each.inputs)))
-    has = context.stage.with_gradient(case.inputs)
-    subsets = (
-        chosen
-        for chosen in product(*((True, False) if each else (False,) for each in has))
-        if any(chosen) and chosen != has
-    )
-    tried = shuffled(subsets, context.seed, context.stage.name, "subsets")[:MOST_SUBSETS]
-    for needed in tried:
-        with noting(requires_grad=sum(need << place for place, need in enumerate(needed))):
-            _judge_subset(context, case, needed)
+    for case in _with_most_tensors(context):
+        has = context.stage.with_gradient(case.inputs)
+        subsets = (
+            chosen
+            for chosen in product(*((True, False) if each else (False,) for each in has))
+            if any(chosen) and chosen != has
+        )
+        tried = shuffled(subsets, context.seed, context.stage.name, "subsets")[:MOST_SUBSETS]
+        for needed in tried:
+            with noting(requires_grad=sum(need << place for place, need in enumerate(needed))):
+                _judge_subset(context, case, needed)
+
+
+def _with_most_tensors(context: StageContext) -> list[Case]:
+    """Return the first of the cases in which most tensors are there, and others for each choice."""
+    stage = context.stage
+    ranked = sorted(context.cases[1:], key=lambda each: -sum(stage.with_gradient(each.inputs)))
+    chosen = covering(stage, [each.sizes for each in ranked])
+    return [next(each for each in ranked if each.sizes == sizes) for sizes in chosen]
 
 
 def _judge_subset(context: StageContext, case: Case, needed: tuple[bool, ...]) -> None:
