@@ -118,7 +118,28 @@ json_values = st.recursive(
 
 @given(st.dictionaries(st.sampled_from(["cells", "nbformat", "metadata"]), json_values))
 def test_any_json_is_code_or_has_a_reason(value):
+    reason = ""
     try:
         read_source("a.ipynb", json.dumps(value).encode())
-    except Unreadable:
-        return
+    except Unreadable as error:
+        reason = str(error)
+    assert "`" not in reason
+    assert "Expected" not in reason
+
+
+@pytest.mark.parametrize(
+    ("data", "what"),
+    [
+        (b"[1, 2]", "its JSON is a list, which Jupyter does not write there"),
+        (b'{"cells": [], "a": "\\"nbformat\\""}', "its JSON has no nbformat"),
+        (b'{"nbformat": "four"}', "nbformat in its JSON is text, which"),
+        (b'{"nbformat": NaN}', "nbformat in its JSON is a number, which"),
+        (notebook({"source": "x"}).encode(), r"cells\[0\] in its JSON has no cell_type"),
+        (notebook(code("x"), code(5)).encode(), r"cells\[1\].source in its JSON is a number"),
+        (b'{"nbformat": 4,\n "cells": [}', "its JSON ends or goes wrong at line 2, column 12"),
+        (b'{"metadata": ' + b"[" * 100_000, "its JSON is nested too deeply"),
+    ],
+)
+def test_what_is_damaged_in_a_notebook_is_told_in_plain_words(data, what):
+    with pytest.raises(Unreadable, match=f"^The notebook is damaged: {what}.*opens in Jupyter.$"):
+        read_source("a.ipynb", data)

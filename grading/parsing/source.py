@@ -94,6 +94,15 @@ class _Notebook(msgspec.Struct, frozen=True):
     cells: list[_NotebookCell] | None = None
 
 
+_KINDS = {
+    "str": "text",
+    "int": "a number",
+    "float": "a number",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "an object",
+}
+
 # Made on import, in the warm process: later a child has no modules to look types up in.
 _notebooks = msgspec.json.Decoder(_Notebook, strict=False)
 
@@ -150,9 +159,28 @@ def parse_notebook(data: bytes, decoder: msgspec.json.Decoder[Form]) -> Form:
 
 
 def _damaged(error: Exception) -> Unreadable:
-    if isinstance(error, UnicodeDecodeError):
-        return Unreadable("The notebook is not UTF-8 text.")
-    return Unreadable(f"The notebook is damaged, not a notebook's JSON: {error}.")
+    match error:
+        case UnicodeDecodeError():
+            return Unreadable("The notebook is not UTF-8 text.")
+        case RecursionError():
+            what = "its JSON is nested too deeply"
+        case json.JSONDecodeError():
+            what = f"its JSON ends or goes wrong at line {error.lineno}, column {error.colno}"
+        case _:
+            what = _unlike_jupyter(str(error))
+    return Unreadable(f"The notebook is damaged: {what}. Hand in a copy that opens in Jupyter.")
+
+
+def _unlike_jupyter(said: str) -> str:
+    """Return in plain words what msgspec says about JSON that is not a notebook's."""
+    said, _, path = said.partition(" - at `$")
+    field = path.removeprefix(".").removesuffix("`")
+    place = f"{field} in its JSON" if field else "its JSON"
+    if missing := re.fullmatch("Object missing required field `(.+)`", said):
+        return f"{place} has no {missing[1]}"
+    if other := re.fullmatch("Expected .+, got `([^`]+)`?", said):
+        return f"{place} is {_KINDS.get(other[1], other[1])}, which Jupyter does not write there"
+    return f"{place} cannot be read: {said}"
 
 
 def _read_module(name: str, data: bytes) -> Source:
