@@ -175,6 +175,19 @@ class TestFinding:
 GRADE = ("grade", "class", "--assignment", "net-one", "--out", "out", "--course", "course")
 
 
+RAISES_AT_ODD_WIDTHS = """
+from harness.declare import assignment, stage
+
+
+def cube(x):
+    if x.shape[1] % 2:
+        raise RuntimeError("odd")
+    return x**3
+
+ASSIGNMENT = assignment("Odd widths", [stage("Cube", "x[N D] -> z", cube)])
+"""
+
+
 @pytest.fixture(scope="class")
 def graded(tmp_path_factory):
     """A class of two, graded from outside the course."""
@@ -280,6 +293,21 @@ class TestCommands:
         ):
             said = backprop(*arguments, "--course", "broken", cwd=graded, code=2)
             assert "assignment.py, line 1: '(' was never closed." in said
+
+    @pytest.mark.proof
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            ("grade", "class", "--assignment", "odd-widths", "--out", "out3"),
+            ("check", "class/bob.py", "--assignment", "odd-widths"),
+            ("verify", "odd-widths"),
+        ],
+        ids=lambda arguments: arguments[0],
+    )
+    def test_a_reference_that_raises_at_some_sizes_ends_it_in_a_sentence(self, graded, arguments):
+        declare(graded / "raising", "odd-widths", RAISES_AT_ODD_WIDTHS)
+        said = backprop(*arguments, "--course", "raising", cwd=graded, code=2)
+        assert "line 10: Cube: forward raises RuntimeError: odd, at N = 5, D = 3." in said
 
 
 @pytest.mark.proof

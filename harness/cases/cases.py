@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache, wraps
 from itertools import combinations
@@ -14,8 +14,9 @@ from torch import Tensor
 from harness.cases.kinks import REFUSALS, Slopes, is_near_kink
 from harness.cases.reach import far_from_zero
 from harness.course.inputs import Sizes, is_real_tensor
-from harness.course.sizes import differing, fresh_sizes
+from harness.course.sizes import at_sizes, differing, fresh_sizes
 from harness.course.stage import Stage, Upstream, Values
+from harness.errors import DeclarationError, UserError, raised
 
 T = TypeVar("T")
 S = TypeVar("S")
@@ -174,18 +175,34 @@ def make_case(stage: Stage, seed: int, sizes: Sizes, index: int) -> Case:
     variant = variants[index] if 0 <= index < VARIANTS else index
     scales = shuffled(SCALES, seed, stage.name, index, "scales")
     for attempt in range(TRIES):
-        inputs = stage.sample(generator, sizes, variant)
-        if seed != EXAMPLE_SEED:
-            inputs = far_from_zero(stage, generator, sizes, index, variant) or inputs
-        outputs = stage.run(inputs)
+        with _told(stage, "drawing inputs", sizes):
+            inputs = stage.sample(generator, sizes, variant)
+            if seed != EXAMPLE_SEED:
+                inputs = far_from_zero(stage, generator, sizes, index, variant) or inputs
+        with _told(stage, "forward", sizes):
+            outputs = stage.run(inputs)
         upstreams = tuple(
             upstream_for(generator, outputs, negative=(variant + place) % 2 == 0, scale=scale)
             for place, scale in enumerate(scales)
         )
         moves = generator_for(seed, stage.name, index, "kinks", attempt)
-        if not is_near_kink(stage, inputs, upstreams[0], moves):
-            break
-    return case_of(stage, seed, sizes, index, inputs, (*upstreams, *alone(upstreams[0])))
+        with _told(stage, "built-in autograd", sizes):
+            if not is_near_kink(stage, inputs, upstreams[0], moves):
+                break
+    with _told(stage, "built-in autograd", sizes):
+        return case_of(stage, seed, sizes, index, inputs, (*upstreams, *alone(upstreams[0])))
+
+
+@contextmanager
+def _told(stage: Stage, what: str, sizes: Sizes) -> Iterator[None]:
+    """Raise DeclarationError for an error of the declaration's own code."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        said = f"{stage.name}: {raised(what, error)}{at_sizes(sizes)}."
+        raise DeclarationError(f"{stage.place}: {said}") from error
 
 
 @lru_cache

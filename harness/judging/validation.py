@@ -29,7 +29,7 @@ from harness.course.settings import Settings
 from harness.course.shapes import sizes_of
 from harness.course.sizes import at_sizes
 from harness.course.stage import Mistake, Stage, Upstream, Values
-from harness.errors import UserError
+from harness.errors import UserError, raised
 from harness.formulas.same import generic_cases, same_as_true
 from harness.mistakes import mistakes_in
 from harness.probes import Failed, Session, plan
@@ -81,8 +81,7 @@ def _doing(what: str, sizes: Sizes) -> Iterator[None]:
     except _Fault:
         raise
     except Exception as error:
-        text = f"{what} raises {type(error).__name__}: {error}".rstrip(":. ")
-        raise _Fault(f"{' '.join(text.split())}{at_sizes(sizes)}.") from None
+        raise _Fault(f"{raised(what, error)}{at_sizes(sizes)}.") from None
 
 
 def _validate_at(stage: Stage, sizes: Sizes) -> None:
