@@ -291,6 +291,63 @@ def test_whole_numbers_divide_every_dimension_and_do_not():
             assert rests == {False, True}
 
 
+SCALED_SUM = stage(
+    "ScaledSum",
+    "axis, scale, x*[N D] -> s",
+    lambda axis, scale, *x: sum(x).sum(axis) * scale,
+    inputs={"axis": [0, 1, -1], "scale": [2, 0]},
+)
+
+
+class FirstOfThree(Function):
+    """The gradients of ScaledSum, but for the last of three tensors summed along -1."""
+
+    doubles = False
+
+    @staticmethod
+    def forward(ctx, axis, scale, *x):
+        ctx.axis, ctx.scale, ctx.shape, ctx.count = axis, scale, x[0].shape, len(x)
+        return sum(x).sum(axis) * scale
+
+    @classmethod
+    def backward(cls, ctx, g):
+        each = g.unsqueeze(ctx.axis).expand(ctx.shape) * ctx.scale
+        wrong = cls.doubles and ctx.axis == -1 and ctx.count == 3
+        return None, None, *[each] * (ctx.count - 1), each * (2 if wrong else 1)
+
+
+class DoublesTheThird(FirstOfThree):
+    doubles = True
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("function", [FirstOfThree, DoublesTheThird])
+def test_a_given_value_of_0_does_not_hide_what_two_choices_do(function, seed):
+    wrong = {"gradient/x"} if function.doubles else set()
+    assert failed(SCALED_SUM, function, seed) & {"gradient/x"} == wrong
+
+
+def test_every_dimension_is_single_with_every_choice_that_is_not_hidden():
+    for name, choice in product("ND", (("axis", 0), ("axis", 1), ("axis", -1), ("x*", 2))):
+        at, value = choice
+        assert any(
+            each[name] == 1 and each[at] == value and each["scale"] for each in SCALED_SUM.sizes
+        )
+
+
+def test_every_window_meets_every_stride_though_there_are_many():
+    many = stage(
+        "Steps",
+        "x[N L], size, stride -> z",
+        lambda x, size, stride: x.unfold(1, size, stride).sum(2),
+        inputs={"size": [1, 2, 3, 4, 5], "stride": [1, 2, 3, 4, 5]},
+        sizes="size <= L",
+    )
+    assert {(each["size"], each["stride"]) for each in many.sizes} == {
+        *product(range(1, 6), repeat=2)
+    }
+
+
 def test_sizes_keep_to_conditions_that_ask_for_whole_parts():
     heads = stage(
         "Heads",

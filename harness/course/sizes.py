@@ -26,9 +26,9 @@ LARGER = (20, 11, 12, 9, 10)
 # All tensors of a case have at most so many numbers; gradcheck asks about every one of them.
 MOST, MOST_FOR_GRADCHECK, MOST_FOR_SPECIAL = 4_000, 64, 120
 # Of more combinations of given values, some are tried, and every single choice.
-MOST_COMBINATIONS, MOST_TURNS = 2_000, 16
+MOST_COMBINATIONS, MOST_TURNS = 2_000, 36
 TRIES = 1_000
-# So many sizes are drawn with each choice of given values, to find single ones, or rests.
+# So many sizes are drawn with each choice of given values, to find what no other sizes show.
 DRAWN = 24
 # The smallest sizes, and the choices of given values at each, for examples to compute by hand.
 MOST_SMALL, FEW_RESTS, MANY_DIMENSIONS = 16, 3, 6
@@ -41,10 +41,12 @@ class NoSizes(ValueError):
 def derived_sizes(stage: Stage) -> tuple[Sizes, ...]:
     """Return sizes that differ, are equal, single, and larger, under the stage's conditions.
 
-    Every two choices of given values come together in some case, as far as the conditions allow,
-    and each whole number that is given divides every dimension in some case, and not in another.
-    Optional tensors are sometimes absent, and of several tensors there are one to three. Raise
-    NoSizes if no sizes meet the conditions.
+    Optional tensors are sometimes absent, and of several tensors there are one to three. Every two
+    choices of these and of given values come together in some case, up to 36 combinations, without
+    a third one that is 0: that might hide what they do. With each choice every dimension is once 1,
+    each whole number that is given divides every dimension in some case, and not in another, and
+    with each combination every dimension that a window cuts has a rest, and none. All this is as
+    far as the conditions allow. Raise NoSizes if no sizes meet them.
     """
     random_ = random.Random(stage.name)
     rests = _rests(stage)
@@ -66,9 +68,7 @@ def derived_sizes(stage: Stage) -> tuple[Sizes, ...]:
     if not found:
         conditions = ", ".join(stage.conditions)
         raise NoSizes(f"no sizes up to {max(DIFFERENT)} meet {conditions}")
-    found += _singles(stage, rests, found, random_)
-    found += _remainders(stage, rests, found, random_)
-    return (*found, *_leftovers(stage, rests, found, random_))
+    return (*found, *_more(stage, rests, found, random_))
 
 
 def fits(stage: Stage, sizes: Sizes, most: int = MOST) -> bool:
@@ -174,8 +174,16 @@ def differing(stage: Stage, own: Sizes, several: Sequence[Sizes]) -> list[Sizes]
 
 def _choices(stage: Stage, sizes: Sizes) -> set[str]:
     """Return what the sizes choose beside the dimensions, in words."""
-    named = {f"{name} {x!r}" for name, x in sizes.items() if not name.isidentifier()}
-    return named | {f"{name} {sizes[name]!r}" for name in stage.inputs if name in sizes}
+    named = {_word(name, value) for name, value in sizes.items() if not name.isidentifier()}
+    return named | {_word(name, sizes[name]) for name in stage.inputs if name in sizes}
+
+
+def _word(name: str, value: object) -> str:
+    return f"{name} {value!r}"
+
+
+def _is_zero(value: object) -> bool:
+    return type(value) in (int, float) and value == 0
 
 
 def _questions(stage: Stage, sizes: Sizes) -> tuple[bool, int, int]:
@@ -237,78 +245,71 @@ def _near(
     return None
 
 
-def _singles(
+def _more(
     stage: Stage, rests: list[dict[str, Any]], found: Sequence[Sizes], random_: random.Random
 ) -> list[Sizes]:
-    """Return more sizes, so that every dimension is once 1 if that is possible."""
-    missing = [name for name in stage.dimensions if all(each[name] != 1 for each in found)]
-    more: list[Sizes] = []
-    for name, rest in product(missing, rests):
-        if all(each[name] != 1 for each in more):
-            drawn = ({**_drawn(stage, random_), name: 1, **rest} for _ in range(DRAWN))
-            more += islice((each for each in drawn if fits(stage, each)), 1)
-    return more
-
-
-def _remainders(
-    stage: Stage, rests: list[dict[str, Any]], found: Sequence[Sizes], random_: random.Random
-) -> list[Sizes]:
-    """Return more sizes, so that whole numbers that are given divide every dimension, and do not.
-
-    A window or a stride leaves a rest at the end of an axis then, or none.
-    """
-    more: list[Sizes] = []
-    for rest, (name, number) in product(rests, _whole_numbers(stage)):
-        if rest[name] != number:
-            continue
-        for divides in (False, True):
-            so_far = [each for each in (*found, *more) if each[name] == number]
-            missing = {
-                dimension
-                for dimension in stage.dimensions
-                if all((each[dimension] % number == 0) != divides for each in so_far)
-            }
-            if missing and (sizes := _divided(stage, rest, number, divides, missing, random_)):
-                more.append(sizes)
-    return more
-
-
-def _leftovers(
-    stage: Stage, rests: list[dict[str, Any]], found: Sequence[Sizes], random_: random.Random
-) -> list[Sizes]:
-    """Return more sizes, so that all given values meet dimensions with a rest, and without one.
-
-    A window of two, moved by two, leaves a rest of five rows, and none of four. A dimension has a
-    rest where the outputs have the same shapes if it is one smaller.
-    """
-    if not (stage.dimensions and _whole_numbers(stage)):
+    """Return more sizes, few of them, for what sizes can show and those found do not."""
+    numbers = _whole_numbers(stage)
+    singles = {name for each in found for name in stage.dimensions if each[name] == 1}
+    if len(rests) == 1 and not numbers and singles == {*stage.dimensions}:
         return []
-    drawn = [
-        sizes
-        for rest, _ in product(rests, range(DRAWN))
-        if fits(stage, sizes := {**_drawn(stage, random_), **rest})
+    drawn = [each for rest in rests for each in _drawn(stage, rest, numbers, random_)]
+    every = (*found, *drawn)
+    cuts = [_cut(stage, each) if numbers else set() for each in every]
+    cut = set().union(*cuts)
+    shown = [
+        _shown(stage, sizes, numbers) | _rests_shown(stage, sizes, cut, own)
+        for sizes, own in zip(every, cuts, strict=True)
     ]
-    seen = {place: _cut(stage, sizes) for place, sizes in enumerate((*found, *drawn))}
-    cut = set().union(*seen.values())
+    missing = set().union(*shown).difference(*shown[: len(found)])
     more: list[Sizes] = []
-    for rest in rests:
-        own = {
-            at: sizes for at, sizes in enumerate((*found, *drawn)) if rest.items() <= sizes.items()
-        }
-        states = {at: {(name, name in seen[at]) for name in cut} for at in own}
-        missing = {(name, state) for name in cut for state in (False, True)}
-        missing -= set().union(*(states[at] for at in own if at < len(found)))
-        while missing and own:
-            best = max(own, key=lambda at: len(states[at] & missing))
-            if not states[best] & missing:
-                break
-            more.append(own[best])
-            missing -= states[best]
+    while missing:
+        best = max(range(len(every)), key=lambda at: len(shown[at] & missing))
+        more.append(every[best])
+        missing -= shown[best]
     return more
 
 
-def _drawn(stage: Stage, random_: random.Random) -> dict[str, int]:
-    return {name: random_.randint(2, max(FRESH)) for name in stage.dimensions}
+def _drawn(
+    stage: Stage, rest: dict[str, Any], numbers: list[tuple[str, int]], random_: random.Random
+) -> Iterator[Sizes]:
+    """Yield sizes drawn at random: of all kinds, single ones, and multiples of what is given."""
+    if not stage.dimensions:
+        return
+    every = range(2, max(FRESH) + 1)
+    factors = [number for name, number in numbers if rest[name] == number]
+    pools = [every, (1,), *(range(each, max(DIFFERENT) + 1, each) for each in factors)]
+    for pool, _ in product(pools, range(DRAWN)):
+        share = random_.random()
+        sides = {
+            name: random_.choice(pool if random_.random() < share else every)
+            for name in stage.dimensions
+        }
+        if fits(stage, sizes := {**sides, **rest}):
+            yield sizes
+
+
+def _shown(stage: Stage, sizes: Sizes, numbers: list[tuple[str, int]]) -> set[tuple[str, str]]:
+    """Return which dimensions are 1, with which choices, and which whole numbers divide them.
+
+    A given value of 0 might hide what other choices do.
+    """
+    zeros = {_word(name, sizes[name]) for name in stage.inputs if _is_zero(sizes.get(name))}
+    choices = {"", *(each for each in _choices(stage, sizes) if zeros <= {each})}
+    singles = [name for name in stage.dimensions if sizes[name] == 1]
+    shown = {(name, f"is 1, with {choice}") for name in singles for choice in choices}
+    return shown | {
+        (dimension, f"is a multiple of {_word(name, number)}: {sizes[dimension] % number == 0}")
+        for name, number in numbers
+        for dimension in stage.dimensions
+        if sizes[name] == number
+    }
+
+
+def _rests_shown(stage: Stage, sizes: Sizes, cut: set[str], own: set[str]) -> set[tuple[str, str]]:
+    """Return for each dimension that is ever cut whether it is here, with all choices."""
+    choices = sorted(_choices(stage, sizes))
+    return {(name, f"has a rest with {choices}: {name in own}") for name in cut}
 
 
 def _cut(stage: Stage, sizes: Sizes) -> set[str]:
@@ -342,28 +343,6 @@ def _whole_numbers(stage: Stage) -> list[tuple[str, int]]:
     ]
 
 
-def _divided(
-    stage: Stage,
-    rest: dict[str, Any],
-    number: int,
-    divides: bool,
-    missing: set[str],
-    random_: random.Random,
-) -> Sizes | None:
-    """Return sizes of which those ``missing``, or else some of them, are divisible, or are not."""
-    numbers = range(2, max(DIFFERENT))
-    wanted = [each for each in numbers if (each % number == 0) == divides]
-    for attempt in range(TRIES):
-        few = len(missing) - attempt * len(missing) // TRIES
-        chosen = random_.sample(sorted(missing), few)
-        drawn = {
-            name: random_.choice(wanted if name in chosen else numbers) for name in stage.dimensions
-        }
-        if fits(stage, sizes := {**drawn, **rest}):
-            return sizes
-    return None
-
-
 def _rests(stage: Stage) -> list[dict[str, Any]]:
     """Return given values, and which tensors there are, so that every two choices come together.
 
@@ -378,8 +357,14 @@ def _rests(stage: Stage) -> list[dict[str, Any]]:
         if each.several:
             options[f"{name}*"] = (3, 1, 2)
     choices = [range(len(each)) for each in options.values()]
+    zeros = {
+        (place, at)
+        for place, values in enumerate(options.values())
+        for at, value in enumerate(values)
+        if _is_zero(value)
+    }
     every = list(islice(product(*choices), MOST_COMBINATIONS))
-    pairs = {each: _pairs(each) for each in every}
+    pairs = {each: _pairs(each, zeros) for each in every}
     waiting = set().union(*pairs.values())
     chosen = [every[0]]
     waiting -= pairs[every[0]]
@@ -392,10 +377,13 @@ def _rests(stage: Stage) -> list[dict[str, Any]]:
     ]
 
 
-def _pairs(choice: tuple[int, ...]) -> set[tuple[tuple[int, int], ...]]:
-    """Return every choice of one thing, and of two things together."""
+def _pairs(
+    choice: tuple[int, ...], zeros: set[tuple[int, int]]
+) -> set[tuple[tuple[int, int], ...]]:
+    """Return every choice of one thing, and of two things without a third one that is 0."""
     single = list(enumerate(choice))
-    return {*((each,) for each in single), *combinations(single, 2)}
+    pairs = {each for each in combinations(single, 2) if zeros.isdisjoint({*single} - {*each})}
+    return {*((each,) for each in single), *pairs}
 
 
 def _numbers(stage: Stage, sizes: Sizes) -> int:
