@@ -182,6 +182,7 @@ class OverflowsInSums(Loss):
     stable = ("mean",)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize(
     ("declared", "function", "fails"),
@@ -235,6 +236,7 @@ def pooling(rest):
     return AvgPool2d
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize(
     ("rest", "wrong"),
@@ -320,6 +322,7 @@ class DoublesTheThird(FirstOfThree):
     doubles = True
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("function", [FirstOfThree, DoublesTheThird])
 def test_a_given_value_of_0_does_not_hide_what_two_choices_do(function, seed):

@@ -243,6 +243,7 @@ class TestTowardsTheChild:
             child.channel.receive(wire.REPLY_LIMIT, 60.0)
         assert child.end(grace=60.0).exit_code == 1
 
+    @pytest.mark.slow
     def test_a_request_over_the_cap_is_not_read(self, zygote):
         child = zygote.child(512, 5.0)
         child.channel._socket.sendall(LENGTH.pack(HUGE))

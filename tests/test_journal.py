@@ -103,6 +103,7 @@ def test_damage_costs_only_the_lines_it_touches(path, each_result, data):
     assert path.read_bytes() == again
 
 
+@pytest.mark.slow
 @given(st.lists(results, min_size=1, max_size=8), st.sets(names))
 def test_what_is_forgotten_is_gone_and_the_rest_stays(path, each_result, gone):
     path.unlink(missing_ok=True)

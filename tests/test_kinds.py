@@ -107,6 +107,7 @@ centre = stage(
 EVERY = [conv, embedding, loss, pair, ranked, joined, likelihood, dropout, centre]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("own", EVERY, ids=lambda own: own.name)
 def test_what_is_right_passes_every_check(own, seed):
@@ -171,6 +172,7 @@ WRONG = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize(("own", "spoil", "wanted"), WRONG)
 def test_what_is_wrong_for_some_of_them_fails(own, spoil, wanted, seed):
@@ -280,6 +282,7 @@ class RoundedNorm(Norm):
         return Norm.backward(ctx, g).float().double()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(6))
 def test_precision_asks_for_no_more_than_the_reference_has(seed):
     near = stage(
@@ -345,6 +348,7 @@ TIES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize(("own", "spoil", "passes"), TIES)
 def test_at_a_kink_any_slope_between_those_on_both_sides_is_right(own, spoil, passes, seed):

@@ -70,6 +70,7 @@ def formulas():
     )
 
 
+@pytest.mark.slow
 @given(formula=formulas())
 def test_variants_are_expressions_that_differ(formula):
     some = declare_stage("Some", "x[] -> h", lambda x: x, gradients={"x": formula})
@@ -123,6 +124,7 @@ def test_what_is_nearly_right_or_raises_is_not_the_same(expression):
     assert same_as_true(SIGMOID, "z", expression) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("assignment", "stage"), STAGES)
 def test_few_variants_are_the_same_as_the_true_gradient(assignment, stage):
     for name in stage.differentiable:

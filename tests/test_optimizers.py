@@ -300,6 +300,7 @@ class TestNames:
         assert {*catalogue} - found == set()
         assert all(table["hint"] for table in catalogue.values())
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("name", LIKE)
     def test_a_step_taken_three_times_is_three_steps(self, name: str) -> None:
         like = LIKE[name]

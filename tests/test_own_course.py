@@ -332,6 +332,7 @@ def test_gradescopes_zip_has_what_declares_it_and_marks_with_it(course, tmp_path
     assert results["score"] == 10
 
 
+@pytest.mark.slow
 def test_classrooms_workflow_says_what_declares_it(course):
     said = backprop("export", "workflow", "net-one", cwd=course)
     assert "Add .github/course/solutions/net-one/assignment.py to the template" in said

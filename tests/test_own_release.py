@@ -138,6 +138,7 @@ class TestModule:
         with pytest.raises(UserError, match=r"title.txt is too large to be handed out"):
             module_text(folder)
 
+    @pytest.mark.slow
     def test_a_file_of_the_instructors_is_not_overwritten(self, declared):
         folder = declared("mistakes")
         (folder / "two_stages.py").write_text("mine = 1")
@@ -327,6 +328,7 @@ class TestNew:
         assert "mine_assignment.py" in files_in(course / "release" / "mine")
 
 
+@pytest.mark.slow
 def test_a_released_module_declares_the_same(course):
     made = load_assignment("relu-net", course / "assignments/relu-net/relu_net.py")
     assert made.title == "ReLU and square"

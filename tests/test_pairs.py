@@ -150,6 +150,7 @@ def test_where_there_is_no_upstream_formulas_have_none():
     assert check.diagnosis.expected == "(softmax(x, 1) - one_hot(y, C)) / N"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", sorted(WAYS.keys() - {"a list", "arrays"}))
 def test_whatever_is_returned_there_is_a_verdict_and_it_is_right(way):
     def affine_backward(dout, cache):

@@ -251,6 +251,7 @@ def cut_at(limit):
     return ReLU
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("signature", ["z[N K] -> a", "z[] -> a", "z[K] -> a"])
 @pytest.mark.parametrize("seed", SEEDS)
 def test_an_activation_of_ones_own_is_tried_far_out_too(signature, seed):
@@ -286,6 +287,7 @@ def weighted_sum_cut_at(limit, name):
     return with_backward(WeightedSum, backward)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", [5, 8, 10])
 @pytest.mark.parametrize(("name", "other"), [("a_prev", "w"), ("w", "a_prev")])
 @pytest.mark.parametrize("seed", SEEDS)

@@ -80,6 +80,7 @@ def planted(path: Path, tree, mode: int) -> None:
     path.chmod(mode)
 
 
+@pytest.mark.slow
 def test_a_folder_too_deep_for_any_path_is_emptied_too(tmp_path):
     dig(tmp_path, 3_000)
     scratch.empty(tmp_path)

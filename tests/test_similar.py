@@ -97,6 +97,7 @@ def honest(seed, count):
     }
 
 
+@pytest.mark.slow
 @settings(max_examples=10)
 @given(st.integers(), st.sampled_from([2, 5, 12, 30]))
 def test_a_class_that_solves_a_short_exercise_honestly_is_not_pointed_at(handout, seed, count):

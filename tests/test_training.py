@@ -69,6 +69,7 @@ def test_the_path_is_that_of_plain_gradient_descent():
             torch.testing.assert_close(rows[step], parameters[name])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [

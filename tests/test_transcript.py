@@ -112,6 +112,7 @@ def same(one, other):
     return isinstance(one, torch.Tensor) and torch.equal(one, other)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("id", WRONG)
 def test_the_record_makes_the_inputs_again_to_the_last_bit(id):
     check, moments = judged({**MANY, **WRONG[id]})[id]

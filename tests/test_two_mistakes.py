@@ -72,6 +72,7 @@ PAIRS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("assignment", "stage", "name", "wrong", "shown", "mistakes"), PAIRS, ids=[p[3] for p in PAIRS]
 )
@@ -89,6 +90,7 @@ def test_two_mistakes_are_two_and_the_graver_comes_first(
 SINGLE = tomllib.loads((Path(__file__).parent / "single_slips.toml").read_text(encoding="utf-8"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "wrong", SINGLE["wrong"], ids=lambda each: " ".join(each["gradients"].values())
 )
@@ -150,6 +152,7 @@ def test_a_slope_with_a_gain_is_read(wrong):
     assert plain(as_written(stage, known.formula)) == GAINS[wrong]
 
 
+@pytest.mark.slow
 def test_an_inverse_is_read():
     wrong = {"a_prev": "g @ pinverse(w).T", "w": "pinverse(g) @ a_prev"}
     found = read(MANY, "WeightedSum", wrong)

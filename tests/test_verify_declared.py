@@ -46,6 +46,7 @@ def run(data, stage=None):
     return Workbench(scope, {stage.name: stage.pair} if stage and stage.pair else {})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("stage", "solution"), [*every_stage()])
 def test_the_class_that_mutants_are_made_from_is_right(stage, solution):
     assert same_behaviour(stage, run(solution.data, stage))
