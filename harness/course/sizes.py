@@ -380,9 +380,13 @@ def _rests(stage: Stage) -> list[dict[str, Any]]:
 def _pairs(
     choice: tuple[int, ...], zeros: set[tuple[int, int]]
 ) -> set[tuple[tuple[int, int], ...]]:
-    """Return every choice of one thing, and of two things without a third one that is 0."""
-    single = list(enumerate(choice))
-    pairs = {each for each in combinations(single, 2) if zeros.isdisjoint({*single} - {*each})}
+    """Return every choice of one thing, and of two: if one is not 0, without a third that is 0."""
+    single = [*enumerate(choice)]
+    pairs = {
+        each
+        for each in combinations(single, 2)
+        if zeros.issuperset(each) or zeros.isdisjoint({*single} - {*each})
+    }
     return {*((each,) for each in single), *pairs}
 
 
