@@ -309,6 +309,20 @@ class TestCommands:
         said = backprop(*arguments, "--course", "raising", cwd=graded, code=2)
         assert "line 10: Cube: forward raises RuntimeError: odd, at N = 5, D = 3." in said
 
+    @pytest.mark.proof
+    @pytest.mark.parametrize(
+        "arguments",
+        [("grade", "class", "--assignment", "crashing", "--out", "out4"), ("verify", "crashing")],
+        ids=lambda arguments: arguments[0],
+    )
+    def test_a_reference_that_crashes_at_some_sizes_is_told_with_them(self, graded, arguments):
+        text = "import os\n" + RAISES_AT_ODD_WIDTHS.replace(
+            'raise RuntimeError("odd")', "os.kill(os.getpid(), 9)"
+        )
+        declare(graded / "crashes", "crashing", text)
+        said = backprop(*arguments, "--course", "crashes", cwd=graded, code=2)
+        assert "line 11: Cube, at N = 5, D = 3: the process crashed there, without" in said
+
 
 @pytest.mark.proof
 def test_gradescopes_zip_has_what_declares_it_and_marks_with_it(course, tmp_path):

@@ -17,7 +17,14 @@ from grading.cli.common import (
     write_json,
 )
 from grading.workers.capacity import cores
-from harness.course.assignments import NBGRADER_CONFIG, assignment_names, current_course, source_of
+from grading.workers.jobs import Job
+from harness.course.assignments import (
+    NBGRADER_CONFIG,
+    assignment_names,
+    current_course,
+    settings_of,
+    source_of,
+)
 
 
 @click.command()
@@ -57,9 +64,12 @@ def verify(assignment: str | None, workers: int | None, seed: int, json_file: Pa
 
     Exit code 0: all of this holds; 1: something does not; 2: there is nothing to verify.
     """
+    from grading.runs.start import check_declared
     from grading.verify.text import verify_and_print
 
     names = [assignment] if assignment else _present()
+    for name in names:
+        check_declared(Job(name, settings_of(name), seed))
     with beside(json_file):
         proofs = verify_and_print(current_course() or Path(), names, workers or cores(), seed)
     for name in names:

@@ -3,7 +3,10 @@
 import multiprocessing
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 import click
 from rich.console import Console
@@ -23,6 +26,7 @@ from harness.course.assignments import (
 from harness.course.numbers import plural
 from harness.course.settings import Settings
 from harness.drawing.visible import visible_line
+from harness.errors import UserError
 
 
 def warn_not_isolated() -> None:
@@ -59,21 +63,31 @@ def check_declared(job: Job) -> None:
         return
     # Both take torch, which this process does without.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(
-        1, context, initializer=use_course, initargs=(current_course(),)
-    ) as process:
+    with (
+        NamedTemporaryFile("r", encoding="utf-8") as begun,
+        ProcessPoolExecutor(
+            1, context, initializer=use_course, initargs=(current_course(),)
+        ) as process,
+    ):
         with undisturbed():
-            planned = process.submit(_plan, job.assignment, job.settings)
-        planned.result()
+            planned = process.submit(_plan, job.assignment, job.settings, Path(begun.name))
+        try:
+            planned.result()
+        except BrokenProcessPool:
+            place = begun.read() or str(source_of(job.assignment))
+            raise UserError(
+                f"{place}: the process crashed there, without an error. If torch itself does, "
+                "exclude such sizes with a condition, sizes=…."
+            ) from None
 
 
-def _plan(assignment: str, settings: Settings) -> None:
+def _plan(assignment: str, settings: Settings, begun: Path) -> None:
     from harness.judging.validation import validate
     from harness.probes import plan
 
     found = load_assignment(assignment)
     if is_declared(source_of(assignment)):
-        validate(found)
+        validate(found, lambda place: begun.write_text(place, encoding="utf-8"))
     plan(found, settings)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -43,11 +43,14 @@ RELATIVE = 1e-9
 SEED = 3
 
 
-def validate(assignment: Assignment) -> None:
-    """Raise UserError for the first fault of a declared assignment."""
+def validate(assignment: Assignment, begin: Callable[[str], object] = str) -> None:
+    """Raise UserError for the first fault of a declared assignment.
+
+    ``begin`` is called with each stage and its sizes before it runs, as running it may crash.
+    """
     checks = {check.id for check in plan(assignment, Settings())}
     for stage in assignment.stages:
-        _validate_stage(stage, checks)
+        _validate_stage(stage, checks, begin)
     if assignment.network:
         sizes_of(assignment.network)
     for optimizer in assignment.optimizers:
@@ -58,11 +61,12 @@ def validate(assignment: Assignment) -> None:
         _validate_training(assignment, assignment.task)
 
 
-def _validate_stage(stage: Stage, checks: set[str]) -> None:
+def _validate_stage(stage: Stage, checks: set[str], begin: Callable[[str], object] = str) -> None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             for sizes in stage.sizes:
+                begin(f"{stage.place}: {stage.name}{at_sizes(sizes)}")
                 _validate_at(stage, sizes)
             for mistake in stage.mistakes:
                 _validate_mistake(stage, mistake, checks)
