@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch.autograd import Function
 
+from grading.verify.behaviour import same_behaviour
 from harness.candidate.workbench import Workbench
 from harness.declare import assignment, labels, stage
 from harness.judging.judge import judge
@@ -207,6 +208,30 @@ def test_what_goes_wrong_for_one_choice_only_fails_under_every_seed(
     declared, function, fails, seed
 ):
     assert failed(declared, function, seed) == fails
+
+
+LOG_SUM = stage("LogSumExp", "x[N K], axis -> l", torch.logsumexp, inputs={"axis": [0, 1]})
+
+
+class SqueezesAll(Function):
+    """Right but for one row and one column: it drops every axis of size 1."""
+
+    @staticmethod
+    def forward(ctx, x, axis):
+        ctx.axis, total = axis, x.logsumexp(axis, keepdim=True)
+        ctx.save_for_backward(x, total)
+        return total.squeeze()
+
+    @staticmethod
+    def backward(ctx, g):
+        x, total = ctx.saved_tensors
+        return g.unsqueeze(ctx.axis) * (x - total).exp(), None
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_a_squeeze_of_every_axis_is_wrong_and_verify_knows(seed):
+    assert "forward" in failed(LOG_SUM, SqueezesAll, seed)
+    assert not same_behaviour(LOG_SUM, Workbench({"LogSumExp": SqueezesAll}))
 
 
 POOLED = stage(

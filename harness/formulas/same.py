@@ -33,7 +33,7 @@ def same_as_true(stage: Stage, name: str, expression: str) -> str | None:
         if value is None or not is_gradient(stage, case, 0, at, value):
             return None
         wider |= value.shape != true.shape
-    why = f"the same value at {POINTS} generic points"
+    why = f"the same value at {len(generic_cases(stage))} generic points"
     return why + (", with extra leading axes of size 1" if wider else "")
 
 
@@ -96,24 +96,32 @@ def is_gradient(stage: Stage, case: Case, index: int, at: int, value: Tensor) ->
     return close(value, true, least + largest([rounding(stage, case, index).gradients[at]]))
 
 
+def has_choices(stage: Stage) -> bool:
+    """Return whether only the stage's own sizes show all that it depends on."""
+    kinds = stage.inputs.values()
+    chosen = any(each.is_given or each.optional or each.several for each in kinds)
+    return chosen or bool(stage.conditions)
+
+
 @lru_cache(maxsize=64)
 def generic_cases(stage: Stage) -> tuple[Case, ...]:
     """Return cases of sizes that are all different, at last with axes of size 1.
 
-    Of a recorded stage, these are the public ones.
+    Where there are choices, there is one of each of the stage's sizes. Of a recorded stage, these
+    are the public ones.
     """
     if stage.recorded:
         public: tuple[Case, ...] = stage.recorded.cases("cases_for")
         return public[1:]
+    count = max(POINTS, len(stage.sizes)) if has_choices(stage) else POINTS
     return tuple(
-        make_case(stage, GENERIC_SEED, _sizes(stage, number), number) for number in range(POINTS)
+        make_case(stage, GENERIC_SEED, _sizes(stage, number), number) for number in range(count)
     )
 
 
 def _sizes(stage: Stage, number: int) -> Sizes:
     dimensions = stage.dimensions
-    kinds = stage.inputs.values()
-    if stage.conditions or any(each.is_given or each.optional or each.several for each in kinds):
+    if has_choices(stage):
         return stage.sizes[number % len(stage.sizes)]
     if number == POINTS - 1:
         return dict.fromkeys(dimensions, 1)
