@@ -376,6 +376,98 @@ def test_every_window_meets_every_stride_though_there_are_many():
     }
 
 
+def test_pairs_meet_as_far_as_conditions_between_given_values_allow_it():
+    transposed = stage(
+        "ConvTranspose1d",
+        "x[N C L], w[C F R], stride, padding, out -> z",
+        lambda x, w, stride, padding, out: torch.nn.functional.conv_transpose1d(
+            x, w, None, stride, padding, out
+        ),
+        inputs={"stride": [1, 2, 3], "padding": [0, 1], "out": [0, 1, 2]},
+        sizes="out < stride, (L - 1) * stride + R - 2 * padding > 0",
+    )
+    pooled = stage(
+        "AvgPool1d",
+        "x[N C L], size, stride, padding -> z",
+        torch.nn.functional.avg_pool1d,
+        inputs={"size": [1, 2, 3], "stride": [1, 2], "padding": [0, 1]},
+        sizes="2 * padding <= size, size <= L + 2 * padding",
+    )
+    met = {(each["stride"], each["padding"]) for each in transposed.sizes}
+    assert met == {*product((1, 2, 3), (0, 1))}
+    met = {(each["stride"], each["out"]) for each in transposed.sizes}
+    assert met == {(1, 0), (2, 0), (2, 1), (3, 0), (3, 1), (3, 2)}
+    met = {(each["size"], each["stride"]) for each in pooled.sizes}
+    assert met == {*product((1, 2, 3), (1, 2))}
+
+
+def test_of_very_many_combinations_every_choice_is_tried():
+    names = "abcdef"
+    many = stage(
+        "Mix",
+        f"x[N D], {', '.join(names)} -> z",
+        lambda x, *given: x * sum(given),
+        inputs={name: [1, 2, 3, 4] for name in names},
+    )
+    assert all({each[name] for each in many.sizes} == {1, 2, 3, 4} for name in names)
+
+
+def test_pairs_meet_while_an_optional_tensor_is_there():
+    weighted = stage(
+        "Weighted",
+        "x[N D], w?[N D], axis, keepdim -> s",
+        lambda x, w, axis, keepdim: (x if w is None else x * w).sum(axis, keepdim),
+        inputs={"axis": [0, 1, -1], "keepdim": [False, True]},
+    )
+    met = {(each["axis"], each["keepdim"]) for each in weighted.sizes if each["w?"]}
+    assert met == {*product((0, 1, -1), (False, True))}
+
+
+ALONG = {"axis": [0, 1, -1]}
+SUM = stage("Sum", "x[N K], axis -> s", lambda x, axis: x.sum(axis), inputs=ALONG)
+LOG_SOFTMAX = stage("LogSoftmax", "x[N K], axis -> p", torch.log_softmax, inputs=ALONG)
+
+
+class GuessesTheAxis(Function):
+    """A sum that looks at lengths for the axis, which are equal where x is square."""
+
+    @staticmethod
+    def forward(ctx, x, axis):
+        ctx.shape = x.shape
+        return x.sum(axis)
+
+    @staticmethod
+    def backward(ctx, g):
+        g = g if len(g) == ctx.shape[1] else g[:, None]
+        return g.expand(ctx.shape), None
+
+
+class ForgetsTheAxis(Function):
+    """A log-softmax that takes one column for one class, also along the first axis."""
+
+    @staticmethod
+    def forward(ctx, x, axis):
+        ctx.axis, logarithms = axis, x.log_softmax(axis)
+        ctx.save_for_backward(logarithms)
+        return logarithms
+
+    @staticmethod
+    def backward(ctx, g):
+        (logarithms,) = ctx.saved_tensors
+        if g.shape[1] == 1:
+            return torch.zeros_like(g), None
+        return g - logarithms.exp() * g.sum(ctx.axis, keepdim=True), None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize(
+    ("declared", "function"), [(SUM, GuessesTheAxis), (LOG_SOFTMAX, ForgetsTheAxis)]
+)
+def test_equal_and_single_sizes_meet_every_choice(declared, function, seed):
+    assert "gradient/x" in failed(declared, function, seed)
+
+
 def test_sizes_keep_to_conditions_that_ask_for_whole_parts():
     heads = stage(
         "Heads",

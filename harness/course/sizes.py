@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import lru_cache, partial
 from itertools import combinations, islice, product
@@ -28,8 +28,8 @@ MOST, MOST_FOR_GRADCHECK, MOST_FOR_SPECIAL = 4_000, 64, 120
 # Of more combinations of given values, some are tried, and every single choice.
 MOST_COMBINATIONS, MOST_TURNS = 2_000, 36
 TRIES = 1_000
-# So many sizes are drawn with each choice of given values, to find what no other sizes show.
-DRAWN = 24
+# So many sizes of each kind are drawn, shared by all combinations, to find what others do not show.
+MOST_DRAWN, FEWEST_DRAWN = 96, 4
 # The smallest sizes, and the choices of given values at each, for examples to compute by hand.
 MOST_SMALL, FEW_RESTS, MANY_DIMENSIONS = 16, 3, 6
 
@@ -43,10 +43,11 @@ def derived_sizes(stage: Stage) -> tuple[Sizes, ...]:
 
     Optional tensors are sometimes absent, and of several tensors there are one to three. Every two
     choices of these and of given values come together in some case, up to 36 combinations, without
-    a third one that is 0: that might hide what they do. With each choice every dimension is once 1,
-    each whole number that is given divides every dimension in some case, and not in another, and
-    with each combination every dimension that a window cuts has a rest, and none. All this is as
-    far as the conditions allow. Raise NoSizes if no sizes meet them.
+    a third one that is 0 or absent: that might hide what they do. With each choice every dimension
+    is once 1, few others being 1 too, and every two are equal; each whole number that is given
+    divides every dimension in some case, and not in another; and with each combination every
+    dimension that a window cuts has a rest, and none. All this is as far as the conditions allow.
+    Raise NoSizes if no sizes meet them.
     """
     random_ = random.Random(stage.name)
     rests = _rests(stage)
@@ -68,7 +69,7 @@ def derived_sizes(stage: Stage) -> tuple[Sizes, ...]:
     if not found:
         conditions = ", ".join(stage.conditions)
         raise NoSizes(f"no sizes up to {max(DIFFERENT)} meet {conditions}")
-    return (*found, *_more(stage, rests, found, random_))
+    return (*found, *_more(stage, rests, found))
 
 
 def fits(stage: Stage, sizes: Sizes, most: int = MOST) -> bool:
@@ -182,8 +183,10 @@ def _word(name: str, value: object) -> str:
     return f"{name} {value!r}"
 
 
-def _is_zero(value: object) -> bool:
-    return type(value) in (int, float) and value == 0
+def _hides(name: str, value: object) -> bool:
+    """Return whether a choice might hide what others do: it is 0, or a tensor is not there."""
+    is_zero = type(value) in (int, float) and value == 0
+    return is_zero or (name.endswith("?") and value is False)
 
 
 def _questions(stage: Stage, sizes: Sizes) -> tuple[bool, int, int]:
@@ -245,15 +248,16 @@ def _near(
     return None
 
 
-def _more(
-    stage: Stage, rests: list[dict[str, Any]], found: Sequence[Sizes], random_: random.Random
-) -> list[Sizes]:
+def _more(stage: Stage, rests: list[dict[str, Any]], found: Sequence[Sizes]) -> list[Sizes]:
     """Return more sizes, few of them, for what sizes can show and those found do not."""
     numbers = _whole_numbers(stage)
     singles = {name for each in found for name in stage.dimensions if each[name] == 1}
     if len(rests) == 1 and not numbers and singles == {*stage.dimensions}:
         return []
-    drawn = [each for rest in rests for each in _drawn(stage, rest, numbers, random_)]
+    tries = max(FEWEST_DRAWN, MOST_DRAWN // len(rests))
+    drawn = [
+        each for at, rest in enumerate(rests) for each in _drawn(stage, rest, numbers, tries, at)
+    ]
     every = (*found, *drawn)
     cuts = [_cut(stage, each) if numbers else set() for each in every]
     cut = set().union(*cuts)
@@ -271,18 +275,23 @@ def _more(
 
 
 def _drawn(
-    stage: Stage, rest: dict[str, Any], numbers: list[tuple[str, int]], random_: random.Random
+    stage: Stage, rest: dict[str, Any], numbers: list[tuple[str, int]], tries: int, seed: int
 ) -> Iterator[Sizes]:
-    """Yield sizes drawn at random: of all kinds, single ones, and multiples of what is given."""
+    """Yield sizes drawn at random: of all kinds, single, equal, and multiples of what is given."""
     if not stage.dimensions:
         return
+    random_ = random.Random(f"{stage.name} {seed}")
     every = range(2, max(FRESH) + 1)
     factors = [number for name, number in numbers if rest[name] == number]
-    pools = [every, (1,), *(range(each, max(DIFFERENT) + 1, each) for each in factors)]
-    for pool, _ in product(pools, range(DRAWN)):
+    pools: list[Sequence[int]] = [every, (1,), ()]
+    pools += [range(each, max(DIFFERENT) + 1, each) for each in factors]
+    for pool, _ in product(pools, range(tries)):
         share = random_.random()
+        same = random_.choice(every)
         sides = {
-            name: random_.choice(pool if random_.random() < share else every)
+            name: random_.choice(pool or (same,))
+            if random_.random() < share
+            else random_.choice(every)
             for name in stage.dimensions
         }
         if fits(stage, sizes := {**sides, **rest}):
@@ -290,18 +299,28 @@ def _drawn(
 
 
 def _shown(stage: Stage, sizes: Sizes, numbers: list[tuple[str, int]]) -> set[tuple[str, str]]:
-    """Return which dimensions are 1, with which choices, and which whole numbers divide them.
+    """Return what is seen of each dimension: that it is 1, equals another, or is a multiple.
 
-    A given value of 0 might hide what other choices do.
+    What hides something shows only itself, as do sizes most of which are 1.
     """
-    zeros = {_word(name, sizes[name]) for name in stage.inputs if _is_zero(sizes.get(name))}
-    choices = {"", *(each for each in _choices(stage, sizes) if zeros <= {each})}
-    singles = [name for name in stage.dimensions if sizes[name] == 1]
-    shown = {(name, f"is 1, with {choice}") for name in singles for choice in choices}
+    hiding = {_word(name, value) for name, value in sizes.items() if _hides(name, value)}
+    choices = {"", *(each for each in _choices(stage, sizes) if hiding <= {each})}
+    names = stage.dimensions
+    singles = [name for name in names if sizes[name] == 1]
+    few = len(singles) <= max(1, len(names) // 2)
+    shown = {
+        (name, f"is 1, with {choice}") for name in singles for choice in (choices if few else {""})
+    }
+    shown |= {
+        (name, f"is {other}, with {choice}")
+        for name, other in combinations(names, 2)
+        if sizes[name] == sizes[other] > 1
+        for choice in choices
+    }
     return shown | {
         (dimension, f"is a multiple of {_word(name, number)}: {sizes[dimension] % number == 0}")
         for name, number in numbers
-        for dimension in stage.dimensions
+        for dimension in names
         if sizes[name] == number
     }
 
@@ -346,7 +365,7 @@ def _whole_numbers(stage: Stage) -> list[tuple[str, int]]:
 def _rests(stage: Stage) -> list[dict[str, Any]]:
     """Return given values, and which tensors there are, so that every two choices come together.
 
-    The first has the first choice of everything, and all tensors.
+    The first has the first choice of everything, and all tensors, if the conditions allow it.
     """
     options: dict[str, tuple[Any, ...]] = {}
     for name, each in stage.inputs.items():
@@ -356,25 +375,63 @@ def _rests(stage: Stage) -> list[dict[str, Any]]:
             options[f"{name}?"] = (True, False)
         if each.several:
             options[f"{name}*"] = (3, 1, 2)
-    choices = [range(len(each)) for each in options.values()]
+    every = _combinations(stage, options)
     zeros = {
         (place, at)
-        for place, values in enumerate(options.values())
+        for place, (name, values) in enumerate(options.items())
         for at, value in enumerate(values)
-        if _is_zero(value)
+        if _hides(name, value)
     }
-    every = list(islice(product(*choices), MOST_COMBINATIONS))
     pairs = {each: _pairs(each, zeros) for each in every}
+    open_ = set().union(*pairs.values())
+    for combination in every:
+        # What conditions always hide has to do as it is.
+        pairs[combination] |= _pairs(combination, set()) - open_
     waiting = set().union(*pairs.values())
     chosen = [every[0]]
     waiting -= pairs[every[0]]
     while waiting and (len(chosen) < MOST_TURNS or any(len(each) == 1 for each in waiting)):
         chosen.append(max(every, key=lambda each: len(pairs[each] & waiting)))
         waiting -= pairs[chosen[-1]]
-    return [
-        {name: values[at] for (name, values), at in zip(options.items(), each, strict=True)}
-        for each in chosen
-    ]
+    return [_named(options, each) for each in chosen]
+
+
+def _combinations(stage: Stage, options: dict[str, tuple[Any, ...]]) -> list[tuple[int, ...]]:
+    """Return the combinations of choices that the conditions allow, as far as these tell.
+
+    Of very many they are some, with every single choice.
+    """
+    choices = [range(len(each)) for each in options.values()]
+    every: Iterable[tuple[int, ...]] = product(*choices)
+    if math.prod(map(len, choices)) > MOST_COMBINATIONS:
+        every = _some(choices, random.Random(stage.name))
+    known = list(every)
+    allowed = [each for each in known if _allows(stage, _named(options, each))]
+    return allowed or known
+
+
+def _some(choices: Sequence[Sequence[int]], random_: random.Random) -> Iterator[tuple[int, ...]]:
+    """Yield the first combination, many with each single choice, and others."""
+    yield tuple(each[0] for each in choices)
+    single = [(place, at) for place, each in enumerate(choices) for at in each]
+    for place, at in single * (MOST_COMBINATIONS // len(single)):
+        drawn = [random_.choice(each) for each in choices]
+        drawn[place] = at
+        yield tuple(drawn)
+
+
+def _named(options: dict[str, tuple[Any, ...]], choice: tuple[int, ...]) -> dict[str, Any]:
+    return {name: values[at] for (name, values), at in zip(options.items(), choice, strict=True)}
+
+
+def _allows(stage: Stage, rest: dict[str, Any]) -> bool:
+    """Return whether the conditions that are about given values only hold."""
+    for condition in stage.conditions:
+        # The others have names of dimensions.
+        with suppress(NameError):
+            if not eval(condition, {"__builtins__": {}}, dict(rest)):
+                return False
+    return True
 
 
 def _pairs(

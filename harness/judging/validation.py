@@ -135,7 +135,7 @@ def _outputs(stage: Stage, inputs: Values, sizes: Sizes) -> tuple[Tensor, ...]:
             dtype = str(each.dtype).removeprefix("torch.")
             raise _Fault(f"forward returns {dtype} for {name} where the inputs are float64.")
         if each.isnan().any():
-            hint = "does an input need a kind, such as positive()?"
+            hint = "does an input need a kind, such as positive(), or do sizes need a condition?"
             raise _Fault(f"forward gives nan for {name}{at_sizes(sizes)}: {hint}")
     if not any(each.is_floating_point() for each in outputs):
         raise _Fault("no output holds real numbers, so there is nothing to differentiate.")
