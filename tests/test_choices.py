@@ -401,6 +401,17 @@ def test_pairs_meet_as_far_as_conditions_between_given_values_allow_it():
     assert met == {*product((1, 2, 3), (1, 2))}
 
 
+def test_of_few_combinations_all_are_tried():
+    dropout = stage(
+        "Dropout",
+        "x[N D], p, inverted, training -> z",
+        lambda x, p, inverted, training: x * (1 - p) if inverted and training else x,
+        inputs={"p": [0.2, 0.5, 0.7], "inverted": [False, True], "training": [False, True]},
+    )
+    met = {(each["p"], each["inverted"], each["training"]) for each in dropout.sizes}
+    assert met == {*product((0.2, 0.5, 0.7), (False, True), (False, True))}
+
+
 def test_of_very_many_combinations_every_choice_is_tried():
     names = "abcdef"
     many = stage(

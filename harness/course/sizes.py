@@ -25,8 +25,9 @@ FRESH = (4, 8, 9, 2, 6, 3, 5, 7)
 LARGER = (20, 11, 12, 9, 10)
 # All tensors of a case have at most so many numbers; gradcheck asks about every one of them.
 MOST, MOST_FOR_GRADCHECK, MOST_FOR_SPECIAL = 4_000, 64, 120
-# Of more combinations of given values, some are tried, and every single choice.
-MOST_COMBINATIONS, MOST_TURNS = 2_000, 36
+# Few combinations of given values are all tried. Of many those in which every two choices meet, of
+# very many some, and every single choice.
+FEW_COMBINATIONS, MOST_TURNS, MOST_COMBINATIONS = 12, 36, 2_000
 TRIES = 1_000
 # So many sizes of each kind are drawn, shared by all combinations, to find what others do not show.
 MOST_DRAWN, FEWEST_DRAWN = 96, 4
@@ -43,11 +44,11 @@ def derived_sizes(stage: Stage) -> tuple[Sizes, ...]:
 
     Optional tensors are sometimes absent, and of several tensors there are one to three. Every two
     choices of these and of given values come together in some case, up to 36 combinations, without
-    a third one that is 0 or absent: that might hide what they do. With each choice every dimension
-    is once 1, few others being 1 too, and every two are equal; each whole number that is given
-    divides every dimension in some case, and not in another; and with each combination every
-    dimension that a window cuts has a rest, and none. All this is as far as the conditions allow.
-    Raise NoSizes if no sizes meet them.
+    a third one that is 0 or absent: that might hide what they do. If there are 12 combinations or
+    fewer, they are all tried. With each choice every dimension is once 1, few others being 1 too,
+    and every two are equal; each whole number that is given divides every dimension in some case,
+    and not in another; and with each combination every dimension that a window cuts has a rest, and
+    none. All this is as far as the conditions allow. Raise NoSizes if no sizes meet them.
     """
     random_ = random.Random(stage.name)
     rests = _rests(stage)
@@ -365,7 +366,8 @@ def _whole_numbers(stage: Stage) -> list[tuple[str, int]]:
 def _rests(stage: Stage) -> list[dict[str, Any]]:
     """Return given values, and which tensors there are, so that every two choices come together.
 
-    The first has the first choice of everything, and all tensors, if the conditions allow it.
+    Of few combinations, these are all. The first has the first choice of everything, and all
+    tensors, if the conditions allow it.
     """
     options: dict[str, tuple[Any, ...]] = {}
     for name, each in stage.inputs.items():
@@ -387,6 +389,8 @@ def _rests(stage: Stage) -> list[dict[str, Any]]:
     for combination in every:
         # What conditions always hide has to do as it is.
         pairs[combination] |= _pairs(combination, set()) - open_
+        if len(every) <= FEW_COMBINATIONS:
+            pairs[combination].add(tuple(enumerate(combination)))
     waiting = set().union(*pairs.values())
     chosen = [every[0]]
     waiting -= pairs[every[0]]
