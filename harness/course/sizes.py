@@ -302,7 +302,7 @@ def _drawn(
 def _shown(stage: Stage, sizes: Sizes, numbers: list[tuple[str, int]]) -> set[tuple[str, str]]:
     """Return what is seen of each dimension: that it is 1, equals another, or is a multiple.
 
-    What hides something shows only itself, as do sizes most of which are 1.
+    What hides something shows only itself. Sizes most of which are 1 show no more than that.
     """
     hiding = {_word(name, value) for name, value in sizes.items() if _hides(name, value)}
     choices = {"", *(each for each in _choices(stage, sizes) if hiding <= {each})}
