@@ -221,7 +221,7 @@ def test_derived_sizes_meet_the_conditions_and_bring_all_choices_together(
 ):
     own = own_stage(signature, inputs, conditions)
     assert all(fits(own, each) for each in own.sizes)
-    assert 6 <= len(own.sizes) <= 20 or not own.dimensions
+    assert 6 <= len(own.sizes) <= 40 or not own.dimensions
     options = dict(inputs)
     options |= {f"{name}?": [True, False] for name, each in own.inputs.items() if each.optional}
     options |= {f"{name}*": [1, 2, 3] for name, each in own.inputs.items() if each.several}
