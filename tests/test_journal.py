@@ -103,6 +103,14 @@ def test_damage_costs_only_the_lines_it_touches(path, each_result, data):
     assert path.read_bytes() == again
 
 
+def test_damage_to_the_chosen_file_costs_the_line(path):
+    path.unlink(missing_ok=True)
+    with closing(Journal(path)) as journal:
+        journal.append("k", "full", result("alice"), "one.py")
+    path.write_bytes(path.read_bytes().replace(b"one.py", b"two.py"))
+    assert read_back(path) == {}
+
+
 @pytest.mark.slow
 @given(st.lists(results, min_size=1, max_size=8), st.sets(names))
 def test_what_is_forgotten_is_gone_and_the_rest_stays(path, each_result, gone):

@@ -146,7 +146,7 @@ class Journal:
     def append(self, key: str, isolation: Isolation, result: Result, file: str = "") -> None:
         """Add a result; it survives this process from here on."""
         data = encode_result(result)
-        check = _sum(key, isolation, data)
+        check = _sum(data, key, isolation, self._by, file)
         line = _Line(check, key, isolation, msgspec.Raw(data), self._by, file)
         written = msgspec.json.encode(line) + b"\n"
         self._write(written)
@@ -214,7 +214,8 @@ class Journal:
         try:
             line = _decoder.decode(data)
             content = bytes(line.result)
-            if data.endswith(b"\n") and line.check == _sum(line.key, line.isolation, content):
+            check = _sum(content, line.key, line.isolation, line.by, line.file)
+            if data.endswith(b"\n") and line.check == check:
                 self._add(decode_result(content), line, len(data))
                 return
         except _UNREADABLE:
@@ -266,5 +267,5 @@ def _author(line: bytes) -> str:
         return ""
 
 
-def _sum(key: str, isolation: str, result: bytes) -> int:
-    return zlib.crc32(result, zlib.crc32(f"{key} {isolation} ".encode()))
+def _sum(result: bytes, *rest: str) -> int:
+    return zlib.crc32(result, zlib.crc32(msgspec.json.encode(rest)))
