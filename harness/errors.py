@@ -14,12 +14,6 @@ class DeclarationError(UserError):
     """A declaration that cannot be used; the message says where, and what is wrong."""
 
 
-def raised(what: str, error: BaseException) -> str:
-    """Return in one line that something raises an error, for a sentence about it."""
-    text = f"{what} raises {type(error).__name__}: {error}".rstrip(":. ")
-    return " ".join(text.split())
-
-
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return a question after the known name that is most like an unknown one, "" if none is."""
     names = {each.lower(): each for each in known}

@@ -6,7 +6,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+from tempfile import TemporaryDirectory
 
 import click
 from rich.console import Console
@@ -64,17 +64,22 @@ def check_declared(job: Job) -> None:
     # Both take torch, which this process does without.
     context = multiprocessing.get_context("spawn")
     with (
-        NamedTemporaryFile("r", encoding="utf-8") as begun,
+        TemporaryDirectory() as folder,
         ProcessPoolExecutor(
             1, context, initializer=use_course, initargs=(current_course(),)
         ) as process,
     ):
+        begun = Path(folder) / "begun"
         with undisturbed():
-            planned = process.submit(_plan, job.assignment, job.settings, Path(begun.name))
+            planned = process.submit(_plan, job.assignment, job.settings, begun)
         try:
             planned.result()
         except BrokenProcessPool:
-            place = begun.read() or str(source_of(job.assignment))
+            place = (
+                begun.read_text(encoding="utf-8")
+                if begun.exists()
+                else str(source_of(job.assignment))
+            )
             raise UserError(
                 f"{place}: the process crashed there, without an error. If torch itself does, "
                 "exclude such sizes with a condition, sizes=…."

@@ -16,7 +16,7 @@ from harness.cases.reach import far_from_zero
 from harness.course.inputs import Sizes, is_real_tensor
 from harness.course.sizes import at_sizes, differing, fresh_sizes
 from harness.course.stage import Stage, Upstream, Values
-from harness.errors import DeclarationError, UserError, raised
+from harness.errors import DeclarationError, UserError
 
 T = TypeVar("T")
 S = TypeVar("S")
@@ -175,33 +175,34 @@ def make_case(stage: Stage, seed: int, sizes: Sizes, index: int) -> Case:
     variant = variants[index] if 0 <= index < VARIANTS else index
     scales = shuffled(SCALES, seed, stage.name, index, "scales")
     for attempt in range(TRIES):
-        with _told(stage, "drawing inputs", sizes):
+        with told(stage, "drawing inputs", sizes):
             inputs = stage.sample(generator, sizes, variant)
             if seed != EXAMPLE_SEED:
                 inputs = far_from_zero(stage, generator, sizes, index, variant) or inputs
-        with _told(stage, "forward", sizes):
+        with told(stage, "forward", sizes):
             outputs = stage.run(inputs)
         upstreams = tuple(
             upstream_for(generator, outputs, negative=(variant + place) % 2 == 0, scale=scale)
             for place, scale in enumerate(scales)
         )
         moves = generator_for(seed, stage.name, index, "kinks", attempt)
-        with _told(stage, "built-in autograd", sizes):
+        with told(stage, "built-in autograd", sizes):
             if not is_near_kink(stage, inputs, upstreams[0], moves):
                 break
-    with _told(stage, "built-in autograd", sizes):
+    with told(stage, "built-in autograd", sizes):
         return case_of(stage, seed, sizes, index, inputs, (*upstreams, *alone(upstreams[0])))
 
 
 @contextmanager
-def _told(stage: Stage, what: str, sizes: Sizes) -> Iterator[None]:
-    """Raise DeclarationError for an error of the declaration's own code."""
+def told(stage: Stage, what: str, sizes: Sizes) -> Iterator[None]:
+    """Raise DeclarationError, with the sizes, if the code of a declaration raises in ``what``."""
     try:
         yield
     except UserError:
         raise
     except Exception as error:
-        said = f"{stage.name}: {raised(what, error)}{at_sizes(sizes)}."
+        text = f"{what} raises {type(error).__name__}: {error}".rstrip(":. ")
+        said = f"{stage.name}: {' '.join(text.split())}{at_sizes(sizes)}."
         raise DeclarationError(f"{stage.place}: {said}") from error
 
 

@@ -78,11 +78,15 @@ def fits(stage: Stage, sizes: Sizes, most: int = MOST) -> bool:
 
     Every dimension that is an expression has to be positive.
     """
-    if not all(eval(each, {"__builtins__": {}}, dict(sizes)) for each in stage.conditions):
+    if not all(_holds(each, sizes) for each in stage.conditions):
         return False
     shapes = [each.shape(sizes) for each in stage.inputs.values()]
     are_positive = all(min(shape, default=1) > 0 for shape in shapes)
     return are_positive and sum(map(math.prod, shapes)) <= most
+
+
+def _holds(condition: str, sizes: Sizes) -> bool:
+    return bool(eval(condition, {"__builtins__": {}}, dict(sizes)))
 
 
 def at_sizes(sizes: Sizes) -> str:
@@ -433,7 +437,7 @@ def _allows(stage: Stage, rest: dict[str, Any]) -> bool:
     for condition in stage.conditions:
         # The others have names of dimensions.
         with suppress(NameError):
-            if not eval(condition, {"__builtins__": {}}, dict(rest)):
+            if not _holds(condition, rest):
                 return False
     return True
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -18,7 +17,7 @@ import torch
 from torch import Tensor
 
 from harness.candidate.workbench import Workbench
-from harness.cases.cases import case_of, largest
+from harness.cases.cases import case_of, largest, told
 from harness.cases.exhibits import Exhibit
 from harness.cases.rounding import rounding
 from harness.course.assignment import Assignment
@@ -29,7 +28,7 @@ from harness.course.settings import Settings
 from harness.course.shapes import sizes_of
 from harness.course.sizes import at_sizes
 from harness.course.stage import Mistake, Stage, Upstream, Values
-from harness.errors import UserError, raised
+from harness.errors import UserError
 from harness.formulas.same import generic_cases, same_as_true
 from harness.mistakes import mistakes_in
 from harness.probes import Failed, Session, plan
@@ -78,20 +77,10 @@ class _Fault(Exception):
     """What is wrong with a stage."""
 
 
-@contextmanager
-def _doing(what: str, sizes: Sizes) -> Iterator[None]:
-    try:
-        yield
-    except _Fault:
-        raise
-    except Exception as error:
-        raise _Fault(f"{raised(what, error)}{at_sizes(sizes)}.") from None
-
-
 def _validate_at(stage: Stage, sizes: Sizes) -> None:
     """Raise _Fault for what is wrong at some sizes."""
     generator = torch.Generator().manual_seed(SEED)
-    with _doing("drawing inputs", sizes):
+    with told(stage, "drawing inputs", sizes):
         inputs = stage.sample(generator, sizes)
     outputs = _outputs(stage, inputs, sizes)
     upstream = tuple(
@@ -105,10 +94,10 @@ def _validate_at(stage: Stage, sizes: Sizes) -> None:
         each.float() if isinstance(each, Tensor) and is_real_tensor(each) else each
         for each in inputs
     )
-    with _doing("forward, given float32,", sizes):
+    with told(stage, "forward, given float32,", sizes):
         found = stage.run(single)
     if not any(each.dtype == torch.float64 for each in found):
-        with _doing("built-in autograd, given float32,", sizes):
+        with told(stage, "built-in autograd, given float32,", sizes):
             stage.true_gradients(single, tuple(None if x is None else x.float() for x in upstream))
 
 
@@ -118,7 +107,7 @@ def _outputs(stage: Stage, inputs: Values, sizes: Sizes) -> tuple[Tensor, ...]:
     A forward must not change its inputs, or give something else each time.
     """
     copies: list[Any] = [each.clone() if isinstance(each, Tensor) else each for each in inputs]
-    with _doing("forward", sizes):
+    with told(stage, "forward", sizes):
         returned: Any = stage.forward(*copies)
     several = isinstance(returned, tuple | list)
     outputs = tuple(returned) if several else (returned,)
@@ -143,7 +132,7 @@ def _outputs(stage: Stage, inputs: Values, sizes: Sizes) -> tuple[Tensor, ...]:
         is_buffer = stage.inputs[name].kind.role == "buffer"
         if isinstance(value, Tensor) and not is_buffer and not torch.equal(value, copy):
             raise _Fault(f"forward changes {name} in place; declare it as buffer(), or clone it.")
-    with _doing("forward", sizes):
+    with told(stage, "forward", sizes):
         again = stage.run(inputs)
     if not all(map(torch.equal, outputs, again)):
         raise _Fault(
@@ -155,7 +144,7 @@ def _outputs(stage: Stage, inputs: Values, sizes: Sizes) -> tuple[Tensor, ...]:
 
 def _validate_gradients(stage: Stage, inputs: Values, upstream: Upstream, sizes: Sizes) -> None:
     """Raise _Fault unless there are gradients, and those declared are built-in autograd's."""
-    with _doing("built-in autograd", sizes):
+    with told(stage, "built-in autograd", sizes):
         gradients = stage.true_gradients(inputs, upstream)
     if not stage.graph(inputs, upstream)[2]:
         raise _Fault("torch cannot trace the outputs to the inputs, so there is no gradient.")
@@ -167,7 +156,7 @@ def _validate_gradients(stage: Stage, inputs: Values, upstream: Upstream, sizes:
         if (true := gradients[at]) is None:
             continue
         called = f"the gradient of {name}, {expression},"
-        with _doing(called, sizes):
+        with told(stage, called, sizes):
             value: object = stage.evaluate(expression, inputs, upstream)
         if not isinstance(value, Tensor):
             raise _Fault(f"{called} is not a tensor.")
